@@ -1,0 +1,174 @@
+"""One module that holds V models, each with its own parameters, side by side in the channel axis.
+
+Gradient matching needs, for each of V victims, the gradient of that victim's loss with respect to its own model's
+parameters, and then a second derivative through it. A fold does all victims in one pass: activations are
+(N, V*C, H, W), convolutions become grouped, linear layers batched products, and whatever works channel by channel
+(activations, pooling, spiking neurons, batch normalisation) is left as it is. The weight gradients are written as
+explicit products of what went into a layer and the loss's derivative at what came out of it, so that the second
+derivative never touches the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fl_sim.errors import ConfigError
+from fl_sim.models import build_model
+from fl_sim.specs import ModelSpec
+
+Gradients = dict[str, Tensor]
+
+
+class _Tap(nn.Module):
+    """A layer with V sets of parameters that remembers its input and output for the weight gradients."""
+
+    weight: Tensor
+    bias: Tensor | None
+    source: Tensor
+    output: Tensor
+
+    def __init__(self, victims: int, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.victims = victims
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all victims but those at indices `rows`."""
+        self.victims = len(rows)
+        self.weight = self.weight[rows]
+        self.bias = None if self.bias is None else self.bias[rows]
+
+    def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the gradients of weight (V, ...) and bias (V, out) given the loss's derivative at the output."""
+        raise NotImplementedError
+
+
+class _FoldedConv2d(_Tap):
+    """V convolutions as one grouped convolution: (N, V*C_in, H, W) -> (N, V*C_out, H', W')."""
+
+    def __init__(self, victims: int, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(victims, weight, bias)
+        if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+            raise ConfigError("a convolution with groups, or with padding by name, cannot be folded over victims.")
+        self.geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+        self.kernel = layer.kernel_size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.flatten()
+        self.source = inputs
+        self.output = F.conv2d(inputs, self.weight.flatten(0, 1), bias, groups=self.victims, **self.geometry)
+        return self.output
+
+    def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
+        count = delta.shape[0]
+        patches = F.unfold(
+            self.source.reshape(count * self.victims, -1, *self.source.shape[2:]), self.kernel, **self.geometry
+        )
+        rows = delta.reshape(count * self.victims, -1, delta.shape[2] * delta.shape[3])
+        weight = torch.bmm(rows, patches.transpose(1, 2)).view(count, self.victims, *self.weight.shape[1:]).sum(0)
+        bias = None if self.bias is None else delta.sum((0, 2, 3)).view(self.victims, -1)
+        return weight, bias
+
+
+class _FoldedLinear(_Tap):
+    """V linear layers as one batched product: (N, V*in) -> (N, V*out)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.source = inputs.reshape(-1, self.victims, self.weight.shape[2]).transpose(0, 1)
+        product = torch.bmm(self.source, self.weight.transpose(1, 2))
+        if self.bias is not None:
+            product = product + self.bias.unsqueeze(1)
+        self.output = product.transpose(0, 1).reshape(inputs.shape[0], -1)
+        return self.output
+
+    def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
+        rows = delta.reshape(-1, self.victims, self.weight.shape[1]).transpose(0, 1)
+        return torch.bmm(rows.transpose(1, 2), self.source), None if self.bias is None else rows.sum(1)
+
+
+class Fold:
+    """V models of one spec, each with its own parameters.
+
+    Args:
+        spec: the model of all victims.
+        parameters: {name: tensor} of each victim, as the server sent them.
+        device: where to compute.
+        dtype: float32, or float64 where results are compared bit for bit.
+
+    Raises:
+        ConfigError: the model has a layer with parameters other than Conv2d and Linear.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        parameters: Sequence[Mapping[str, Tensor]],
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.victims = len(parameters)
+        self.classes = spec.input.classes
+        stacked = {
+            name: torch.stack([victim[name] for victim in parameters]).to(device=device, dtype=dtype)
+            for name in parameters[0]
+        }
+        self._module = copy.deepcopy(build_model(spec)).to(device=device, dtype=dtype)
+        self._taps: dict[str, _Tap] = {}
+        for name, layer in list(self._module.named_modules()):
+            if next(layer.parameters(recurse=False), None) is not None:
+                self._taps[name] = _replace(self._module, name, layer, stacked, self.victims)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all victims but those at indices `rows`."""
+        self.victims = len(rows)
+        for tap in self._taps.values():
+            tap.keep(rows)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return logits (V, N, classes) of inputs (V, N, C, H, W), or (V, T, N, C, H, W) for events."""
+        folded = inputs.movedim(0, -4).flatten(-4, -3)
+        logits: Tensor = self._module(folded)
+        return logits.view(-1, self.victims, self.classes).transpose(0, 1)
+
+    def gradients(self, losses: Tensor) -> Gradients:
+        """Return {parameter name: (V, ...)}, each victim's gradient of its own loss; differentiable.
+
+        Args:
+            losses: (V,), computed from the last call of `logits`; victim v's loss depends on victim v only.
+        """
+        taps = self._taps.values()
+        deltas = torch.autograd.grad(losses.sum(), [tap.output for tap in taps], create_graph=True)
+        result: Gradients = {}
+        for (name, tap), delta in zip(self._taps.items(), deltas, strict=True):
+            prefix = f"{name}." if name else ""
+            weight, bias = tap.gradients(delta)
+            result[f"{prefix}weight"] = weight
+            if bias is not None:
+                result[f"{prefix}bias"] = bias
+        return result
+
+
+def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[str, Tensor], victims: int) -> _Tap:
+    """Put the folded twin of `layer` in its place and return it."""
+    prefix = f"{name}." if name else ""
+    weight, bias = stacked[f"{prefix}weight"], stacked.get(f"{prefix}bias")
+    tap: _Tap
+    if isinstance(layer, nn.Conv2d):
+        tap = _FoldedConv2d(victims, layer, weight, bias)
+    elif isinstance(layer, nn.Linear):
+        tap = _FoldedLinear(victims, weight, bias)
+    else:
+        raise ConfigError(
+            f"model: layer '{name}' ({type(layer).__name__}) has parameters and is neither Conv2d nor Linear; "
+            "the matching attacks cannot fold it over victims."
+        )
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, tap)
+    return tap

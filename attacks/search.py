@@ -1,0 +1,131 @@
+"""Runs a batch of victims to their end: restarts, divergence, the candidate kept, victims that leave early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from attacks.contracts import StopReason
+from attacks.lbfgs import BatchedLBFGS, StepRule
+from attacks.settings import MatchingSettings
+
+Guess = Callable[[int, int], Tensor]
+"""(victim, attempt) -> the initial point (unknowns,) of that attempt, on the CPU."""
+
+
+class Problem(Protocol):
+    """What is searched: V rows of unknowns and their losses."""
+
+    input_size: int
+
+    def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses (V,) and gradients (V, unknowns) at points (V, unknowns)."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all victims but those at indices `rows`."""
+        ...
+
+
+class Search:
+    """The search for V victims; one call of `run`, then read the attributes.
+
+    Attributes:
+        best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate.
+        best_loss: (V,), the loss of exactly the iterate in `best`.
+        best_attempt: (V,), which attempt it comes from, from 0.
+        curves: (V, iterations + 1), the loss when each outer step of that attempt ended; NaN after its end.
+        reasons: how that attempt ended.
+        attempts, iterations, evaluations: (V,), over all attempts.
+    """
+
+    def __init__(self, problem: Problem, guess: Guess, settings: MatchingSettings, points: Tensor) -> None:
+        self._problem, self._guess, self._settings = problem, guess, settings
+        rule = StepRule(settings.learning_rate, settings.inner_iterations, settings.history)
+        self._solver = BatchedLBFGS(points, rule)
+        victims = len(points)
+        self.rows = torch.arange(victims, device=points.device)
+        self.best, self.last = points.clone(), points.clone()
+        self.best_loss = points.new_full((victims,), torch.inf)
+        self.best_attempt = torch.zeros_like(self.rows)
+        self.attempts = torch.ones_like(self.rows)
+        self.iterations, self.evaluations = torch.zeros_like(self.rows), torch.zeros_like(self.rows)
+        self.curves = points.new_full((victims, settings.iterations + 1), torch.nan)
+        self._curves = self.curves.clone()
+        self.reasons = [StopReason.BUDGET] * victims
+
+    def run(self, on_finish: Callable[[int], None]) -> None:
+        """Search until every victim has converged, diverged for good, or spent its budget.
+
+        Args:
+            on_finish: called with the number of victims that have just finished.
+        """
+        while len(self.rows) > 0:
+            self._solver.advance(self._problem.evaluate)
+            self._record()
+            finished = self._judge()
+            if finished:
+                on_finish(finished)
+                self._drop_finished()
+
+    def _record(self) -> None:
+        """Keep the loss curve and the best candidate, both of the iterate that was just evaluated."""
+        solver, running = self._solver, self._solver.running
+        column = solver.outer.clamp(max=self._settings.iterations)
+        rows = self.rows[running]
+        self._curves[rows, column[running]] = solver.losses[running]
+        better = running & (solver.losses < self.best_loss[self.rows])
+        rows = self.rows[better]
+        self.best[rows] = solver.points[better]
+        self.best_loss[rows] = solver.losses[better]
+        self.best_attempt[rows] = self.attempts[rows] - 1
+
+    def _judge(self) -> int:
+        """End or restart the attempts that are over; return how many victims have finished."""
+        solver, settings = self._solver, self._settings
+        diverged = ~torch.isfinite(solver.losses)
+        if settings.divergence > 0:
+            energy = solver.points[:, : self._problem.input_size].square().mean(1)
+            diverged |= ~(energy <= settings.divergence)
+        converged = solver.stationary | (solver.settled & (solver.losses < settings.loss_tolerance))
+        spent = solver.outer >= settings.iterations
+        over = (solver.running & (diverged | converged | spent)).nonzero().flatten().tolist()
+        finished = 0
+        for row in over:
+            victim = int(self.rows[row])
+            failed = bool(diverged[row])
+            reason = StopReason.DIVERGED if failed else StopReason.CONVERGED if converged[row] else StopReason.BUDGET
+            self._end_attempt(row, victim, reason)
+            if failed and int(self.attempts[victim]) <= settings.restarts:
+                self._restart(row, victim)
+            else:
+                solver.running[row] = False
+                finished += 1
+        return finished
+
+    def _end_attempt(self, row: int, victim: int, reason: StopReason) -> None:
+        self.last[victim] = self._solver.points[row]
+        self.iterations[victim] = self._solver.iterations[row]
+        self.evaluations[victim] = self._solver.evaluations[row]
+        if int(self.best_attempt[victim]) == int(self.attempts[victim]) - 1:
+            self.reasons[victim] = reason
+            self.curves[victim] = self._curves[victim]
+
+    def _restart(self, row: int, victim: int) -> None:
+        guess = self._guess(victim, int(self.attempts[victim]))
+        self.attempts[victim] += 1
+        self._curves[victim] = torch.nan
+        self._solver.restart(torch.tensor([row]), guess.to(self._solver.points)[None])
+
+    def _drop_finished(self) -> None:
+        """Let finished victims leave once they are a quarter of the batch: copying the histories costs time too."""
+        running = self._solver.running.nonzero().flatten()
+        if len(running) == 0:
+            self.rows = self.rows[:0]
+        elif len(running) <= 0.75 * len(self.rows):
+            self._solver.keep(running)
+            self._problem.keep(running)
+            self.rows = self.rows[running]

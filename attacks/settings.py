@@ -1,0 +1,57 @@
+"""What the attacks may be told, with the defaults of the published code. No torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fl_sim.specs import Settings
+
+
+class MatchingSettings(Settings):
+    """Settings of every attack that matches gradients with L-BFGS.
+
+    Attributes:
+        iterations: outer steps of L-BFGS (300 in the published code of DLG and iDLG).
+        inner_iterations: iterations of one outer step (20, torch's default).
+        history: pairs that L-BFGS remembers (100, torch's default).
+        learning_rate: step length of L-BFGS (1, torch's default).
+        guess: the initial candidate: "normal" N(0, 1) as the published code, "uniform" U(0.45, 0.55) as
+            arXiv 2511.21181 section IV-A, the same for all T steps.
+        restarts: how many new guesses a diverged victim gets.
+        divergence: an attempt stops as diverged when the mean square of its candidate exceeds this; 0 never stops.
+            The server sees its own candidate, so no truth is needed. 12 lost no success in 120 measured runs.
+        loss_tolerance: an attempt stops as converged when an outer step ends by L-BFGS's own tolerance on step or loss
+            change and the matching loss is below this (1e-6 as iDLG, which tests the loss only).
+        victims_per_batch: how many victims are attacked side by side at most.
+        memory_mb: what a batch may take; fewer victims share a batch where they would take more.
+        precision: "float32", or "float64" to compare trajectories.
+    """
+
+    iterations: int = Field(default=300, ge=0)
+    inner_iterations: int = Field(default=20, ge=1)
+    history: int = Field(default=100, ge=1)
+    learning_rate: float = Field(default=1.0, gt=0)
+    guess: Literal["normal", "uniform"] = "normal"
+    restarts: int = Field(default=0, ge=0)
+    divergence: float = Field(default=12.0, ge=0)
+    loss_tolerance: float = Field(default=1e-6, ge=0)
+    victims_per_batch: int = Field(default=32, ge=1)
+    memory_mb: int = Field(default=4096, ge=16)
+    precision: Literal["float32", "float64"] = "float32"
+
+
+class DLGSettings(MatchingSettings):
+    """Settings of DLG. The label logits are drawn from N(0, 1) and optimised with the image."""
+
+
+class IDLGSettings(MatchingSettings):
+    """Settings of iDLG.
+
+    Attributes:
+        label_rule: which gradients of the last layer give the label away: "weights" (Zhao et al. 2020, which needs
+            positive features before the last layer) or "bias" (holds for every network that has one).
+    """
+
+    label_rule: Literal["weights", "bias"] = "weights"

@@ -1,0 +1,1 @@
+"""The world: data, models, clients and the federation. Knows nothing of attacks."""

@@ -1,0 +1,197 @@
+"""Where captures and the sealed truth lie on disk: one file an update, named by federation, round and client.
+
+    FOLDER/FEDERATION/r001-c003.safetensors      what was captured (or sealed) of client 3 in round 1
+    FOLDER/FEDERATION/model-<hash>.safetensors   the parameters that the server sent, once for all clients of a round
+
+No Flower here: attacks and judges read what a federation wrote without loading it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from fl_sim.errors import ConfigError, DataError
+from fl_sim.files import atomic_write, sha256
+from fl_sim.records import CapturedUpdate, SealedBatch, load_record, record_bytes, save_record
+
+_SUFFIX = ".safetensors"
+_LONGEST_NAME = 100
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
+_LEAF = re.compile(r"r(\d{3,})-c(\d{3,})")
+_HASH_LENGTH = 16
+
+
+def check_federation_id(name: str) -> str:
+    """Return `name` where it can name a folder.
+
+    Raises:
+        ConfigError: it is empty, longer than 100 characters, or could leave the folder of records.
+    """
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"federation_id: expected at most {_LONGEST_NAME} of the characters A-Z a-z 0-9 _ . + = -, the first of "
+            f"them a letter, a digit or _, got {name[: _LONGEST_NAME + 1]!r}."
+        )
+    return name
+
+
+def capture_id(federation_id: str, round: int, client: int) -> str:  # noqa: A002 - the record's own word
+    """Return FEDERATION/rRRR-cCCC.
+
+    Args:
+        federation_id: name of the federation.
+        round: server round, from 1.
+        client: partition id of the client, from 0.
+
+    Raises:
+        ConfigError: a name that could leave the folder of records, or a negative number.
+    """
+    if round < 0 or client < 0:
+        raise ConfigError(f"capture id: expected a round and a client of at least 0, got {round} and {client}.")
+    return f"{check_federation_id(federation_id)}/r{round:03d}-c{client:03d}"
+
+
+class _Store:
+    """A folder of records, one file for each capture id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, record_id: str) -> Path:
+        """Return where the record of this capture id lies, whether it is there or not.
+
+        Raises:
+            DataError: it is no capture id; nothing outside the folder can be named.
+        """
+        federation, _, leaf = record_id.partition("/")
+        numbers = _LEAF.fullmatch(leaf)
+        well_formed = len(federation) <= _LONGEST_NAME and _NAME.fullmatch(federation) is not None
+        if not well_formed or numbers is None or len(leaf) > _LONGEST_NAME:
+            raise DataError(f"{record_id[:_LONGEST_NAME]!r}: expected a capture id such as FEDERATION/r001-c003.")
+        return self.folder / federation / f"{leaf}{_SUFFIX}"
+
+    def ids(self) -> list[str]:
+        """Return the ids of all records, sorted by federation, round and client."""
+        found = []
+        for path in self.folder.glob(f"*/r*-c*{_SUFFIX}"):
+            numbers = _LEAF.fullmatch(path.stem)
+            if numbers is not None and _NAME.fullmatch(path.parent.name):
+                found.append((path.parent.name, int(numbers[1]), int(numbers[2])))
+        return [capture_id(*key) for key in sorted(found)]
+
+    def __len__(self) -> int:
+        return len(self.ids())
+
+
+@dataclasses.dataclass(frozen=True)
+class SentModel:
+    """The parameters that a server sent, as stored once for all clients of a round."""
+
+    parameters: Mapping[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredUpdate(CapturedUpdate):
+    """A captured update as stored: without its parameters, with the name of their file instead.
+
+    Attributes:
+        parameters_hash: first 16 hexadecimal digits of the SHA-256 of the file that holds them.
+    """
+
+    parameters_hash: str = ""
+
+
+class CaptureStore(_Store):
+    """A folder of captured updates. Calling it stores one, so it is a sink of `CuriousGrid`.
+
+    Storing an id again replaces it. Reading gives back a record that is equal to the byte.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._last_sent: tuple[Path, SentModel] | None = None
+
+    def __call__(self, capture: CapturedUpdate) -> Path:
+        """Write one capture and, unless it is there already, what the server sent.
+
+        Raises:
+            DataError: its id is none.
+            OSError: the folder cannot be written.
+        """
+        path = self.path(capture.id)
+        sent = record_bytes(SentModel(capture.parameters))
+        digest = hashlib.sha256(sent).hexdigest()[:_HASH_LENGTH]
+        shared = self._sent_path(path, digest)
+        if not shared.is_file():
+            atomic_write(shared, sent)
+        values = {field.name: getattr(capture, field.name) for field in dataclasses.fields(CapturedUpdate)}
+        return save_record(StoredUpdate(**values | {"parameters": {}, "parameters_hash": digest}), path)
+
+    def load(self, record_id: str) -> CapturedUpdate:
+        """Return the capture of this id.
+
+        Raises:
+            DataError: it or its parameters are missing, corrupt or another capture's.
+        """
+        path = self.path(record_id)
+        stored = load_record(StoredUpdate, path)
+        if stored.id != record_id:
+            raise DataError(f"{path}: expected the capture {record_id}, found {stored.id}.")
+        values = {field.name: getattr(stored, field.name) for field in dataclasses.fields(CapturedUpdate)}
+        sent = self._load_sent(self._sent_path(path, stored.parameters_hash), stored.parameters_hash)
+        return CapturedUpdate(**values | {"parameters": sent.parameters})
+
+    def __iter__(self) -> Iterator[CapturedUpdate]:
+        return (self.load(record_id) for record_id in self.ids())
+
+    @staticmethod
+    def _sent_path(path: Path, digest: str) -> Path:
+        if not re.fullmatch(rf"[0-9a-f]{{{_HASH_LENGTH}}}", digest):
+            raise DataError(f"{path}: the name of the file of the sent parameters is none.")
+        return path.parent / f"model-{digest}{_SUFFIX}"
+
+    def _load_sent(self, path: Path, digest: str) -> SentModel:
+        """Return what the server sent; the last one is kept, since the clients of a round share it."""
+        if self._last_sent is None or self._last_sent[0] != path:
+            sent = load_record(SentModel, path)
+            if not sha256(path).startswith(digest):
+                raise DataError(f"{path}: its content is not what its name says; capture it anew.")
+            self._last_sent = path, sent
+        return SentModel({name: tensor.clone() for name, tensor in self._last_sent[1].parameters.items()})
+
+
+class SealedStore(_Store):
+    """A folder of sealed batches: the truth behind the captures, under the same ids.
+
+    For clients, who write it, and judges, who open it. Attack code must not import it: a test walks the imports.
+    """
+
+    def __call__(self, batch: SealedBatch) -> Path:
+        """Write one sealed batch atomically.
+
+        Raises:
+            DataError: its capture id is none.
+            OSError: the folder cannot be written.
+        """
+        return save_record(batch, self.path(batch.capture_id))
+
+    def load(self, record_id: str) -> SealedBatch:
+        """Return the truth behind the capture of this id.
+
+        Raises:
+            DataError: it is missing, corrupt or another capture's.
+        """
+        path = self.path(record_id)
+        batch = load_record(SealedBatch, path)
+        if batch.capture_id != record_id:
+            raise DataError(f"{path}: expected the truth behind {record_id}, found that behind {batch.capture_id}.")
+        return batch
+
+    def __iter__(self) -> Iterator[SealedBatch]:
+        return (self.load(record_id) for record_id in self.ids())

@@ -1,0 +1,281 @@
+"""TOML -> typed settings. An unknown key, a wrong type or an impossible pair is refused with the key's path.
+
+A config is flat TOML, two levels at most. A table given as a plain value means its `name` (`model = "lenet"` is
+`[model] name = "lenet"`), and a list anywhere is an axis of a grid: `expand` returns one plain config for each
+combination. Nothing here imports torch, so that a bad config is refused at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+from pydantic import Field
+
+from fl_sim.datasets import DATASETS
+from fl_sim.errors import ConfigError, nearest, unknown_name
+from fl_sim.models import MODELS
+from fl_sim.specs import InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
+
+Raw = dict[str, Any]
+STRATEGIES = (
+    "FedSGD", "Bulyan", "FedAdagrad", "FedAdam", "FedAvg", "FedAvgM", "FedMedian", "FedProx", "FedTrimmedAvg",
+    "FedYogi", "Krum", "MultiKrum", "QFedAvg",
+)  # fmt: skip
+
+
+class DatasetSettings(Settings):
+    """Which private data the clients hold.
+
+    Attributes:
+        name: in the table `fl_sim.datasets.DATASETS`.
+        root: folder that holds the data; "" for `SPIKELEAK_DATA`, then the cache of downloads.
+        size: side of the square that images are resized to; 0 for the data set's own default.
+        split: which split the clients hold; the judges train on the train split, the global model is tested on
+            the split that the clients do not hold.
+        partitioner: "iid" or "dirichlet" (label skew).
+        alpha: concentration of the Dirichlet partitioner.
+    """
+
+    name: str = "digits"
+    root: str = ""
+    size: int = Field(default=0, ge=0, le=1024)
+    split: Literal["train", "test"] = "train"
+    partitioner: Literal["iid", "dirichlet"] = "iid"
+    alpha: float = Field(default=0.5, gt=0)
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _in_table(name, DATASETS)
+
+
+class ModelSettings(SpikingSpec):
+    """Which model the clients train. The spiking settings are read by spiking models only.
+
+    Attributes:
+        name: in the table `fl_sim.models.MODELS`.
+        init: "uniform" (DLG's U(-0.5, 0.5) on weights and biases) or "torch" (the library's defaults).
+    """
+
+    name: str = "lenet"
+    init: Literal["uniform", "torch"] = "uniform"
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _in_table(name, MODELS)
+
+    def spec(self, input_spec: InputSpec) -> ModelSpec:
+        """Return the record that rebuilds this model for inputs of `input_spec`."""
+        spiking = None
+        if MODELS[self.name].spiking:
+            spiking = SpikingSpec(**self.model_dump(include=set(SpikingSpec.model_fields)))
+        return ModelSpec(architecture=self.name, input=input_spec, init=self.init, spiking=spiking)
+
+
+class FederationSettings(Settings):
+    """Who trains, how often, and on which engine.
+
+    Attributes:
+        engine: "local" (in this process) or "ray" (Flower's own simulation engine).
+        clients: number of clients, each with one partition.
+        rounds: number of server rounds.
+        fraction: share of clients that train in a round.
+        batch_size: N, examples of a local step.
+        local_steps: optimiser steps of a client in a round (always 1 under FedSGD).
+        learning_rate: of the client's steps; under FedSGD, of the server's step.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    clients: int = Field(default=4, ge=1)
+    rounds: int = Field(default=1, ge=1)
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    batch_size: int = Field(default=1, ge=1)
+    local_steps: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+
+
+class StrategySettings(Settings):
+    """The aggregation strategy: "FedSGD" (clients share gradients) or any of Flower's.
+
+    Every further key is an argument of the strategy's constructor (`proximal_mu`, `eta`, ...).
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str = "FedSGD"
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _in_table(name, STRATEGIES)
+
+    @property
+    def arguments(self) -> dict[str, Scalar]:
+        """Return the arguments of the strategy's constructor."""
+        return dict(self.model_extra or {})
+
+
+class SimulationConfig(Settings):
+    """One federation, whole.
+
+    Attributes:
+        seed: the root seed, from which every random stream is derived.
+        repeat: which of the repetitions of an experiment; each has its own initial model and batches.
+    """
+
+    seed: int = 0
+    repeat: int = Field(default=0, ge=0)
+    dataset: DatasetSettings = DatasetSettings()
+    model: ModelSettings = ModelSettings()
+    federation: FederationSettings = FederationSettings()
+    strategy: StrategySettings = StrategySettings()
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> SimulationConfig:
+        if self.strategy.name == "FedSGD" and self.federation.local_steps != 1:
+            raise ValueError("federation.local_steps: FedSGD shares the gradient of one batch, so it must be 1; "
+                             "for more local steps choose strategy = \"FedAvg\"")  # fmt: skip
+        return self
+
+
+def flatten(settings: pydantic.BaseModel) -> dict[str, Scalar]:
+    """Return settings as Flower's run config: one level, keys joined by dots, plain values only."""
+    flat: dict[str, Scalar] = {}
+    for key, value in settings.model_dump().items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> Raw:
+    """Return the nested form of a flat run config; the inverse of `flatten`."""
+    raw: Raw = {}
+    for path, value in flat.items():
+        table, _, key = path.rpartition(".")
+        (raw.setdefault(table, {}) if table else raw)[key] = value
+    return raw
+
+
+def read_toml(path: Path) -> Raw:
+    """Return the content of a TOML file.
+
+    Raises:
+        ConfigError: no such file, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a config in TOML, found no readable file ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, but {error}.") from error
+
+
+def override(raw: Raw, assignments: Iterable[str], tables: Iterable[str]) -> Raw:
+    """Return `raw` with each "key=value" or "table.key=value" set.
+
+    Values are read as TOML, and as text where they are none; a,b is a list.
+
+    Raises:
+        ConfigError: an assignment has no "=" or more than two levels.
+    """
+    result: Raw = {key: dict(value) if isinstance(value, dict) else value for key, value in raw.items()}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        table, _, key = path.strip().rpartition(".")
+        if not equals or not key or "." in table:
+            raise ConfigError(f"--set {assignment}: expected key=value or table.key=value.")
+        if not table and key in tables:
+            table, key = key, "name"
+        target = result if not table else result.setdefault(table, {})
+        if not isinstance(target, dict):
+            target = result[table] = {"name": target}
+        target[key] = _value(text.strip())
+    return result
+
+
+def expand(raw: Raw, tables: Sequence[str]) -> list[Raw]:
+    """Return one plain config for each combination of the lists in `raw`, in the order of the file.
+
+    Args:
+        raw: a config as read; a list is an axis.
+        tables: keys whose plain value means the table's `name`.
+    """
+    named = {
+        key: {"name": value} if key in tables and not isinstance(value, dict) else value for key, value in raw.items()
+    }
+    flat: Raw = {}
+    for key, value in named.items():
+        inner = {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
+        flat |= inner
+    axes = [value if isinstance(value, list) else [value] for value in flat.values()]
+    for path, values in zip(flat, axes, strict=True):
+        if not values:
+            raise ConfigError(f"{path}: expected a value or a list of values, got an empty list.")
+    return [unflatten(dict(zip(flat, combination, strict=True))) for combination in itertools.product(*axes)]
+
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def validate(kind: type[Model], raw: Raw) -> Model:
+    """Return `raw` as settings of type `kind`.
+
+    Raises:
+        ConfigError: names the key's path, what was expected and got, and the nearest valid key.
+    """
+    try:
+        return kind.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(kind, error)) from error
+
+
+def explain(kind: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
+    """Return one paragraph for the first thing that is wrong, and how many more there are."""
+    problems = error.errors()
+    first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        keys = _keys_at(kind, first["loc"][:-1])
+        text = f"{path}: unknown key.{nearest(str(first['loc'][-1]), keys)} Known: {', '.join(sorted(keys))}."
+    elif first["type"] == "value_error":
+        message = first["msg"].removeprefix("Value error, ")
+        text = f"{path}: {message}" if path else message
+    else:
+        text = f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}."
+        expected = first.get("ctx", {}).get("expected")
+        if expected:
+            text += nearest(
+                str(first["input"]), [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+            )
+    more = len(problems) - 1
+    return text + (f" (and {more} more)" if more else "")
+
+
+def _keys_at(kind: type[pydantic.BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Return the valid keys of the table at `location` inside `kind`."""
+    for part in location:
+        kind = kind.model_fields[str(part)].annotation  # type: ignore[assignment]
+    return list(kind.model_fields)
+
+
+def _in_table(name: str, table: Iterable[str]) -> str:
+    """Return `name` where the table has it; raise ValueError, which pydantic reports with the path, where not."""
+    names = list(table)
+    if name not in names:
+        raise ValueError(str(unknown_name("", name, names)).removeprefix(": "))
+    return name
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - any TOML value
+    """Return `text` as a TOML value; as a list where it has commas; as text where it is no TOML."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return [_value(part.strip()) for part in text.split(",")] if "," in text else text

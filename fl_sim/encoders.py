@@ -1,0 +1,59 @@
+"""Images to spikes: (N, C, H, W) in [0, 1] -> (T, N, C, H, W).
+
+Rate and latency code are step functions of the pixel. Their forward pass is exact; their backward pass is straight
+through (of the spike probability, or of a triangle around the spike time), so that an attacker can differentiate.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fl_sim.errors import unknown_name
+
+ENCODERS = ("direct", "rate", "latency")
+
+
+class Encoder(nn.Module):
+    """Turns a batch of images into T steps of input.
+
+    Attributes:
+        seed: of the Bernoulli draws of the rate code. The same seed draws the same spikes for inputs of the same
+            shape; a client sets a fresh one for each batch, and a server does not know it.
+    """
+
+    def __init__(self, name: str, timesteps: int) -> None:
+        super().__init__()
+        if name not in ENCODERS:
+            raise unknown_name("model.encoder", name, ENCODERS)
+        self.name = name
+        self.timesteps = timesteps
+        self.seed = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (T, N, C, H, W) for inputs (N, C, H, W)."""
+        if self.name == "direct":
+            return direct(inputs, self.timesteps)
+        if self.name == "rate":
+            return rate(inputs, self.timesteps, generator=torch.Generator().manual_seed(self.seed))
+        return latency(inputs, self.timesteps)
+
+
+def direct(inputs: Tensor, timesteps: int) -> Tensor:
+    """Return the frame replicated over T steps, without a copy."""
+    return inputs.expand(timesteps, *inputs.shape)
+
+
+def rate(inputs: Tensor, timesteps: int, *, generator: torch.Generator) -> Tensor:
+    """Return Bernoulli spikes whose probability is the pixel's value; backward passes the probability's gradient."""
+    probability = direct(inputs, timesteps)
+    uniform = torch.rand(probability.shape, generator=generator).to(inputs)
+    return (uniform < probability).to(inputs).detach() + (probability - probability.detach())
+
+
+def latency(inputs: Tensor, timesteps: int) -> Tensor:
+    """Return one spike for each pixel at step round((T - 1)(1 - x)): bright pixels fire first."""
+    steps = torch.arange(timesteps, device=inputs.device).to(inputs).view(-1, *[1] * inputs.dim())
+    time = (timesteps - 1) * (1.0 - inputs.clamp(0.0, 1.0))
+    triangle = (1.0 - (steps - time).abs()).clamp(min=0.0)
+    return (steps == time.round()).to(inputs).detach() + (triangle - triangle.detach())

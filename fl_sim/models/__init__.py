@@ -1,0 +1,67 @@
+"""The models of the clients: a table name -> builder. Importing this does not import torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fl_sim.errors import unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fl_sim.specs import ModelSpec
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A line of the table of models.
+
+    Attributes:
+        builder: a callable `ModelSpec -> nn.Module`, or where to import it from ("package.module:name").
+        spiking: whether it reads `ModelSpec.spiking`.
+        summary: one line for `spikeleak list models`.
+    """
+
+    builder: str | Callable[[ModelSpec], nn.Module]
+    spiking: bool
+    summary: str
+
+
+MODELS: dict[str, ModelEntry] = {
+    "lenet": ModelEntry(
+        "fl_sim.models.lenet:LeNet", spiking=False, summary="DLG's LeNet: three strided 5x5 convolutions, sigmoid"
+    ),
+    "spiking_lenet": ModelEntry(
+        "fl_sim.models.spiking_lenet:SpikingLeNet",
+        spiking=True,
+        summary="its spiking twin: the same layers with IF or LIF neurons over T steps",
+    ),
+}
+
+
+def build_model(spec: ModelSpec, *, seed: int | None = None) -> nn.Module:
+    """Return the model that `spec` describes.
+
+    Args:
+        spec: architecture, input and settings.
+        seed: draws the parameters by `spec.init` from this seed; None leaves them as torch drew them, for callers
+            that load parameters next.
+
+    Raises:
+        ConfigError: `spec.architecture` or `spec.init` is not known.
+    """
+    from fl_sim.models.initialisation import initialise
+
+    if spec.architecture not in MODELS:
+        raise unknown_name("model.name", spec.architecture, MODELS)
+    builder = MODELS[spec.architecture].builder
+    if isinstance(builder, str):
+        module, _, name = builder.partition(":")
+        builder = getattr(importlib.import_module(module), name)
+    model: nn.Module = builder(spec)
+    if seed is not None:
+        initialise(model, spec.init, seed=seed)
+    return model

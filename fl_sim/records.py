@@ -1,0 +1,172 @@
+"""The records that flow from room to room, and how they are kept on disk.
+
+A record is a frozen dataclass. Tensors are keyed by parameter name, never by position. On disk a record is one
+safetensors file: its tensors, and everything else as JSON in the file's metadata. Nothing is ever unpickled.
+
+Axis order, everywhere: R restarts, V victims, T steps, N examples, C, H, W; time first where it is present.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import pydantic
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+from fl_sim.specs import InputSpec, ModelSpec, Scalar, SpikingSpec
+
+__all__ = [
+    "CapturedUpdate",
+    "InputSpec",
+    "ModelSpec",
+    "Scalar",
+    "SealedBatch",
+    "SpikingSpec",
+    "TrainedModel",
+    "load_record",
+    "record_bytes",
+    "save_record",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class CapturedUpdate:
+    """What an honest-but-curious server saw of one client in one round. Nothing that it could not know.
+
+    Attributes:
+        id: FEDERATION/rRRR-cCCC; the key under which the judges find the sealed truth.
+        round: server round, from 1.
+        client: partition id of the client.
+        model: the model that is trained.
+        parameters: {name: tensor} as sent to the client, in the client's dtype.
+        update: {name: tensor}, the gradient, or the weights after minus before.
+        kind: "gradient" or "delta".
+        learning_rate, local_steps, batch_size: as told to the client; None where the server did not set them.
+        num_examples: as told by the client.
+        config: the whole config that was sent with the parameters.
+        labels: (N,) where the threat model hands them to the server; None otherwise.
+    """
+
+    id: str
+    round: int
+    client: int
+    model: ModelSpec
+    parameters: Mapping[str, Tensor]
+    update: Mapping[str, Tensor]
+    kind: Literal["gradient", "delta"]
+    learning_rate: float | None = None
+    local_steps: int | None = None
+    batch_size: int | None = None
+    num_examples: int = 1
+    config: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+    labels: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """The aggregated global model after a round.
+
+    Attributes:
+        model: its spec.
+        parameters: {name: tensor}.
+        test_accuracy: in [0, 1] on the data that no client holds.
+        round: after which round.
+        seed: root seed of the federation.
+    """
+
+    model: ModelSpec
+    parameters: Mapping[str, Tensor]
+    test_accuracy: float
+    round: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedBatch:
+    """The truth behind a captured update. Written by the client out of band; opened by judges only.
+
+    Attributes:
+        capture_id: of the `CapturedUpdate` that was computed from it.
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events.
+        labels: (N,).
+        defence: name of the defence that the client applied, or "none".
+    """
+
+    capture_id: str
+    inputs: Tensor
+    labels: Tensor
+    defence: str = "none"
+
+
+Record = TypeVar("Record")
+_METADATA_KEY = "spikeleak"
+_TENSORS_ALLOWED = pydantic.ConfigDict(arbitrary_types_allowed=True)
+
+
+def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tensors and JSON values
+    """Return a record as the bytes of a safetensors file; equal records give equal bytes."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {"record": type(record).__name__}
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, Tensor):
+            tensors[field.name] = value.detach().cpu().contiguous()
+        elif isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
+            tensors |= {f"{field.name}/{key}": item.detach().cpu().contiguous() for key, item in value.items()}
+        else:
+            plain[field.name] = pydantic.TypeAdapter(type(value)).dump_python(value)
+    metadata = {_METADATA_KEY: json.dumps(plain, sort_keys=True)}
+    return safetensors.torch.save(tensors, metadata)
+
+
+def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
+    """Write a record to `path` atomically."""
+    return atomic_write(path, record_bytes(record))
+
+
+def load_record(kind: type[Record], path: Path) -> Record:
+    """Read a record of type `kind` that `save_record` wrote.
+
+    Raises:
+        DataError: the file is missing, cut off, or holds something else.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected a {kind.__name__}, found no such file.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a mapping
+        plain = json.loads(metadata[_METADATA_KEY])
+        if plain.pop("record") != kind.__name__:
+            raise KeyError("record")
+        return _rebuild(kind, plain, tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        size = path.stat().st_size
+        raise DataError(
+            f"{path}: expected a {kind.__name__} as written by spikeleak, found {size} bytes that are none "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def _rebuild(kind: type[Record], plain: dict[str, Any], tensors: dict[str, Tensor]) -> Record:
+    """Return the record whose JSON part is `plain`; each field is checked against its annotation."""
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        prefix = f"{name}/"
+        grouped = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        if name in tensors:
+            values[name] = tensors[name]
+        elif grouped:
+            values[name] = grouped
+        elif name in plain:
+            config = None if dataclasses.is_dataclass(hint) else _TENSORS_ALLOWED
+            values[name] = pydantic.TypeAdapter(hint, config=config).validate_python(plain[name])
+    return kind(**values)

@@ -1,0 +1,106 @@
+"""The local work of a client: a gradient, or some steps of SGD. Used by the client app, the judges and the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fl_sim.models import build_model
+from fl_sim.records import CapturedUpdate, ModelSpec
+
+Parameters = dict[str, Tensor]
+
+
+def parameters_of(model: nn.Module) -> Parameters:
+    """Return a detached copy of the model's parameters by name."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    """Copy parameters into the model, cast to its dtype (some server strategies send float64)."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(parameters[name])
+
+
+def gradient(model: nn.Module, inputs: Tensor, labels: Tensor) -> Parameters:
+    """Return the gradient of the mean cross-entropy of a batch, by parameter name.
+
+    Args:
+        model: returns logits (N, classes).
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events.
+        labels: (N,).
+    """
+    names, tensors = zip(*model.named_parameters(), strict=True)
+    loss = F.cross_entropy(model(inputs), labels)
+    gradients = torch.autograd.grad(loss, tensors)
+    return dict(zip(names, (tensor.detach() for tensor in gradients), strict=True))
+
+
+def local_sgd(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, learning_rate: float, proximal_mu: float = 0.0
+) -> float:
+    """Take one plain SGD step on each batch, in place, and return the mean loss.
+
+    Args:
+        model: the model as the server sent it; it holds the new weights afterwards.
+        batches: (inputs, labels) of each step.
+        learning_rate: of the steps.
+        proximal_mu: weight of FedProx's term mu/2 |w - w_server|^2 (Li et al. 2020, MLSys, eq. 2).
+    """
+    anchor = parameters_of(model)
+    losses = []
+    for inputs, labels in batches:
+        gradients = gradient(model, inputs, labels)
+        with torch.no_grad():
+            losses.append(F.cross_entropy(model(inputs), labels).item())
+            for name, parameter in model.named_parameters():
+                step = gradients[name] + proximal_mu * (parameter - anchor[name])
+                parameter.sub_(learning_rate * step)
+    return sum(losses) / len(losses)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
+    """Return the share of inputs whose largest logit is their label, in [0, 1]."""
+    right = 0
+    for start in range(0, len(labels), batch_size):
+        logits = model(inputs[start : start + batch_size])
+        right += int((logits.argmax(dim=-1) == labels[start : start + batch_size]).sum())
+    return right / len(labels)
+
+
+def capture_gradient(
+    model_spec: ModelSpec,
+    parameters: Mapping[str, Tensor],
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    capture_id: str = "solo/r001-c000",
+) -> CapturedUpdate:
+    """Return what a curious server would have captured of one FedSGD client, without a federation.
+
+    Args:
+        model_spec: the model.
+        parameters: {name: tensor} that the server sent.
+        inputs: (N, C, H, W), the client's batch.
+        labels: (N,).
+        capture_id: FEDERATION/rRRR-cCCC.
+    """
+    model = build_model(model_spec).to(next(iter(parameters.values())).dtype)
+    load_parameters(model, parameters)
+    return CapturedUpdate(
+        id=capture_id,
+        round=1,
+        client=0,
+        model=model_spec,
+        parameters={name: tensor.detach().clone() for name, tensor in parameters.items()},
+        update=gradient(model, inputs, labels),
+        kind="gradient",
+        local_steps=1,
+        batch_size=len(labels),
+        num_examples=len(labels),
+    )
