@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from attacks.convolution import Geometry, convolve, weight_gradient
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.specs import ModelSpec
@@ -56,24 +56,32 @@ class _FoldedConv2d(_Tap):
         super().__init__(victims, weight, bias)
         if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             raise ConfigError("a convolution with groups, or with padding by name, cannot be folded over victims.")
-        self.geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-        self.kernel = layer.kernel_size
+        (self._stride, self._padding, self._dilation) = map(_pair, (layer.stride, layer.padding, layer.dilation))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.flatten()
         self.source = inputs
-        self.output = F.conv2d(inputs, self.weight.flatten(0, 1), bias, groups=self.victims, **self.geometry)
-        return self.output
+        output = convolve(inputs, self._weights, self._geometry)
+        if self.bias is not None:
+            output = output + self.bias.view(1, -1, 1, 1)
+        self.output = output
+        return output
 
     def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
-        count = delta.shape[0]
-        patches = F.unfold(
-            self.source.reshape(count * self.victims, -1, *self.source.shape[2:]), self.kernel, **self.geometry
-        )
-        rows = delta.reshape(count * self.victims, -1, delta.shape[2] * delta.shape[3])
-        weight = torch.bmm(rows, patches.transpose(1, 2)).view(count, self.victims, *self.weight.shape[1:]).sum(0)
+        weight = weight_gradient(self.source, delta, self._weights, self._geometry).view_as(self.weight)
         bias = None if self.bias is None else delta.sum((0, 2, 3)).view(self.victims, -1)
         return weight, bias
+
+    @property
+    def _weights(self) -> Tensor:
+        return self.weight.flatten(0, 1)
+
+    @property
+    def _geometry(self) -> Geometry:
+        return Geometry(self.victims, self._stride, self._padding, self._dilation)
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    return values[0], values[1]
 
 
 class _FoldedLinear(_Tap):

@@ -83,8 +83,18 @@ class BatchedLBFGS:
         self.points[rows] = points
         self.fresh[rows] = True
         self.settled[rows] = self.stationary[rows] = False
-        for counter in (self.outer, self._inner, self._age, self._count, self._head):
-            counter[rows] = 0
+        for state in (
+            self.outer,
+            self._inner,
+            self._age,
+            self._count,
+            self._head,
+            self._s,
+            self._y,
+            self._sy,
+            self._yy,
+        ):
+            state[rows] = 0
         self._scale[rows] = 1.0
 
     def keep(self, rows: Tensor) -> None:
@@ -96,8 +106,7 @@ class BatchedLBFGS:
     def advance(self, evaluate: Evaluate) -> None:
         """Take one step in each running problem, then evaluate all of them; a fresh one is only evaluated."""
         active = self.running & ~self.fresh
-        self._learn(active & (self._age > 0))
-        directions = self._directions()
+        directions = self._directions(active & (self._age > 0))
         blocked = active & ((directions * self.gradients).sum(1) > -self.rule.tolerance_change)
         moving = active & ~blocked
         self._steps = torch.where(moving[:, None], directions * self._step_lengths()[:, None], 0.0)
@@ -132,70 +141,70 @@ class BatchedLBFGS:
         first = torch.clamp(1.0 / self.gradients.abs().sum(1), max=1.0)
         return self.rule.learning_rate * torch.where(self._age == 0, first, torch.ones_like(first))
 
-    def _learn(self, rows: Tensor) -> None:
-        """Add the pair (s, y) of the last step to the history of the problems flagged in `rows`, if it is curved."""
-        differences = self.gradients - self._previous_gradients
-        curvature = (differences * self._steps).sum(1)
-        index = (rows & (curvature > _CURVATURE)).nonzero().flatten()
-        if len(index) == 0:
-            return
-        slot = self._head[index]
-        self._s[index, slot] = self._steps[index]
-        self._y[index, slot] = differences[index]
-        s, y = self._steps[:, :, None], differences[:, :, None]
-        width = int(self._count.max()) + 1
-        sy = torch.bmm(self._s[:, :width], y).squeeze(2).double()[index]
-        ys, yy = torch.bmm(self._y[:, :width], torch.cat([s, y], 2)).double()[index].unbind(2)
-        self._sy[index, slot, : ys.shape[1]] = ys
-        self._yy[index, slot, : yy.shape[1]] = yy
-        self._sy[index, : sy.shape[1], slot] = sy
-        self._yy[index, : yy.shape[1], slot] = yy
-        self._scale[index] = curvature[index].double() / (differences[index] ** 2).sum(1).double()
-        self._count[index] = torch.clamp(self._count[index] + 1, max=self.rule.history)
-        self._head[index] = (slot + 1) % self.rule.history
+    def _directions(self, learn: Tensor) -> Tensor:
+        """Return (V, D), minus the inverse Hessian approximation times the gradient.
 
-    def _directions(self) -> Tensor:
-        """Return (V, D), minus the inverse Hessian approximation times the gradient."""
+        The pair (s, y) of the last step is learnt first, by the problems flagged in `learn` for which it is curved.
+        """
+        differences = self.gradients - self._previous_gradients
+        index, slot = self._store(differences, learn)
         width = int(self._count.max())
         scale = self._scale.to(self.points)[:, None]
         if width == 0:
             return -scale * self.gradients
-        g = self.gradients[:, :, None]
         s, y = self._s[:, :width], self._y[:, :width]
-        # Slots hold pairs in no order; the small matrices are put in the order of age, oldest first.
-        ages = torch.arange(width, device=self.points.device).expand(len(self.points), -1)
-        full = (self._count == self.rule.history)[:, None]
-        order = torch.where(full, (self._head[:, None] + ages) % self.rule.history, ages)
-        known = ages < self._count[:, None]
-        p = torch.bmm(s, g).squeeze(2).double().gather(1, order) * known
-        q = torch.bmm(y, g).squeeze(2).double().gather(1, order) * known
-        u, w = self._compact(p, q, order, known)
-        unorder = torch.zeros_like(u).scatter(1, order, u), torch.zeros_like(w).scatter(1, order, w)
-        u, w = (part.to(self.points)[:, None, :] for part in unorder)
+        # The long vectors are read once for the new row of the small matrices and for the direction alike.
+        rows = torch.stack([differences, self.gradients], 1)
+        sy, p = torch.bmm(rows, s.transpose(1, 2)).double().unbind(1)
+        yy, q = torch.bmm(rows, y.transpose(1, 2)).double().unbind(1)
+        self._sy[index, :width, slot] = sy[index]
+        self._yy[index, :width, slot] = self._yy[index, slot, :width] = yy[index]
+        u, w = (part.to(self.points)[:, None, :] for part in self._compact(p, q))
         return -(scale * (self.gradients - torch.bmm(u, y).squeeze(1)) + torch.bmm(w, s).squeeze(1))
 
-    def _compact(self, p: Tensor, q: Tensor, order: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u = R^-1 p and w = R^-T ((D + gamma Y^T Y) u - gamma q), all (V, history), oldest pair first."""
-        pairs = (known[:, :, None] & known[:, None, :]).double()
-        sy = _reorder(self._sy, order) * pairs
-        yy = _reorder(self._yy, order) * pairs
-        diagonal = sy.diagonal(dim1=1, dim2=2)
-        r = sy.triu() + torch.diag_embed((~known).double())
+    def _store(self, differences: Tensor, learn: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the last pairs into their slots; return which problems learnt, and their slots."""
+        curvature = (differences * self._steps).sum(1)
+        index = (learn & (curvature > _CURVATURE)).nonzero().flatten()
+        slot = self._head[index]
+        self._s[index, slot] = self._steps[index]
+        self._y[index, slot] = differences[index]
+        self._scale[index] = (curvature[index] / differences[index].square().sum(1)).double()
+        self._count[index] = torch.clamp(self._count[index] + 1, max=self.rule.history)
+        self._head[index] = (slot + 1) % self.rule.history
+        return index, slot
+
+    def _compact(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u = R^-1 p and w = R^-T ((D + gamma Y^T Y) u - gamma q), each (V, width), by slot.
+
+        R is the upper triangle of S^T Y with the oldest pair first; slots are in that order until the history is full
+        and the oldest pair is overwritten.
+        """
+        width = p.shape[1]
+        slots = torch.arange(width, device=p.device)
+        known = slots < self._count[:, None]
+        sy, yy = self._sy[:, :width, :width], self._yy[:, :width, :width]
+        rotated = bool((self._count == self.rule.history).any())
+        order = slots.expand_as(p)
+        if rotated:
+            full = (self._count == self.rule.history)[:, None]
+            order = torch.where(full, (self._head[:, None] + slots) % width, slots)
+            flat = (order[:, :, None] * width + order[:, None, :]).flatten(1)
+            sy, yy = (matrix.flatten(1).gather(1, flat).view_as(matrix) for matrix in (sy, yy))
+            p, q = p.gather(1, order), q.gather(1, order)
         gamma = self._scale[:, None]
+        r = sy.triu() + torch.diag_embed((~known).to(sy))
         u = torch.linalg.solve_triangular(r, p[:, :, None], upper=True)
-        right = diagonal[:, :, None] * u + gamma[:, :, None] * torch.bmm(yy, u) - (gamma * q)[:, :, None]
+        diagonal = sy.diagonal(dim1=1, dim2=2)[:, :, None]
+        right = diagonal * u + gamma[:, :, None] * torch.bmm(yy, u) - (gamma * q)[:, :, None]
         w = torch.linalg.solve_triangular(r.transpose(1, 2), right, upper=False)
-        return u.squeeze(2), w.squeeze(2)
+        u, w = u.squeeze(2), w.squeeze(2)
+        if rotated:
+            u, w = torch.zeros_like(u).scatter(1, order, u), torch.zeros_like(w).scatter(1, order, w)
+        return u, w
 
     def _counts(self) -> Tensor:
         return torch.zeros(len(self.points), dtype=torch.int64, device=self.points.device)
 
     def _flags(self, value: bool) -> Tensor:
         return torch.full((len(self.points),), value, dtype=torch.bool, device=self.points.device)
-
-
-def _reorder(matrices: Tensor, order: Tensor) -> Tensor:
-    """Return (V, k, k) with rows and columns of (V, m, m) taken in `order` (V, k)."""
-    width = order.shape[1]
-    rows = matrices.gather(1, order[:, :, None].expand(-1, -1, matrices.shape[2]))
-    return rows.gather(2, order[:, None, :].expand(-1, width, -1))
