@@ -83,7 +83,7 @@ class FederationSettings(Settings):
 
     Attributes:
         engine: "local" (in this process) or "ray" (Flower's own simulation engine).
-        clients: number of clients, each with one partition.
+        clients: number of clients, each with one partition (2 is what `flwr run` simulates by default).
         rounds: number of server rounds.
         fraction: share of clients that train in a round.
         batch_size: N, examples of a local step.
@@ -92,7 +92,7 @@ class FederationSettings(Settings):
     """
 
     engine: Literal["local", "ray"] = "local"
-    clients: int = Field(default=4, ge=1)
+    clients: int = Field(default=2, ge=1)
     rounds: int = Field(default=1, ge=1)
     fraction: float = Field(default=1.0, gt=0, le=1)
     batch_size: int = Field(default=1, ge=1)

@@ -1,0 +1,129 @@
+"""CIFAR-100: the original release as torchvision unpacks it, or a part of it in two `.npz` files."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.integrity import corrupt, describe, read_bytes, verify
+from fl_sim.datasets.pictures import resize
+from fl_sim.datasets.places import locate
+from fl_sim.errors import DataError
+
+SIZE = 32
+CLASSES = 100
+
+# The one part whose making is on record: a class-balanced tenth, without the duplicates known in CIFAR-100.
+KNOWN_PART = {
+    "train": "be6f824f0319832abcaaa52f703ae6707dbe5bf09057cfe1702c477128a2397d",
+    "test": "036fc9949b297d4196e227b012c06db3dcfec2bc636e9bb0031b061f032715f0",
+}
+
+# What reading a damaged zip raises; a damaged header may claim an encryption, a method or a memory that there is not.
+_DAMAGED = (
+    zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, KeyError, MemoryError, NotImplementedError, OSError,
+    RuntimeError, ValueError,
+)  # fmt: skip
+
+
+def load(root: Path | None, size: int) -> ImageDataset:
+    """Return CIFAR-100 with its 100 fine classes, or the part of it that is found.
+
+    Args:
+        root: the folder to look in first, or None.
+        size: side in pixels; 0 for 32.
+
+    Raises:
+        DataError: not found, or a file is damaged or of another shape.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+    """
+    return read(locate("cifar100", root), size)
+
+
+def read(folder: Path, size: int) -> ImageDataset:
+    """Return CIFAR-100 from the folder that holds its files; see `load`."""
+    if folder.name == "cifar-100-python":
+        train, test, names, source = _originals(folder)
+    else:
+        train, test, names, source = _part(folder)
+    side = size or SIZE
+    return assemble(
+        "cifar100",
+        train=Labelled(resize(train.pixels, side, side), train.labels),
+        test=Labelled(resize(test.pixels, side, side), test.labels),
+        class_names=names,
+        source=source,
+    )
+
+
+def _originals(folder: Path) -> tuple[Labelled, Labelled, list[str], str]:
+    from torchvision.datasets import CIFAR100
+
+    # The originals are pickles, which may run anything: their hashes are checked before they are opened, and they are
+    # opened by torchvision, which checks them again.
+    hashes = [*CIFAR100.train_list, *CIFAR100.test_list, [CIFAR100.meta["filename"], CIFAR100.meta["md5"]]]
+    kind = "a file of the original CIFAR-100"
+    for name, md5 in hashes:
+        verify(folder / name, read_bytes(folder / name, kind), algorithm="md5", digest=md5, kind=kind)
+    try:
+        parts = [CIFAR100(str(folder.parent), train=train) for train in (True, False)]
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{folder}: torchvision could not read the original CIFAR-100: {error}.") from error
+    train, test = (Labelled(part.data, np.array(part.targets)) for part in parts)
+    return train, test, list(parts[0].classes), f"{folder}: the original release, all of it, verified by its hashes"
+
+
+def _part(folder: Path) -> tuple[Labelled, Labelled, list[str], str]:
+    contents = {}
+    known = True
+    for split, digest in KNOWN_PART.items():
+        path = folder / f"cifar100_{split}.npz"
+        contents[split] = read_bytes(path, _NPZ)
+        try:
+            verify(path, contents[split], algorithm="sha256", digest=digest, kind="the known part")
+        except DataError:
+            known = False  # a part of the user's own: checked by shape, type and the zip's CRC
+    train, names = _read_npz(folder / "cifar100_train.npz", contents["train"])
+    test, test_names = _read_npz(folder / "cifar100_test.npz", contents["test"])
+    if names != test_names:
+        raise corrupt(folder / "cifar100_test.npz", "the label_names of cifar100_train.npz", "others")
+    counts = f"{len(train.labels):,} train and {len(test.labels):,} test images"
+    origin = (
+        "a class-balanced tenth of CIFAR-100, verified by its hashes; its split is not the official one"
+        if known
+        else "a part of unknown origin, with no hash to verify it by"
+    )
+    return train, test, names, f"{folder}: {counts}, {origin}"
+
+
+_NPZ = "an .npz file with images uint8 (N, 32, 32, 3), fine_labels (N,) and label_names (100,)"
+
+
+def _read_npz(path: Path, content: bytes) -> tuple[Labelled, list[str]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            images, labels, names = (_member(archive, key) for key in ("images", "fine_labels", "label_names"))
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())
+        raise corrupt(path, _NPZ, f"{describe(content)} and cannot be read ({reason})") from error
+    shapes_fit = images.shape == (len(labels), SIZE, SIZE, 3) and labels.ndim == 1 and names.shape == (CLASSES,)
+    if not shapes_fit or images.dtype != np.uint8 or labels.dtype.kind not in "iu" or names.dtype.kind != "U":
+        found = f"{images.dtype} {images.shape}, {labels.dtype} {labels.shape} and {names.dtype} {names.shape}"
+        raise corrupt(path, _NPZ, found)
+    return Labelled(images, labels), [str(name) for name in names]
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> npt.NDArray[Any]:
+    # Read to its end first: only there does zipfile compare the CRC, and numpy may stop short of it.
+    member = io.BytesIO(archive.read(f"{key}.npy"))
+    array: npt.NDArray[Any] = np.load(member, allow_pickle=False)
+    return array

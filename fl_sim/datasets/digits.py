@@ -1,0 +1,43 @@
+"""The handwritten digits that come with scikit-learn: no file of ours, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.pictures import resize
+from fl_sim.seeding import numpy_stream
+
+SIZE = 28
+TEST_PER_CLASS = 50
+
+
+def load(root: Path | None, size: int) -> ImageDataset:  # noqa: ARG001  the loaders' common signature
+    """Return the 1,797 digits, 8x8 with values 0 to 16 in the original, at 0 to 255 and resized.
+
+    The original has no split: 50 of each class, drawn once by a fixed seed, are for test, the other 1,297 for training.
+
+    Args:
+        root: not read: the data come with the library.
+        size: side in pixels; 0 for 28.
+
+    Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998 (its test set).
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    labels = bunch.target
+    pixels = resize(np.rint(bunch.images * (255 / 16)).astype(np.uint8), size or SIZE, size or SIZE)
+    stream = numpy_stream(0, "datasets", "digits", "split")
+    for_test = np.zeros(len(labels), dtype=bool)
+    for digit in range(10):
+        for_test[stream.choice(np.flatnonzero(labels == digit), TEST_PER_CLASS, replace=False)] = True
+    return assemble(
+        "digits",
+        train=Labelled(pixels[~for_test], labels[~for_test]),
+        test=Labelled(pixels[for_test], labels[for_test]),
+        class_names=[str(digit) for digit in range(10)],
+        source=f"scikit-learn's load_digits: all 1,797 images, 8x8 resized to {size or SIZE}x{size or SIZE}",
+    )

@@ -1,0 +1,125 @@
+"""Downloading the originals into the cache of downloads: whole and checked, or not at all.
+
+The addresses are the libraries' own (torchvision, scikit-learn); none is kept here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from fl_sim.datasets import att_faces, cifar100, lfw, mnist
+from fl_sim.datasets.images import ImageDataset
+from fl_sim.datasets.places import cache_folder
+from fl_sim.datasets.table import DATASETS
+from fl_sim.errors import ConfigError, DataError, unknown_name
+
+
+def _mnist(folder: Path) -> None:
+    from torchvision.datasets import MNIST
+
+    MNIST(str(folder), download=True)
+
+
+def _cifar100(folder: Path) -> None:
+    from torchvision.datasets import CIFAR100
+
+    CIFAR100(str(folder), download=True)
+
+
+def _lfw(folder: Path) -> None:
+    from sklearn.datasets import fetch_lfw_people
+
+    # Only the files are wanted: one person has 500 images, so that little is decoded after the download.
+    fetch_lfw_people(data_home=str(folder), min_faces_per_person=500)
+
+
+def _att_faces(folder: Path) -> None:
+    from sklearn.datasets import fetch_olivetti_faces
+
+    images = fetch_olivetti_faces(data_home=str(folder / "scikit-learn")).images  # float32 (400, 64, 64) in [0, 1]
+    for index, pixels in enumerate(np.rint(images * 255).astype(np.uint8)):
+        subject = folder / "olivetti_faces" / f"s{index // 10 + 1}"
+        subject.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(subject / f"{index % 10 + 1}.pgm")
+
+
+class Recipe(NamedTuple):
+    """How to get a data set: fill a folder, which part of it to keep, and how to read and so check that part."""
+
+    download: Callable[[Path], None]
+    keep: str
+    read: Callable[[Path, int], ImageDataset]
+
+
+RECIPES = {
+    "mnist": Recipe(_mnist, "MNIST/raw", mnist.read),
+    "cifar100": Recipe(_cifar100, "cifar-100-python", cifar100.read),
+    "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
+    "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),
+}
+
+
+def fetch(name: str, *, progress: bool = True) -> Path:
+    """Download a data set; see `fl_sim.datasets.fetch`."""
+    if name not in DATASETS:
+        raise unknown_name("dataset.name", name, DATASETS)
+    if name == "digits":
+        import sklearn.datasets
+
+        return Path(sklearn.datasets.__file__).parent / "data"
+    if name not in RECIPES:
+        raise ConfigError(f"dataset.name: '{name}' cannot be downloaded.")
+    recipe = RECIPES[name]
+    target = cache_folder() / recipe.keep
+    with contextlib.suppress(DataError):
+        if target.exists():
+            recipe.read(target, 0)
+            return target
+    try:
+        _download(recipe, target, progress)
+    except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+        # The libraries report a dead network and a wrong hash as one of these, on many lines.
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"The download of '{name}' to {target} failed, and nothing of it was kept: {reason}. Try again, or set "
+            f"SPIKELEAK_DATA to a folder that holds it."
+        ) from error
+    except DataError as error:
+        raise DataError(f"The download of '{name}' was not what it should be, and was thrown away: {error}") from error
+    return target
+
+
+def _download(recipe: Recipe, target: Path, progress: bool) -> None:
+    """Download beside `target`, read it as a check, and only then put it in place."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    # In the cache itself, so that the last step is a rename within one file system.
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as temporary:
+        folder = Path(temporary)
+        with _output(progress):
+            recipe.download(folder)
+        recipe.read(folder / recipe.keep, 0)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rename(folder / "damaged")
+        (folder / recipe.keep).rename(target)
+
+
+@contextlib.contextmanager
+def _output(progress: bool) -> Iterator[None]:
+    """Send what the libraries print to standard error, or nowhere; their warnings of a retry go nowhere."""
+    stream = sys.stderr if progress else io.StringIO()
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,72 @@
+"""Reading files that may not be what their names say: every failure is one paragraph with file, expected and found."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fl_sim.errors import DataError
+
+
+def corrupt(path: Path, expected: str, found: str) -> DataError:
+    """Return the error for a file or folder that is not what it should be."""
+    return DataError(f"{path}: expected {expected}, found {found}. Put the original in its place.")
+
+
+def describe(content: bytes) -> str:
+    """Return what the content of a file looks like, so that a web page saved as an archive is seen at once."""
+    if not content:
+        return "an empty file"
+    start = content[:24]
+    text = start.decode("ascii", errors="replace")
+    shown = f"'{text}'" if text.isprintable() and text.isascii() else f"the bytes {start[:8].hex(' ')}"
+    return f"{len(content):,} bytes that begin with {shown}"
+
+
+def subfolders(folder: Path, expected: str) -> list[Path]:
+    """Return the folders in a folder, sorted by name; files are left out.
+
+    Raises:
+        DataError: it is no folder, or cannot be read.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise corrupt(folder, expected, f"that it cannot be read ({error.strerror})") from error
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the error.
+
+    Raises:
+        DataError: it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise corrupt(path, expected, "no such file") from None
+    except OSError as error:
+        raise corrupt(path, expected, f"that it cannot be read ({error.strerror})") from error
+
+
+def verify(path: Path, content: bytes, *, algorithm: str, digest: str, kind: str) -> None:
+    """Check a file's content against its published hash.
+
+    Args:
+        path: the file, for the error.
+        content: all of it.
+        algorithm: "md5" or "sha256".
+        digest: the hash as hexadecimal text.
+        kind: what the file should be ("an IDX file"), for the error.
+
+    Raises:
+        DataError: the hash differs.
+    """
+    # md5 is what the publishers give; it is to find damage, not an attack.
+    found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    if found != digest:
+        raise corrupt(path, f"{kind} with {algorithm} {digest}", f"{describe(content)}, with {algorithm} {found}")

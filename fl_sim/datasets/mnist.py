@@ -1,0 +1,101 @@
+"""MNIST, read from the original IDX files, packed or unpacked. Never writes where it reads."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.integrity import corrupt, describe, read_bytes, verify
+from fl_sim.datasets.pictures import resize
+from fl_sim.datasets.places import locate
+
+SIZE = 28
+
+
+class Hashes(NamedTuple):
+    """Of one file of the original release: of the `.gz`, and of what is in it."""
+
+    packed_md5: str
+    unpacked_sha256: str
+
+
+FILES = {
+    "train-images-idx3-ubyte": Hashes(
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train-labels-idx1-ubyte": Hashes(
+        "d53e105ee54ea40749a09fcbcd1e9432", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    "t10k-images-idx3-ubyte": Hashes(
+        "9fb629c4189551a2d022fa330f9573f3", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "t10k-labels-idx1-ubyte": Hashes(
+        "ec29112dd5afa0611ce80d1b7f02629c", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
+}
+
+
+def load(root: Path | None, size: int) -> ImageDataset:
+    """Return MNIST, all 60,000 + 10,000 images.
+
+    Args:
+        root: the folder to look in first, or None.
+        size: side in pixels; 0 for 28.
+
+    Raises:
+        DataError: not found, or a file's hash differs from the original's.
+
+    Source: LeCun, Bottou, Bengio and Haffner, 1998.
+    """
+    return read(locate("mnist", root), size)
+
+
+def read(folder: Path, size: int) -> ImageDataset:
+    """Return MNIST from the folder that holds its four files; see `load`."""
+    side = size or SIZE
+    train, test = (
+        Labelled(
+            resize(_idx(folder, f"{split}-images-idx3-ubyte", axes=3), side, side),
+            _idx(folder, f"{split}-labels-idx1-ubyte", axes=1),
+        )
+        for split in ("train", "t10k")
+    )
+    return assemble(
+        "mnist",
+        train=train,
+        test=test,
+        class_names=[str(digit) for digit in range(10)],
+        source=f"{folder}: the original release, all of it, verified by its hashes",
+    )
+
+
+def _idx(folder: Path, name: str, *, axes: int) -> npt.NDArray[np.uint8]:
+    """Return the array in a verified IDX file: two zero bytes, type 8 (uint8), number of axes, sizes, data."""
+    path, content = _content(folder, name)
+    start = 4 + 4 * axes
+    shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
+    if content[:4] != bytes([0, 0, 8, axes]) or len(content) - start != np.prod(shape):
+        raise corrupt(path, f"an IDX file of bytes with {axes} axes", describe(content))
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _content(folder: Path, name: str) -> tuple[Path, bytes]:
+    """Return which file holds `name`, packed or as torchvision unpacks it, and its verified, unpacked content."""
+    packed, unpacked = folder / f"{name}.gz", folder / name
+    hashes = FILES[name]
+    if unpacked.exists() and not packed.exists():
+        content = read_bytes(unpacked, "an IDX file")
+        verify(unpacked, content, algorithm="sha256", digest=hashes.unpacked_sha256, kind="an IDX file")
+        return unpacked, content
+    content = read_bytes(packed, "a gzip-compressed IDX file")
+    verify(packed, content, algorithm="md5", digest=hashes.packed_md5, kind="a gzip-compressed IDX file")
+    try:
+        return packed, gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise corrupt(packed, "a gzip-compressed IDX file", f"{describe(content)} ({error})") from error

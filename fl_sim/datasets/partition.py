@@ -1,0 +1,141 @@
+"""Who holds which examples: partitioners with the names and parameters of flwr-datasets, on plain NumPy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fl_sim.errors import ConfigError, unknown_name
+
+Indices = npt.NDArray[np.int64]
+
+ATTEMPTS = 100
+LARGEST_ALPHA = 1e6  # NumPy's Dirichlet overflows far above; there the split has long been even
+
+
+class Partitioner(Protocol):
+    """Divides a data set among clients."""
+
+    def partition(self, labels: npt.NDArray[np.integer]) -> list[Indices]:
+        """Return, for each client, the indices of its examples: disjoint, and together all of `labels` (N,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class IidPartitioner:
+    """Every client draws from the same distribution: the examples are shuffled and dealt out evenly.
+
+    Attributes:
+        num_partitions: number of clients.
+        seed: of the shuffle.
+    """
+
+    num_partitions: int
+    seed: int = 42
+
+    def partition(self, labels: npt.NDArray[np.integer]) -> list[Indices]:
+        """Return the clients' indices; their numbers differ by one at most.
+
+        Raises:
+            ConfigError: more clients than examples.
+        """
+        _check_counts(labels, self.num_partitions, 1)
+        order = np.random.default_rng(self.seed).permutation(len(labels)).astype(np.int64)
+        return list(np.array_split(order, self.num_partitions))
+
+
+@dataclass(frozen=True)
+class DirichletPartitioner:
+    """Label skew: of each class, the clients' shares are drawn from a Dirichlet distribution.
+
+    Attributes:
+        num_partitions: number of clients.
+        alpha: concentration: small for clients with few classes each, large for an even split.
+        min_partition_size: fewest examples of a client; the shares are drawn again until it is met (flwr-datasets: 10).
+        self_balancing: whether a client with more than the average number of examples gets no further class (the
+            paper's code does so, its text does not say it; flwr-datasets: true).
+        shuffle: whether a client's examples are shuffled; else they come class by class.
+        seed: of the shares and the shuffle.
+
+    Source: Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks", 2019, section 4.
+    """
+
+    num_partitions: int
+    alpha: float
+    min_partition_size: int = 1
+    self_balancing: bool = False
+    shuffle: bool = True
+    seed: int = 42
+
+    def partition(self, labels: npt.NDArray[np.integer]) -> list[Indices]:
+        """Return the clients' indices.
+
+        Raises:
+            ConfigError: alpha is out of range, there are too few examples, or no draw gives every client enough.
+        """
+        _check_counts(labels, self.num_partitions, self.min_partition_size)
+        if not 0 < self.alpha <= LARGEST_ALPHA:
+            raise ConfigError(f"dataset.alpha: expected a number above 0, up to {LARGEST_ALPHA:g}, found {self.alpha}.")
+        stream = np.random.default_rng(self.seed)
+        for _ in range(ATTEMPTS):
+            parts = self._draw(labels, stream)
+            if min(len(part) for part in parts) >= self.min_partition_size:
+                return [stream.permutation(part) for part in parts] if self.shuffle else parts
+        raise ConfigError(
+            f"dataset.alpha: with {self.alpha:g}, none of {ATTEMPTS} draws gave each of {self.num_partitions} clients "
+            f"at least {self.min_partition_size} of {len(labels)} examples; raise alpha or have fewer clients."
+        )
+
+    def _draw(self, labels: npt.NDArray[np.integer], stream: np.random.Generator) -> list[Indices]:
+        parts: list[list[Indices]] = [[] for _ in range(self.num_partitions)]
+        sizes = np.zeros(self.num_partitions)
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label).astype(np.int64)
+            shares = stream.dirichlet(np.full(self.num_partitions, self.alpha))
+            if self.self_balancing:
+                shares = _balanced(shares, sizes <= len(labels) / self.num_partitions)
+            # The ends are rounded, not the shares, so that they add up to all members.
+            ends = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
+            for client, chosen in enumerate(np.split(members, ends)):
+                parts[client].append(chosen)
+                sizes[client] += len(chosen)
+        return [np.concatenate(part) for part in parts]
+
+
+def make_partitioner(name: str, *, num_partitions: int, alpha: float, seed: int) -> Partitioner:
+    """Return the partitioner called `name` ("iid" or "dirichlet"); "iid" has no alpha.
+
+    Raises:
+        ConfigError: no such partitioner.
+    """
+    partitioners: dict[str, Partitioner] = {
+        "iid": IidPartitioner(num_partitions, seed=seed),
+        "dirichlet": DirichletPartitioner(num_partitions, alpha, seed=seed),
+    }
+    if name not in partitioners:
+        raise unknown_name("dataset.partitioner", name, partitioners)
+    return partitioners[name]
+
+
+def _check_counts(labels: npt.NDArray[np.integer], clients: int, least: int) -> None:
+    if clients < 1:
+        raise ConfigError(f"federation.clients: expected at least 1, found {clients}.")
+    least = max(least, 1)  # more clients than examples is a mistake even where empty clients are allowed
+    if clients * least > len(labels):
+        raise ConfigError(
+            f"federation.clients: {clients} clients with at least {least} examples each need {clients * least}, but "
+            f"the data set has {len(labels)}; have fewer clients."
+        )
+
+
+def _balanced(shares: npt.NDArray[np.float64], is_open: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the shares with those of full clients divided among the others; one is always open."""
+    kept = np.where(is_open, shares, 0.0)
+    if not kept.any():
+        # With a tiny alpha all of a class may have been drawn for clients that are full: the open ones share it.
+        kept = np.where(is_open, 1.0, 0.0)
+    balanced: npt.NDArray[np.float64] = kept / kept.sum()
+    return balanced

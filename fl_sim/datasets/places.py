@@ -1,0 +1,114 @@
+"""Where a data set is looked for. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fl_sim.datasets.table import DATASETS
+from fl_sim.errors import DataError, unknown_name
+
+VARIABLE = "SPIKELEAK_DATA"
+
+
+class Place(NamedTuple):
+    """A folder that may hold data sets, and who named it."""
+
+    origin: str
+    folder: Path
+
+
+class Candidate(NamedTuple):
+    """A file or folder that would hold one data set, and whether it is there."""
+
+    origin: str
+    path: Path
+    found: bool
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What can be said of a data set without reading it.
+
+    Attributes:
+        name, summary, source, terms, counts, shape, classes, people: see `DatasetEntry`.
+        candidates: where it is looked for, in order: the first one found is read. Empty where it comes with a library.
+    """
+
+    name: str
+    summary: str
+    source: str
+    terms: str
+    counts: str
+    shape: tuple[int, int, int] | None
+    classes: int
+    people: bool
+    candidates: tuple[Candidate, ...]
+
+
+def cache_folder() -> Path:
+    """Return the folder that `spikeleak data fetch` downloads to; it need not exist."""
+    # The XDG base directory specification: an empty or relative value is to be ignored.
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "spikeleak" / "data"
+
+
+def places(root: Path | None) -> tuple[Place, ...]:
+    """Return the folders to look in, in order: `root`, the variable SPIKELEAK_DATA, the cache of downloads."""
+    found = [Place("dataset.root", root.expanduser())] if root else []
+    if os.environ.get(VARIABLE):
+        found.append(Place(VARIABLE, Path(os.environ[VARIABLE]).expanduser()))
+    return (*found, Place("the cache of downloads", cache_folder()))
+
+
+def candidates(name: str, root: Path | None) -> tuple[Candidate, ...]:
+    """Return every file or folder that would hold the data set `name`, in the order of preference."""
+    return tuple(
+        Candidate(place.origin, place.folder / layout, (place.folder / layout).exists())
+        for place in places(root)
+        for layout in DATASETS[name].layouts
+    )
+
+
+def locate(name: str, root: Path | None) -> Path:
+    """Return the first file or folder there is that holds the data set `name`.
+
+    Raises:
+        DataError: there is none, or `root` is given and is no folder. Nothing is ever downloaded here.
+    """
+    if root and not root.expanduser().is_dir():
+        # Going on to the next place would hide a mistyped path behind another copy of the data.
+        raise DataError(f"dataset.root: expected a folder, found none at {root.expanduser()}.")
+    for candidate in candidates(name, root):
+        if candidate.found:
+            return candidate.path
+    expected = " or ".join(f"'{layout}'" for layout in DATASETS[name].layouts)
+    looked = ", ".join(f"{place.folder} ({place.origin})" for place in places(root))
+    raise DataError(
+        f"The data set '{name}' was not found: expected {expected} under one of {looked}. Download it with "
+        f"`spikeleak data fetch {name}`, or set {VARIABLE} to the folder that holds it."
+    )
+
+
+def info(name: str, root: str = "") -> DatasetInfo:
+    """Return what is known of the data set `name` and where it is looked for; reads no data.
+
+    Raises:
+        ConfigError: no such data set.
+    """
+    if name not in DATASETS:
+        raise unknown_name("dataset.name", name, DATASETS)
+    entry = DATASETS[name]
+    return DatasetInfo(
+        name=name,
+        summary=entry.summary,
+        source=entry.source,
+        terms=entry.terms,
+        counts=entry.counts,
+        shape=entry.shape,
+        classes=entry.classes,
+        people=entry.people,
+        candidates=candidates(name, Path(root) if root else None),
+    )

@@ -1,0 +1,102 @@
+"""The table of data sets: adding one is its file and its entry here. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from fl_sim.datasets.images import ImageDataset
+
+Loader: TypeAlias = "Callable[[Path | None, int], ImageDataset]"
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A line of the table of data sets.
+
+    Attributes:
+        loader: a callable `(root, size) -> ImageDataset`, or where to import it from ("package.module:name"). `root` is
+            the folder to look in first or None, `size` the side to resize to or 0.
+        summary: one line for `spikeleak list datasets`.
+        terms: the authors' terms, as best known, and whom to cite.
+        people: whether it shows real people; reports then show pictures on request only.
+        source: where `spikeleak data fetch` gets it from, and how that differs from what the authors published.
+        counts: examples in each split, in words where they depend on what is found.
+        shape: (C, H, W) of one input at the default size; None where unknown.
+        classes: number of labels; 0 where it depends on what is found.
+        layouts: files or folders under a root, each of which holds the data set, the preferred one first; empty where
+            it comes with a library.
+    """
+
+    loader: str | Loader
+    summary: str
+    terms: str
+    people: bool = False
+    source: str = ""
+    counts: str = ""
+    shape: tuple[int, int, int] | None = None
+    classes: int = 0
+    layouts: tuple[str, ...] = ()
+
+
+DATASETS: dict[str, DatasetEntry] = {
+    "digits": DatasetEntry(
+        "fl_sim.datasets.digits:load",
+        summary="1,797 handwritten digits that come with scikit-learn, resized to 28x28; no download",
+        terms="BSD licence of scikit-learn / CC BY 4.0 (UCI); cite Alpaydin and Kaynak 1998",
+        source="comes with scikit-learn: the test set of the UCI handwritten digits, 8x8 with 17 grey levels",
+        counts="1,297 train, 500 test (50 a class)",
+        shape=(1, 28, 28),
+        classes=10,
+    ),
+    "mnist": DatasetEntry(
+        "fl_sim.datasets.mnist:load",
+        summary="70,000 handwritten digits, 28x28 grey",
+        terms="copyright Y. LeCun and C. Cortes, usually given as CC BY-SA 3.0; cite LeCun et al. 1998",
+        source="fetched by torchvision: the original release, all of it; each file is checked by its hash",
+        counts="60,000 train, 10,000 test",
+        shape=(1, 28, 28),
+        classes=10,
+        layouts=("MNIST/raw",),
+    ),
+    "cifar100": DatasetEntry(
+        "fl_sim.datasets.cifar100:load",
+        summary="60,000 colour photographs of 100 kinds of things, 32x32",
+        terms="no licence stated; cite Krizhevsky 2009, 'Learning Multiple Layers of Features from Tiny Images'",
+        source="fetched by torchvision: the original release, all of it, checked by its hashes. A part of it in two "
+        ".npz files (images, fine_labels, label_names) is read too; its split is then its maker's own",
+        counts="50,000 train, 10,000 test; fewer where an .npz part is found",
+        shape=(3, 32, 32),
+        classes=100,
+        layouts=("cifar-100-python", "CIFAR100"),
+    ),
+    "lfw": DatasetEntry(
+        "fl_sim.datasets.lfw:load",
+        summary="Labeled Faces in the Wild: press photographs of named people, resized to 32x32 colour",
+        terms="published for research, no licence on the photographs themselves; cite Huang et al. 2007, and Huang, "
+        "Mattar, Lee and Learned-Miller 2012 for the deep-funneled version",
+        people=True,
+        source="fetched by scikit-learn: the funneled version of 2007 (13,233 images of 5,749 people). A folder "
+        "'lfw/<Person>/<Person>_NNNN.jpg' of any version or part is read too",
+        counts="of each person the last fifth of the images is for test, at least one of two; whom to expect depends "
+        "on the folder found",
+        shape=(3, 32, 32),
+        layouts=("lfw", "lfw_home/lfw_funneled"),
+    ),
+    "att_faces": DatasetEntry(
+        "fl_sim.datasets.att_faces:load",
+        summary="AT&T (ORL, Olivetti) faces: 40 subjects x 10 grey images, resized to 32x32; size 112 for 112x92",
+        terms="free for research with credit to Olivetti Research Laboratory / AT&T Laboratories Cambridge; cite "
+        "Samaria and Harter 1994",
+        people=True,
+        source="fetched by scikit-learn: a version of the same 400 images at 64x64, its grey levels stretched, written "
+        "as PGM files under 'olivetti_faces'. The original 112x92 PGM files under 'att_faces' are preferred",
+        counts="320 train (images 1 to 8 of each subject), 80 test (9 and 10)",
+        shape=(1, 32, 32),
+        classes=40,
+        layouts=("att_faces", "olivetti_faces"),
+    ),
+}

@@ -1,0 +1,170 @@
+"""The honest client: trains on its own data as the server's config says, and seals the truth out of band.
+
+The config of a train message decides what is done: `share` ("gradient" of one batch, or "weights" after local SGD),
+`learning-rate`, `batch-size`, `local-steps`, FedProx's `proximal-mu`, and `server-round`, which Flower sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+import pydantic
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from fl_sim.captures import SealedStore, capture_id
+from fl_sim.config import validate
+from fl_sim.encoders import Encoder
+from fl_sim.errors import ConfigError
+from fl_sim.federation.client_data import Batch, draw_batches, input_spec, partition_indices, splits
+from fl_sim.federation.ordering import answer_partition_query, client_record
+from fl_sim.federation.process import private_torch
+from fl_sim.federation.settings import RunSettings
+from fl_sim.models import build_model
+from fl_sim.records import SealedBatch
+from fl_sim.seeding import derive_seed, torch_stream
+from fl_sim.specs import Scalar
+from fl_sim.training import Parameters, accuracy, gradient, load_parameters, local_sgd, parameters_of
+
+_EVALUATION_BATCH = 500
+
+
+class TrainOrder(pydantic.BaseModel):
+    """What the server told a client to do in a round: the keys of the config, read by their names in kebab-case.
+
+    Attributes:
+        server_round: from 1.
+        share: what the client replies.
+        learning_rate, local_steps: of local SGD; a gradient is of one batch.
+        batch_size: N.
+        proximal_mu: FedProx's mu, 0 for none.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, strict=True, extra="ignore", alias_generator=lambda name: name.replace("_", "-")
+    )
+    server_round: int = Field(ge=1)
+    share: Literal["gradient", "weights"] = "weights"
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    local_steps: int = Field(default=1, ge=1)
+    proximal_mu: float = Field(default=0.0, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> TrainOrder:
+        if self.share == "gradient" and self.local_steps != 1:
+            raise ValueError("local-steps: a shared gradient is of one batch, so it must be 1")
+        return self
+
+
+def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientApp:
+    """Return the client app.
+
+    Args:
+        run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them there.
+    """
+    app = ClientApp()
+
+    def settings(context: Context) -> RunSettings:
+        return RunSettings.read(context.run_config if run_config is None else run_config)
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        with private_torch():
+            return _train(message, context, settings(context))
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        with private_torch():
+            return _evaluate(message, context, settings(context))
+
+    return answer_partition_query(app)
+
+
+def _train(message: Message, context: Context, run: RunSettings) -> Message:
+    """Reply the gradient of one batch, or the weights after local SGD."""
+    config, order = run.config, validate(TrainOrder, dict(message.content["config"]))
+    partition = int(context.node_config["partition-id"])
+    name = config.repeat, order.server_round, partition
+    batches = draw_batches(
+        config,
+        partition,
+        count=order.local_steps,
+        size=order.batch_size,
+        stream=torch_stream(config.seed, "batch", *name),
+    )
+    model = _model(message, run)
+    encoded = _with_fresh_spikes(model, batches, derive_seed(config.seed, "encoder", *name))
+    torch.default_generator.manual_seed(derive_seed(config.seed, "client", *name))
+    update, loss = _update(model, encoded, order)
+    inputs, labels = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    if run.output is not None:
+        sealed = SealedBatch(capture_id(run.federation_id, order.server_round, partition), inputs, labels)
+        SealedStore(run.output / "sealed")(sealed)
+    content = RecordDict(
+        {
+            "arrays": ArrayRecord(dict(update)),
+            "metrics": MetricRecord({"num-examples": len(labels), "train-loss": loss}),
+            "client": client_record(context),
+        }
+    )
+    return Message(content, reply_to=message)
+
+
+def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tuple[Parameters, float]:
+    """Return what is shared, and the loss."""
+    if order.share == "weights":
+        rate, mu = order.learning_rate, order.proximal_mu
+        loss = local_sgd(model, batches, learning_rate=rate, proximal_mu=mu)
+        return parameters_of(model), loss
+    inputs, labels = next(iter(batches))
+    update = gradient(model, inputs, labels)
+    with torch.no_grad():
+        return update, F.cross_entropy(model(inputs), labels).item()
+
+
+def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:
+    """Reply loss and accuracy of the model on the client's own data."""
+    split, _ = splits(run.config.dataset)
+    inputs, labels = split.batch(partition_indices(run.config, int(context.node_config["partition-id"])))
+    model = _model(message, run)
+    total = 0.0
+    with torch.no_grad():
+        for start in range(0, len(labels), _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            total += F.cross_entropy(model(inputs[part]), labels[part], reduction="sum").item()
+    metrics = MetricRecord(
+        {
+            "num-examples": len(labels),
+            "eval-loss": total / len(labels),
+            "eval-acc": accuracy(model, inputs, labels),
+        }
+    )
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def _model(message: Message, run: RunSettings) -> nn.Module:
+    """Return the model with the parameters that the server sent, cast to float32."""
+    model = build_model(run.config.model.spec(input_spec(run.config)))
+    sent = message.content["arrays"]
+    if not isinstance(sent, ArrayRecord):
+        raise ConfigError("The server sent no ArrayRecord 'arrays'.")
+    load_parameters(model, sent.to_torch_state_dict())
+    return model
+
+
+def _with_fresh_spikes(model: nn.Module, batches: Iterable[Batch], seed: int) -> Iterator[Batch]:
+    """Yield the batches, each with its own Bernoulli draws in the model's encoders."""
+    encoders = [module for module in model.modules() if isinstance(module, Encoder)]
+    for step, batch in enumerate(batches):
+        for encoder in encoders:
+            encoder.seed = derive_seed(seed, step)
+        yield batch
+
+
+app = build_client_app()

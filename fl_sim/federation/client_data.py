@@ -1,0 +1,86 @@
+"""What a client trains on: its partition of the clients' split, and the batches of a round."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from fl_sim.config import DatasetSettings, SimulationConfig
+from fl_sim.datasets import load_dataset
+from fl_sim.datasets.images import Split
+from fl_sim.datasets.partition import Indices, make_partitioner
+from fl_sim.errors import ConfigError
+from fl_sim.records import InputSpec
+from fl_sim.seeding import derive_seed
+
+Batch = tuple[Tensor, Tensor]
+
+
+def input_spec(config: SimulationConfig) -> InputSpec:
+    """Return what one input looks like."""
+    dataset = config.dataset
+    return load_dataset(dataset.name, root=dataset.root, size=dataset.size).spec
+
+
+def splits(settings: DatasetSettings) -> tuple[Split, Split]:
+    """Return the split that the clients hold, and the one that they do not."""
+    data = load_dataset(settings.name, root=settings.root, size=settings.size)
+    return (data.train, data.test) if settings.split == "train" else (data.test, data.train)
+
+
+def partition_indices(config: SimulationConfig, partition: int) -> Tensor:
+    """Return the indices, int64 (n,), of the examples of the clients' split that a client holds.
+
+    Raises:
+        ConfigError: there is no such partition.
+    """
+    clients = config.federation.clients
+    if not 0 <= partition < clients:
+        raise ConfigError(f"federation.clients is {clients}, so there is no partition {partition}.")
+    seed = derive_seed(config.seed, "partition")
+    return torch.from_numpy(_partitions(config.dataset, clients, seed)[partition])
+
+
+def draw_batches(
+    config: SimulationConfig, partition: int, *, count: int, size: int, stream: torch.Generator
+) -> list[Batch]:
+    """Return the batches of one round of a client, drawn without replacement.
+
+    An epoch is a permutation of the client's examples cut into whole batches; where a round needs more batches than
+    that, a new permutation follows.
+
+    Args:
+        config: the federation.
+        partition: of the client.
+        count: number of batches.
+        size: N, examples of a batch.
+        stream: draws the permutations.
+
+    Returns:
+        (inputs (N, C, H, W) in [0, 1], labels (N,)) of each batch.
+
+    Raises:
+        ConfigError: the client holds fewer than `size` examples.
+    """
+    held = partition_indices(config, partition)
+    if size > len(held):
+        raise ConfigError(
+            f"federation.batch_size: client {partition} holds {len(held)} examples, too few for a batch of {size}."
+        )
+    in_epoch = len(held) // size
+    order: list[Tensor] = []
+    while len(order) < count:
+        permutation = held[torch.randperm(len(held), generator=stream)]
+        order += permutation[: in_epoch * size].reshape(in_epoch, size).unbind()
+    split, _ = splits(config.dataset)
+    return [split.batch(indices) for indices in order[:count]]
+
+
+@functools.lru_cache(maxsize=8)
+def _partitions(settings: DatasetSettings, clients: int, seed: int) -> list[Indices]:
+    """Return the indices of every client, computed once a process."""
+    split, _ = splits(settings)
+    partitioner = make_partitioner(settings.partitioner, num_partitions=clients, alpha=settings.alpha, seed=seed)
+    return partitioner.partition(split.labels.numpy())

@@ -1,0 +1,99 @@
+"""Reading a client's train reply with distrust: a client may crash, lie, or send what does not fit the model."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ConfigRecord, Message
+
+from fl_sim.errors import DataError
+from fl_sim.specs import Scalar
+
+_LONGEST_REASON = 500
+NDArray = npt.NDArray[np.generic]
+
+
+class ReplyError(DataError):
+    """A reply is an error, or its content does not fit what was sent. The message is what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class TrainReply:
+    """What a sound train reply holds.
+
+    Attributes:
+        arrays: {name: array}; the names and shapes that were sent, all finite.
+        num_examples: as told by the client, at least 1.
+    """
+
+    arrays: Mapping[str, NDArray]
+    num_examples: int
+
+
+def read_reply(reply: Message, sent: Mapping[str, Array], *, weighted_by_key: str = "num-examples") -> TrainReply:
+    """Return the content of a train reply.
+
+    Args:
+        reply: as received.
+        sent: the arrays that the client was sent.
+        weighted_by_key: the metric that holds the number of examples.
+
+    Raises:
+        ReplyError: the reply is an error, has not exactly one ArrayRecord and one MetricRecord, has other names or
+            shapes than `sent`, a value that is not finite, or a number of examples below 1.
+    """
+    if reply.has_error():
+        raise ReplyError(f"the client failed: {brief_reason(reply)}")
+    arrays, metrics = list(reply.content.array_records.values()), list(reply.content.metric_records.values())
+    if len(arrays) != 1 or len(metrics) != 1:
+        raise ReplyError(f"expected one ArrayRecord and one MetricRecord, got {len(arrays)} and {len(metrics)}")
+    missing, surplus = sorted(set(sent) - set(arrays[0])), sorted(set(arrays[0]) - set(sent))
+    if missing or surplus:
+        raise ReplyError(f"its arrays are not those that were sent: missing {missing}, surplus {surplus}")
+    decoded = {name: _decode(name, arrays[0][name], tuple(sent[name].shape)) for name in sent}
+    return TrainReply(decoded, _count(metrics[0].get(weighted_by_key), weighted_by_key))
+
+
+def brief_reason(reply: Message) -> str:
+    """Return the last line of an error reply's reason: the exception itself, where Ray sends whole tracebacks."""
+    lines = [line for line in (reply.error.reason or "").splitlines() if line.strip()]
+    return lines[-1].strip()[:_LONGEST_REASON] if lines else f"error code {reply.error.code}"
+
+
+def scalars(config: ConfigRecord) -> dict[str, Scalar]:
+    """Return the plain values of a ConfigRecord; lists and bytes have no place in a record's JSON."""
+    return {key: value for key, value in config.items() if isinstance(value, str | int | float | bool)}
+
+
+def told_partition(reply: Message) -> int | None:
+    """Return the partition id that a client tells in its ConfigRecord "client"; None where it tells none."""
+    record = reply.content.config_records.get("client") if reply.has_content() else None
+    partition = record.get("partition-id") if record is not None else None
+    is_id = isinstance(partition, int) and not isinstance(partition, bool) and partition >= 0
+    return partition if is_id and isinstance(partition, int) else None
+
+
+def _decode(name: str, array: Array, shape: tuple[int, ...]) -> NDArray:
+    """Return the array's values, checked; nothing is unpickled."""
+    try:
+        values = array.numpy()
+    except (ValueError, TypeError, EOFError, OSError, MemoryError, zipfile.BadZipFile) as error:
+        raise ReplyError(f"{name} is not an array ({type(error).__name__}: {error})") from error
+    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.number):
+        raise ReplyError(f"{name} is not an array of numbers")
+    if values.shape != shape:
+        raise ReplyError(f"{name} has shape {values.shape}, expected {shape}")
+    if np.iscomplexobj(values) or not np.isfinite(values).all():
+        raise ReplyError(f"{name} has values that are not finite real numbers")
+    return values
+
+
+def _count(value: object, key: str) -> int:
+    """Return the number of examples that a client tells."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value) or value < 1:
+        raise ReplyError(f"expected {key} of at least 1, got {value!r}")
+    return int(value)

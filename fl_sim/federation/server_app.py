@@ -1,0 +1,120 @@
+"""The honest-but-curious server: runs a strategy, and writes down what every client sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from logging import INFO
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context
+from flwr.common.logger import log
+from flwr.serverapp import Grid, ServerApp
+
+from fl_sim.captures import CaptureStore
+from fl_sim.federation.client_data import input_spec, splits
+from fl_sim.federation.interception import CuriousGrid, Sink
+from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
+from fl_sim.federation.process import private_torch
+from fl_sim.federation.settings import RunSettings
+from fl_sim.federation.soundness import SoundReplies
+from fl_sim.federation.strategies import build_strategy
+from fl_sim.models import build_model
+from fl_sim.records import ModelSpec, TrainedModel, save_record
+from fl_sim.seeding import derive_seed
+from fl_sim.specs import Scalar
+from fl_sim.training import accuracy, load_parameters, parameters_of
+
+
+def build_server_app(
+    run_config: Mapping[str, Scalar] | None = None,
+    *,
+    sink: Sink | None = None,
+    observe: bool = True,
+    on_result: Callable[[TrainedModel], object] | None = None,
+) -> ServerApp:
+    """Return the server app.
+
+    With an `output` in the settings, captures go to OUTPUT/captures and the trained model to OUTPUT/models.
+
+    Args:
+        run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them there.
+        sink: called with each captured update instead of storing it.
+        observe: whether updates are captured at all; the trained model is the same to the bit either way.
+        on_result: called with the trained model, for callers in the same process.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        run = RunSettings.read(context.run_config if run_config is None else run_config)
+        with private_torch():
+            trained = _federate(grid, run, _sink(run, sink) if observe else None)
+        if run.output is not None:
+            save_record(trained, run.output / "models" / f"{run.federation_id}.safetensors")
+            log(INFO, "Records of federation '%s' saved to %s", run.federation_id, run.output)
+        log(INFO, "Test accuracy after round %d: %.4f", trained.round, trained.test_accuracy)
+        if on_result is not None:
+            on_result(trained)
+
+    return app
+
+
+def _sink(run: RunSettings, given: Sink | None) -> Sink | None:
+    """Return where captures go; None for nowhere."""
+    if given is not None or run.output is None:
+        return given
+    return CaptureStore(run.output / "captures")
+
+
+def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
+    """Run all rounds and return the model that came out.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        SpikeleakError: too few clients connected, or all of a round failed.
+    """
+    config = run.config
+    strategy = SoundReplies(build_strategy(config))
+    spec = config.model.spec(input_spec(config))
+    initial = build_model(spec, seed=derive_seed(config.seed, "initial-model", config.repeat))
+    ordered = OrderedGrid(grid, config.federation.clients)
+    watched: Grid = ordered
+    if sink is not None:
+        watched = CuriousGrid(
+            ordered, sink, model=spec, federation_id=run.federation_id, client_of=ordered.partition_of
+        )
+    orders = ConfigRecord(
+        {
+            "share": "weights",
+            "learning-rate": config.federation.learning_rate,
+            "batch-size": config.federation.batch_size,
+            "local-steps": config.federation.local_steps,
+        }
+    )
+    seeded = SeededStrategy(strategy, derive_seed(config.seed, "strategy", config.repeat))
+    result = seeded.start(
+        grid=watched,
+        initial_arrays=ArrayRecord(dict(parameters_of(initial))),
+        num_rounds=config.federation.rounds,
+        train_config=orders,
+    )
+    return _trained(run, spec, result.arrays)
+
+
+def _trained(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord) -> TrainedModel:
+    """Return the global model, tested on the split that no client holds."""
+    model = build_model(spec)
+    load_parameters(model, arrays.to_torch_state_dict())
+    _, unseen = splits(run.config.dataset)
+    with torch.no_grad():
+        right = accuracy(model, *unseen.batch())
+    return TrainedModel(
+        model=spec,
+        parameters=parameters_of(model),
+        test_accuracy=right,
+        round=run.config.federation.rounds,
+        seed=run.config.seed,
+    )
+
+
+app = build_server_app()

@@ -1,0 +1,56 @@
+"""The run config of the Flower apps: the flat form of `SimulationConfig`, and where the records go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl_sim.captures import check_federation_id
+from fl_sim.config import SimulationConfig, flatten, unflatten, validate
+from fl_sim.errors import ConfigError
+from fl_sim.specs import Scalar
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What one run of the apps does.
+
+    Attributes:
+        config: the federation. Its `engine` is read by `fl_sim.simulation` only; `flwr run` is an engine itself.
+        output: absolute folder of captures, sealed batches and models; None to keep nothing.
+        federation_id: name of the federation in that folder.
+    """
+
+    config: SimulationConfig
+    output: Path | None = None
+    federation_id: str = "federation"
+
+    @classmethod
+    def read(cls, run_config: Mapping[str, Scalar]) -> RunSettings:
+        """Return the settings that a flat run config holds.
+
+        Raises:
+            ConfigError: it is empty, a key is unknown or of the wrong type, or `output` is not absolute.
+        """
+        if not run_config:
+            raise ConfigError(
+                "The run config is empty. Start the apps with `flwr run`, or build them with "
+                "build_client_app(run_config) and build_server_app(run_config)."
+            )
+        rest = {key: value for key, value in run_config.items() if key not in ("output", "federation_id")}
+        output = str(run_config.get("output", ""))
+        if output and not Path(output).is_absolute():
+            raise ConfigError(
+                f"output: expected an absolute folder, since the apps run in a folder of Flower's, got {output!r}."
+            )
+        return cls(
+            config=validate(SimulationConfig, unflatten(rest)),
+            output=Path(output) if output else None,
+            federation_id=check_federation_id(str(run_config.get("federation_id", "federation"))),
+        )
+
+    def flat(self) -> dict[str, Scalar]:
+        """Return the run config that `read` reads."""
+        output = str(self.output) if self.output else ""
+        return {**flatten(self.config), "output": output, "federation_id": self.federation_id}

@@ -1,0 +1,1 @@
+"""The court: opens the seal, scores what the attacks made, and prints the rows."""

@@ -1,0 +1,177 @@
+"""The command `spikeleak`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fl_sim.errors import SpikeleakError, unknown_name
+from judges.progress import Watch
+
+# Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
+
+app = typer.Typer(
+    name="spikeleak",
+    help="What does a federated client's update give away about private data, and is a spiking network safer?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="The data sets: where they come from and where they lie.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
+]
+Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real people in the report.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    """Options of all commands; `main` reads --debug before typer does."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A TOML file such as those in configs/.")],
+    assignments: Assignments = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME where not given.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier run first.")] = False,
+    show_faces: Faces = False,
+) -> None:
+    """Run an experiment: federations, attacks, judgement, report."""
+    from judges.experiment import read_plan
+
+    plan = read_plan(config, assignments or [])
+    folder = out or Path("runs") / plan.base.name
+    from judges.bench import run_experiment
+
+    _finish(run_experiment(plan, folder, Watch(), fresh=fresh, show_faces=show_faces), folder)
+
+
+@app.command()
+def attack(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")], assignments: Assignments = None
+) -> None:
+    """Run a new attack on the captures of an old run; no new federation."""
+    from judges.bench import attack_run
+
+    _finish(attack_run(run_dir, assignments or [], Watch()), run_dir)
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
+    """Write the report of a run anew."""
+    from judges.report import write_report
+
+    _finish(write_report(run_dir, show_faces=show_faces), run_dir)
+
+
+@app.command(name="list")
+def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets or judges")]) -> None:
+    """List what there is."""
+    from attacks import ATTACKS
+    from fl_sim.datasets import DATASETS
+    from fl_sim.models import MODELS
+    from judges.classifiers import JUDGES
+
+    tables = {"attacks": ATTACKS, "models": MODELS, "datasets": DATASETS, "judges": JUDGES}
+    if what not in tables:
+        raise unknown_name("list", what, tables)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, entry in tables[what].items():  # type: ignore[attr-defined]  # a union of tables with the same columns
+        table.add_row(name, entry.summary)
+    _console().print(table)
+
+
+@data_app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="Name of a data set.")],
+    root: Annotated[str, typer.Option("--data-root", help="Folder to look in first.")] = "",
+) -> None:
+    """Print a data set's source, terms, counts, and where it is looked for."""
+    from fl_sim.datasets import info as describe
+
+    found = describe(name, root)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    shape = "x".join(str(side) for side in found.shape) if found.shape else "depends on the files"
+    rows = {
+        "name": found.name,
+        "what": found.summary,
+        "source": found.source,
+        "terms": found.terms,
+        "counts": found.counts,
+        "input (C x H x W)": shape,
+        "classes": str(found.classes or "as many as the files hold"),
+        "shows people": "yes: reports show pictures on request only" if found.people else "no",
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    for place in found.candidates:
+        table.add_row("found" if place.found else "not found", f"{place.path} ({place.origin})")
+    _console().print(table, markup=False)
+
+
+@data_app.command()
+def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
+    """Download a data set into the cache of downloads and check it."""
+    from fl_sim.datasets import fetch as download
+
+    typer.echo(f"{name} lies in {download(name)}")
+
+
+def _finish(page: Path, folder: Path) -> None:
+    """Print the table of results and where the report is."""
+    from judges.bench import read_run_summary
+    from judges.wording import table_rows
+
+    table = Table(box=None, pad_edge=False)
+    header, *rows = table_rows(read_run_summary(folder))
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index < 4 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table, markup=False)
+    typer.echo(f"\nreport: {page.resolve().as_uri()}")
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal; files and pipes get what the longest line needs."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on are one paragraph and an exit code."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        code = app(args=arguments, prog_name="spikeleak", standalone_mode=False)
+    except SpikeleakError as error:
+        code = _complain(error, str(error), error.exit_code, debug)
+    except click.exceptions.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
+        code = 130
+    except Exception as error:  # noqa: BLE001 - the last line of defence of a command
+        code = _complain(error, f"unexpected {type(error).__name__}: {error}. Run again with --debug for details.", 1, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: Exception, text: str, code: int, debug: bool) -> int:
+    if debug:
+        raise error
+    typer.echo(f"spikeleak: {text}", err=True)
+    return code

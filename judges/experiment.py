@@ -1,0 +1,237 @@
+"""One experiment: a config whose lists are the axes of a grid of federations and attacks.
+
+Nothing here imports torch or Flower, so that a bad config is refused at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from attacks import ATTACKS
+from fl_sim.config import Raw, SimulationConfig, expand, explain, override, read_toml, validate
+from fl_sim.errors import ConfigError, nearest, unknown_name
+from fl_sim.models import MODELS
+from fl_sim.specs import Scalar, Settings, SpikingSpec
+from judges.classifiers import JUDGES
+
+TABLES = ("dataset", "model", "strategy", "attack", "judge")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class AttackSettings(Settings):
+    """Which attack, and its settings; every key but `name` is the attack's own (see `attacks/settings.py`)."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str = "idlg"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the attack's constructor gets."""
+        return dict(self.model_extra or {})
+
+
+class JudgeSettings(Settings):
+    """Which classifier judges the reconstructions.
+
+    Attributes:
+        name: in the table `judges.classifiers.JUDGES`, or "none".
+    """
+
+    name: str = "lenet"
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in {*JUDGES, "none"}:
+            raise ValueError(str(unknown_name("", name, [*JUDGES, "none"])).removeprefix(": "))
+        return name
+
+
+class ExperimentConfig(SimulationConfig):
+    """One combination of an experiment's axes.
+
+    Attributes:
+        name: of the experiment; its results go to runs/NAME.
+        repeats: federations for each combination, each with its own initial model and batches.
+        threads: torch threads of the attacks; results are reproducible bit for bit under the same number.
+        device: where the attacks compute.
+    """
+
+    name: str
+    repeats: int = Field(default=1, ge=1, le=10_000)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+    attack: AttackSettings = AttackSettings()
+    judge: JudgeSettings = JudgeSettings()
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for a folder: use up to 80 letters, digits, '.', '_' and '-'")
+        return name
+
+
+@dataclass(frozen=True)
+class Federation:
+    """One federation of the grid, with its repetitions.
+
+    Attributes:
+        label: its name in tables and folders.
+        config: of repetition 0.
+        repeats: how many there are.
+    """
+
+    label: str
+    config: SimulationConfig
+    repeats: int
+
+    def repetition(self, repeat: int) -> tuple[str, SimulationConfig]:
+        """Return the federation's id and config of one repetition."""
+        return f"{self.label}-{repeat:03d}", self.config.model_copy(update={"repeat": repeat})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attack on one federation.
+
+    Attributes:
+        federation: label of the federation.
+        label: name of the attack with its settings that vary.
+        attack: its name in the table.
+        settings: its settings.
+    """
+
+    federation: str
+    label: str
+    attack: str
+    settings: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole experiment.
+
+    Attributes:
+        raw: the config as resolved, with its lists.
+        base: settings that no axis varies are read from here.
+        federations, cells: the grid, in the order of the config.
+    """
+
+    raw: Raw
+    base: ExperimentConfig
+    federations: tuple[Federation, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the config; two runs with the same one are the same experiment."""
+        return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()
+
+
+def read_plan(path: Path, assignments: Iterable[str] = ()) -> Plan:
+    """Return the plan of the config at `path` with "key=value" assignments applied.
+
+    Raises:
+        ConfigError: as `fl_sim.config` and `make_plan`.
+    """
+    raw = read_toml(path)
+    raw.setdefault("name", path.stem)
+    return make_plan(override(raw, assignments, TABLES))
+
+
+def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
+    """Return the grid of federations and attacks that `raw` describes.
+
+    Args:
+        raw: a config as read.
+        named: paths of further settings that the labels shall name beside those of the axes.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, an impossible pair.
+    """
+    combinations = [_checked(combination, raw) for combination in expand(raw, TABLES)]
+    varying = [*_varying(raw), *named]
+    federations: dict[str, Federation] = {}
+    cells: dict[tuple[str, str], Cell] = {}
+    for config in combinations:
+        simulation = _simulation(config)
+        label = _federation_label(simulation, varying)
+        known = federations.setdefault(label, Federation(label, simulation, config.repeats))
+        if known.config != simulation:
+            raise ConfigError(f"the grid names two different federations '{label}'; give one axis only.")
+        attack = _attack_label(config, varying)
+        cells[label, attack] = Cell(label, attack, config.attack.name, config.attack.settings)
+    return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()))
+
+
+def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
+    """Return one combination as settings, without the keys that belong to another attack of the same experiment."""
+    config = validate(ExperimentConfig, combination)
+    name = config.attack.name
+    if name not in ATTACKS:
+        raise unknown_name("attack.name", name, ATTACKS)
+    own = ATTACKS[name].settings
+    table = raw.get("attack")
+    others = table.get("name", name) if isinstance(table, dict) else name
+    allowed = {key for other in (others if isinstance(others, list) else [others]) if other in ATTACKS
+               for key in ATTACKS[other].settings.model_fields}  # fmt: skip
+    for key in config.attack.settings:
+        if key not in allowed:
+            known = ", ".join(sorted(allowed))
+            raise ConfigError(f"attack.{key}: unknown key.{nearest(key, allowed)} Known: name, {known}.")
+    settings = {key: value for key, value in config.attack.settings.items() if key in own.model_fields}
+    try:
+        own(**settings)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"attack.{explain(own, error)}") from error
+    return config.model_copy(update={"attack": AttackSettings(name=name, **settings)})
+
+
+def _simulation(config: ExperimentConfig) -> SimulationConfig:
+    """Return the federation's part of a combination; spiking settings that an ANN does not read are the defaults."""
+    fields = {name: getattr(config, name) for name in SimulationConfig.model_fields}
+    if not MODELS[config.model.name].spiking:
+        fields["model"] = config.model.model_copy(update=SpikingSpec().model_dump())
+    return SimulationConfig(**fields)
+
+
+def _varying(raw: Raw) -> list[str]:
+    """Return the paths of the axes."""
+    paths = []
+    for key, value in raw.items():
+        inner = value if isinstance(value, dict) else {"name" if key in TABLES else "": value}
+        paths += [f"{key}.{name}".rstrip(".") for name, item in inner.items() if isinstance(item, list)]
+    return paths
+
+
+def _federation_label(config: SimulationConfig, varying: Iterable[str]) -> str:
+    parts = [config.dataset.name, config.model.name, config.model.init]
+    for path in varying:
+        table, _, key = path.rpartition(".")
+        if path in ("dataset.name", "model.name", "model.init") or table in ("attack", "judge"):
+            continue
+        if table == "model" and not MODELS[config.model.name].spiking:
+            continue
+        value = getattr(getattr(config, table), key) if table else getattr(config, key)
+        parts.append(f"{key}={value}")
+    return _file_name("-".join(parts))
+
+
+def _attack_label(config: ExperimentConfig, varying: Iterable[str]) -> str:
+    settings = config.attack.settings
+    keys = [path.removeprefix("attack.") for path in varying if path.startswith("attack.") and path != "attack.name"]
+    return _file_name("-".join([config.attack.name, *(f"{key}={settings[key]}" for key in keys if key in settings)]))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=-]", "_", text)

@@ -1,0 +1,113 @@
+"""Small statistics of a cell: quartiles, bootstrap intervals, and the paired comparison with the controls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from fl_sim.seeding import numpy_stream
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A column of a cell. None stands for a value that is not finite (an attack that returned NaN has infinite MSE)."""
+
+    mean: float | None
+    median: float | None
+    lower_quartile: float | None
+    upper_quartile: float | None
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened.
+
+    Attributes:
+        count, of: times, out of how many.
+        share: count / of.
+        low, high: 95 % interval of the share.
+    """
+
+    count: int
+    of: int
+    share: float
+    low: float
+    high: float
+
+
+def distribution(values: Sequence[float]) -> Distribution:
+    """Return mean, median and quartiles (linear interpolation) of one value or more.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    if not values:
+        raise ValueError("no value to describe")
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    quartiles = [_quantile(ordered, q) for q in (0.5, 0.25, 0.75)]
+    return Distribution(*(value if math.isfinite(value) else None for value in (float(ordered.mean()), *quartiles)))
+
+
+def bootstrap_mean(
+    values: Sequence[float], units: Sequence[object], *, seed: int, stream: str
+) -> tuple[float, float] | None:
+    """Return the percentile-bootstrap 95 % interval of a mean (Efron 1979), or None for fewer than two units.
+
+    Whole units are drawn with replacement, 2000 times: examples of one batch were attacked together and are not
+    independent of each other.
+
+    Args:
+        values: one for each example, finite.
+        units: for each value, what it belongs to: its batch.
+        seed: root seed.
+        stream: name of the random stream.
+    """
+    _, member = np.unique([repr(unit) for unit in units], return_inverse=True)
+    count = int(member.max()) + 1
+    if count < 2:
+        return None
+    sums = np.bincount(member, weights=np.asarray(values, dtype=np.float64))
+    sizes = np.bincount(member)
+    drawn = numpy_stream(seed, "bootstrap", stream).integers(0, count, size=(RESAMPLES, count))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: str) -> Rate:
+    """Return how often a flag is set, with the bootstrap interval of the share.
+
+    Where all flags agree, every resample agrees too and the bootstrap would claim certainty; there the exact
+    (Clopper and Pearson 1934) interval over the units is given instead.
+    """
+    of, count = len(flags), sum(flags)
+    low, high = bootstrap_mean([float(flag) for flag in flags], units, seed=seed, stream=stream) or (0.0, 1.0)
+    if count in (0, of):
+        open_end = ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / len({repr(unit) for unit in units}))
+        low, high = (0.0, 1.0 - open_end) if count == 0 else (open_end, 1.0)
+    return Rate(count=count, of=of, share=count / of, low=low, high=high)
+
+
+def wilcoxon_greater(differences: Sequence[float]) -> float:
+    """Return the one-sided p of Wilcoxon's signed-rank test that the differences tend to be above 0.
+
+    Zero differences say nothing and are left out (Wilcoxon 1945); where nothing is left, p is 1.
+    """
+    told = [value for value in differences if value != 0.0]
+    return float(wilcoxon(told, alternative="greater").pvalue) if told else 1.0
+
+
+def _quantile(ordered: np.ndarray, q: float) -> float:
+    """Return a quantile by linear interpolation; exact also where some values are infinite."""
+    position = q * (len(ordered) - 1)
+    below, above = ordered[math.floor(position)], ordered[math.ceil(position)]
+    share = position - math.floor(position)
+    return float(below if share == 0.0 or below == above else below + share * (above - below))

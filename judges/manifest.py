@@ -1,0 +1,91 @@
+"""What a run was made with: versions, seeds, device, data hashes, commit. Written beside its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fl_sim.datasets import DATASETS
+from fl_sim.datasets.images import ImageDataset
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+from judges.experiment import Plan
+
+FILE = "manifest.json"
+_PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
+
+
+def describe_run(plan: Plan, datasets: Mapping[str, ImageDataset], seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Return the manifest of a run.
+
+    Args:
+        plan: the experiment.
+        datasets: those that were read, by name.
+        seconds: wall time of each part of the run.
+    """
+    return {
+        "title": plan.base.name,
+        "experiment": plan.base.name,
+        "config_sha256": plan.digest,
+        "seed": plan.base.seed,
+        "repeats": plan.base.repeats,
+        "engine": plan.base.federation.engine,
+        "device": plan.base.device,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _commit(),
+        "datasets": {
+            name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
+            for name, data in datasets.items()
+        },
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+    }
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest into a run folder, atomically."""
+    atomic_write(folder / FILE, json.dumps(manifest, indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder.
+
+    Raises:
+        DataError: there is none, or it is no JSON table.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected the manifest of a run, found none that can be read ({error}).") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a table, found a {type(content).__name__}.")
+    return content
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    """Return the commit of the checkout that this code runs from, with "+" where files differ from it."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return "not a checkout"
+    return done.stdout.strip()

@@ -1,0 +1,155 @@
+"""The row that a judge writes, one for each example, and the CSV file that holds the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pandas as pd
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+
+CONTROL_PREFIX = "control: "
+DIVERGED = "diverged"
+SOLVED_MSE = 1e-3
+RECOGNISABLE_SSIM = 0.5
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one attack achieved on one example. A diverged attack is a row too, with every success False.
+
+    Attributes:
+        experiment, cell: names of the run and of the combination that the row belongs to.
+        dataset, model, init, attack, defence: what was attacked, and how.
+        seed: root seed of the repetition.
+        repeat: number of the repetition.
+        capture_id, example: the victim: the captured update and the index of the original in its batch.
+        ssim, psnr_db, mse, l2: of the attack's answer, see `judges.metrics`.
+        label: the true one.
+        label_recovered: as the attack believes; -1 where it believes none.
+        label_correct: whether they agree; the update may give the label away though the picture is not found.
+        judge_label, judge_confidence: what the judge sees in the answer; None without a judge.
+        judge_correct: the judge sees the true label, and the attack has not diverged.
+        truth_judge_correct: the judge sees the true label in the true input: the ceiling of the column before.
+        matching_loss, iterations, gradient_evaluations, restarts, stop_reason: as the attack reports them.
+        seconds: wall time of this example's share of the attack.
+        solved: MSE below 1e-3 of the squared data range, and not diverged.
+        recognisable: SSIM above 0.5, and not diverged.
+        last_ssim, last_psnr_db, last_mse: of the attack's last iterate, held to the data range; for comparison.
+    """
+
+    experiment: str
+    cell: str
+    dataset: str
+    model: str
+    init: str
+    attack: str
+    defence: str
+    seed: int
+    repeat: int
+    capture_id: str
+    example: int
+    ssim: float
+    psnr_db: float
+    mse: float
+    l2: float
+    label: int
+    label_recovered: int
+    label_correct: bool
+    judge_label: int | None
+    judge_correct: bool | None
+    judge_confidence: float | None
+    truth_judge_correct: bool | None
+    matching_loss: float
+    iterations: int
+    gradient_evaluations: int
+    restarts: int
+    stop_reason: str
+    seconds: float
+    solved: bool
+    recognisable: bool
+    last_ssim: float
+    last_psnr_db: float
+    last_mse: float
+
+    @property
+    def is_control(self) -> bool:
+        """Return whether the row is of a control, not of an attack."""
+        return self.attack.startswith(CONTROL_PREFIX)
+
+    @property
+    def diverged(self) -> bool:
+        """Return whether the attack diverged."""
+        return self.stop_reason == DIVERGED
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """Return what was attacked: (dataset, model, init, defence)."""
+        return self.dataset, self.model, self.init, self.defence
+
+    @property
+    def victim(self) -> tuple[str | int, ...]:
+        """Return the key that an attack and its controls share."""
+        return (*self.group, self.seed, self.repeat, self.capture_id, self.example)
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Score))
+
+
+def write_scores(scores: Sequence[Score], path: Path) -> Path:
+    """Write rows as CSV, atomically; `read_scores` gives back equal rows, floats to the last bit."""
+    cells = [[_text(getattr(score, name)) for name in COLUMNS] for score in scores]
+    text = io.StringIO()
+    pd.DataFrame(cells, columns=list(COLUMNS), dtype=object).to_csv(text, index=False, lineterminator="\n")
+    return atomic_write(path, text.getvalue())
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read the rows that `write_scores` wrote.
+
+    Raises:
+        DataError: the file is missing, or its columns or a value are not those of a `Score`.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+    if tuple(frame.columns) != COLUMNS:
+        missing = sorted(set(COLUMNS) - set(frame.columns))
+        raise DataError(f"{path}: expected the columns of a table of scores; missing or misplaced: {missing}.")
+    hints = get_type_hints(Score)
+    try:
+        return [
+            Score(**{name: _value(text, hints[name]) for name, text in zip(COLUMNS, row, strict=True)})
+            for row in frame.itertuples(index=False, name=None)
+        ]
+    except ValueError as error:
+        raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
+
+
+def _text(value: str | float | bool | None) -> str:
+    """Return a value as CSV text: None is empty, a float has all its digits."""
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of Score's fields
+    """Return CSV text as a value of the annotated type; ValueError where it is none."""
+    if hint is str:
+        return text
+    optional = type(None) in getattr(hint, "__args__", ())
+    if optional and text == "":
+        return None
+    kind = hint.__args__[0] if optional else hint
+    if kind is bool:
+        if text not in ("True", "False"):
+            raise ValueError(f"expected True or False, got {text!r}")
+        return text == "True"
+    return kind(text)

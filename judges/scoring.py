@@ -1,0 +1,182 @@
+"""A reconstruction beside the sealed truth -> rows. Here, and only here, the seal is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.contracts import Reconstruction, StopReason
+from fl_sim.datasets.images import Split
+from fl_sim.records import InputSpec, Scalar, SealedBatch
+from judges.assignment import assign
+from judges.classifiers.cache import Judge
+from judges.metrics import as_images, l2, mse, psnr_db, ssim
+from judges.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, read_scores, write_scores
+
+__all__ = [
+    "Score",
+    "control_reconstructions",
+    "mean_image",
+    "read_scores",
+    "score",
+    "write_scores",
+]
+
+CONTEXT_KEYS = ("experiment", "cell", "dataset", "model", "init", "attack", "defence", "seed", "repeat")
+NO_LABEL = -1
+
+
+def score(
+    reconstruction: Reconstruction,
+    sealed: SealedBatch,
+    *,
+    spec: InputSpec,
+    judge: Judge | None,
+    context: Mapping[str, Scalar],
+) -> list[Score]:
+    """Return one row for each original of a batch, in the order of the originals.
+
+    Reconstructions are assigned to originals once, by MSE; every number of a row is of that pair.
+
+    Args:
+        reconstruction: of an attack or a control; it may have diverged or hold NaN.
+        sealed: the truth behind the same captured update.
+        spec: of the inputs; its value range is the data range of every metric.
+        judge: a classifier, or None.
+        context: values for the columns `CONTEXT_KEYS`; the attack's name is taken from the reconstruction where the
+            context has none, and always for a control; the defence from the sealed batch; the rest defaults to "" or 0.
+
+    Raises:
+        ValueError: the capture ids or the shapes differ, or the context has an unknown key.
+    """
+    if reconstruction.capture_id != sealed.capture_id:
+        raise ValueError(f"a reconstruction of {reconstruction.capture_id} is not of {sealed.capture_id}")
+    truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
+    order = assign(ours, truth)
+    columns: dict[str, list[Any]] = {
+        **_pictures(ours[order], truth, spec),
+        **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
+        **_labels(reconstruction.labels[order], sealed.labels),
+        **_judged(judge, ours[order], truth, sealed.labels),
+    }
+    shared = _context(reconstruction, sealed, context) | _effort(reconstruction)
+    alive = reconstruction.stop_reason is not StopReason.DIVERGED
+    rows = []
+    for example in range(len(truth)):
+        row = {name: values[example] for name, values in columns.items()}
+        row["solved"] = alive and row["mse"] < SOLVED_MSE * (spec.high - spec.low) ** 2
+        row["recognisable"] = alive and row["ssim"] > RECOGNISABLE_SSIM
+        row["judge_correct"] = None if judge is None else alive and row["judge_correct"]
+        rows.append(Score(**shared, **row, example=example))
+    return rows
+
+
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean_image: Tensor) -> list[Reconstruction]:
+    """Return what needs no attack at all: "control: black" and "control: mean image".
+
+    Args:
+        sealed: the batch that they stand beside; only its id and shape are used.
+        spec: black is the low end of its value range.
+        mean_image: (C, H, W), of the train split; see `mean_image`.
+    """
+    pictures = {
+        "black": torch.full_like(sealed.inputs, spec.low),
+        "mean image": mean_image.to(sealed.inputs).expand_as(sealed.inputs).clone(),
+    }
+    return [
+        Reconstruction(
+            capture_id=sealed.capture_id,
+            attack=f"{CONTROL_PREFIX}{name}",
+            settings={},
+            inputs=inputs,
+            labels=torch.full_like(sealed.labels, NO_LABEL),
+            matching_loss=float("nan"),
+            last_inputs=inputs,
+            loss_history=torch.empty(0),
+            iterations=0,
+            gradient_evaluations=0,
+            restarts=1,
+            stop_reason=StopReason.BUDGET,
+            seconds=0.0,
+            seed=0,
+        )
+        for name, inputs in pictures.items()
+    ]
+
+
+def mean_image(split: Split) -> Tensor:
+    """Return the mean picture of a split, float32 (C, H, W) in [0, 1]."""
+    return (split.pixels.sum(dim=0, dtype=torch.int64).double() / (255.0 * len(split))).float()
+
+
+def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
+    """Return the four metrics of each pair."""
+    data_range = spec.high - spec.low
+    return {
+        "ssim": ssim(ours, truth, data_range=data_range).tolist(),
+        "psnr_db": psnr_db(ours, truth, data_range=data_range).tolist(),
+        "mse": mse(ours, truth).tolist(),
+        "l2": l2(ours, truth).tolist(),
+    }
+
+
+def _last(reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
+    """Return the metrics of the last iterate, held to the value range as the answer is."""
+    last = as_images(reconstruction.last_inputs)[order]
+    held = last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
+    metrics = _pictures(held, truth, spec)
+    return {name: metrics[name] for name in ("ssim", "psnr_db", "mse")}
+
+
+def _labels(recovered: Tensor, labels: Tensor) -> dict[str, list[Any]]:
+    """Return the columns of label recovery."""
+    return {
+        "label": labels.tolist(),
+        "label_recovered": recovered.tolist(),
+        "label_correct": (recovered.cpu() == labels.cpu()).tolist(),
+    }
+
+
+def _judged(judge: Judge | None, ours: Tensor, truth: Tensor, labels: Tensor) -> dict[str, list[Any]]:
+    """Return what the judge sees in each answer and whether it knows the true input."""
+    names = ("judge_label", "judge_confidence", "judge_correct", "truth_judge_correct")
+    if judge is None:
+        return {name: [None] * len(labels) for name in names}
+    seen, confidence = judge.predict(ours)
+    known, _ = judge.predict(truth)
+    columns = (seen, confidence, seen == labels.cpu(), known == labels.cpu())
+    return {name: column.tolist() for name, column in zip(names, columns, strict=True)}
+
+
+def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
+    """Return what the attack reports of its own work."""
+    return {
+        "matching_loss": float(reconstruction.matching_loss),
+        "iterations": reconstruction.iterations,
+        "gradient_evaluations": reconstruction.gradient_evaluations,
+        "restarts": reconstruction.restarts,
+        "stop_reason": str(reconstruction.stop_reason),
+        "seconds": float(reconstruction.seconds),
+    }
+
+
+def _context(reconstruction: Reconstruction, sealed: SealedBatch, context: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return the columns that say where a row comes from."""
+    unknown = sorted(set(context) - set(CONTEXT_KEYS))
+    if unknown:
+        raise ValueError(f"the context of a score has no {unknown}; known: {', '.join(CONTEXT_KEYS)}")
+    defaults: dict[str, Scalar] = dict.fromkeys(CONTEXT_KEYS, "")
+    defaults |= {"attack": reconstruction.attack, "defence": sealed.defence}
+    defaults |= {"seed": reconstruction.seed, "repeat": 0}
+    values = defaults | dict(context)
+    if reconstruction.attack.startswith(CONTROL_PREFIX):
+        values["attack"] = reconstruction.attack
+    columns: dict[str, Any] = {name: str(values[name]) for name in CONTEXT_KEYS}
+    return columns | {
+        "seed": int(values["seed"]),
+        "repeat": int(values["repeat"]),
+        "capture_id": reconstruction.capture_id,
+    }

@@ -1,0 +1,264 @@
+"""Rows -> one line a cell: distributions, intervals, success rates, the controls beside them, and a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pydantic
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+from fl_sim.records import Scalar
+from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
+from judges.published import PUBLISHED, Published
+from judges.rows import CONTROL_PREFIX, Score
+
+SIGNIFICANCE = 0.05
+RECOVERED = "recovered"
+PARTLY = "partly recovered"
+TRACES = "traces only"
+NO_BETTER = "no better than the controls"
+DIVERGED = "diverged"
+ALONE = "not recognisable"
+CONTROL = "control"
+VERDICTS = (RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, DIVERGED, CONTROL)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An attack beside the best control of the same victim, by SSIM. A diverged attack enters with SSIM 0.
+
+    Attributes:
+        victims: how many had a control.
+        better: how many SSIMs are above the best control's.
+        succeeded: how many of those are recognisable.
+        p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
+    """
+
+    victims: int
+    better: int
+    succeeded: int
+    p: float
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One line: an attack, or a control, on one group of victims.
+
+    Attributes:
+        cell, dataset, model, init, defence, attack: as in the rows; a control has no cell.
+        control: whether it is one.
+        n: examples.
+        ssim, psnr_db, mse, l2: of the answers.
+        ssim_interval: bootstrap 95 % interval of the mean SSIM; None for one victim.
+        last_ssim: mean, of the last iterates.
+        solved, recognisable: success rates, see `judges.rows.Score`.
+        diverged: how many.
+        label_accuracy: share of labels that the attack found; None where it names none.
+        asr: share of answers in which the judge sees the true label; None without a judge.
+        ceiling: the same of the true inputs.
+        seconds, gradient_evaluations: medians.
+        comparison: with the controls; None for a control, or without one.
+        verdict, reason: in words.
+        published: the paper's row, where it has one.
+    """
+
+    cell: str
+    dataset: str
+    model: str
+    init: str
+    defence: str
+    attack: str
+    control: bool
+    n: int
+    ssim: Distribution
+    psnr_db: Distribution
+    mse: Distribution
+    l2: Distribution
+    ssim_interval: tuple[float, float] | None
+    last_ssim: float
+    solved: Rate
+    recognisable: Rate
+    diverged: int
+    label_accuracy: float | None
+    asr: float | None
+    ceiling: float | None
+    seconds: float
+    gradient_evaluations: float
+    comparison: Comparison | None
+    verdict: str
+    reason: str
+    published: Published | None
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """Return what was attacked: (dataset, model, init, defence)."""
+        return self.dataset, self.model, self.init, self.defence
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All cells of a run, attacks before controls in each group, and the judges.
+
+    Attributes:
+        cells: the lines.
+        judges: {data set: facts}, see `judges.classifiers.cache.Judge.facts`.
+        seed: of the bootstrap.
+    """
+
+    cells: tuple[CellSummary, ...]
+    judges: Mapping[str, Mapping[str, Scalar]]
+    seed: int
+
+
+def summarise(
+    scores: Sequence[Score], *, judges: Mapping[str, Mapping[str, Scalar]] | None = None, seed: int = 0
+) -> Summary:
+    """Return the summary of all rows of a run, the same for any order of the rows of a cell.
+
+    Args:
+        scores: of attacks and controls. A control is shared by all cells of its group, so equal rows of one victim's
+            control, as two cells may both hold them, count once.
+        judges: {data set: `Judge.facts()`}.
+        seed: of the bootstrap.
+    """
+    best_control = _best_controls(scores)
+    cells: dict[tuple[str, ...], dict[object, Score]] = defaultdict(dict)
+    for index, score in enumerate(scores):
+        key = (*score.group, score.attack, "" if score.is_control else score.cell)
+        cells[key][(score.victim, score.mse, score.ssim) if score.is_control else index] = score
+    groups = list(dict.fromkeys(key[:4] for key in cells))
+    keys = sorted(cells, key=lambda key: (groups.index(key[:4]), key[4].startswith(CONTROL_PREFIX)))
+    lines = [_cell(sorted(cells[key].values(), key=_by_victim), best_control, seed=seed) for key in keys]
+    return Summary(tuple(lines), dict(judges or {}), seed)
+
+
+def write_summary(summary: Summary, path: Path) -> Path:
+    """Write a summary as JSON, atomically."""
+    return atomic_write(path, json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n")
+
+
+def read_summary(path: Path) -> Summary:
+    """Read what `write_summary` wrote.
+
+    Raises:
+        DataError: the file is missing or something else.
+    """
+    try:
+        return pydantic.TypeAdapter(Summary).validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError) as error:
+        raise DataError(f"{path}: expected a summary as written by spikeleak ({error}).") from error
+
+
+def _best_controls(scores: Sequence[Score]) -> dict[tuple[str | int, ...], float]:
+    """Return the SSIM of the best control of each victim that has one."""
+    best: dict[tuple[str | int, ...], float] = {}
+    for score in scores:
+        if score.is_control:
+            best[score.victim] = max(score.ssim, best.get(score.victim, -1.0))
+    return best
+
+
+def _by_victim(score: Score) -> tuple[str, float]:
+    return repr(score.victim), score.mse
+
+
+def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float], *, seed: int) -> CellSummary:
+    """Return the line of a cell's rows."""
+    first = rows[0]
+    units = [(row.seed, row.repeat, row.capture_id) for row in rows]
+    stream = "/".join((*first.group, first.attack, first.cell))
+    comparison = None if first.is_control else _compare(rows, best_control)
+    recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
+    verdict, reason = _verdict(rows, recognisable, comparison)
+    columns: dict[str, Any] = {name: getattr(first, name) for name in ("dataset", "model", "init", "defence", "attack")}
+    columns |= {name: distribution([getattr(row, name) for row in rows]) for name in ("ssim", "psnr_db", "mse", "l2")}
+    untouched = first.defence == "none" and not first.is_control
+    return CellSummary(
+        **columns,
+        cell="" if first.is_control else first.cell,
+        control=first.is_control,
+        n=len(rows),
+        ssim_interval=bootstrap_mean([row.ssim for row in rows], units, seed=seed, stream=stream),
+        last_ssim=sum(row.last_ssim for row in rows) / len(rows),
+        solved=rate([row.solved for row in rows], units, seed=seed, stream=stream),
+        recognisable=recognisable,
+        diverged=sum(row.diverged for row in rows),
+        label_accuracy=_share([row.label_correct if row.label_recovered >= 0 else None for row in rows]),
+        asr=_share([row.judge_correct for row in rows]),
+        ceiling=_share([row.truth_judge_correct for row in rows]),
+        seconds=median(row.seconds for row in rows),
+        gradient_evaluations=float(median(row.gradient_evaluations for row in rows)),
+        comparison=comparison,
+        verdict=verdict,
+        reason=reason,
+        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if untouched else None,
+    )
+
+
+def _share(flags: Sequence[bool | None]) -> float | None:
+    """Return the share of set flags; None where every flag is None. A None among others counts as not set."""
+    if all(flag is None for flag in flags):
+        return None
+    return sum(flag is True for flag in flags) / len(flags)
+
+
+def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float]) -> Comparison | None:
+    """Return the paired comparison of a cell with the controls of its victims; None where none has a control."""
+    pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
+    if not pairs:
+        return None
+    differences = [(0.0 if row.diverged else row.ssim) - control for row, control in pairs]
+    better = [difference > 0 for difference in differences]
+    return Comparison(
+        victims=len(pairs),
+        better=sum(better),
+        succeeded=sum(row.recognisable and above for (row, _), above in zip(pairs, better, strict=True)),
+        p=wilcoxon_greater(differences),
+    )
+
+
+def _verdict(rows: Sequence[Score], recognisable: Rate, comparison: Comparison | None) -> tuple[str, str]:
+    """Return what was observed, in words, and why it is called so.
+
+    recovered: at least half of the victims are recognisable and above their best control; partly recovered: some;
+    traces only: none, but the SSIMs tend to be above the best control's (p < 0.05); diverged: none of these, and at
+    least half of the attacks diverged; no better than the controls (not recognisable, where there is no control to
+    compare with): none of these.
+    """
+    if rows[0].is_control:
+        return CONTROL, "needs no gradient"
+    lost = sum(row.diverged for row in rows)
+    succeeded = recognisable.count if comparison is None else comparison.succeeded
+    of = recognisable.of if comparison is None else comparison.victims
+    p = 1.0 if comparison is None else comparison.p
+    if comparison is None:
+        parts = [f"{succeeded} of {of} recognisable", "no controls to compare with"]
+    else:
+        text = ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
+        parts = [
+            f"{succeeded} of {of} recognisable and above their best control",
+            f"{comparison.better} of {of} above it at all (signed-rank {text})",
+        ]
+    parts += [f"{lost} of {len(rows)} diverged"] if lost else []
+    return _name(succeeded / of, p, lost / len(rows), comparison is None), "; ".join(parts)
+
+
+def _name(succeeded: float, p: float, lost: float, alone: bool) -> str:
+    """Return the verdict for the share that succeeded, p against the controls, and the share that diverged."""
+    if succeeded >= 0.5:
+        return RECOVERED
+    if succeeded > 0:
+        return PARTLY
+    if p < SIGNIFICANCE:
+        return TRACES
+    if lost >= 0.5:
+        return DIVERGED
+    return ALONE if alone else NO_BETTER

@@ -1,0 +1,173 @@
+"""How a report says a number, and what it says of a run in words. Plain text: the templates escape it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from fl_sim.records import Scalar
+from judges.intervals import Rate
+from judges.rows import CONTROL_PREFIX
+from judges.summary import CONTROL, PARTLY, RECOVERED, TRACES, VERDICTS, CellSummary, Summary
+
+THREAT_MODEL = (
+    "An honest-but-curious server runs federated learning as agreed. It knows the model and the parameters that it "
+    "sent out, and it keeps what each client sends back. Afterwards it searches for the private inputs from which "
+    "that update was computed. It never sees those inputs; only the judge, who compares, does."
+)
+
+DEFINITIONS: tuple[tuple[str, str], ...] = (
+    ("Row", "One attacked example. A diverged attack is a row and a failure; no row is left out."),
+    (
+        "Answer",
+        "The candidate with the smallest matching loss, chosen without the truth, clamped once to the value range.",
+    ),
+    (
+        "Pairing",
+        "In a batch, reconstructions are assigned to originals once, by the least total MSE (Hungarian method); every "
+        "number is of that pair.",
+    ),
+    (
+        "Data range",
+        "high minus low of the inputs (1 for images in [0, 1]); stated, never taken from the data. Every metric is "
+        "computed for each image, never pooled over a batch.",
+    ),
+    (
+        "SSIM",
+        "Structural similarity (Wang et al. 2004) as scikit-image computes it: uniform 7x7 window, mean over the image "
+        "and its channels. 1 is identity; an answer that is not finite scores 0.",
+    ),
+    (
+        "PSNR",
+        "10 log10(range^2 / MSE) in dB, for each image, held to 0 to 100 dB; an answer that is not finite scores 0.",
+    ),
+    ("MSE", "Mean squared error over the pixels; infinite (\N{INFINITY}) for an answer that is not finite."),
+    ("Solved", "MSE below 0.001 of the squared data range, and not diverged."),
+    ("Recognisable", "SSIM above 0.5, and not diverged."),
+    ("Label", "Share of labels that the attack itself found; an attack may find the label and not the picture."),
+    (
+        "ASR",
+        "Share of answers, diverged ones counted as failures, in which a separate classifier (the judge) sees the true "
+        "label. Ceiling: the same for the true inputs of the same victims. Chance: 1 / classes. Victims may be "
+        "among the judge's own training data, which raises the ceiling above its held-out accuracy.",
+    ),
+    (
+        "Intervals",
+        "95 %, percentile bootstrap over whole batches, 2000 resamples, seeded. Where every victim has the same "
+        "outcome the exact Clopper-Pearson interval is given.",
+    ),
+    (
+        "Controls",
+        "Answers that need no gradient, scored on the same victims: a black picture, the mean image of the train "
+        "split, and the attack's own starting point with no step taken (no-op).",
+    ),
+    (
+        "Verdict",
+        "Recovered: at least half of the victims are recognisable and above the best control of the same victim, by "
+        "SSIM. Partly recovered: some are. Traces only: none is, but SSIM tends to be above the best control's "
+        "(one-sided Wilcoxon signed-rank, p < 0.05). Diverged: none of these, and at least half of the attacks "
+        "diverged. No better than the controls: none of these. A verdict describes this attack at this budget; it "
+        "is not evidence that another attack would fail.",
+    ),
+)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many decimals; the sign for infinity where it is not finite."""
+    return "\N{INFINITY}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def error(value: float | None) -> str:
+    """Return a mean squared error with four decimals, or in powers of ten where those would be 0."""
+    if value is None or value == 0 or value >= 5e-5:
+        return number(value, 4)
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    return f"{mantissa}e\N{MINUS SIGN}{abs(int(exponent))}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in [0, 1] as whole per cent; a dash where there is none."""
+    return "\N{EN DASH}" if share is None else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def interval(bounds: tuple[float, float] | None, digits: int = 2) -> str:
+    """Return an interval in brackets, or nothing."""
+    return "" if bounds is None else f"[{number(bounds[0], digits)}, {number(bounds[1], digits)}]"
+
+
+def rate_interval(rate: Rate) -> str:
+    """Return the interval of a rate in per cent."""
+    return f"[{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+
+
+def success_rate(cell: CellSummary, judges: Mapping[str, Mapping[str, Scalar]]) -> tuple[str, str]:
+    """Return the judge's verdict on a cell: "87 %" and "(ceiling 99, chance 10)"; a dash without a judge."""
+    if cell.asr is None:
+        return "\N{EN DASH}", ""
+    parts = [f"ceiling {100 * cell.ceiling:.0f}"] if cell.ceiling is not None else []
+    chance = judges.get(cell.dataset, {}).get("chance")
+    if isinstance(chance, float):
+        parts.append(f"chance {100 * chance:.2g}")
+    return percent(cell.asr), f"({', '.join(parts)})" if parts else ""
+
+
+def tone(verdict: str) -> str:
+    """Return how loudly a verdict is printed: "yes" for a leak, "some" for part of one, "no" or "control"."""
+    if verdict == RECOVERED:
+        return "yes"
+    if verdict in (PARTLY, TRACES):
+        return "some"
+    return "control" if verdict == CONTROL else "no"
+
+
+def name_of_group(group: Sequence[str]) -> str:
+    """Return (dataset, model, init, defence) in words."""
+    dataset, model, init, defence = group
+    parts = [dataset, model, f"{init} init" if init else ""]
+    return " \N{MIDDLE DOT} ".join([part for part in parts if part] + ([defence] if defence != "none" else []))
+
+
+def findings(summary: Summary) -> list[str]:
+    """Return what was found, one sentence each, from the numbers alone."""
+    attacks = [cell for cell in summary.cells if not cell.control]
+    if not attacks:
+        return ["No attack was scored in this run."]
+    total, lost = sum(cell.n for cell in attacks), sum(cell.diverged for cell in attacks)
+    text = f"{_count(total, 'victim')} in {_count(len(attacks), 'cell')} of data, model and attack."
+    if lost:
+        text += f" {lost} of {total} attacks diverged and count as failures."
+    verdicts = sorted({cell.verdict for cell in attacks}, key=VERDICTS.index)
+    return [text, *(_of_verdict(name, attacks) for name in verdicts), *_of_controls(summary)]
+
+
+def _of_verdict(verdict: str, attacks: Sequence[CellSummary]) -> str:
+    """Return the sentence that lists the cells of one verdict, by what was attacked."""
+    inits = {cell.init for cell in attacks}
+    by_group: dict[str, list[str]] = defaultdict(list)
+    for cell in attacks:
+        if cell.verdict == verdict:
+            group = name_of_group((cell.dataset, cell.model, cell.init if len(inits) > 1 else "", cell.defence))
+            share = f"{cell.recognisable.count} of {cell.n} recognisable"
+            by_group[group].append(f"{cell.attack} ({share}, mean SSIM {number(cell.ssim.mean)})")
+    items = [f"{', '.join(names)} on {group}" for group, names in by_group.items()]
+    return f"{verdict.capitalize()}: {'; '.join(items)}."
+
+
+def _of_controls(summary: Summary) -> list[str]:
+    """Return the sentence on the best control of each group, where there are controls."""
+    best: dict[tuple[str, str, str, str], tuple[float, str]] = {}
+    for cell in summary.cells:
+        if cell.control:
+            entry = (cell.ssim.mean or 0.0, cell.attack.removeprefix(CONTROL_PREFIX))
+            best[cell.group] = max(entry, best.get(cell.group, entry))
+    if not best:
+        return []
+    low, high = min(best.values())[0], max(best.values())[0]
+    span = number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
+    names = ", ".join(dict.fromkeys(name for _, name in best.values()))
+    return [f"For comparison, the best control ({names}) has a mean SSIM of {span} on the same victims."]
+
+
+def _count(number_of: int, noun: str) -> str:
+    """Return "1 cell" or "3 cells"."""
+    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
