@@ -7,6 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # it can only be read by setting it
+
 
 def atomic_write(path: Path, content: bytes | str) -> Path:
     """Write `content` to `path` so that a crash at any moment leaves the old file, the new one, or none.
@@ -19,6 +22,7 @@ def atomic_write(path: Path, content: bytes | str) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), 0o666 & ~_UMASK)  # a temporary file is private; a result is not
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -37,7 +37,7 @@ from judges.progress import Watch
 from judges.report import write_report
 from judges.rows import CONTROL_PREFIX, Score, read_scores, write_scores
 from judges.scoring import control_reconstructions, mean_image, score
-from judges.summary import Summary, read_summary, summarise, write_summary
+from judges.summary import Summary, summarise, write_summary
 
 
 class Run:
@@ -159,9 +159,7 @@ class Run:
             cell = _cell_name(federation.label, result.attack)
             self._scores += self._judge(federation, result.attack, cell, [result])
 
-    def _judge(
-        self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]
-    ) -> list[Score]:
+    def _judge(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
         """Open the seal and return the rows."""
         config = federation.config
         context: dict[str, Scalar] = {
@@ -262,14 +260,11 @@ def override_attack(raw: Raw, assignments: Sequence[str]) -> Raw:
     from fl_sim.config import override
 
     changed = override({key: value for key, value in raw.items() if key != "attack"}, assignments, TABLES)
-    if {key: value for key, value in changed.items() if key != "attack"} != {k: v for k, v in raw.items() if k != "attack"}:
+    if {key: value for key, value in changed.items() if key != "attack"} != {
+        k: v for k, v in raw.items() if k != "attack"
+    }:
         raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
     return changed
-
-
-def read_run_summary(folder: Path) -> Summary:
-    """Return the summary of the run in `folder`."""
-    return read_summary(folder / "summary.json")
 
 
 def _cell_name(federation: str, attack: str) -> str:

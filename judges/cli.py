@@ -119,7 +119,7 @@ def info(
         table.add_row(key, value)
     for place in found.candidates:
         table.add_row("found" if place.found else "not found", f"{place.path} ({place.origin})")
-    _console().print(table, markup=False)
+    _console().print(table)
 
 
 @data_app.command()
@@ -132,16 +132,10 @@ def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> N
 
 def _finish(page: Path, folder: Path) -> None:
     """Print the table of results and where the report is."""
-    from judges.bench import read_run_summary
-    from judges.wording import table_rows
+    from judges.console import results_table
+    from judges.summary import read_summary
 
-    table = Table(box=None, pad_edge=False)
-    header, *rows = table_rows(read_run_summary(folder))
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < 4 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    _console().print(table, markup=False)
+    _console().print(results_table(read_summary(folder / "summary.json")))
     typer.echo(f"\nreport: {page.resolve().as_uri()}")
 
 
@@ -166,7 +160,9 @@ def main() -> None:
         typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
         code = 130
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
-        code = _complain(error, f"unexpected {type(error).__name__}: {error}. Run again with --debug for details.", 1, debug)
+        code = _complain(
+            error, f"unexpected {type(error).__name__}: {error}. Run again with --debug for details.", 1, debug
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 

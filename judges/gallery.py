@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0
 """Where in the order by SSIM, best first, a picture of that name stands."""
 
 MOST_CURVES = 24
+_NAMES = ("cell", "dataset", "model", "init", "attack", "defence")
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ def build_gallery(
 
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
-        reconstructions: the attack's answers, at least one.
-        sealed: the truth behind each, in the same order.
+        reconstructions, sealed: the attack's answers, at least one, and the truth behind each, in the same order.
         spec: of the inputs.
 
     Raises:
@@ -98,20 +98,13 @@ def build_gallery(
     rows = _rows_of_each(scores, reconstructions, sealed)
     order = sorted(range(len(scores)), key=lambda index: -scores[index].ssim)
     roles = choose_roles(len(scores))
-    chosen = [scores[order[rank]] for rank in roles.values()]
+    places = [order[rank] for rank in roles.values()]
+    chosen = [scores[place] for place in places]
     owner = [batch for batch, own in enumerate(rows) for _ in own]
-    pairs = [
-        _pair(reconstructions[owner[order[rank]]], sealed[owner[order[rank]]], scores[order[rank]].example)
-        for rank in roles.values()
-    ]
-    first = scores[0]
+    pairs = [_pair(reconstructions[owner[at]], sealed[owner[at]], scores[at].example) for at in places]
+    shared: dict[str, Any] = {name: getattr(scores[0], name) for name in _NAMES}
     return Gallery(
-        cell=first.cell,
-        dataset=first.dataset,
-        model=first.model,
-        init=first.init,
-        attack=first.attack,
-        defence=first.defence,
+        **shared,
         low=spec.low,
         high=spec.high,
         roles=tuple(roles),

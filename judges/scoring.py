@@ -46,27 +46,20 @@ def score(
         sealed: the truth behind the same captured update.
         spec: of the inputs; its value range is the data range of every metric.
         judge: a classifier, or None.
-        context: values for the columns `CONTEXT_KEYS`; the attack's name is taken from the reconstruction where the
-            context has none, and always for a control; the defence from the sealed batch; the rest defaults to "" or 0.
+        context: values for `CONTEXT_KEYS`. Without one the attack's name is the reconstruction's (a control's always
+            is), the defence the sealed batch's, and the rest "" or 0.
 
     Raises:
         ValueError: the capture ids or the shapes differ, or the context has an unknown key.
     """
     if reconstruction.capture_id != sealed.capture_id:
         raise ValueError(f"a reconstruction of {reconstruction.capture_id} is not of {sealed.capture_id}")
-    truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
-    order = assign(ours, truth)
-    columns: dict[str, list[Any]] = {
-        **_pictures(ours[order], truth, spec),
-        **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
-        **_labels(reconstruction.labels[order], sealed.labels),
-        **_judged(judge, ours[order], truth, sealed.labels),
-    }
+    columns = _columns(reconstruction, sealed, spec, judge)
     shared = _context(reconstruction, sealed, context) | _effort(reconstruction)
     alive = reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
-    for example in range(len(truth)):
-        row = {name: values[example] for name, values in columns.items()}
+    for example, values in enumerate(zip(*columns.values(), strict=True)):
+        row = dict(zip(columns, values, strict=True))
         row["solved"] = alive and row["mse"] < SOLVED_MSE * (spec.high - spec.low) ** 2
         row["recognisable"] = alive and row["ssim"] > RECOGNISABLE_SSIM
         row["judge_correct"] = None if judge is None else alive and row["judge_correct"]
@@ -110,6 +103,20 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean_image: Te
 def mean_image(split: Split) -> Tensor:
     """Return the mean picture of a split, float32 (C, H, W) in [0, 1]."""
     return (split.pixels.sum(dim=0, dtype=torch.int64).double() / (255.0 * len(split))).float()
+
+
+def _columns(
+    reconstruction: Reconstruction, sealed: SealedBatch, spec: InputSpec, judge: Judge | None
+) -> dict[str, list[Any]]:
+    """Return the columns that differ from example to example, in the order of the originals."""
+    truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
+    order = assign(ours, truth)
+    return {
+        **_pictures(ours[order], truth, spec),
+        **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
+        **_labels(reconstruction.labels[order], sealed.labels),
+        **_judged(judge, ours[order], truth, sealed.labels),
+    }
 
 
 def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:

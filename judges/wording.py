@@ -133,9 +133,9 @@ def findings(summary: Summary) -> list[str]:
     if not attacks:
         return ["No attack was scored in this run."]
     total, lost = sum(cell.n for cell in attacks), sum(cell.diverged for cell in attacks)
-    text = f"{_count(total, 'victim')} in {_count(len(attacks), 'cell')} of data, model and attack."
+    text = f"{_count(total, 'attacked example')} in {_count(len(attacks), 'cell')} of data, model and attack."
     if lost:
-        text += f" {lost} of {total} attacks diverged and count as failures."
+        text += f" {lost} of {total} diverged and count as failures."
     verdicts = sorted({cell.verdict for cell in attacks}, key=VERDICTS.index)
     return [text, *(_of_verdict(name, attacks) for name in verdicts), *_of_controls(summary)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -109,7 +110,7 @@ def test_more_iterations_never_raise_the_kept_loss(name: str) -> None:
     inputs, labels = truth(3)
     captures = captures_of(SPIKING_LENET, inputs, labels)
     losses = [[r.matching_loss for r in run(name, captures, iterations=n, divergence=0.0)] for n in (0, 2, 4)]
-    for fewer, more in zip(losses, losses[1:], strict=False):
+    for fewer, more in itertools.pairwise(losses):
         assert all(b <= a + 1e-6 for a, b in zip(fewer, more, strict=True))
 
 

@@ -69,3 +69,8 @@ def build_readout(spec: SpikingSpec) -> nn.Module:
         else neuron.NonSpikingIFNode(decode="mean-mem")
     )
     return readout
+
+
+def forget(readout: nn.Module) -> None:
+    """Drop the last potential of a layer from `build_readout`; one that never fires has no reset of its own."""
+    readout.__dict__["v"] = 0.0

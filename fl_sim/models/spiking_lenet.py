@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fl_sim.encoders import Encoder, direct
 from fl_sim.errors import ConfigError
 from fl_sim.models.lenet import convolutions, feature_count
-from fl_sim.models.neurons import build_neuron, build_readout
+from fl_sim.models.neurons import build_neuron, build_readout, forget
 from fl_sim.specs import ModelSpec
 
 
@@ -51,6 +51,7 @@ class SpikingLeNet(nn.Module):
         logits: Tensor = self.readout(activity)
         # Neurons keep their last potential; a graph left there could neither be copied nor saved.
         functional.reset_net(self)
+        forget(self.readout)
         return logits.mean(0) if logits.dim() == 3 else logits
 
     def _input_current(self, synapse: nn.Module, inputs: Tensor) -> Tensor:

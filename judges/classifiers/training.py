@@ -65,12 +65,7 @@ def build(builder: Callable[[InputSpec], nn.Module], spec: InputSpec, *, seed: i
 
 
 def train(
-    model: nn.Module,
-    split: Split,
-    settings: JudgeSettings,
-    *,
-    seed: int,
-    progress: JudgeProgress | None = None,
+    model: nn.Module, split: Split, settings: JudgeSettings, *, seed: int, progress: JudgeProgress | None = None
 ) -> Parameters:
     """Train a judge in place and return the parameters of its best epoch, which it then holds.
 

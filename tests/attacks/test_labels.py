@@ -29,7 +29,9 @@ def test_the_bias_rule_reads_labels_through_a_silent_last_layer() -> None:
     assert all(not capture.update["head.weight"].any() for capture in captures)
     found = [recover_labels(capture.update, classes=4, count=1, rule="bias") for capture in captures]
     assert torch.stack(found).equal(labels)
-    assert not torch.stack([recover_labels(c.update, classes=4, count=1, rule="weights") for c in captures]).equal(labels)
+    assert not torch.stack([recover_labels(c.update, classes=4, count=1, rule="weights") for c in captures]).equal(
+        labels
+    )
 
 
 def test_a_batch_with_all_labels_different() -> None:

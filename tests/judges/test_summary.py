@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,8 +169,10 @@ def test_a_control_of_another_group_is_no_control(row: Row) -> None:
 
 def test_the_order_of_the_rows_does_not_matter(row: Row) -> None:
     rows = cell_of(row, [0.9, 0.1, 0.7, 0.4, 0.2]) + cell_of(row, [0.3] * 5, "control: black")
+    rows = [replace(item, last_ssim=last) for item, last in zip(rows, [1e16, 1.0, -1e16, 0.5, 0.25] * 2, strict=True)]
     shuffled = random.Random(0).sample(rows[:5], 5) + random.Random(1).sample(rows[5:], 5)  # noqa: S311
     assert summarise(shuffled) == summarise(rows)
+    assert summarise(rows[4::-1] + rows[:4:-1]) == summarise(rows)
 
 
 def test_published_rows_stand_only_beside_their_own_cell(row: Row) -> None:
@@ -199,7 +202,7 @@ def test_findings_are_the_numbers(row: Row) -> None:
     rows = cell_of(row, [0.9, 0.8, 0.1, 0.7]) + cell_of(row, [0.3] * 4, "control: black")
     rows += cell_of(row, [0.1] * 4, "dlg", stop_reason="diverged")
     text = findings(summarise(rows))
-    assert text[0] == "8 victims in 2 cells of data, model and attack. 4 of 8 attacks diverged and count as failures."
+    assert text[0] == "8 attacked examples in 2 cells of data, model and attack. 4 of 8 diverged and count as failures."
     assert text[1].startswith("Recovered: idlg (3 of 4 recognisable, mean SSIM 0.62) on toy")
     assert text[2].startswith("Diverged: dlg (0 of 4")
     assert text[3] == "For comparison, the best control (black) has a mean SSIM of 0.30 on the same victims."
