@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("name", ATTACKS)
 SHORT: dict[str, Any] = {"iterations": 3}
 
 
-def run(name: str, captures: Sequence[CapturedUpdate], *, seed: int = 0, **settings: Any) -> list[Reconstruction]:  # noqa: ANN401
+def run(name: str, captures: Sequence[CapturedUpdate], *, seed: int = 0, **settings: Any) -> list[Reconstruction]:
     return build_attack(name, settings).reconstruct(captures, seed=seed)
 
 
@@ -80,7 +80,7 @@ def test_no_iterations_return_the_initial_guess(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", [LENET, SPIKING_LENET], ids=["lenet", "spiking_lenet"])
-def test_the_truth_is_a_fixed_point(name: str, model: Any) -> None:  # noqa: ANN401
+def test_the_truth_is_a_fixed_point(name: str, model: Any) -> None:
     inputs, labels = truth(3)
     captures = captures_of(model, inputs, labels)
     known = None if name == "dlg" else list(labels)
@@ -156,7 +156,7 @@ def test_a_batch_ends_where_each_victim_would_alone(name: str) -> None:
         assert result.iterations == alone.iterations
 
 
-def test_a_reconstruction_survives_the_disk(name: str, tmp_path: Any) -> None:  # noqa: ANN401
+def test_a_reconstruction_survives_the_disk(name: str, tmp_path: Any) -> None:
     inputs, labels = truth(1)
     result = run(name, captures_of(LENET, inputs, labels), **SHORT)[0]
     loaded = load_record(Reconstruction, save_record(result, tmp_path / "r.safetensors"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
@@ -73,4 +74,5 @@ def build_readout(spec: SpikingSpec) -> nn.Module:
 
 def forget(readout: nn.Module) -> None:
     """Drop the last potential of a layer from `build_readout`; one that never fires has no reset of its own."""
-    readout.__dict__["v"] = 0.0
+    if hasattr(readout, "decode"):  # only those that never fire have one
+        readout.v = torch.zeros(())

@@ -52,7 +52,7 @@ def test_initialisation_repeats_and_leaves_the_global_generator_alone(init: str)
     assert init == "torch" or torch.get_rng_state().shape == before.shape
 
 
-def potentials(node: Any, currents: list[float]) -> tuple[list[float], list[float]]:  # noqa: ANN401
+def potentials(node: Any, currents: list[float]) -> tuple[list[float], list[float]]:
     """Return spikes and membrane potentials after the reset."""
     node.store_v_seq = True
     spikes = node(torch.tensor(currents).view(-1, 1, 1))
@@ -77,7 +77,7 @@ def test_membrane_potentials_follow_the_series_worked_by_hand(
     reset: Any,
     currents: list[float],
     spikes: list[float],
-    voltages: list[float],  # noqa: ANN401
+    voltages: list[float],
 ) -> None:
     node = build_neuron(SpikingSpec(neuron=kind, reset=reset))
     assert potentials(node, currents) == (spikes, voltages)
@@ -167,7 +167,7 @@ def test_first_and_second_derivatives_of_a_neuron_are_those_of_the_written_out_o
 @pytest.mark.parametrize(
     "spec", [SpikingSpec(surrogate=name, neuron=kind) for name in ("atan", "sigmoid") for kind in ("if", "lif")]
 )
-def test_the_smooth_twin_matches_finite_differences(spec: Any) -> None:  # noqa: ANN401
+def test_the_smooth_twin_matches_finite_differences(spec: Any) -> None:
     """A forward pass of SpikingJelly that really is smooth, so that finite differences mean something."""
     node = build_neuron(spec)
     for module in node.modules():

@@ -52,7 +52,7 @@ def sealed() -> SealedBatch:
 def answer() -> Callable[..., Reconstruction]:
     """Return a function that makes an answer to a sealed batch; keywords replace fields."""
 
-    def make(sealed: SealedBatch, **changes: Any) -> Reconstruction:  # noqa: ANN401
+    def make(sealed: SealedBatch, **changes: Any) -> Reconstruction:
         values: dict[str, Any] = {
             "capture_id": sealed.capture_id,
             "attack": "idlg",
@@ -78,7 +78,7 @@ def answer() -> Callable[..., Reconstruction]:
 def row() -> Callable[..., Score]:
     """Return a function that makes a row; keywords replace fields."""
 
-    def make(**changes: Any) -> Score:  # noqa: ANN401
+    def make(**changes: Any) -> Score:
         values: dict[str, Any] = {
             "experiment": "e", "cell": "c", "dataset": "toy", "model": "lenet", "init": "uniform", "attack": "idlg",
             "defence": "none", "seed": 0, "repeat": 0, "capture_id": "toy/r001-c000", "example": 0,

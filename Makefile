@@ -1,0 +1,31 @@
+# Every target does its own set-up: a fresh machine needs Python 3.11 or newer, pip and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench setup clean
+
+demo: $(READY)          ## a federation, two attacks, a report: about a minute, no download
+	@$(BIN)/spikeleak run configs/demo.toml --fresh
+
+test: $(READY)          ## all tests; those that read real data skip where SPIKELEAK_DATA is unset
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(READY)         ## speed against one victim at a time, as ratios measured in one process
+	@$(BIN)/python -m tests.bench_matching
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spikeleak needs Python 3.11 or newer; make PYTHON=/path/to/it")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV); torch is large, this takes a few minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
