@@ -151,7 +151,9 @@ def reconstruct(
 
     def guess(victim: int, attempt: int) -> Tensor:
         generator = torch_stream(seed, "guess", victims.captures[victim].id, attempt)
-        return initial_guess(settings.guess, problem.input_size, unknowns, generator)
+        # A second grey guess lies next to the first and runs away like it; restarts look elsewhere.
+        kind = settings.guess if attempt == 0 else "normal"
+        return initial_guess(kind, problem.input_size, unknowns, generator)
 
     points = torch.stack([guess(victim, 0) for victim in range(len(victims.captures))])
     search = Search(problem, guess, settings, points.to(device=device, dtype=precision))

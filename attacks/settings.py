@@ -19,7 +19,7 @@ class MatchingSettings(Settings):
         learning_rate: step length of L-BFGS (1, torch's default).
         guess: the initial candidate: "normal" N(0, 1) as the published code, "uniform" U(0.45, 0.55) as
             arXiv 2511.21181 section IV-A, the same for all T steps.
-        restarts: how many new guesses a diverged victim gets.
+        restarts: how many new guesses a diverged victim gets; they are drawn from N(0, 1).
         divergence: an attempt stops as diverged when the mean square of its candidate exceeds this; 0 never stops.
             The server sees its own candidate, so no truth is needed. 12 lost no success in 120 measured runs.
         loss_tolerance: an attempt stops as converged when an outer step ends by L-BFGS's own tolerance on step or loss

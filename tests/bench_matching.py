@@ -127,7 +127,8 @@ def main() -> None:
     for threads in (1, 2):
         prepare_process(threads)
         table = Table(
-            "victims", "n ours", "n theirs", "ms/eval ours", "ms/eval theirs", "ratio", "s/solved ours", "s/solved theirs",
+            "victims",
+            "n ours", "n theirs", "ms/eval ours", "ms/eval theirs", "ratio", "s/solved ours", "s/solved theirs",
             "ratio", title=f"iDLG, {threads} thread(s), user time", box=None,
         )  # fmt: skip
         for name, spec, ours_count, theirs_count, outer in CASES:
