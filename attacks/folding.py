@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.convolution import Geometry, convolve, weight_gradient
+from attacks.neurons import SequenceNeurons, dynamics_of
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.specs import ModelSpec
@@ -130,7 +131,10 @@ class Fold:
         self._module = copy.deepcopy(build_model(spec)).to(device=device, dtype=dtype)
         self._taps: dict[str, _Tap] = {}
         for name, layer in list(self._module.named_modules()):
-            if next(layer.parameters(recurse=False), None) is not None:
+            dynamics = dynamics_of(layer)
+            if dynamics is not None:
+                _put(self._module, name, SequenceNeurons(dynamics))
+            elif next(layer.parameters(recurse=False), None) is not None:
                 self._taps[name] = _replace(self._module, name, layer, stacked, self.victims)
 
     def keep(self, rows: Tensor) -> None:
@@ -177,6 +181,11 @@ def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[st
             f"model: layer '{name}' ({type(layer).__name__}) has parameters and is neither Conv2d nor Linear; "
             "the matching attacks cannot fold it over victims."
         )
-    parent, _, child = name.rpartition(".")
-    setattr(module.get_submodule(parent), child, tap)
+    _put(module, name, tap)
     return tap
+
+
+def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
+    """Make `layer` the submodule called `name`."""
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, layer)
