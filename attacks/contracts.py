@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -16,9 +16,14 @@ Progress = Callable[[int, int], None]
 
 
 class StopReason(enum.StrEnum):
-    """How an attack ended."""
+    """How an attack ended.
+
+    Converged: the matching loss is below its tolerance and no longer moves. Stalled: it no longer moves, but it is not
+    below. Diverged: the candidate ran away, or is no number.
+    """
 
     CONVERGED = "converged"
+    STALLED = "stalled"
     BUDGET = "budget spent"
     DIVERGED = "diverged"
 
@@ -35,11 +40,11 @@ class Reconstruction:
         labels: (N,), as the attack believes.
         matching_loss: of exactly this candidate before the clamp.
         last_inputs: (N, C, H, W), the last iterate, for comparison only.
-        loss_history: (outer steps,), matching loss at the start of each outer step of the best restart.
+        loss_history: (outer steps,), matching loss at the start of each outer step of the best attempt.
         iterations: optimiser iterations, over all restarts.
         gradient_evaluations: evaluations of loss and gradient, over all restarts.
         restarts: number of guesses started, 1 or more.
-        stop_reason: of the restart that the candidate comes from; a diverged attack is a failure whatever it holds.
+        stop_reason: of the attempt that the candidate comes from; a diverged attack is a failure whatever it holds.
         seconds: wall time of the batch divided by its victims.
         seed: root seed of the attack.
     """
@@ -58,7 +63,6 @@ class Reconstruction:
     stop_reason: StopReason
     seconds: float
     seed: int
-    notes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 class GradientInversion(Protocol):

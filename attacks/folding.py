@@ -3,14 +3,13 @@
 Gradient matching needs, for each of V victims, the gradient of that victim's loss with respect to its own model's
 parameters, and then a second derivative through it. A fold does all victims in one pass: activations are
 (N, V*C, H, W), convolutions become grouped, linear layers batched products, and whatever works channel by channel
-(activations, pooling, spiking neurons, batch normalisation) is left as it is. The weight gradients are written as
+(activations, pooling, spiking neurons) is left as it is. The weight gradients are written as
 explicit products of what went into a layer and the loss's derivative at what came out of it, so that the second
 derivative never touches the weights.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from attacks.convolution import Geometry, convolve, weight_gradient
 from attacks.neurons import SequenceNeurons, dynamics_of
+from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.specs import ModelSpec
@@ -36,6 +36,7 @@ class _Tap(nn.Module):
     def __init__(self, victims: int, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.victims = victims
+        self.calls = 0
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
 
@@ -60,6 +61,7 @@ class _FoldedConv2d(_Tap):
         (self._stride, self._padding, self._dilation) = map(_pair, (layer.stride, layer.padding, layer.dilation))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += 1
         self.source = inputs
         output = convolve(inputs, self._weights, self._geometry)
         if self.bias is not None:
@@ -89,6 +91,7 @@ class _FoldedLinear(_Tap):
     """V linear layers as one batched product: (N, V*in) -> (N, V*out)."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += 1
         self.source = inputs.reshape(-1, self.victims, self.weight.shape[2]).transpose(0, 1)
         product = torch.bmm(self.source, self.weight.transpose(1, 2))
         if self.bias is not None:
@@ -111,7 +114,8 @@ class Fold:
         dtype: float32, or float64 where results are compared bit for bit.
 
     Raises:
-        ConfigError: the model has a layer with parameters other than Conv2d and Linear.
+        ConfigError: the model has a layer with parameters other than Conv2d and Linear, uses one of them twice, or
+            mixes channels elsewhere (a softmax over features, say), so that victims would read each other.
     """
 
     def __init__(
@@ -128,7 +132,9 @@ class Fold:
             name: torch.stack([victim[name] for victim in parameters]).to(device=device, dtype=dtype)
             for name in parameters[0]
         }
-        self._module = copy.deepcopy(build_model(spec)).to(device=device, dtype=dtype)
+        self._device, self._dtype = device, dtype
+        # Dropout draws what the server cannot know; without it is the best that it can do.
+        self._module = build_model(spec).eval().to(device=device, dtype=dtype)
         self._taps: dict[str, _Tap] = {}
         for name, layer in list(self._module.named_modules()):
             dynamics = dynamics_of(layer)
@@ -136,16 +142,44 @@ class Fold:
                 _put(self._module, name, SequenceNeurons(dynamics))
             elif next(layer.parameters(recurse=False), None) is not None:
                 self._taps[name] = _replace(self._module, name, layer, stacked, self.victims)
+        self._share_encoders()
+        self._check(spec, parameters[-1], self.victims - 1)
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
         self.victims = len(rows)
         for tap in self._taps.values():
             tap.keep(rows)
+        self._share_encoders()
+
+    def _share_encoders(self) -> None:
+        """Let all victims read the same draws of a random encoder, whoever else is in the batch."""
+        for module in self._module.modules():
+            if isinstance(module, Encoder):
+                module.models = self.victims
+
+    def _check(self, spec: ModelSpec, parameters: Mapping[str, Tensor], victim: int) -> None:
+        """Compare the fold with one victim's own model on a random input; a difference is refused, not attacked."""
+        alone = build_model(spec).eval().to(self._device, self._dtype)
+        alone.load_state_dict({**alone.state_dict(), **parameters})
+        shape = (spec.input.timesteps,) * bool(spec.input.timesteps) + (1, *spec.input.frame)
+        inputs = torch.rand(self.victims, *shape, generator=torch.Generator().manual_seed(victim))
+        inputs = inputs.to(self._device, self._dtype)
+        with torch.no_grad():
+            folded, expected = self.logits(inputs)[victim], alone(inputs[victim])
+        scale = float(expected.abs().max()) + 1.0
+        repeated = [name for name, tap in self._taps.items() if tap.calls != 1]
+        if repeated or float((folded - expected).abs().max()) > 1e-3 * scale:
+            raise ConfigError(
+                f"model: '{spec.architecture}' cannot be folded over victims: "
+                + (f"layer '{repeated[0]}' is not used exactly once." if repeated else "a layer mixes channels.")
+            )
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return logits (V, N, classes) of inputs (V, N, C, H, W), or (V, T, N, C, H, W) for events."""
         folded = inputs.movedim(0, -4).flatten(-4, -3)
+        for tap in self._taps.values():
+            tap.calls = 0
         logits: Tensor = self._module(folded)
         return logits.view(-1, self.victims, self.classes).transpose(0, 1)
 

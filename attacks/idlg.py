@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from attacks.labels import recover_labels
 from attacks.matching import MatchingAttack, batch_size, observed_gradient
 from attacks.settings import IDLGSettings
-from fl_sim.records import CapturedUpdate
+from fl_sim.models import build_model
+from fl_sim.records import CapturedUpdate, ModelSpec
 
 
 class IDLG(MatchingAttack):
@@ -32,10 +33,15 @@ class IDLG(MatchingAttack):
             capture.labels
             if capture.labels is not None
             else recover_labels(
-                observed_gradient(capture),
+                in_layer_order(capture.model, observed_gradient(capture)),
                 classes=capture.model.input.classes,
                 count=batch_size(capture),
                 rule=self._rule,
             )
             for capture in captures
         ]
+
+
+def in_layer_order(spec: ModelSpec, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a gradient with its names in the order of the model's layers; a file keeps them in another."""
+    return {name: gradient[name] for name, _ in build_model(spec).named_parameters() if name in gradient}

@@ -22,7 +22,7 @@ def recover_labels(gradient: Mapping[str, Tensor], *, classes: int, count: int, 
     entries are taken, which is right where all labels differ (Yin et al. 2021, CVPR, section 3.2).
 
     Args:
-        gradient: {parameter name: gradient}.
+        gradient: {parameter name: gradient}, in the order of the model's layers; the last one that fits is read.
         classes: number of classes.
         count: number of examples in the batch.
         rule: "weights" or "bias".

@@ -54,6 +54,7 @@ class BatchedLBFGS:
         iterations: (V,), steps taken.
         evaluations: (V,), evaluations of loss and gradient.
         settled: (V,), whether the last iteration ended an outer step by a tolerance, not by its length.
+        idle: (V,), how many outer steps in a row a tolerance has ended after one iteration.
         stationary: (V,), whether no further outer step could move the problem.
         running: (V,), whether the problem takes part in the next iteration; set by the caller.
     """
@@ -68,7 +69,7 @@ class BatchedLBFGS:
         self.running = self._flags(True)
         self.settled = self._flags(False)
         self.stationary = self._flags(False)
-        self.outer, self.iterations, self.evaluations = (self._counts() for _ in range(3))
+        self.outer, self.idle, self.iterations, self.evaluations = (self._counts() for _ in range(4))
         self._inner, self._age, self._count, self._head = (self._counts() for _ in range(4))
         self._previous_gradients = torch.zeros_like(points)
         self._steps = torch.zeros_like(points)
@@ -85,6 +86,7 @@ class BatchedLBFGS:
         self.settled[rows] = self.stationary[rows] = False
         for state in (
             self.outer,
+            self.idle,
             self._inner,
             self._age,
             self._count,
@@ -134,6 +136,7 @@ class BatchedLBFGS:
         self.stationary = optimal | blocked
         ended = self.settled | (self._inner >= rule.inner_iterations)
         self.outer = self.outer + ended
+        self.idle = torch.where(self.settled & (self._inner <= 1), self.idle + 1, torch.where(moving, 0, self.idle))
         self._inner = torch.where(ended, 0, self._inner)
 
     def _step_lengths(self) -> Tensor:

@@ -10,8 +10,9 @@ surrogate, so steps need not go downhill and the last iterate is no result.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,22 +34,29 @@ def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
     """Return the gradient that a captured update holds, by parameter name.
 
     A weight delta of S plain SGD steps is -lr times the sum of the gradients along the way; it is divided by -lr S.
-    That is exact for one step and an average over the path for more.
+    That is exact, but for rounding, for one step and an average over the path for more.
 
     Raises:
-        ConfigError: a delta whose learning rate the server did not set.
+        ConfigError: a delta whose learning rate or number of steps the server did not set.
     """
     if capture.kind == "gradient":
         return dict(capture.update)
-    if capture.learning_rate is None:
-        raise ConfigError(f"{capture.id}: a weight delta needs the clients' learning rate, and the capture has none.")
-    scale = -1.0 / (capture.learning_rate * (capture.local_steps or 1))
+    missing = [name for name in ("learning_rate", "local_steps") if getattr(capture, name) is None]
+    if capture.learning_rate is None or capture.local_steps is None:
+        raise ConfigError(
+            f"{capture.id}: a weight delta needs the clients' learning rate and number of local steps, and the capture "
+            f"has no {' and no '.join(missing)}. Send them in the train config ('learning-rate', 'local-steps'), or "
+            "set them with dataclasses.replace(capture, ...)."
+        )
+    scale = -1.0 / (capture.learning_rate * capture.local_steps)
     return {name: scale * delta for name, delta in capture.update.items()}
 
 
 def batch_size(capture: CapturedUpdate) -> int:
     """Return N, the number of examples behind a captured update, as far as the server knows."""
-    return (capture.batch_size or capture.num_examples) * (capture.local_steps or 1)
+    if capture.batch_size is None:
+        return capture.num_examples
+    return capture.batch_size * (capture.local_steps or 1)
 
 
 class MatchingProblem:
@@ -126,12 +134,10 @@ class Victims:
     Attributes:
         captures: one a victim.
         labels: (N,) of each victim, or None where labels are optimised with the inputs.
-        indices: their places in the caller's list.
     """
 
     captures: Sequence[CapturedUpdate]
     labels: Labels
-    indices: Sequence[int]
 
 
 def reconstruct(
@@ -159,33 +165,32 @@ def reconstruct(
     search = Search(problem, guess, settings, points.to(device=device, dtype=precision))
     search.run(on_finish)
     seconds = (time.perf_counter() - started) / len(victims.captures)
-    plain = settings.model_dump()
-    results = []
-    for victim, capture in enumerate(victims.captures):
-        inputs, logits = problem.split(search.best[victim : victim + 1].cpu().float())
-        labels = logits[0].argmax(-1) if logits is not None else victims.labels[victim]  # type: ignore[index]
-        curve = search.curves[victim]
-        results.append(
-            Reconstruction(
-                capture_id=capture.id,
-                attack=attack,
-                settings=plain,
-                inputs=clamped(inputs[0], capture.model.input),
-                labels=labels.cpu(),
-                matching_loss=float(search.best_loss[victim]),
-                last_inputs=clamped(
-                    problem.split(search.last[victim : victim + 1].cpu().float())[0][0], capture.model.input
-                ),
-                loss_history=curve[~curve.isnan()].cpu().float(),
-                iterations=int(search.iterations[victim]),
-                gradient_evaluations=int(search.evaluations[victim]),
-                restarts=int(search.attempts[victim]),
-                stop_reason=search.reasons[victim],
-                seconds=seconds,
-                seed=seed,
-            )
-        )
-    return results
+    told = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
+    return [_answer(victims, victim, problem, search, told) for victim in range(len(victims.captures))]
+
+
+def _answer(
+    victims: Victims, victim: int, problem: MatchingProblem, search: Search, told: Mapping[str, Any]
+) -> Reconstruction:
+    """Return what the search found for one victim."""
+    capture = victims.captures[victim]
+    inputs, logits = problem.split(search.best[victim : victim + 1].cpu().float())
+    last, _ = problem.split(search.last[victim : victim + 1].cpu().float())
+    known = victims.labels[victim] if victims.labels is not None else None
+    curve = search.curves[victim]
+    return Reconstruction(
+        capture_id=capture.id,
+        inputs=clamped(inputs[0], capture.model.input),
+        labels=known.cpu() if known is not None else logits[0].argmax(-1),  # type: ignore[index]
+        matching_loss=float(search.best_loss[victim]),
+        last_inputs=clamped(last[0], capture.model.input),
+        loss_history=curve[~curve.isnan()].cpu().float(),
+        iterations=int(search.iterations[victim]),
+        gradient_evaluations=int(search.evaluations[victim]),
+        restarts=int(search.attempts[victim]),
+        stop_reason=search.reasons[victim],
+        **told,
+    )
 
 
 def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Generator) -> Tensor:
@@ -203,16 +208,25 @@ def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
 
 
 def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> list[list[int]]:
-    """Return the indices of captures that can share a batch, at most as many as the settings' memory allows."""
+    """Return the indices of captures that can share a batch, at most as many as the settings' memory allows.
+
+    Raises:
+        ConfigError: not even one victim fits.
+    """
     groups: dict[tuple[object, int], list[int]] = {}
     for index, capture in enumerate(captures):
         groups.setdefault((capture.model, batch_size(capture)), []).append(index)
     result = []
     for indices in groups.values():
-        size = min(
-            settings.victims_per_batch,
-            max(1, settings.memory_mb * 2**20 // victim_bytes(captures[indices[0]], settings)),
-        )
+        first = captures[indices[0]]
+        fitting = settings.memory_mb * 2**20 // victim_bytes(first, settings)
+        if fitting == 0:
+            needed = victim_bytes(first, settings) // 2**20
+            raise ConfigError(
+                f"attack.memory_mb: one victim like {first.id} ({batch_size(first)} examples) takes about {needed} MB, "
+                f"the limit is {settings.memory_mb}; raise it, or lower attack.history (now {settings.history})."
+            )
+        size = min(settings.victims_per_batch, fitting)
         result += [indices[start : start + size] for start in range(0, len(indices), size)]
     return result
 
@@ -223,7 +237,8 @@ def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     steps = capture.model.spiking.timesteps if capture.model.spiking else 1
     inputs = batch_size(capture) * spec.channels * spec.height * spec.width
     number = 8 if settings.precision == "float64" else 4
-    history = 2 * settings.history * inputs * number + 2 * settings.history**2 * 8
+    unknowns = inputs + batch_size(capture) * spec.classes
+    history = 2 * settings.history * unknowns * number + 2 * settings.history**2 * 8
     parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values()) * number
     # Patches of 25 pixels and some fifty activation-sized tensors a step live through the double backward pass.
     activations = 120 * inputs * (1 + steps) * number
@@ -267,7 +282,7 @@ class MatchingAttack:
 
         for indices in batches(captures, self.settings):
             chosen = [captures[index] for index in indices]
-            victims = Victims(chosen, self.labels(chosen), indices)
+            victims = Victims(chosen, self.labels(chosen))
             results = reconstruct(self.name, self.settings, victims, seed=seed, device=device, on_finish=on_finish)
             found |= dict(zip(indices, results, strict=True))
         return [found[index] for index in range(len(captures))]

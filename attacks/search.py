@@ -12,6 +12,9 @@ from attacks.contracts import StopReason
 from attacks.lbfgs import BatchedLBFGS, StepRule
 from attacks.settings import MatchingSettings
 
+# An outer step that a tolerance ends after one iteration may be followed by a better one; so many in a row are not.
+_IDLE = 5
+
 Guess = Callable[[int, int], Tensor]
 """(victim, attempt) -> the initial point (unknowns,) of that attempt, on the CPU."""
 
@@ -37,14 +40,20 @@ class Search:
         best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate.
         best_loss: (V,), the loss of exactly the iterate in `best`.
         best_attempt: (V,), which attempt it comes from, from 0.
-        curves: (V, iterations + 1), the loss when each outer step of that attempt ended; NaN after its end.
+        curves: (V, iterations + 1), the loss at the start of each outer step of that attempt; NaN after its end.
         reasons: how that attempt ended.
         attempts, iterations, evaluations: (V,), over all attempts.
     """
 
     def __init__(self, problem: Problem, guess: Guess, settings: MatchingSettings, points: Tensor) -> None:
         self._problem, self._guess, self._settings = problem, guess, settings
-        rule = StepRule(settings.learning_rate, settings.inner_iterations, settings.history)
+        rule = StepRule(
+            settings.learning_rate,
+            settings.inner_iterations,
+            settings.history,
+            settings.tolerance_gradient,
+            settings.tolerance_change,
+        )
         self._solver = BatchedLBFGS(points, rule)
         victims = len(points)
         self.rows = torch.arange(victims, device=points.device)
@@ -75,8 +84,8 @@ class Search:
         """Keep the loss curve and the best candidate, both of the iterate that was just evaluated."""
         solver, running = self._solver, self._solver.running
         column = solver.outer.clamp(max=self._settings.iterations)
-        rows = self.rows[running]
-        self._curves[rows, column[running]] = solver.losses[running]
+        unset = running & self._curves[self.rows, column].isnan()
+        self._curves[self.rows[unset], column[unset]] = solver.losses[unset]
         better = running & (solver.losses < self.best_loss[self.rows])
         rows = self.rows[better]
         self.best[rows] = solver.points[better]
@@ -90,15 +99,17 @@ class Search:
         if settings.divergence > 0:
             energy = solver.points[:, : self._problem.input_size].square().mean(1)
             diverged |= ~(energy <= settings.divergence)
-        converged = solver.stationary | (solver.settled & (solver.losses < settings.loss_tolerance))
+        solved = solver.losses < settings.loss_tolerance
+        converged = solved & (solver.settled | solver.stationary)
+        stalled = ~solved & (solver.stationary | (solver.idle >= _IDLE))
         spent = solver.outer >= settings.iterations
-        over = (solver.running & (diverged | converged | spent)).nonzero().flatten().tolist()
+        over = (solver.running & (diverged | converged | stalled | spent)).nonzero().flatten().tolist()
         finished = 0
         for row in over:
             victim = int(self.rows[row])
-            failed = bool(diverged[row])
-            reason = StopReason.DIVERGED if failed else StopReason.CONVERGED if converged[row] else StopReason.BUDGET
+            reason = _reason(bool(diverged[row]), bool(converged[row]), bool(stalled[row]))
             self._end_attempt(row, victim, reason)
+            failed = reason in (StopReason.DIVERGED, StopReason.STALLED)
             if failed and int(self.attempts[victim]) <= settings.restarts:
                 self._restart(row, victim)
             else:
@@ -129,3 +140,11 @@ class Search:
             self._solver.keep(running)
             self._problem.keep(running)
             self.rows = self.rows[running]
+
+
+def _reason(diverged: bool, converged: bool, stalled: bool) -> StopReason:
+    if diverged:
+        return StopReason.DIVERGED
+    if converged:
+        return StopReason.CONVERGED
+    return StopReason.STALLED if stalled else StopReason.BUDGET

@@ -20,6 +20,7 @@ class Encoder(nn.Module):
     Attributes:
         seed: of the Bernoulli draws of the rate code. The same seed draws the same spikes for inputs of the same
             shape; a client sets a fresh one for each batch, and a server does not know it.
+        models: how many models share the channel axis (see `attacks.folding`); each reads the same draws.
     """
 
     def __init__(self, name: str, timesteps: int) -> None:
@@ -29,13 +30,15 @@ class Encoder(nn.Module):
         self.name = name
         self.timesteps = timesteps
         self.seed = 0
+        self.models = 1
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (T, N, C, H, W) for inputs (N, C, H, W)."""
         if self.name == "direct":
             return direct(inputs, self.timesteps)
         if self.name == "rate":
-            return rate(inputs, self.timesteps, generator=torch.Generator().manual_seed(self.seed))
+            generator = torch.Generator().manual_seed(self.seed)
+            return rate(inputs, self.timesteps, generator=generator, models=self.models)
         return latency(inputs, self.timesteps)
 
 
@@ -44,10 +47,19 @@ def direct(inputs: Tensor, timesteps: int) -> Tensor:
     return inputs.expand(timesteps, *inputs.shape)
 
 
-def rate(inputs: Tensor, timesteps: int, *, generator: torch.Generator) -> Tensor:
-    """Return Bernoulli spikes whose probability is the pixel's value; backward passes the probability's gradient."""
+def rate(inputs: Tensor, timesteps: int, *, generator: torch.Generator, models: int = 1) -> Tensor:
+    """Return Bernoulli spikes whose probability is the pixel's value; backward passes the probability's gradient.
+
+    Args:
+        inputs: (N, models * C, H, W).
+        timesteps: T.
+        generator: of the draws.
+        models: how many blocks of channels share one draw.
+    """
     probability = direct(inputs, timesteps)
-    uniform = torch.rand(probability.shape, generator=generator).to(inputs)
+    count, channels, *sides = inputs.shape
+    uniform = torch.rand((timesteps, count, channels // models, *sides), generator=generator)
+    uniform = uniform.to(inputs).repeat(1, 1, models, *[1] * len(sides))
     return (uniform < probability).to(inputs).detach() + (probability - probability.detach())
 
 

@@ -11,16 +11,19 @@ process of its own. A round waits for a file to be written, never for an attack.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from attacks import ATTACKS, build_attack
+from attacks import build_attack
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.errors import SpikeleakError
 from fl_sim.files import atomic_write
@@ -40,28 +43,45 @@ class LiveAttack:
         attack: name in the table of attacks.
         settings: of the attack; its defaults where not given.
         seed: of the initial guesses.
+        imports: modules that the worker imports first, such as one that adds your own model to `MODELS`.
 
     Raises:
         ConfigError: no such attack, or a setting that it does not have.
     """
 
     def __init__(
-        self, folder: str | Path, *, attack: str = "idlg", settings: Mapping[str, Any] | None = None, seed: int = 0
+        self,
+        folder: str | Path,
+        *,
+        attack: str = "idlg",
+        settings: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        imports: Sequence[str] = (),
     ) -> None:
         self.folder = Path(folder)
         self._attack, self._settings, self._seed = attack, dict(settings or {}), seed
         build_attack(attack, self._settings)  # a wrong setting is refused now, not in the worker
         self._store = CaptureStore(self.folder / "captures")
-        # Not forked: torch's and Ray's threads do not survive a fork.
-        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+        self._imports = tuple(imports)
+        self._pool = self._start_worker()
         self._jobs: dict[str, Future[None]] = {}
 
     def __call__(self, capture: CapturedUpdate) -> None:
         """Store a capture and queue its attack; returns at once."""
         self._store(capture)
-        job = self._pool.submit(attack_one, self.folder, capture.id, self._attack, self._settings, self._seed)
+        work = partial(attack_one, self.folder, capture.id, self._attack, self._settings, self._seed)
+        try:
+            job = self._pool.submit(work)
+        except BrokenProcessPool:  # an earlier attack took the worker down with it
+            self._pool = self._start_worker()
+            job = self._pool.submit(work)
         job.add_done_callback(lambda done, key=capture.id: self._report(key, done))  # type: ignore[misc]
         self._jobs[capture.id] = job
+
+    def _start_worker(self) -> ProcessPoolExecutor:
+        """Return a pool of one process, started anew: torch's and Ray's threads do not survive a fork."""
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_import_all, initargs=(self._imports,))
 
     def _report(self, capture_id: str, job: Future[None]) -> None:
         """Write down why a job failed; runs in the pool's thread, so it must not raise."""
@@ -90,6 +110,11 @@ class LiveAttack:
         self.close()
 
 
+def _import_all(modules: Sequence[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
 def attack_one(folder: Path, capture_id: str, attack: str, settings: Mapping[str, Any], seed: int) -> None:
     """Attack and score one stored capture; what a worker does."""
     from judges.process import prepare_process
@@ -101,7 +126,6 @@ def attack_one(folder: Path, capture_id: str, attack: str, settings: Mapping[str
     save_record(result, folder / "reconstructions" / attack / f"{capture_id}.safetensors")
     told: dict[str, Any] = {
         "attack": attack,
-        "adversary": ATTACKS[attack].adversary,
         "matching_loss": result.matching_loss,
         "stop_reason": result.stop_reason.value,
         "seconds": result.seconds,

@@ -51,14 +51,16 @@ def quickstart_client() -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         model = Net()
-        model.load_state_dict(message.content["arrays"].to_torch_state_dict())
+        model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
         generator = torch.Generator().manual_seed(int(context.node_config["partition-id"]))
         inputs, labels = torch.rand(1, 3, 32, 32, generator=generator), torch.tensor([3])
-        optimiser = torch.optim.SGD(model.parameters(), lr=float(message.content["config"]["lr"]))
+        optimiser = torch.optim.SGD(
+            model.parameters(), lr=float(str(message.content.config_records["config"]["learning-rate"]))
+        )
         F.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        content = {"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord({"num-examples": 1})}
-        return Message(content=RecordDict(content), reply_to=message)
+        content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord({"num-examples": 1})})
+        return Message(content=content, reply_to=message)
 
     return app
 
@@ -81,8 +83,8 @@ def test_the_one_line_captures_a_foreign_app_and_the_captures_can_be_attacked(
     finally:
         MODELS.pop("net", None)
     printed = capsys.readouterr().out
-    assert "federation/r001-c000" in printed
-    assert "federation/r001-c001" in printed
+    assert "mine/r001-c000" in printed
+    assert "mine/r001-c001" in printed
 
 
 def test_the_attack_without_a_federation_solves_its_example(capsys: pytest.CaptureFixture[str]) -> None:
