@@ -34,7 +34,8 @@ class DatasetSettings(Settings):
     Attributes:
         name: in the table `fl_sim.datasets.DATASETS`.
         root: folder that holds the data; "" for `SPIKELEAK_DATA`, then the cache of downloads.
-        size: side of the square that images are resized to; 0 for the data set's own default.
+        size: side of the square that images are resized to, 7 (the window of SSIM) or more; 0 for the data set's own
+            default.
         split: which split the clients hold; the judges train on the train split, the global model is tested on
             the split that the clients do not hold.
         partitioner: "iid" or "dirichlet" (label skew).
@@ -52,6 +53,13 @@ class DatasetSettings(Settings):
     @classmethod
     def _known(cls, name: str) -> str:
         return _in_table(name, DATASETS)
+
+    @pydantic.field_validator("size")
+    @classmethod
+    def _large_enough(cls, size: int) -> int:
+        if 0 < size < 7:
+            raise ValueError(f"expected 0 for the default, or a side of 7 pixels or more, got {size}")
+        return size
 
 
 class ModelSettings(SpikingSpec):

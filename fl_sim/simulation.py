@@ -15,6 +15,7 @@ from flwr.serverapp import ServerApp
 from fl_sim.config import SimulationConfig
 from fl_sim.errors import SpikeleakError
 from fl_sim.federation.client_app import build_client_app
+from fl_sim.federation.client_data import check_batches
 from fl_sim.federation.interception import Sink
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.federation.process import flower_logging
@@ -52,7 +53,7 @@ def run_federation(
     """
     settings = RunSettings(config, output.resolve(), federation_id).flat()
     RunSettings.read(settings)
-    strategy_arguments(config)  # a wrong argument is refused before an engine starts
+    check_federation(config)
     results: list[TrainedModel] = []
     server_app = build_server_app(settings, sink=sink, observe=observe, on_result=results.append)
     start = _run_on_ray if config.federation.engine == "ray" else _run_locally
@@ -64,6 +65,17 @@ def run_federation(
     if not results:
         raise SpikeleakError("Flower's engine ended without a result.")
     return results[0]
+
+
+def check_federation(config: SimulationConfig) -> None:
+    """Refuse what could not run before an engine is started.
+
+    Raises:
+        ConfigError: a wrong argument of the strategy, or a client without enough examples for a batch.
+        DataError: the data set is missing or corrupt.
+    """
+    strategy_arguments(config)
+    check_batches(config)
 
 
 def _run_locally(server_app: ServerApp, settings: Mapping[str, Scalar], clients: int) -> None:

@@ -47,7 +47,7 @@ class InputSpec:
 class Settings(pydantic.BaseModel):
     """Base of all settings: frozen, strict types, no unknown keys."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class SpikingSpec(Settings):

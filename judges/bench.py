@@ -7,31 +7,28 @@ attack, so that whatever was finished survives.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
-from attacks import build_attack
+from attacks import ATTACKS, build_attack
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore, SealedStore
-from fl_sim.config import Raw, read_toml
+from fl_sim.config import read_toml
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.images import ImageDataset
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.files import atomic_write
+from fl_sim.federation.strategies import strategy_arguments
 from fl_sim.records import CapturedUpdate, InputSpec, load_record, save_record
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
-from judges.experiment import TABLES, Cell, Federation, Plan, make_plan
+from judges.experiment import Cell, Federation, Plan, make_plan, override_attack
 from judges.gallery import build_gallery, save_gallery
-from judges.manifest import describe_run, write_manifest
+from judges.manifest import claim_folder, describe_run, remove_run, seconds_so_far, write_manifest
 from judges.process import prepare_process
 from judges.progress import Watch
 from judges.report import write_report
@@ -56,18 +53,28 @@ class Run:
         self._datasets: dict[str, ImageDataset] = {}
         self._judges: dict[str, Judge] = {}
         self._scores: list[Score] = []
+        self._added: list[Score] = []
 
-    def execute(self, *, show_faces: bool = False) -> Path:
+    def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Run all federations and all attacks and return the path of the report.
 
-        What an earlier call with the same config has finished is not done again.
+        What an earlier call with the same config has finished is not done again, and what `attack` added stays.
+        What can be refused is refused before anything is removed or written.
 
         Raises:
             ConfigError: the folder holds another experiment.
             DataError: a data set or a file of the run is missing or corrupt.
         """
         prepare_process(self.plan.base.threads)
-        self._claim_folder()
+        for federation in self.plan.federations:
+            strategy_arguments(federation.config)
+            self._dataset(federation)
+        if fresh:
+            remove_run(self.folder)
+        claim_folder(self.plan, self.folder)
+        self.seconds = seconds_so_far(self.folder)
+        planned = {cell.name for cell in self.plan.cells}
+        self._added = [row for row in self._rows_so_far() if not row.is_control and row.cell not in planned]
         for federation in self.plan.federations:
             self._federate(federation)
             for cell in self._cells(federation):
@@ -80,24 +87,19 @@ class Run:
         """Run further attacks on the captures of a finished run; other rows stay as they are."""
         prepare_process(self.plan.base.threads)
         federations = {federation.label: federation for federation in self.plan.federations}
+        self.seconds = seconds_so_far(self.folder)
         fresh = list(cells)
-        replaced = {_cell_name(cell.federation, cell.label) for cell in fresh}
+        replaced = {cell.name for cell in fresh}
         self._scores = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
         for cell in fresh:
             self._attack(federations[cell.federation], cell)
             self._write_tables()
         return write_report(self.folder)
 
-    def _claim_folder(self) -> None:
-        """Write the config, or check that the folder holds the same one."""
-        path = self.folder / "config.toml"
-        if not path.is_file():
-            atomic_write(path, tomli_w.dumps(self.plan.raw))
-        elif read_toml(path) != self.plan.raw:
-            raise ConfigError(
-                f"{self.folder}: holds another experiment (its config.toml differs). "
-                "Choose another folder with --out, or remove it with --fresh."
-            )
+    def _rows_so_far(self) -> list[Score]:
+        """Return the rows of an earlier call; none where there was none."""
+        path = self.folder / "scores.csv"
+        return read_scores(path) if path.is_file() else []
 
     def _federate(self, federation: Federation) -> None:
         started = time.perf_counter()
@@ -120,8 +122,7 @@ class Run:
             for result in results:
                 save_record(result, self._path(cell, result.capture_id))
             self._clock("attacks", started)
-        name = cell.label if cell.label != cell.attack else cell.attack
-        rows = self._judge(federation, name, _cell_name(federation.label, cell.label), results)
+        rows = self._judge(federation, cell.label, cell.name, results)
         self._scores += rows
         sealed = [self.sealed.load(result.capture_id) for result in results]
         save_gallery(build_gallery(rows, results, sealed, spec=self._spec(federation)), self.folder)
@@ -133,9 +134,13 @@ class Run:
         return attack.reconstruct(captures, seed=base.seed, device=base.device, progress=advance)
 
     def _stored(self, cell: Cell, captures: Sequence[CapturedUpdate]) -> list[Reconstruction] | None:
-        """Return the reconstructions of an earlier call, where all are there."""
+        """Return the reconstructions of an earlier call, where all are there and of the same settings."""
         paths = [self._path(cell, capture.id) for capture in captures]
-        return [load_record(Reconstruction, path) for path in paths] if all(path.is_file() for path in paths) else None
+        if not all(path.is_file() for path in paths):
+            return None
+        results = [load_record(Reconstruction, path) for path in paths]
+        settings = ATTACKS[cell.attack].settings(**cell.settings).model_dump()
+        return results if all(result.settings == settings for result in results) else None
 
     def _path(self, cell: Cell, capture_id: str) -> Path:
         return self.folder / "reconstructions" / cell.label / f"{capture_id}.safetensors"
@@ -149,14 +154,14 @@ class Run:
         for kind, cell in guesses.items():
             name = f"{CONTROL_PREFIX}no-op" + (f" ({kind})" if len(guesses) > 1 else "")
             untouched = self._reconstruct(cell, captures, iterations=0)
-            self._score_control(federation, [replace(result, attack=name) for result in untouched])
+            self._score_control(federation, [replace(result, attack=name, seconds=0.0) for result in untouched])
         mean, spec = mean_image(self._dataset(federation).train), self._spec(federation)
         for capture in captures:
             self._score_control(federation, control_reconstructions(self.sealed.load(capture.id), spec, mean))
 
     def _score_control(self, federation: Federation, results: Sequence[Reconstruction]) -> None:
         for result in results:
-            cell = _cell_name(federation.label, result.attack)
+            cell = f"{federation.label}/{result.attack}"
             self._scores += self._judge(federation, result.attack, cell, [result])
 
     def _judge(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
@@ -180,13 +185,13 @@ class Run:
         return rows
 
     def _write_tables(self) -> None:
-        write_scores(self._scores, self.folder / "scores.csv")
+        write_scores([*self._scores, *self._added], self.folder / "scores.csv")
         write_summary(self._summary(), self.folder / "summary.json")
         write_manifest(self.folder, describe_run(self.plan, self._datasets, self.seconds))
 
     def _summary(self) -> Summary:
         facts = {judge.dataset: judge.facts() for judge in self._judges.values()}
-        return summarise(self._scores, judges=facts, seed=self.plan.base.seed)
+        return summarise([*self._scores, *self._added], judges=facts, seed=self.plan.base.seed)
 
     def _captures(self, federation: Federation) -> list[CapturedUpdate]:
         names = {federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
@@ -231,12 +236,10 @@ def run_experiment(plan: Plan, folder: Path, watch: Watch, *, fresh: bool = Fals
         plan: the experiment.
         folder: of its results.
         watch: shows progress.
-        fresh: remove what an earlier run left there; only a folder that holds a config.toml of ours is removed.
+        fresh: remove what an earlier run left there, and nothing else; see `remove_run`.
         show_faces: whether the report shows pictures of real people.
     """
-    if fresh and (folder / "config.toml").is_file():
-        shutil.rmtree(folder)
-    return Run(plan, folder, watch).execute(show_faces=show_faces)
+    return Run(plan, folder, watch).execute(fresh=fresh, show_faces=show_faces)
 
 
 def attack_run(folder: Path, assignments: Sequence[str], watch: Watch) -> Path:
@@ -249,23 +252,12 @@ def attack_run(folder: Path, assignments: Sequence[str], watch: Watch) -> Path:
     if not (folder / "config.toml").is_file():
         raise DataError(f"{folder}: expected the folder of a run, found no config.toml in it.")
     old = read_toml(folder / "config.toml")
-    new = override_attack(old, assignments)
-    plan = make_plan(new, named=[assignment.partition("=")[0].strip() for assignment in assignments])
-    done = Run(plan, folder, watch)
-    return done.attack(plan.cells)
-
-
-def override_attack(raw: Raw, assignments: Sequence[str]) -> Raw:
-    """Return `raw` with its attack replaced by what the assignments say; a new name drops the old one's settings."""
-    from fl_sim.config import override
-
-    changed = override({key: value for key, value in raw.items() if key != "attack"}, assignments, TABLES)
-    if {key: value for key, value in changed.items() if key != "attack"} != {
-        k: v for k, v in raw.items() if k != "attack"
-    }:
-        raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
-    return changed
-
-
-def _cell_name(federation: str, attack: str) -> str:
-    return f"{federation}/{attack}"
+    done, new = make_plan(old), override_attack(old, assignments)
+    cells = make_plan(new, named=[assignment.partition("=")[0].strip() for assignment in assignments]).cells
+    for cell in cells:
+        if any(known.name == cell.name and known.settings != cell.settings for known in done.cells):
+            raise ConfigError(
+                f"--set: the run has an attack called '{cell.label}' with other settings already, and its results "
+                "stay; name a setting that differs with --set attack.KEY=VALUE, so that the new one has its own name."
+            )
+    return Run(done, folder, watch).attack(cells)

@@ -10,6 +10,7 @@ import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fl_sim.errors import SpikeleakError, unknown_name
 from judges.progress import Watch
@@ -26,6 +27,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="The data sets: where they come from and where they lie.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+INTERRUPTED = 130
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
 ]
@@ -118,7 +120,7 @@ def info(
     for key, value in rows.items():
         table.add_row(key, value)
     for place in found.candidates:
-        table.add_row("found" if place.found else "not found", f"{place.path} ({place.origin})")
+        table.add_row("found" if place.found else "not found", Text(f"{place.path} ({place.origin})"))
     _console().print(table)
 
 
@@ -157,12 +159,13 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
-        typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
-        code = 130
+        code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
         code = _complain(
             error, f"unexpected {type(error).__name__}: {error}. Run again with --debug for details.", 1, debug
         )
+    if code == INTERRUPTED:  # typer itself turns an interruption into this code, and says nothing
+        typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

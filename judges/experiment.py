@@ -24,6 +24,9 @@ from fl_sim.specs import Scalar, Settings, SpikingSpec
 from judges.classifiers import JUDGES
 
 TABLES = ("dataset", "model", "strategy", "attack", "judge")
+ONE_VALUE = ("name", "repeats", "repeat", "threads", "device", "judge.name")
+"""Settings of the whole experiment: a list of them would be read from its first value only."""
+LONGEST_LABEL = 90
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -80,6 +83,13 @@ class ExperimentConfig(SimulationConfig):
             raise ValueError(f"{name!r} is no name for a folder: use up to 80 letters, digits, '.', '_' and '-'")
         return name
 
+    @pydantic.field_validator("repeat")
+    @classmethod
+    def _counted(cls, repeat: int) -> int:
+        if repeat:
+            raise ValueError("an experiment counts its repetitions itself; say how many with repeats")
+        return repeat
+
 
 @dataclass(frozen=True)
 class Federation:
@@ -115,6 +125,11 @@ class Cell:
     label: str
     attack: str
     settings: Mapping[str, Scalar]
+
+    @property
+    def name(self) -> str:
+        """Return what the rows call it."""
+        return f"{self.federation}/{self.label}"
 
 
 @dataclass(frozen=True)
@@ -159,8 +174,11 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
     Raises:
         ConfigError: an unknown key, a wrong type, an impossible pair.
     """
-    combinations = [_checked(combination, raw) for combination in expand(raw, TABLES)]
     varying = [*_varying(raw), *named]
+    for path in varying:
+        if path in ONE_VALUE:
+            raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
+    combinations = [_checked(combination, raw) for combination in expand(raw, TABLES)]
     federations: dict[str, Federation] = {}
     cells: dict[tuple[str, str], Cell] = {}
     for config in combinations:
@@ -172,6 +190,19 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
         attack = _attack_label(config, varying)
         cells[label, attack] = Cell(label, attack, config.attack.name, config.attack.settings)
     return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()))
+
+
+def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
+    """Return `raw` with its attack replaced by what the assignments say.
+
+    Raises:
+        ConfigError: an assignment is malformed, or changes anything but the attack.
+    """
+    kept = {key: value for key, value in raw.items() if key != "attack"}
+    changed = override(kept, assignments, TABLES)
+    if {key: value for key, value in changed.items() if key != "attack"} != kept:
+        raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
+    return changed
 
 
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
@@ -218,13 +249,16 @@ def _federation_label(config: SimulationConfig, varying: Iterable[str]) -> str:
     parts = [config.dataset.name, config.model.name, config.model.init]
     for path in varying:
         table, _, key = path.rpartition(".")
-        if path in ("dataset.name", "model.name", "model.init") or table in ("attack", "judge"):
+        if path in ("dataset.name", "model.name", "model.init") or "attack" in (table, path):
             continue
         if table == "model" and not MODELS[config.model.name].spiking:
             continue
         value = getattr(getattr(config, table), key) if table else getattr(config, key)
         parts.append(f"{key}={value}")
-    return _file_name("-".join(parts))
+    label = _file_name("-".join(parts))
+    if len(label) > LONGEST_LABEL:
+        raise ConfigError(f"the grid gives a federation the name '{label}', which is too long for a folder.")
+    return label
 
 
 def _attack_label(config: ExperimentConfig, varying: Iterable[str]) -> str:

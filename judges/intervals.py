@@ -60,12 +60,12 @@ def bootstrap_mean(
 ) -> tuple[float, float] | None:
     """Return the percentile-bootstrap 95 % interval of a mean (Efron 1979), or None for fewer than two units.
 
-    Whole units are drawn with replacement, 2000 times: examples of one batch were attacked together and are not
-    independent of each other.
+    Whole units are drawn with replacement, 2000 times: victims of one federation share its model, and examples of one
+    batch were attacked together, so neither are independent of each other.
 
     Args:
         values: one for each example, finite.
-        units: for each value, what it belongs to: its batch.
+        units: for each value, what it belongs to: its federation or its batch.
         seed: root seed.
         stream: name of the random stream.
     """

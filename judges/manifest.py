@@ -1,25 +1,32 @@
-"""What a run was made with: versions, seeds, device, data hashes, commit. Written beside its results."""
+"""The folder of a run: whose it is, and what its results were made with (versions, seeds, data hashes, commit)."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
 
+from fl_sim.config import read_toml
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.images import ImageDataset
-from fl_sim.errors import DataError
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write
-from judges.experiment import Plan
+from judges.experiment import Plan, make_plan
 
 FILE = "manifest.json"
+WRITTEN = (
+    "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "live", "gallery", "scores.csv",
+    "summary.json", "report.html", "report.md",
+)  # fmt: skip
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
 
@@ -50,6 +57,50 @@ def describe_run(plan: Plan, datasets: Mapping[str, ImageDataset], seconds: Mapp
         },
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
+
+
+def claim_folder(plan: Plan, folder: Path) -> None:
+    """Write the plan's config into `folder`, or check that the folder holds the same one.
+
+    Raises:
+        ConfigError: the folder holds another experiment.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        atomic_write(path, tomli_w.dumps(plan.raw))
+    elif read_toml(path) != plan.raw:
+        raise ConfigError(
+            f"{folder}: holds another experiment (its config.toml differs). "
+            "Choose another folder with --out, or remove it with --fresh."
+        )
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run has written in `folder`; other files there stay.
+
+    Raises:
+        ConfigError: the folder's config.toml is none of an experiment, so the rest is not ours to remove.
+    """
+    if not (folder / "config.toml").is_file():
+        return
+    try:
+        make_plan(read_toml(folder / "config.toml"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{folder}: --fresh removes earlier runs only, and the config.toml here is none of a run ({error}) "
+            "Choose another folder with --out."
+        ) from error
+    for name in reversed(WRITTEN):  # config.toml last: what is left after a crash can be removed again
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def seconds_so_far(folder: Path) -> dict[str, float]:
+    """Return the wall time of each part of the run in earlier calls; empty where there was none."""
+    return dict(read_manifest(folder).get("seconds", {})) if (folder / FILE).is_file() else {}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -173,7 +173,7 @@ def _by_victim(score: Score) -> tuple[str, float]:
 def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float], *, seed: int) -> CellSummary:
     """Return the line of a cell's rows."""
     first = rows[0]
-    units = [(row.seed, row.repeat, row.capture_id) for row in rows]
+    units = _units(rows)
     stream = "/".join((*first.group, first.attack, first.cell))
     comparison = None if first.is_control else _compare(rows, best_control)
     recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
@@ -203,6 +203,12 @@ def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], fl
     )
 
 
+def _units(rows: Sequence[Score]) -> list[object]:
+    """Return what each row is drawn with: its federation, whose victims share a model, or its batch if there is one."""
+    federations = [(row.seed, row.repeat) for row in rows]
+    return list(federations) if len(set(federations)) > 1 else [row.capture_id for row in rows]
+
+
 def _share(flags: Sequence[bool | None]) -> float | None:
     """Return the share of set flags; None where every flag is None. A None among others counts as not set."""
     if all(flag is None for flag in flags):
@@ -217,11 +223,14 @@ def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...],
         return None
     differences = [(0.0 if row.diverged else row.ssim) - control for row, control in pairs]
     better = [difference > 0 for difference in differences]
+    by_unit: dict[object, list[float]] = defaultdict(list)
+    for unit, difference in zip(_units([row for row, _ in pairs]), differences, strict=True):
+        by_unit[unit].append(difference)
     return Comparison(
         victims=len(pairs),
         better=sum(better),
         succeeded=sum(row.recognisable and above for (row, _), above in zip(pairs, better, strict=True)),
-        p=wilcoxon_greater(differences),
+        p=wilcoxon_greater([sum(own) / len(own) for own in by_unit.values()]),
     )
 
 

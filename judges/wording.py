@@ -53,8 +53,9 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Intervals",
-        "95 %, percentile bootstrap over whole batches, 2000 resamples, seeded. Where every victim has the same "
-        "outcome the exact Clopper-Pearson interval is given.",
+        "95 %, percentile bootstrap over whole federations, whose victims share a model (over batches where there is "
+        "one federation), 2000 resamples, seeded. Where every victim has the same outcome the exact Clopper-Pearson "
+        "interval is given.",
     ),
     (
         "Controls",
@@ -65,9 +66,9 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Verdict",
         "Recovered: at least half of the victims are recognisable and above the best control of the same victim, by "
         "SSIM. Partly recovered: some are. Traces only: none is, but SSIM tends to be above the best control's "
-        "(one-sided Wilcoxon signed-rank, p < 0.05). Diverged: none of these, and at least half of the attacks "
-        "diverged. No better than the controls: none of these. A verdict describes this attack at this budget; it "
-        "is not evidence that another attack would fail.",
+        "(one-sided Wilcoxon signed-rank over federations, p < 0.05). Diverged: none of these, and at least half of "
+        "the attacks diverged. No better than the controls: none of these. A verdict describes this attack at this "
+        "budget; it is not evidence that another attack would fail.",
     ),
 )
 

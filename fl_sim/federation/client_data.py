@@ -78,6 +78,18 @@ def draw_batches(
     return [split.batch(indices) for indices in order[:count]]
 
 
+def check_batches(config: SimulationConfig) -> None:
+    """Check that every client can draw a batch.
+
+    Raises:
+        ConfigError: there are more clients than examples, or a client holds fewer than `federation.batch_size`.
+        DataError: the data set is missing or corrupt.
+    """
+    size = config.federation.batch_size
+    for partition in range(config.federation.clients):
+        draw_batches(config, partition, count=1, size=size, stream=torch.Generator())
+
+
 @functools.lru_cache(maxsize=8)
 def _partitions(settings: DatasetSettings, clients: int, seed: int) -> list[Indices]:
     """Return the indices of every client, computed once a process."""

@@ -8,7 +8,8 @@ import importlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,17 @@ class StoredJudge:
     digest: str
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Train the same judge whatever the caller's number of threads: it changes the order of sums."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def cache_folder() -> Path:
     """Return the folder of trained judges: under SPIKELEAK_CACHE, else the user's cache folder."""
     own = os.environ.get("SPIKELEAK_CACHE")
@@ -104,6 +116,7 @@ def cache_path(name: str, dataset: ImageDataset, *, seed: int, settings: JudgeSe
         "input": dataclasses.asdict(dataset.spec),
         "settings": dataclasses.asdict(settings),
         "seed": seed,
+        "torch": torch.__version__,
     }
     text = json.dumps(key, sort_keys=True)
     return cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
@@ -124,8 +137,9 @@ def cached_judge(
         model = build(_builder(name), dataset.spec, seed=seed)
         accuracy = _load(path, model)
         if accuracy is None:
-            parameters = train(model, dataset.train, settings, seed=seed, progress=progress)
-            accuracy = measured_accuracy(model, dataset.test)
+            with _one_thread():
+                parameters = train(model, dataset.train, settings, seed=seed, progress=progress)
+                accuracy = measured_accuracy(model, dataset.test)
             save_record(StoredJudge(parameters, accuracy, _digest(parameters, accuracy)), path)
     return Judge(
         name=name,

@@ -48,7 +48,10 @@ HOSTILE = ["", ".", "..", "../x", "/etc", "a/b", "a\\b", "a\0b", ".hidden", "-rf
 
 
 def config_of(**tables: object) -> SimulationConfig:
-    return validate(SimulationConfig, dict(tables))
+    """Return a config of four clients unless the tables say otherwise."""
+    federation = tables.pop("federation", {})
+    assert isinstance(federation, dict)
+    return validate(SimulationConfig, {"federation": {"clients": 4, **federation}, **tables})
 
 
 def capture_of(name: str, *, sent: float = 1.0) -> CapturedUpdate:
@@ -412,11 +415,13 @@ class TestRunFederation:
         held, unseen = splits(config_of(dataset={"split": "test"}).dataset)
         assert (len(held), len(unseen)) == (500, 1297)
 
-    def test_failures_of_all_clients_are_one_clear_error(self, tmp_path: Path) -> None:
-        config = config_of(federation={"batch_size": 1000})
-        with pytest.raises(SpikeleakError, match=r"none of the 4 clients.*federation.batch_size: client 0 holds"):
-            run_federation(config, output=tmp_path, federation_id="f")
-        assert not (tmp_path / "models").exists()
+    @pytest.mark.parametrize("federation", [{"batch_size": 1000}, {"clients": 5000}])
+    def test_a_client_without_a_batch_is_refused_before_the_engine_starts(
+        self, tmp_path: Path, federation: dict[str, int]
+    ) -> None:
+        with pytest.raises(ConfigError, match=r"325 examples, too few|clients|partitions"):
+            run_federation(config_of(federation=federation), output=tmp_path / "run", federation_id="f")
+        assert not (tmp_path / "run").exists()
 
     def test_a_file_in_the_place_of_the_output_fails_the_federation(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -1,0 +1,240 @@
+"""Experiments: the grid of federations and attacks that a config describes, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fl_sim.config import read_toml
+from fl_sim.errors import ConfigError
+from fl_sim.specs import SpikingSpec
+from judges.experiment import Plan, make_plan, override_attack, read_plan
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+
+
+def plan(**raw: Any) -> Plan:
+    return make_plan({"name": "e", **raw})
+
+
+def refusal(**raw: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        plan(**raw)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def labels(made: Plan) -> list[str]:
+    return [federation.label for federation in made.federations]
+
+
+# The grid
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_every_shipped_config_is_a_plan_named_after_its_file(path: Path) -> None:
+    made = read_plan(path)
+    assert made.base.name == path.stem
+    assert len(made.cells) >= len(made.federations) > 0
+
+
+def test_there_are_shipped_configs() -> None:
+    assert "demo" in {path.stem for path in CONFIGS}
+
+
+def test_an_empty_config_is_one_attack_on_one_federation() -> None:
+    made = plan()
+    assert labels(made) == ["digits-lenet-uniform"]
+    assert [(cell.federation, cell.label, cell.attack, dict(cell.settings)) for cell in made.cells] == [
+        ("digits-lenet-uniform", "idlg", "idlg", {})
+    ]
+    assert made.cells[0].name == "digits-lenet-uniform/idlg"
+
+
+def test_the_demo_is_four_federations_under_two_attacks() -> None:
+    made = read_plan(Path(__file__).parents[2] / "configs" / "demo.toml")
+    assert labels(made) == [
+        "digits-lenet-uniform", "digits-lenet-torch", "digits-spiking_lenet-uniform", "digits-spiking_lenet-torch",
+    ]  # fmt: skip
+    assert {cell.name for cell in made.cells} == {
+        f"{one}/{attack}" for one in labels(made) for attack in ("dlg", "idlg")
+    }
+
+
+def test_axes_name_the_federations_in_order_and_single_values_do_not() -> None:
+    made = plan(federation={"clients": [2, 3], "batch_size": 4}, seed=[0, 1])
+    assert labels(made) == [f"digits-lenet-uniform-clients={n}-seed={s}" for n in (2, 3) for s in (0, 1)]
+    assert [one.config.federation.clients for one in made.federations] == [2, 2, 3, 3]
+    assert [one.config.seed for one in made.federations] == [0, 1, 0, 1]
+
+
+def test_spiking_axes_multiply_spiking_federations_only() -> None:
+    made = plan(model={"name": ["lenet", "spiking_lenet"], "timesteps": [2, 4, 8], "neuron": ["if", "lif"]})
+    assert labels(made)[0] == "digits-lenet-uniform"
+    assert len(made.federations) == len(made.cells) == 1 + 3 * 2
+    assert labels(made)[-1] == "digits-spiking_lenet-uniform-timesteps=8-neuron=lif"
+    assert made.federations[-1].config.model.timesteps == 8
+
+
+def test_an_anns_federation_does_not_depend_on_spiking_settings() -> None:
+    one, other = (plan(model={"name": "lenet", "timesteps": steps}).federations[0] for steps in (3, 9))
+    assert one == other
+    assert one.config.model.timesteps == SpikingSpec().timesteps
+
+
+def test_attack_axes_name_the_attacks_that_have_them() -> None:
+    made = plan(attack={"name": ["dlg", "idlg"], "label_rule": ["weights", "bias"], "restarts": 2})
+    assert {cell.label: dict(cell.settings) for cell in made.cells} == {
+        "dlg": {"restarts": 2},
+        "idlg-label_rule=weights": {"restarts": 2, "label_rule": "weights"},
+        "idlg-label_rule=bias": {"restarts": 2, "label_rule": "bias"},
+    }
+
+
+def test_attack_axes_make_no_federations() -> None:
+    made = plan(attack={"iterations": [1, 2, 3]})
+    assert labels(made) == ["digits-lenet-uniform"]
+    assert [cell.label for cell in made.cells] == ["idlg-iterations=1", "idlg-iterations=2", "idlg-iterations=3"]
+
+
+@pytest.mark.parametrize("path", ["attack", "attack.name"])
+def test_naming_the_attack_itself_names_no_setting(path: str) -> None:
+    made = make_plan({"name": "e", "attack": {"name": "dlg", "iterations": 3}}, named=[path, "attack.iterations"])
+    assert made.cells[0].name == "digits-lenet-uniform/dlg-iterations=3"
+
+
+def test_a_list_of_one_value_is_an_axis_that_is_named() -> None:
+    assert labels(plan(federation={"clients": [2]})) == ["digits-lenet-uniform-clients=2"]
+
+
+def test_repetitions_differ_in_their_number_only() -> None:
+    federation = plan(repeats=3).federations[0]
+    assert federation.repeats == 3
+    name, config = federation.repetition(2)
+    assert name == "digits-lenet-uniform-002"
+    assert config == federation.config.model_copy(update={"repeat": 2})
+    assert federation.repetition(0)[1] == federation.config
+
+
+def test_labels_are_names_of_folders(tmp_path: Path) -> None:
+    made = plan(dataset={"root": ["/a b/../c", "~/d"]})
+    for label in labels(made):
+        assert Path(label).name == label
+        assert "/" not in label
+        assert " " not in label
+
+
+# The digest and the name
+
+
+def test_the_digest_is_of_the_config_whatever_the_order_of_its_keys() -> None:
+    digest = plan(seed=1, model={"name": "lenet", "tau": 2.0}).digest
+    assert digest == plan(model={"tau": 2.0, "name": "lenet"}, seed=1).digest
+    assert digest != plan(seed=2, model={"name": "lenet", "tau": 2.0}).digest
+    assert plan().digest == hashlib.sha256(b'{"name": "e"}').hexdigest()  # stored in every manifest
+
+
+def test_a_config_without_a_name_is_called_after_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "table_four.toml"
+    path.write_text('seed = 3\n[attack]\nname = "dlg"\n')
+    made = read_plan(path, ["attack.iterations=2,3", "model=spiking_lenet"])
+    assert made.base.name == "table_four"
+    assert [cell.name for cell in made.cells] == [
+        f"digits-spiking_lenet-uniform/dlg-iterations={count}" for count in (2, 3)
+    ]
+    assert made.raw == read_toml(path) | {
+        "name": "table_four", "model": {"name": "spiking_lenet"}, "attack": {"name": "dlg", "iterations": [2, 3]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "/top", "..", ".hidden", "", "a b", "x" * 81, "a\x00"])
+def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
+    assert refusal(name=name).startswith("name: ")
+
+
+@pytest.mark.parametrize("name", ["a", "table-4_v1.2", "x" * 80])
+def test_a_plain_name_is_taken(name: str) -> None:
+    assert plan(name=name).base.name == name
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"attack": {"name": "idgl"}}, ["attack.name: 'idgl' is not known.", "Did you mean 'idlg'?"]),
+        ({"attack": "dgl"}, ["attack.name: 'dgl' is not known.", "Did you mean 'dlg'?"]),
+        ({"attack": {"iterration": 3}}, ["attack.iterration: unknown key.", "Did you mean 'iterations'?"]),
+        ({"attack": {"name": "dlg", "label_rule": "bias"}}, ["attack.label_rule: unknown key.", "Known: name, "]),
+        ({"attack": {"name": ["dlg", "idlg"], "lable_rule": "bias"}}, ["Did you mean 'label_rule'?"]),
+        ({"attack": {"iterations": "many"}}, ["attack.iterations: input should be a valid integer, got 'many'"]),
+        ({"attack": {"iterations": [3, -1]}}, ["attack.iterations: input should be greater", "got -1"]),
+        ({"attack": {"guess": "unifrom"}}, ["attack.guess: ", "Did you mean 'uniform'?"]),
+        ({"attack": {"name": 3}}, ["attack.name: input should be a valid string, got 3"]),
+        ({"judge": "lennet"}, ["judge.name: 'lennet' is not known.", "Did you mean 'lenet'?"]),
+        ({"judge": {"seed": 1}}, ["judge.seed: unknown key."]),
+        ({"modle": "lenet"}, ["modle: unknown key.", "Did you mean 'model'?"]),
+        ({"model": ["lenet", "spiking_lenett"]}, ["model.name: ", "Did you mean 'spiking_lenet'?"]),
+        ({"federation": {"local_steps": [1, 2]}}, ["federation.local_steps: FedSGD"]),
+        ({"repeats": 0}, ["repeats: "]),
+        ({"device": "gpu"}, ["device: ", "'cpu' or 'cuda'"]),
+        ({"repeat": 2}, ["repeat: ", "repeats"]),
+        ({"seed": []}, ["seed: expected a value or a list of values"]),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(raw: dict[str, Any], said: list[str]) -> None:
+    message = refusal(**raw)
+    assert all(part in message for part in said), message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [{"repeats": [1, 2]}, {"threads": [1, 2]}, {"device": ["cpu", "cuda"]}, {"name": ["a", "b"]}, {"repeat": [0, 1]}],
+)
+def test_a_setting_of_the_whole_experiment_is_no_axis(raw: dict[str, Any]) -> None:
+    assert refusal(**raw).startswith(f"{next(iter(raw))}: is the same for the whole experiment")
+
+
+def test_the_judge_is_no_axis() -> None:
+    for judge in (["lenet", "none"], {"name": ["lenet", "none"]}):
+        assert refusal(judge=judge).startswith("judge.name: is the same for the whole experiment")
+
+
+def test_two_federations_of_one_name_are_refused() -> None:
+    assert "two different federations" in refusal(dataset={"root": ["a/b", "a b"]})
+
+
+def test_a_label_that_is_too_long_for_a_folder_is_refused() -> None:
+    assert "too long" in refusal(dataset={"root": ["x" * 90]})
+
+
+# Another attack on the same captures
+
+
+def test_another_attack_drops_the_old_ones_settings() -> None:
+    raw = {"name": "e", "seed": 3, "attack": {"name": "dlg", "iterations": 9}}
+    changed = override_attack(raw, ["attack.name=idlg", "attack.restarts=2"])
+    assert changed == {"name": "e", "seed": 3, "attack": {"name": "idlg", "restarts": 2}}
+    assert raw["attack"] == {"name": "dlg", "iterations": 9}
+    assert override_attack(raw, ["attack=idlg"])["attack"] == {"name": "idlg"}
+
+
+@pytest.mark.parametrize("assignment", ["seed=4", "model=spiking_lenet", "judge=none", "federation.clients=3", "x=1"])
+def test_another_attack_changes_nothing_else(assignment: str) -> None:
+    raw = {"name": "e", "seed": 3, "attack": "dlg"}
+    with pytest.raises(ConfigError, match="only attack settings"):
+        override_attack(raw, ["attack=idlg", assignment])
+
+
+def test_a_plan_is_made_without_torch() -> None:
+    code = (
+        "import sys; from judges.experiment import make_plan; make_plan({'name': 'e', 'seed': [0, 1]});"
+        "sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
