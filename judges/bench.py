@@ -8,32 +8,29 @@ attack, so that whatever was finished survives.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from attacks import ATTACKS, build_attack
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import read_toml
-from fl_sim.datasets import load_dataset
-from fl_sim.datasets.images import ImageDataset
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.federation.strategies import strategy_arguments
-from fl_sim.records import CapturedUpdate, InputSpec, load_record, save_record
-from fl_sim.simulation import run_federation
+from fl_sim.records import CapturedUpdate, load_record, save_record
+from fl_sim.simulation import check_federation, run_federation
 from fl_sim.specs import Scalar
-from judges.classifiers import get_judge
-from judges.classifiers.cache import Judge
+from judges.court import Court
 from judges.experiment import Cell, Federation, Plan, make_plan, override_attack
 from judges.gallery import build_gallery, save_gallery
-from judges.manifest import claim_folder, describe_run, remove_run, seconds_so_far, write_manifest
+from judges.manifest import claim_folder, describe_run, manifest_so_far, remove_run, write_manifest
 from judges.process import prepare_process
 from judges.progress import Watch
 from judges.report import write_report
 from judges.rows import CONTROL_PREFIX, Score, read_scores, write_scores
-from judges.scoring import control_reconstructions, mean_image, score
+from judges.scoring import NO_LABEL
 from judges.summary import Summary, summarise, write_summary
 
 
@@ -49,9 +46,10 @@ class Run:
     def __init__(self, plan: Plan, folder: Path, watch: Watch) -> None:
         self.plan, self.folder, self.watch = plan, folder, watch
         self.captures, self.sealed = CaptureStore(folder / "captures"), SealedStore(folder / "sealed")
-        self.seconds: dict[str, float] = {}
-        self._datasets: dict[str, ImageDataset] = {}
-        self._judges: dict[str, Judge] = {}
+        self.court = Court(plan, self.sealed, watch)
+        self._before = manifest_so_far(folder)
+        self._seconds: dict[str, float] = dict(self._before.get("seconds", {}))
+        self._added_cells: dict[str, Mapping[str, Scalar]] = dict(self._before.get("added", {}))
         self._scores: list[Score] = []
         self._added: list[Score] = []
 
@@ -65,14 +63,13 @@ class Run:
             ConfigError: the folder holds another experiment.
             DataError: a data set or a file of the run is missing or corrupt.
         """
-        prepare_process(self.plan.base.threads)
+        self._prepare()
         for federation in self.plan.federations:
-            strategy_arguments(federation.config)
-            self._dataset(federation)
+            check_federation(federation.config)
         if fresh:
             remove_run(self.folder)
+            self._before, self._seconds, self._added_cells = {}, {}, {}
         claim_folder(self.plan, self.folder)
-        self.seconds = seconds_so_far(self.folder)
         planned = {cell.name for cell in self.plan.cells}
         self._added = [row for row in self._rows_so_far() if not row.is_control and row.cell not in planned]
         for federation in self.plan.federations:
@@ -85,16 +82,32 @@ class Run:
 
     def attack(self, cells: Iterable[Cell]) -> Path:
         """Run further attacks on the captures of a finished run; other rows stay as they are."""
-        prepare_process(self.plan.base.threads)
+        self._prepare()
         federations = {federation.label: federation for federation in self.plan.federations}
-        self.seconds = seconds_so_far(self.folder)
         fresh = list(cells)
-        replaced = {cell.name for cell in fresh}
+        replaced, planned = {cell.name for cell in fresh}, {cell.name for cell in self.plan.cells}
         self._scores = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
+        for federation in federations.values():
+            self.court.judge(federation)
         for cell in fresh:
-            self._attack(federations[cell.federation], cell)
+            federation = federations[cell.federation]
+            self._attack(federation, cell)
+            if cell.name not in planned:
+                self._added_cells[cell.name] = cell.settings
+            known = {_guess(own) for own in self._cells(federation)}
+            if _guess(cell) not in known:
+                name = f"{CONTROL_PREFIX}no-op ({_guess(cell)})"
+                self._scores = [row for row in self._scores if row.cell != f"{federation.label}/{name}"]
+                self._untouched(federation, cell, name)
             self._write_tables()
         return write_report(self.folder)
+
+    def _prepare(self) -> None:
+        """Set up the process; refuse a device that is not there."""
+        base = self.plan.base
+        if base.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
+        prepare_process(base.threads)
 
     def _rows_so_far(self) -> list[Score]:
         """Return the rows of an earlier call; none where there was none."""
@@ -118,20 +131,16 @@ class Run:
         if results is None:
             started = time.perf_counter()
             with self.watch.task(f"{cell.label} on {federation.label}") as advance:
-                results = self._reconstruct(cell, captures, advance=advance)
+                attack = build_attack(cell.attack, cell.settings)
+                seed, device = federation.config.seed, self.plan.base.device
+                results = attack.reconstruct(captures, seed=seed, device=device, progress=advance)
             for result in results:
                 save_record(result, self._path(cell, result.capture_id))
             self._clock("attacks", started)
-        rows = self._judge(federation, cell.label, cell.name, results)
+        rows = self.court.rows(federation, cell.label, cell.name, results)
         self._scores += rows
         sealed = [self.sealed.load(result.capture_id) for result in results]
-        save_gallery(build_gallery(rows, results, sealed, spec=self._spec(federation)), self.folder)
-
-    def _reconstruct(self, cell: Cell, captures: Sequence[CapturedUpdate], **extra: Any) -> list[Reconstruction]:  # noqa: ANN401
-        advance = extra.pop("advance", None)
-        attack = build_attack(cell.attack, {**cell.settings, **extra})
-        base = self.plan.base
-        return attack.reconstruct(captures, seed=base.seed, device=base.device, progress=advance)
+        save_gallery(build_gallery(rows, results, sealed, spec=self.court.spec(federation)), self.folder)
 
     def _stored(self, cell: Cell, captures: Sequence[CapturedUpdate]) -> list[Reconstruction] | None:
         """Return the reconstructions of an earlier call, where all are there and of the same settings."""
@@ -147,51 +156,33 @@ class Run:
 
     def _controls(self, federation: Federation) -> None:
         """Score what needs no attack: the initial guess of each kind, black, and the mean image."""
-        captures = self._captures(federation)
-        guesses: dict[object, Cell] = {}
-        for cell in self._cells(federation):
-            guesses.setdefault(cell.settings.get("guess", "default"), cell)
-        for kind, cell in guesses.items():
-            name = f"{CONTROL_PREFIX}no-op" + (f" ({kind})" if len(guesses) > 1 else "")
-            untouched = self._reconstruct(cell, captures, iterations=0)
-            self._score_control(federation, [replace(result, attack=name, seconds=0.0) for result in untouched])
-        mean, spec = mean_image(self._dataset(federation).train), self._spec(federation)
-        for capture in captures:
-            self._score_control(federation, control_reconstructions(self.sealed.load(capture.id), spec, mean))
+        kinds = {_guess(cell): cell for cell in reversed(self._cells(federation))}
+        for kind, cell in kinds.items():
+            self._untouched(federation, cell, f"{CONTROL_PREFIX}no-op" + (f" ({kind})" if len(kinds) > 1 else ""))
+        for capture in self._captures(federation):
+            self._score_control(federation, self.court.plain_controls(federation, capture.id))
+
+    def _untouched(self, federation: Federation, cell: Cell, name: str) -> None:
+        """Score the initial guess of an attack: no step taken, no label read off the update."""
+        attack = build_attack(cell.attack, {**cell.settings, "iterations": 0})
+        for result in attack.reconstruct(self._captures(federation), seed=federation.config.seed):
+            labels = torch.full_like(result.labels, NO_LABEL)
+            self._score_control(federation, [replace(result, attack=name, labels=labels, seconds=0.0)])
 
     def _score_control(self, federation: Federation, results: Sequence[Reconstruction]) -> None:
         for result in results:
-            cell = f"{federation.label}/{result.attack}"
-            self._scores += self._judge(federation, result.attack, cell, [result])
-
-    def _judge(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
-        """Open the seal and return the rows."""
-        config = federation.config
-        context: dict[str, Scalar] = {
-            "experiment": self.plan.base.name,
-            "cell": cell,
-            "dataset": config.dataset.name,
-            "model": config.model.name,
-            "init": config.model.init,
-            "attack": attack,
-            "seed": config.seed,
-        }
-        spec, judge = self._spec(federation), self._judge_of(federation)
-        rows = []
-        for result in results:
-            repeat = int(result.capture_id.partition("/")[0].rpartition("-")[2])
-            sealed = self.sealed.load(result.capture_id)
-            rows += score(result, sealed, spec=spec, judge=judge, context=context | {"repeat": repeat})
-        return rows
+            self._scores += self.court.rows(federation, result.attack, f"{federation.label}/{result.attack}", [result])
 
     def _write_tables(self) -> None:
         write_scores([*self._scores, *self._added], self.folder / "scores.csv")
         write_summary(self._summary(), self.folder / "summary.json")
-        write_manifest(self.folder, describe_run(self.plan, self._datasets, self.seconds))
+        seconds = {**self._seconds, "judges": self._seconds.get("judges", 0.0) + self.court.seconds}
+        told = describe_run(self.plan, self.court.datasets, seconds, self._added_cells, self._before)
+        write_manifest(self.folder, told)
 
     def _summary(self) -> Summary:
-        facts = {judge.dataset: judge.facts() for judge in self._judges.values()}
-        return summarise([*self._scores, *self._added], judges=facts, seed=self.plan.base.seed)
+        rows = [*self._scores, *self._added]
+        return summarise(rows, judges=self.court.facts(), seed=self.plan.base.seed)
 
     def _captures(self, federation: Federation) -> list[CapturedUpdate]:
         names = {federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
@@ -203,30 +194,8 @@ class Run:
     def _cells(self, federation: Federation) -> list[Cell]:
         return [cell for cell in self.plan.cells if cell.federation == federation.label]
 
-    def _spec(self, federation: Federation) -> InputSpec:
-        return self._dataset(federation).spec
-
-    def _dataset(self, federation: Federation) -> ImageDataset:
-        settings = federation.config.dataset
-        dataset = load_dataset(settings.name, root=settings.root, size=settings.size)
-        self._datasets[settings.name] = dataset
-        return dataset
-
-    def _judge_of(self, federation: Federation) -> Judge | None:
-        name = self.plan.base.judge.name
-        dataset = self._dataset(federation)
-        if name == "none":
-            return None
-        key = dataset.digest
-        if key not in self._judges:
-            started = time.perf_counter()
-            with self.watch.task(f"judge {name} on {dataset.name}") as advance:
-                self._judges[key] = get_judge(name, dataset, seed=0, progress=advance)
-            self._clock("judges", started)
-        return self._judges[key]
-
     def _clock(self, part: str, started: float) -> None:
-        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
+        self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - started
 
 
 def run_experiment(plan: Plan, folder: Path, watch: Watch, *, fresh: bool = False, show_faces: bool = False) -> Path:
@@ -261,3 +230,9 @@ def attack_run(folder: Path, assignments: Sequence[str], watch: Watch) -> Path:
                 "stay; name a setting that differs with --set attack.KEY=VALUE, so that the new one has its own name."
             )
     return Run(done, folder, watch).attack(cells)
+
+
+def _guess(cell: Cell) -> str:
+    """Return how an attack's first candidate is drawn."""
+    settings = ATTACKS[cell.attack].settings(**cell.settings).model_dump()
+    return str(settings.get("guess", cell.attack))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,11 @@ from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Scalar, Settings, SpikingSpec
 from judges.classifiers import JUDGES
+from judges.labels import attack_label, axes, federation_label, variant
 
 TABLES = ("dataset", "model", "strategy", "attack", "judge")
-ONE_VALUE = ("name", "repeats", "repeat", "threads", "device", "judge.name")
+ONE_VALUE = ("name", "repeats", "repeat", "threads", "device", "judge.name", "dataset.root", "dataset.size")
 """Settings of the whole experiment: a list of them would be read from its first value only."""
-LONGEST_LABEL = 90
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -96,14 +96,16 @@ class Federation:
     """One federation of the grid, with its repetitions.
 
     Attributes:
-        label: its name in tables and folders.
+        label: its name in folders.
         config: of repetition 0.
         repeats: how many there are.
+        variant: what it varies besides data set, model and initialisation.
     """
 
     label: str
     config: SimulationConfig
     repeats: int
+    variant: str = ""
 
     def repetition(self, repeat: int) -> tuple[str, SimulationConfig]:
         """Return the federation's id and config of one repetition."""
@@ -137,7 +139,7 @@ class Plan:
     """A whole experiment.
 
     Attributes:
-        raw: the config as resolved, with its lists.
+        raw: the config as resolved: its lists, and every setting that it leaves to its default.
         base: settings that no axis varies are read from here.
         federations, cells: the grid, in the order of the config.
     """
@@ -174,7 +176,7 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
     Raises:
         ConfigError: an unknown key, a wrong type, an impossible pair.
     """
-    varying = [*_varying(raw), *named]
+    varying = [*axes(raw, TABLES), *named]
     for path in varying:
         if path in ONE_VALUE:
             raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
@@ -183,26 +185,52 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
     cells: dict[tuple[str, str], Cell] = {}
     for config in combinations:
         simulation = _simulation(config)
-        label = _federation_label(simulation, varying)
-        known = federations.setdefault(label, Federation(label, simulation, config.repeats))
+        label = federation_label(simulation, varying)
+        fresh = Federation(label, simulation, config.repeats, variant(simulation, varying))
+        known = federations.setdefault(label, fresh)
         if known.config != simulation:
             raise ConfigError(f"the grid names two different federations '{label}'; give one axis only.")
-        attack = _attack_label(config, varying)
+        attack = attack_label(config.attack.name, config.attack.settings, varying)
         cells[label, attack] = Cell(label, attack, config.attack.name, config.attack.settings)
-    return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()))
+    return Plan(_resolved(raw, combinations), combinations[0], tuple(federations.values()), tuple(cells.values()))
+
+
+def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
+    """Return `raw` with every setting that it leaves to its default, those of all its attacks among them."""
+    resolved = combinations[0].model_dump(exclude={"repeat"})
+    for config in combinations:
+        settings = ATTACKS[config.attack.name].settings(**config.attack.settings).model_dump()
+        resolved["attack"] = settings | resolved["attack"]
+    for key, value in raw.items():
+        if key in TABLES and not isinstance(value, dict):
+            resolved[key]["name"] = value
+        elif isinstance(value, dict):
+            resolved[key] |= value
+        else:
+            resolved[key] = value
+    return resolved
 
 
 def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
-    """Return `raw` with its attack replaced by what the assignments say.
+    """Return `raw` with another attack: what the assignments say, on top of the run's own settings of that attack.
+
+    An attack that the run does not have starts from its defaults.
 
     Raises:
         ConfigError: an assignment is malformed, or changes anything but the attack.
     """
     kept = {key: value for key, value in raw.items() if key != "attack"}
-    changed = override(kept, assignments, TABLES)
-    if {key: value for key, value in changed.items() if key != "attack"} != kept:
+    old = dict(make_plan(raw).raw["attack"])
+    told = override({**kept, "attack": {}}, assignments, TABLES)
+    new = told.pop("attack")
+    if told != kept:
         raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
-    return changed
+    known = old["name"] if isinstance(old["name"], list) else [old["name"]]
+    name = new.get("name", old["name"])
+    if name != old["name"]:
+        entry = ATTACKS.get(name) if isinstance(name, str) and name in known else None
+        old = {key: value for key, value in old.items() if entry and key in entry.settings.model_fields}
+    return {**kept, "attack": {**old, **new}}
 
 
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
@@ -234,38 +262,3 @@ def _simulation(config: ExperimentConfig) -> SimulationConfig:
     if not MODELS[config.model.name].spiking:
         fields["model"] = config.model.model_copy(update=SpikingSpec().model_dump())
     return SimulationConfig(**fields)
-
-
-def _varying(raw: Raw) -> list[str]:
-    """Return the paths of the axes."""
-    paths = []
-    for key, value in raw.items():
-        inner = value if isinstance(value, dict) else {"name" if key in TABLES else "": value}
-        paths += [f"{key}.{name}".rstrip(".") for name, item in inner.items() if isinstance(item, list)]
-    return paths
-
-
-def _federation_label(config: SimulationConfig, varying: Iterable[str]) -> str:
-    parts = [config.dataset.name, config.model.name, config.model.init]
-    for path in varying:
-        table, _, key = path.rpartition(".")
-        if path in ("dataset.name", "model.name", "model.init") or "attack" in (table, path):
-            continue
-        if table == "model" and not MODELS[config.model.name].spiking:
-            continue
-        value = getattr(getattr(config, table), key) if table else getattr(config, key)
-        parts.append(f"{key}={value}")
-    label = _file_name("-".join(parts))
-    if len(label) > LONGEST_LABEL:
-        raise ConfigError(f"the grid gives a federation the name '{label}', which is too long for a folder.")
-    return label
-
-
-def _attack_label(config: ExperimentConfig, varying: Iterable[str]) -> str:
-    settings = config.attack.settings
-    keys = [path.removeprefix("attack.") for path in varying if path.startswith("attack.") and path != "attack.name"]
-    return _file_name("-".join([config.attack.name, *(f"{key}={settings[key]}" for key in keys if key in settings)]))
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._=-]", "_", text)

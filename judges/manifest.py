@@ -30,14 +30,31 @@ WRITTEN = (
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
 
-def describe_run(plan: Plan, datasets: Mapping[str, ImageDataset], seconds: Mapping[str, float]) -> dict[str, Any]:
+def describe_run(
+    plan: Plan,
+    datasets: Mapping[str, ImageDataset],
+    seconds: Mapping[str, float],
+    added: Mapping[str, Mapping[str, Any]],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
     """Return the manifest of a run.
 
     Args:
         plan: the experiment.
         datasets: those that were read, by name.
         seconds: wall time of each part of the run.
+        added: settings of the cells that `spikeleak attack` added, by name.
+        before: the manifest that an earlier call left, or nothing; what made its results stays on record.
     """
+    maker = {
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _commit(),
+    }
+    earlier = list(before.get("earlier", []))
+    old = {key: before.get(key) for key in maker}
+    if before and old != maker and old not in earlier:
+        earlier.append(old)
     return {
         "title": plan.base.name,
         "experiment": plan.base.name,
@@ -48,13 +65,13 @@ def describe_run(plan: Plan, datasets: Mapping[str, ImageDataset], seconds: Mapp
         "device": plan.base.device,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "git_commit": _commit(),
+        **maker,
+        **({"earlier": earlier} if earlier else {}),
         "datasets": {
             name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
             for name, data in datasets.items()
         },
+        **({"added": {name: dict(settings) for name, settings in added.items()}} if added else {}),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
 
@@ -98,9 +115,9 @@ def remove_run(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def seconds_so_far(folder: Path) -> dict[str, float]:
-    """Return the wall time of each part of the run in earlier calls; empty where there was none."""
-    return dict(read_manifest(folder).get("seconds", {})) if (folder / FILE).is_file() else {}
+def manifest_so_far(folder: Path) -> dict[str, Any]:
+    """Return the manifest that an earlier call left in the folder; empty where there was none."""
+    return read_manifest(folder) if (folder / FILE).is_file() else {}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

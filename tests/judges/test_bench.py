@@ -89,7 +89,7 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 
 def test_a_run_writes_what_the_folder_is_said_to_hold(finished: Path) -> None:
     assert {path.name for path in finished.iterdir()} == set(WRITTEN) - {"live"}
-    assert read_toml(finished / "config.toml") == RAW
+    assert read_toml(finished / "config.toml") == make_plan(RAW).raw
     for label in FEDERATIONS:
         for client in (0, 1):
             leaf = f"{label}-000/r001-c00{client}.safetensors"
@@ -227,7 +227,7 @@ def test_fresh_removes_what_a_run_wrote_and_nothing_else(folder: Path) -> None:
     assert set(times(folder)) == {path for path in before if "spiking" not in path and "dlg/" not in path} | {
         f"reconstructions/idlg/{FEDERATIONS[0]}-000/r001-c00{client}.safetensors" for client in (0, 1)
     }
-    assert read_toml(folder / "config.toml") == raw
+    assert read_toml(folder / "config.toml") == make_plan(raw).raw
     assert (folder / "notes.txt").read_text() == "kept"
     assert (folder.parent / "neighbour").read_text() == "kept"
 
@@ -307,7 +307,8 @@ def test_another_attack_adds_its_rows_and_leaves_the_others(folder: Path) -> Non
     manifest = read_manifest(folder)
     assert manifest["config_sha256"] == make_plan(RAW).digest
     assert manifest["seconds"]["federations"] == seconds["federations"]
-    assert read_toml(folder / "config.toml") == RAW
+    assert read_toml(folder / "config.toml") == make_plan(RAW).raw
+    assert list(manifest["added"]) == [f"{federation}/{label}" for federation in FEDERATIONS]
 
 
 def test_what_an_attack_added_stays_when_the_run_is_called_again(folder: Path) -> None:
@@ -328,11 +329,17 @@ def test_another_attack_may_change_nothing_else(folder: Path, assignment: str) -
     assert (folder / "scores.csv").read_bytes() == scores
 
 
-def test_another_attack_may_not_take_the_name_of_one_with_other_settings(folder: Path) -> None:
-    before = times(folder)
-    with pytest.raises(ConfigError, match="attack called 'idlg' with other settings"):
-        attack_run(folder, ["attack.name=idlg"], quiet())
-    assert times(folder) == before
+def test_the_runs_own_attack_asked_for_again_changes_nothing(folder: Path) -> None:
+    scores = (folder / "scores.csv").read_bytes()
+    attack_run(folder, ["attack.name=idlg"], quiet())
+    assert sorted((folder / "scores.csv").read_bytes().splitlines()) == sorted(scores.splitlines())
+    assert "added" not in read_manifest(folder)
+
+
+def test_a_new_kind_of_guess_brings_its_own_control(folder: Path) -> None:
+    attack_run(folder, ["attack=idlg", "attack.guess=uniform"], quiet())
+    label, control = "idlg-guess=uniform", "control: no-op (uniform)"
+    assert set(rows_of(folder)) == expected_rows(["dlg", "idlg", *CONTROLS, label, control])
 
 
 def test_another_attack_needs_a_run(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fl_sim.config import read_toml
+from attacks.settings import DLGSettings, IDLGSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import SpikingSpec
 from judges.experiment import Plan, make_plan, override_attack, read_plan
@@ -122,7 +121,7 @@ def test_repetitions_differ_in_their_number_only() -> None:
 
 
 def test_labels_are_names_of_folders(tmp_path: Path) -> None:
-    made = plan(dataset={"root": ["/a b/../c", "~/d"]})
+    made = plan(dataset={"alpha": [0.1, 1e-7]}, attack={"name": "idlg", "label_rule": ["weights", "bias"]})
     for label in labels(made):
         assert Path(label).name == label
         assert "/" not in label
@@ -136,7 +135,7 @@ def test_the_digest_is_of_the_config_whatever_the_order_of_its_keys() -> None:
     digest = plan(seed=1, model={"name": "lenet", "tau": 2.0}).digest
     assert digest == plan(model={"tau": 2.0, "name": "lenet"}, seed=1).digest
     assert digest != plan(seed=2, model={"name": "lenet", "tau": 2.0}).digest
-    assert plan().digest == hashlib.sha256(b'{"name": "e"}').hexdigest()  # stored in every manifest
+    assert plan().digest == plan(seed=0, model="lenet").digest  # a default said aloud is the same experiment
 
 
 def test_a_config_without_a_name_is_called_after_its_file(tmp_path: Path) -> None:
@@ -147,9 +146,18 @@ def test_a_config_without_a_name_is_called_after_its_file(tmp_path: Path) -> Non
     assert [cell.name for cell in made.cells] == [
         f"digits-spiking_lenet-uniform/dlg-iterations={count}" for count in (2, 3)
     ]
-    assert made.raw == read_toml(path) | {
-        "name": "table_four", "model": {"name": "spiking_lenet"}, "attack": {"name": "dlg", "iterations": [2, 3]},
-    }  # fmt: skip
+    assert (made.raw["name"], made.raw["seed"], made.raw["model"]["name"]) == ("table_four", 3, "spiking_lenet")
+    assert made.raw["attack"] == DLGSettings().model_dump() | {"name": "dlg", "iterations": [2, 3]}
+
+
+def test_the_resolved_config_is_whole_and_makes_the_same_plan() -> None:
+    made = plan(model={"name": ["lenet", "spiking_lenet"], "tau": 3.0}, attack=["dlg", "idlg"])
+    assert made.raw["attack"] == IDLGSettings().model_dump() | {"name": ["dlg", "idlg"]}
+    assert made.raw["federation"]["clients"] == 2
+    assert "repeat" not in made.raw
+    again = make_plan(made.raw)
+    assert (again.raw, again.federations) == (made.raw, made.federations)
+    assert [cell.name for cell in again.cells] == [cell.name for cell in made.cells]
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "/top", "..", ".hidden", "", "a b", "x" * 81, "a\x00"])
@@ -206,23 +214,33 @@ def test_the_judge_is_no_axis() -> None:
         assert refusal(judge=judge).startswith("judge.name: is the same for the whole experiment")
 
 
-def test_two_federations_of_one_name_are_refused() -> None:
-    assert "two different federations" in refusal(dataset={"root": ["a/b", "a b"]})
-
-
 def test_a_label_that_is_too_long_for_a_folder_is_refused() -> None:
-    assert "too long" in refusal(dataset={"root": ["x" * 90]})
+    axes = {key: [1.0000000001] for key in ("learning_rate", "fraction")}
+    axes["fraction"] = [0.123456789012]
+    alphas = {"alpha": [0.12345678901234]}
+    assert "too long" in refusal(
+        dataset=alphas, federation=axes, model={"name": "spiking_lenet", "tau": [1.234567891234]}
+    )
 
 
 # Another attack on the same captures
 
 
-def test_another_attack_drops_the_old_ones_settings() -> None:
+def test_another_attack_starts_from_its_defaults_and_the_runs_own_from_its_settings() -> None:
     raw = {"name": "e", "seed": 3, "attack": {"name": "dlg", "iterations": 9}}
-    changed = override_attack(raw, ["attack.name=idlg", "attack.restarts=2"])
-    assert changed == {"name": "e", "seed": 3, "attack": {"name": "idlg", "restarts": 2}}
+    new = override_attack(raw, ["attack.name=idlg", "attack.restarts=2"])
+    assert new == {"name": "e", "seed": 3, "attack": {"name": "idlg", "restarts": 2}}
     assert raw["attack"] == {"name": "dlg", "iterations": 9}
-    assert override_attack(raw, ["attack=idlg"])["attack"] == {"name": "idlg"}
+    own = DLGSettings(iterations=9).model_dump()
+    for assignments in (["attack.restarts=2"], ["attack=dlg", "attack.restarts=2"]):
+        assert override_attack(raw, assignments)["attack"] == own | {"name": "dlg", "restarts": 2}
+
+
+def test_one_of_several_attacks_keeps_only_its_own_settings() -> None:
+    raw = {"name": "e", "attack": {"name": ["dlg", "idlg"], "label_rule": "bias", "iterations": 5}}
+    assert override_attack(raw, ["attack=dlg"])["attack"] == DLGSettings(iterations=5).model_dump() | {"name": "dlg"}
+    changed = override_attack(raw, ["attack=idlg"])["attack"]
+    assert changed == IDLGSettings(iterations=5, label_rule="bias").model_dump() | {"name": "idlg"}
 
 
 @pytest.mark.parametrize("assignment", ["seed=4", "model=spiking_lenet", "judge=none", "federation.clients=3", "x=1"])

@@ -1,0 +1,99 @@
+"""Opens the seal of a run: its data sets, its judges, its rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from attacks.contracts import Reconstruction
+from fl_sim.captures import SealedStore
+from fl_sim.datasets import load_dataset
+from fl_sim.datasets.images import ImageDataset
+from fl_sim.records import InputSpec
+from fl_sim.specs import Scalar
+from judges.classifiers import get_judge
+from judges.classifiers.cache import Judge
+from judges.experiment import Federation, Plan
+from judges.progress import Watch
+from judges.rows import Score
+from judges.scoring import control_reconstructions, mean_image, score
+
+
+class Court:
+    """Scores the reconstructions of one run.
+
+    Attributes:
+        sealed: the truth behind the captures.
+        datasets: those that were read, by name.
+        judges: those that were called, by the digest of their data.
+        seconds: wall time spent on judges.
+    """
+
+    def __init__(self, plan: Plan, sealed: SealedStore, watch: Watch) -> None:
+        self.plan, self.sealed, self.watch = plan, sealed, watch
+        self.datasets: dict[str, ImageDataset] = {}
+        self.judges: dict[str, Judge] = {}
+        self.seconds = 0.0
+
+    def rows(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
+        """Open the seal and return one row for each example, in the order of `results`.
+
+        Args:
+            federation: whose captures were attacked.
+            attack: name for the rows; a control keeps its own.
+            cell: name of the cell.
+            results: of the attack.
+        """
+        config = federation.config
+        context: dict[str, Scalar] = {
+            "experiment": self.plan.base.name,
+            "cell": cell,
+            "dataset": config.dataset.name,
+            "model": f"{config.model.name} {federation.variant}".strip(),
+            "init": config.model.init,
+            "attack": attack,
+            "seed": config.seed,
+        }
+        spec, judge = self.spec(federation), self.judge(federation)
+        rows = []
+        for result in results:
+            repeat = int(result.capture_id.partition("/")[0].rpartition("-")[2])
+            sealed = self.sealed.load(result.capture_id)
+            rows += score(result, sealed, spec=spec, judge=judge, context=context | {"repeat": repeat})
+        return rows
+
+    def plain_controls(self, federation: Federation, capture_id: str) -> list[Reconstruction]:
+        """Return black and the mean image of the train split for one capture."""
+        mean = mean_image(self.dataset(federation).train)
+        return control_reconstructions(self.sealed.load(capture_id), self.spec(federation), mean)
+
+    def spec(self, federation: Federation) -> InputSpec:
+        """Return what the federation's inputs look like."""
+        return self.dataset(federation).spec
+
+    def dataset(self, federation: Federation) -> ImageDataset:
+        """Return the federation's data set.
+
+        Raises:
+            DataError: it is missing or corrupt.
+        """
+        settings = federation.config.dataset
+        dataset = load_dataset(settings.name, root=settings.root, size=settings.size)
+        self.datasets[settings.name] = dataset
+        return dataset
+
+    def judge(self, federation: Federation) -> Judge | None:
+        """Return the judge of the federation's data set, trained where it is not cached; None where none is wanted."""
+        name, dataset = self.plan.base.judge.name, self.dataset(federation)
+        if name == "none":
+            return None
+        if dataset.digest not in self.judges:
+            started = time.perf_counter()
+            with self.watch.task(f"judge {name} on {dataset.name}") as advance:
+                self.judges[dataset.digest] = get_judge(name, dataset, seed=0, progress=advance)
+            self.seconds += time.perf_counter() - started
+        return self.judges[dataset.digest]
+
+    def facts(self) -> dict[str, dict[str, Scalar]]:
+        """Return what is known of each judge, by data set."""
+        return {judge.dataset: judge.facts() for judge in self.judges.values()}

@@ -1,0 +1,59 @@
+"""Names of federations and attacks in tables and folders: what they are, and what sets them apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from fl_sim.config import Raw, SimulationConfig
+from fl_sim.errors import ConfigError
+from fl_sim.models import MODELS
+from fl_sim.specs import Scalar
+
+LONGEST = 90
+
+
+def axes(raw: Raw, tables: Iterable[str]) -> list[str]:
+    """Return the paths of the lists in a config."""
+    paths = []
+    for key, value in raw.items():
+        inner = value if isinstance(value, dict) else {"name" if key in tables else "": value}
+        paths += [f"{key}.{name}".rstrip(".") for name, item in inner.items() if isinstance(item, list)]
+    return paths
+
+
+def variant(config: SimulationConfig, varying: Iterable[str]) -> str:
+    """Return what a federation varies besides data set, model and initialisation: "timesteps=5 seed=1", or ""."""
+    parts = []
+    for path in varying:
+        table, _, key = path.rpartition(".")
+        if path in ("dataset.name", "model.name", "model.init") or "attack" in (table, path):
+            continue
+        if table == "model" and not MODELS[config.model.name].spiking:
+            continue
+        parts.append(f"{key}={getattr(getattr(config, table) if table else config, key)}")
+    return " ".join(parts)
+
+
+def federation_label(config: SimulationConfig, varying: Iterable[str]) -> str:
+    """Return the name of a federation.
+
+    Raises:
+        ConfigError: it is too long for a folder.
+    """
+    parts = [config.dataset.name, config.model.name, config.model.init, *variant(config, varying).split()]
+    label = file_name("-".join(parts))
+    if len(label) > LONGEST:
+        raise ConfigError(f"the grid gives a federation the name '{label}', which is too long for a folder.")
+    return label
+
+
+def attack_label(name: str, settings: Mapping[str, Scalar], varying: Iterable[str]) -> str:
+    """Return the name of an attack with those of its settings that vary."""
+    keys = [path.removeprefix("attack.") for path in varying if path.startswith("attack.") and path != "attack.name"]
+    return file_name("-".join([name, *(f"{key}={settings[key]}" for key in dict.fromkeys(keys) if key in settings)]))
+
+
+def file_name(text: str) -> str:
+    """Return `text` with every sign that a file name should not have replaced by _."""
+    return re.sub(r"[^A-Za-z0-9._=-]", "_", text)
