@@ -14,7 +14,7 @@ def results_table(summary: Summary) -> Table:
     """Return one line for each attack and control, medians of SSIM and PSNR, grouped by what was attacked."""
     table = Table(box=None, pad_edge=False)
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in ("attack", "verdict") else "right")
+        table.add_column(name, justify="left" if name in ("attack", "verdict") else "right", no_wrap=name == "attack")
     group: tuple[str, ...] = ()
     for cell in summary.cells:
         if cell.group != group:
