@@ -18,9 +18,10 @@ import torch
 from fl_sim.config import read_toml
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.images import ImageDataset
-from fl_sim.errors import ConfigError, DataError
+from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
 from judges.experiment import Plan, make_plan
+from judges.report import read_manifest
 
 FILE = "manifest.json"
 WRITTEN = (
@@ -123,22 +124,6 @@ def manifest_so_far(folder: Path) -> dict[str, Any]:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest into a run folder, atomically."""
     atomic_write(folder / FILE, json.dumps(manifest, indent=1) + "\n")
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder.
-
-    Raises:
-        DataError: there is none, or it is no JSON table.
-    """
-    path = folder / FILE
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected the manifest of a run, found none that can be read ({error}).") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a table, found a {type(content).__name__}.")
-    return content
 
 
 def _version(package: str) -> str:

@@ -82,7 +82,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     Raises:
         DataError: one of the files is missing or corrupt.
     """
-    manifest = _manifest(run_dir / "manifest.json")
+    manifest = read_manifest(run_dir)
     summary = read_summary(run_dir / "summary.json")
     scores = read_scores(run_dir / "scores.csv")
     galleries = _galleries(run_dir / "gallery", summary)
@@ -204,8 +204,13 @@ def _ceilings(summary: Summary) -> dict[str, float | None]:
     return ceilings
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest, a free-form table."""
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder, a free-form table.
+
+    Raises:
+        DataError: there is none, or it is no JSON table.
+    """
+    path = run_dir / "manifest.json"
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -21,8 +21,9 @@ from fl_sim.records import load_record
 from judges.bench import attack_run, run_experiment
 from judges.classifiers import training
 from judges.experiment import make_plan
-from judges.manifest import WRITTEN, read_manifest, remove_run
+from judges.manifest import WRITTEN, remove_run
 from judges.progress import Watch
+from judges.report import read_manifest
 from judges.rows import read_scores
 from judges.summary import read_summary
 
