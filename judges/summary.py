@@ -33,7 +33,7 @@ VERDICTS = (RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, DIVERGED, CONTROL)
 
 @dataclass(frozen=True)
 class Comparison:
-    """An attack beside the best control of the same victim, by SSIM. A diverged attack enters with SSIM 0.
+    """An attack beside the best control of the same victim, by SSIM. A diverged attack enters with what it answered.
 
     Attributes:
         victims: how many had a control.
@@ -221,7 +221,7 @@ def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...],
     pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
     if not pairs:
         return None
-    differences = [(0.0 if row.diverged else row.ssim) - control for row, control in pairs]
+    differences = [row.ssim - control for row, control in pairs]
     better = [difference > 0 for difference in differences]
     by_unit: dict[object, list[float]] = defaultdict(list)
     for unit, difference in zip(_units([row for row, _ in pairs]), differences, strict=True):

@@ -17,7 +17,11 @@ THREAT_MODEL = (
 )
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
-    ("Row", "One attacked example. A diverged attack is a row and a failure; no row is left out."),
+    (
+        "Row",
+        "One attacked example. An attack whose answer comes from an attempt that ran away is called diverged: it is a "
+        "row and never a success, whatever it answered; its answer counts in means and comparisons. No row is left out.",
+    ),
     (
         "Answer",
         "The candidate with the smallest matching loss, chosen without the truth, clamped once to the value range.",
