@@ -20,7 +20,8 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     (
         "Row",
         "One attacked example. An attack whose answer comes from an attempt that ran away is called diverged: it is a "
-        "row and never a success, whatever it answered; its answer counts in means and comparisons. No row is left out.",
+        "row and never a success, whatever it answered; its answer counts in means and comparisons. No row is left "
+        "out.",
     ),
     (
         "Answer",
