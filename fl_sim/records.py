@@ -77,7 +77,7 @@ class TrainedModel:
     Attributes:
         model: its spec.
         parameters: {name: tensor}.
-        test_accuracy: in [0, 1] on the data that no client holds.
+        test_accuracy: in [0, 1] on data that no client holds.
         round: after which round.
         seed: root seed of the federation.
     """

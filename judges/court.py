@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
 from fl_sim.datasets import load_dataset
@@ -34,6 +36,7 @@ class Court:
         self.datasets: dict[str, ImageDataset] = {}
         self.judges: dict[str, Judge] = {}
         self.seconds = 0.0
+        self._means: dict[str, Tensor] = {}
 
     def rows(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
         """Open the seal and return one row for each example, in the order of `results`.
@@ -64,8 +67,10 @@ class Court:
 
     def plain_controls(self, federation: Federation, capture_id: str) -> list[Reconstruction]:
         """Return black and the mean image of the train split for one capture."""
-        mean = mean_image(self.dataset(federation).train)
-        return control_reconstructions(self.sealed.load(capture_id), self.spec(federation), mean)
+        dataset = self.dataset(federation)
+        if dataset.digest not in self._means:
+            self._means[dataset.digest] = mean_image(dataset.train)
+        return control_reconstructions(self.sealed.load(capture_id), dataset.spec, self._means[dataset.digest])
 
     def spec(self, federation: Federation) -> InputSpec:
         """Return what the federation's inputs look like."""
