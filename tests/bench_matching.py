@@ -96,7 +96,7 @@ def published_way(captures: Sequence[CapturedUpdate], truth: Tensor, *, outer_st
             return distance
 
         for step in range(outer_steps):
-            loss = solver.step(closure)  # type: ignore[no-untyped-call]
+            loss = solver.step(closure).detach()  # type: ignore[no-untyped-call]
             if step % 10 == 0 and (float(loss) < 1e-6 or not torch.isfinite(loss)):
                 break
         solved += int((candidate.detach()[0] - true).square().mean() < SOLVED)
