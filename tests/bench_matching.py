@@ -115,7 +115,7 @@ def our_way(captures: Sequence[CapturedUpdate], truth: Tensor, *, outer_steps: i
 
 CASES = (
     ("LeNet 28x28x1, 10 classes", ModelSpec("lenet", InputSpec(1, 28, 28, 10)), 128, 8, 300),
-    ("LeNet 32x32x3, 100 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 100)), 64, 6, 300),
+    ("LeNet 32x32x3, 100 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 100)), 32, 4, 60),
     ("SpikingLeNet 28x28x1, T = 10",
      ModelSpec("spiking_lenet", InputSpec(1, 28, 28, 10), "torch", SpikingSpec()), 32, 3, 5),
 )  # fmt: skip
