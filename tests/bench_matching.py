@@ -6,6 +6,7 @@ only ratios are worth comparing between machines. Not part of the tests.
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Sequence
@@ -147,16 +148,16 @@ def main() -> None:
 
 
 def _numbers(ours: Cost, theirs: Cost | None) -> list[str]:
-    if theirs is None:
-        return [f"{ours.per_evaluation:.2f}", "", "", f"{ours.per_solved:.2f}", "", ""]
-    return [
-        f"{ours.per_evaluation:.2f}",
-        f"{theirs.per_evaluation:.2f}",
-        f"{theirs.per_evaluation / ours.per_evaluation:.1f}x",
-        f"{ours.per_solved:.2f}",
-        f"{theirs.per_solved:.2f}",
-        f"{theirs.per_solved / ours.per_solved:.1f}x",
-    ]
+    pairs = [(ours.per_evaluation, theirs and theirs.per_evaluation), (ours.per_solved, theirs and theirs.per_solved)]
+    cells = []
+    for mine, other in pairs:
+        ratio = other / mine if other is not None else math.nan
+        cells += [_shown(mine), _shown(math.nan if other is None else other), _shown(ratio, "x")]
+    return cells
+
+
+def _shown(value: float, unit: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}{unit}"
 
 
 if __name__ == "__main__":
