@@ -148,11 +148,10 @@ def main() -> None:
 
 
 def _numbers(ours: Cost, theirs: Cost | None) -> list[str]:
-    pairs = [(ours.per_evaluation, theirs and theirs.per_evaluation), (ours.per_solved, theirs and theirs.per_solved)]
+    evaluation, solved = (theirs.per_evaluation, theirs.per_solved) if theirs else (math.nan, math.nan)
     cells = []
-    for mine, other in pairs:
-        ratio = other / mine if other is not None else math.nan
-        cells += [_shown(mine), _shown(math.nan if other is None else other), _shown(ratio, "x")]
+    for mine, other in ((ours.per_evaluation, evaluation), (ours.per_solved, solved)):
+        cells += [_shown(mine), _shown(other), _shown(other / mine, "x")]
     return cells
 
 
