@@ -19,7 +19,7 @@ from pydantic import Field
 from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
-from fl_sim.specs import InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
+from fl_sim.specs import Framing, InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
 
 Raw = dict[str, Any]
 STRATEGIES = (
@@ -28,8 +28,8 @@ STRATEGIES = (
 )  # fmt: skip
 
 
-class DatasetSettings(Settings):
-    """Which private data the clients hold.
+class DatasetSettings(Framing):
+    """Which private data the clients hold. The settings of `Framing` are read by event data sets only.
 
     Attributes:
         name: in the table `fl_sim.datasets.DATASETS`.
@@ -60,6 +60,11 @@ class DatasetSettings(Settings):
         if 0 < size < 7:
             raise ValueError(f"expected 0 for the default, or a side of 7 pixels or more, got {size}")
         return size
+
+    @property
+    def framing(self) -> Framing:
+        """Return how recordings become frames."""
+        return Framing(**self.model_dump(include=set(Framing.model_fields)))
 
 
 class ModelSettings(SpikingSpec):

@@ -50,6 +50,24 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Framing(Settings):
+    """How a recording of events becomes T frames. Read by event data sets only.
+
+    Attributes:
+        time_bins: T, frames of one example, of equal duration; 0 for the data set's own default.
+        window_ms: length of the windows that a recording is cut into, each an example; 0 for whole recordings. A rest
+            shorter than a window is left out. All windows of a recording are on the same side of a split.
+        polarity: "both" (two channels: off, on), "merged" (one channel), "on" or "off" (one channel, the other
+            polarity's events left out).
+        voxels: "binary" (1 where at least one event fell) or "counts".
+    """
+
+    time_bins: int = Field(default=0, ge=0, le=1000)
+    window_ms: float = Field(default=0.0, ge=0)
+    polarity: Literal["both", "merged", "on", "off"] = "both"
+    voxels: Literal["binary", "counts"] = "binary"
+
+
 class SpikingSpec(Settings):
     """The settings of a spiking model's neurons and of its input and output code.
 

@@ -67,9 +67,9 @@ def local_sgd(
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
     """Return the share of inputs whose largest logit is their label, in [0, 1]."""
     right = 0
-    for start in range(0, len(labels), batch_size):
-        logits = model(inputs[start : start + batch_size])
-        right += int((logits.argmax(dim=-1) == labels[start : start + batch_size]).sum())
+    examples = 1 if inputs.dim() == 5 else 0
+    for part, told in zip(inputs.split(batch_size, examples), labels.split(batch_size), strict=True):
+        right += int((model(part).argmax(dim=-1) == told).sum())
     return right / len(labels)
 
 

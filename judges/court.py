@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
 from fl_sim.datasets import load_dataset
-from fl_sim.datasets.images import ImageDataset
+from fl_sim.datasets.examples import Dataset
 from fl_sim.records import InputSpec
 from fl_sim.specs import Scalar
 from judges.classifiers import get_judge
@@ -18,7 +18,7 @@ from judges.classifiers.cache import Judge
 from judges.experiment import Federation, Plan
 from judges.progress import Watch
 from judges.rows import Score
-from judges.scoring import control_reconstructions, mean_image, score
+from judges.scoring import control_reconstructions, mean_input, score
 
 
 class Court:
@@ -33,7 +33,7 @@ class Court:
 
     def __init__(self, plan: Plan, sealed: SealedStore, watch: Watch) -> None:
         self.plan, self.sealed, self.watch = plan, sealed, watch
-        self.datasets: dict[str, ImageDataset] = {}
+        self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.seconds = 0.0
         self._means: dict[str, Tensor] = {}
@@ -69,21 +69,21 @@ class Court:
         """Return black and the mean image of the train split for one capture."""
         dataset = self.dataset(federation)
         if dataset.digest not in self._means:
-            self._means[dataset.digest] = mean_image(dataset.train)
+            self._means[dataset.digest] = mean_input(dataset.train)
         return control_reconstructions(self.sealed.load(capture_id), dataset.spec, self._means[dataset.digest])
 
     def spec(self, federation: Federation) -> InputSpec:
         """Return what the federation's inputs look like."""
         return self.dataset(federation).spec
 
-    def dataset(self, federation: Federation) -> ImageDataset:
+    def dataset(self, federation: Federation) -> Dataset:
         """Return the federation's data set.
 
         Raises:
             DataError: it is missing or corrupt.
         """
         settings = federation.config.dataset
-        dataset = load_dataset(settings.name, root=settings.root, size=settings.size)
+        dataset = load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
         self.datasets[settings.name] = dataset
         return dataset
 

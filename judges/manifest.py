@@ -17,7 +17,7 @@ import torch
 
 from fl_sim.config import read_toml
 from fl_sim.datasets import DATASETS
-from fl_sim.datasets.images import ImageDataset
+from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
 from judges.experiment import Plan, make_plan
@@ -33,7 +33,7 @@ _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy
 
 def describe_run(
     plan: Plan,
-    datasets: Mapping[str, ImageDataset],
+    datasets: Mapping[str, Dataset],
     seconds: Mapping[str, float],
     added: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, Any],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import Reconstruction, StopReason
-from fl_sim.datasets.images import Split
+from fl_sim.datasets.examples import Examples
 from fl_sim.records import InputSpec, Scalar, SealedBatch
 from judges.assignment import assign
 from judges.classifiers.cache import Judge
@@ -19,7 +19,7 @@ from judges.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, re
 __all__ = [
     "Score",
     "control_reconstructions",
-    "mean_image",
+    "mean_input",
     "read_scores",
     "score",
     "write_scores",
@@ -27,6 +27,7 @@ __all__ = [
 
 CONTEXT_KEYS = ("experiment", "cell", "dataset", "model", "init", "attack", "defence", "seed", "repeat")
 NO_LABEL = -1
+_MEAN_CHUNK = 256
 
 
 def score(
@@ -67,17 +68,17 @@ def score(
     return rows
 
 
-def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean_image: Tensor) -> list[Reconstruction]:
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean: Tensor) -> list[Reconstruction]:
     """Return what needs no attack at all: "control: black" and "control: mean image".
 
     Args:
         sealed: the batch that they stand beside; only its id and shape are used.
         spec: black is the low end of its value range.
-        mean_image: (C, H, W), of the train split; see `mean_image`.
+        mean: of the train split; see `mean_input`.
     """
     pictures = {
         "black": torch.full_like(sealed.inputs, spec.low),
-        "mean image": mean_image.to(sealed.inputs).expand_as(sealed.inputs).clone(),
+        "mean image": mean.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
     }
     return [
         Reconstruction(
@@ -100,9 +101,11 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean_image: Te
     ]
 
 
-def mean_image(split: Split) -> Tensor:
-    """Return the mean picture of a split, float32 (C, H, W) in [0, 1]."""
-    return (split.pixels.sum(dim=0, dtype=torch.int64).double() / (255.0 * len(split))).float()
+def mean_input(examples: Examples) -> Tensor:
+    """Return the mean input of a split, float32 (C, H, W), or (T, C, H, W) of events."""
+    parts = torch.split(torch.arange(len(examples)), _MEAN_CHUNK)
+    total = torch.stack([examples.batch(part)[0].double().sum(-4) for part in parts]).sum(0)
+    return (total / len(examples)).float()
 
 
 def _columns(

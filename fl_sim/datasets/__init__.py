@@ -5,28 +5,30 @@ from __future__ import annotations
 import functools
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fl_sim.datasets.places import Candidate, DatasetInfo, Place, info, places
-from fl_sim.datasets.table import DATASETS, DatasetEntry, Loader
+from fl_sim.datasets.table import DATASETS, DatasetEntry
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.specs import Framing
 
 if TYPE_CHECKING:
-    from fl_sim.datasets.images import ImageDataset
+    from fl_sim.datasets.examples import Dataset
 
 __all__ = ["DATASETS", "Candidate", "DatasetEntry", "DatasetInfo", "fetch", "info", "load_dataset"]
 
 
-def load_dataset(name: str, *, root: str = "", size: int = 0) -> ImageDataset:
+def load_dataset(name: str, *, root: str = "", size: int = 0, framing: Framing | None = None) -> Dataset:
     """Return a data set, read once a process. Nothing is ever downloaded here.
 
     Args:
         name: in `DATASETS`.
         root: the folder to look in first; "" for the variable SPIKELEAK_DATA, then the cache of downloads.
         size: side of the square that images are resized to; 0 for the data set's own default.
+        framing: how recordings of events become frames; None for the defaults.
 
     Raises:
-        ConfigError: no such data set, or a negative size.
+        ConfigError: no such data set, a negative size, or a framing other than the default for images.
         DataError: its files are missing or corrupt.
     """
     if name not in DATASETS:
@@ -34,7 +36,11 @@ def load_dataset(name: str, *, root: str = "", size: int = 0) -> ImageDataset:
     if size < 0:
         raise ConfigError(f"dataset.size: expected a side in pixels, or 0 for the default, found {size}.")
     folder = Path(root) if root else None
-    return _load(DATASETS[name].loader, folder, size, places(folder))
+    framing = framing or Framing()
+    if not DATASETS[name].events and framing != Framing():
+        changed = [key for key, value in framing if value != getattr(Framing(), key)]
+        raise ConfigError(f"dataset.{changed[0]}: is for recordings of events; '{name}' holds images.")
+    return _load(name, folder, size, framing, places(folder))
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
@@ -58,13 +64,15 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
 @functools.lru_cache(maxsize=4)
 def _load(
-    loader: str | Loader,
+    name: str,
     root: Path | None,
     size: int,
+    framing: Framing,
     looked_in: tuple[Place, ...],  # noqa: ARG001  part of the key: the variable may change within a process
-) -> ImageDataset:
+) -> Dataset:
+    loader: Any = DATASETS[name].loader
     if isinstance(loader, str):
         module, _, function = loader.partition(":")
-        imported: Loader = getattr(importlib.import_module(module), function)
-        return imported(root, size)
-    return loader(root, size)
+        loader = getattr(importlib.import_module(module), function)
+    data: Dataset = loader(root, size, framing) if DATASETS[name].events else loader(root, size)
+    return data

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import Labelled, assemble
 from fl_sim.datasets.integrity import corrupt, subfolders
 from fl_sim.datasets.pictures import Pixels, read_picture, resize
 from fl_sim.datasets.places import locate
@@ -22,7 +23,7 @@ OLIVETTI = (64, 64)  # scikit-learn's version, which `spikeleak data fetch` gets
 ORIGINAL_PIXELS = "2e4844a9f4fa4397058f69d6208047170f2e9d399cda18b55c1e8d28f0a83431"
 
 
-def load(root: Path | None, size: int) -> ImageDataset:
+def load(root: Path | None, size: int) -> Dataset:
     """Return the 400 faces; of each subject, images 1 to 8 are for training, 9 and 10 for test.
 
     Args:
@@ -39,7 +40,7 @@ def load(root: Path | None, size: int) -> ImageDataset:
     return read(locate("att_faces", root), size)
 
 
-def read(folder: Path, size: int) -> ImageDataset:
+def read(folder: Path, size: int) -> Dataset:
     """Return the faces from the folder that holds the subjects' folders; see `load`."""
     subjects = [f"s{number}" for number in range(1, SUBJECTS + 1)]
     expected = f"a folder with the folders s1 to s{SUBJECTS}"

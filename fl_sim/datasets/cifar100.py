@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import Labelled, assemble
 from fl_sim.datasets.integrity import corrupt, describe, read_bytes, verify
 from fl_sim.datasets.pictures import resize
 from fl_sim.datasets.places import locate
@@ -34,7 +35,7 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def load(root: Path | None, size: int) -> ImageDataset:
+def load(root: Path | None, size: int) -> Dataset:
     """Return CIFAR-100 with its 100 fine classes, or the part of it that is found.
 
     Args:
@@ -49,7 +50,7 @@ def load(root: Path | None, size: int) -> ImageDataset:
     return read(locate("cifar100", root), size)
 
 
-def read(folder: Path, size: int) -> ImageDataset:
+def read(folder: Path, size: int) -> Dataset:
     """Return CIFAR-100 from the folder that holds its files; see `load`."""
     if folder.name == "cifar-100-python":
         train, test, names, source = _originals(folder)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import Labelled, assemble
 from fl_sim.datasets.pictures import resize
 from fl_sim.seeding import numpy_stream
 
@@ -14,7 +15,7 @@ SIZE = 28
 TEST_PER_CLASS = 50
 
 
-def load(root: Path | None, size: int) -> ImageDataset:  # noqa: ARG001  the loaders' common signature
+def load(root: Path | None, size: int) -> Dataset:  # noqa: ARG001  the loaders' common signature
     """Return the 1,797 digits, 8x8 with values 0 to 16 in the original, at 0 to 255 and resized.
 
     The original has no split: 50 of each class, drawn once by a fixed seed, are for test, the other 1,297 for training.

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fl_sim.datasets import att_faces, cifar100, lfw, mnist
-from fl_sim.datasets.images import ImageDataset
+from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.places import cache_folder
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
@@ -59,7 +59,7 @@ class Recipe(NamedTuple):
 
     download: Callable[[Path], None]
     keep: str
-    read: Callable[[Path, int], ImageDataset]
+    read: Callable[[Path, int], Dataset]
 
 
 RECIPES = {

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import DataError
 from fl_sim.specs import InputSpec
 
@@ -36,28 +37,6 @@ class Split:
         return self.pixels[indices].to(torch.float32) / 255.0, self.labels[indices]
 
 
-@dataclass(frozen=True)
-class ImageDataset:
-    """A data set of still images.
-
-    Attributes:
-        name: in the table of data sets.
-        spec: size, classes and value range of one input.
-        train, test: its two splits; disjoint.
-        class_names: one for each label.
-        source: where it was read from and, if it is one, which part of the original it is.
-        digest: SHA-256 over pixels and labels of both splits, hexadecimal.
-    """
-
-    name: str
-    spec: InputSpec
-    train: Split
-    test: Split
-    class_names: tuple[str, ...]
-    source: str
-    digest: str
-
-
 class Labelled(NamedTuple):
     """Pictures as the files hold them: uint8 (N, H, W) or (N, H, W, C), and whole-numbered labels (N,)."""
 
@@ -65,7 +44,7 @@ class Labelled(NamedTuple):
     labels: npt.NDArray[np.integer]
 
 
-def assemble(name: str, *, train: Labelled, test: Labelled, class_names: Sequence[str], source: str) -> ImageDataset:
+def assemble(name: str, *, train: Labelled, test: Labelled, class_names: Sequence[str], source: str) -> Dataset:
     """Return the data set made of two splits.
 
     Raises:
@@ -78,7 +57,7 @@ def assemble(name: str, *, train: Labelled, test: Labelled, class_names: Sequenc
     for split in splits.values():
         digest.update(split.pixels.numpy().tobytes())
         digest.update(split.labels.numpy().astype("<i8").tobytes())
-    return ImageDataset(
+    return Dataset(
         name=name,
         spec=InputSpec(channels=channels, height=height, width=width, classes=len(class_names)),
         train=splits["train"],

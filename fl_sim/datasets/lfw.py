@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import Labelled, assemble
 from fl_sim.datasets.integrity import corrupt, subfolders
 from fl_sim.datasets.pictures import Pixels, read_picture, resize
 from fl_sim.datasets.places import locate
@@ -17,7 +18,7 @@ ORIGINAL = (250, 250)
 LAYOUT = "<Person>/<Person>_NNNN.jpg"
 
 
-def load(root: Path | None, size: int) -> ImageDataset:
+def load(root: Path | None, size: int) -> Dataset:
     """Return LFW in colour; a label is the number of the person's folder in the order of the names.
 
     The data set has no split for recognition: of each person, the last fifth of the images by number is for test, at
@@ -35,7 +36,7 @@ def load(root: Path | None, size: int) -> ImageDataset:
     return read(locate("lfw", root), size)
 
 
-def read(folder: Path, size: int) -> ImageDataset:
+def read(folder: Path, size: int) -> Dataset:
     """Return LFW from the folder that holds the persons' folders; see `load`."""
     people = subfolders(folder, f"a folder with {LAYOUT}")
     if not people:

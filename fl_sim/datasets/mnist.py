@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import Labelled, assemble
 from fl_sim.datasets.integrity import corrupt, describe, read_bytes, verify
 from fl_sim.datasets.pictures import resize
 from fl_sim.datasets.places import locate
@@ -41,7 +42,7 @@ FILES = {
 }
 
 
-def load(root: Path | None, size: int) -> ImageDataset:
+def load(root: Path | None, size: int) -> Dataset:
     """Return MNIST, all 60,000 + 10,000 images.
 
     Args:
@@ -56,7 +57,7 @@ def load(root: Path | None, size: int) -> ImageDataset:
     return read(locate("mnist", root), size)
 
 
-def read(folder: Path, size: int) -> ImageDataset:
+def read(folder: Path, size: int) -> Dataset:
     """Return MNIST from the folder that holds its four files; see `load`."""
     side = size or SIZE
     train, test = (

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from fl_sim.datasets.images import ImageDataset
+    from fl_sim.datasets.examples import Dataset
+    from fl_sim.specs import Framing
 
-Loader: TypeAlias = "Callable[[Path | None, int], ImageDataset]"
+Loader: TypeAlias = "Callable[[Path | None, int], Dataset]"
+EventLoader: TypeAlias = "Callable[[Path | None, int, Framing], Dataset]"
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,12 @@ class DatasetEntry:
     """A line of the table of data sets.
 
     Attributes:
-        loader: a callable `(root, size) -> ImageDataset`, or where to import it from ("package.module:name"). `root` is
-            the folder to look in first or None, `size` the side to resize to or 0.
+        loader: a callable `(root, size) -> Dataset`, with a `Framing` as third argument for recordings of events, or
+            where to import it from ("package.module:name"). `root` is the folder to look in first or None, `size` the
+            side to resize to or 0.
         summary: one line for `spikeleak list datasets`.
         terms: the authors' terms, as best known, and whom to cite.
+        events: whether it holds recordings of an event camera.
         people: whether it shows real people; reports then show pictures on request only.
         source: where `spikeleak data fetch` gets it from, and how that differs from what the authors published.
         counts: examples in each split, in words where they depend on what is found.
@@ -31,9 +35,10 @@ class DatasetEntry:
             it comes with a library.
     """
 
-    loader: str | Loader
+    loader: str | Loader | EventLoader
     summary: str
     terms: str
+    events: bool = False
     people: bool = False
     source: str = ""
     counts: str = ""

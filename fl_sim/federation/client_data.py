@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fl_sim.config import DatasetSettings, SimulationConfig
 from fl_sim.datasets import load_dataset
-from fl_sim.datasets.images import Split
+from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.partition import Indices, make_partitioner
 from fl_sim.errors import ConfigError
 from fl_sim.records import InputSpec
@@ -20,13 +20,21 @@ Batch = tuple[Tensor, Tensor]
 
 def input_spec(config: SimulationConfig) -> InputSpec:
     """Return what one input looks like."""
-    dataset = config.dataset
-    return load_dataset(dataset.name, root=dataset.root, size=dataset.size).spec
+    return load(config.dataset).spec
 
 
-def splits(settings: DatasetSettings) -> tuple[Split, Split]:
+def load(settings: DatasetSettings) -> Dataset:
+    """Return the data set that a config names.
+
+    Raises:
+        DataError: its files are missing or corrupt.
+    """
+    return load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
+
+
+def splits(settings: DatasetSettings) -> tuple[Examples, Examples]:
     """Return the split that the clients hold, and the one that they do not."""
-    data = load_dataset(settings.name, root=settings.root, size=settings.size)
+    data = load(settings)
     return (data.train, data.test) if settings.split == "train" else (data.test, data.train)
 
 
@@ -59,7 +67,7 @@ def draw_batches(
         stream: draws the permutations.
 
     Returns:
-        (inputs (N, C, H, W) in [0, 1], labels (N,)) of each batch.
+        (inputs (N, C, H, W) or (T, N, C, H, W), labels (N,)) of each batch.
 
     Raises:
         ConfigError: the client holds fewer than `size` examples.

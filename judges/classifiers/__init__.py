@@ -15,7 +15,7 @@ from fl_sim.errors import unknown_name
 if TYPE_CHECKING:
     from torch import nn
 
-    from fl_sim.datasets.images import ImageDataset
+    from fl_sim.datasets.examples import Dataset
     from fl_sim.records import InputSpec
     from judges.classifiers.cache import Judge
 
@@ -44,7 +44,7 @@ JUDGES: dict[str, JudgeEntry] = {
 }
 
 
-def get_judge(name: str, dataset: ImageDataset, *, seed: int, progress: JudgeProgress | None = None) -> Judge:
+def get_judge(name: str, dataset: Dataset, *, seed: int, progress: JudgeProgress | None = None) -> Judge:
     """Return a trained judge: from the cache where it holds a sound one, else trained now and cached.
 
     Args:

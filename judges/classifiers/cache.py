@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fl_sim.datasets.images import ImageDataset
+from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import DataError
 from fl_sim.records import Scalar, load_record, save_record
 from fl_sim.training import load_parameters
@@ -107,7 +107,7 @@ def cache_folder() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "spikeleak" / "judges"
 
 
-def cache_path(name: str, dataset: ImageDataset, *, seed: int, settings: JudgeSettings) -> Path:
+def cache_path(name: str, dataset: Dataset, *, seed: int, settings: JudgeSettings) -> Path:
     """Return where a judge is kept: the name is a hash of everything that it depends on."""
     key = {
         "code": CODE_VERSION,
@@ -124,7 +124,7 @@ def cache_path(name: str, dataset: ImageDataset, *, seed: int, settings: JudgeSe
 
 def cached_judge(
     name: str,
-    dataset: ImageDataset,
+    dataset: Dataset,
     *,
     seed: int,
     settings: JudgeSettings | None = None,

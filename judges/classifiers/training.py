@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fl_sim.datasets.images import Split
+from fl_sim.datasets.examples import Examples
 from fl_sim.records import InputSpec
 from fl_sim.seeding import torch_stream
 from fl_sim.training import Parameters, accuracy, load_parameters, parameters_of
@@ -65,7 +65,7 @@ def build(builder: Callable[[InputSpec], nn.Module], spec: InputSpec, *, seed: i
 
 
 def train(
-    model: nn.Module, split: Split, settings: JudgeSettings, *, seed: int, progress: JudgeProgress | None = None
+    model: nn.Module, split: Examples, settings: JudgeSettings, *, seed: int, progress: JudgeProgress | None = None
 ) -> Parameters:
     """Train a judge in place and return the parameters of its best epoch, which it then holds.
 
@@ -103,7 +103,7 @@ def train(
     return best
 
 
-def measured_accuracy(model: nn.Module, split: Split) -> float:
+def measured_accuracy(model: nn.Module, split: Examples) -> float:
     """Return the share of a split that the model names rightly, in [0, 1]."""
     right = 0.0
     for indices in torch.split(torch.arange(len(split)), 1000):
@@ -133,7 +133,7 @@ def _step(model: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, la
 
 
 @torch.no_grad()
-def _loss(model: nn.Module, split: Split, indices: Tensor) -> float:
+def _loss(model: nn.Module, split: Examples, indices: Tensor) -> float:
     """Return the mean cross-entropy of the examples at `indices`."""
     total = 0.0
     for part in torch.split(indices, 1000):

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fl_sim.datasets import DATASETS, DatasetEntry, att_faces, cifar100, fetch, fetching, info, lfw, load_dataset, mnist
-from fl_sim.datasets.images import ImageDataset, Labelled, assemble
+from fl_sim.datasets.examples import Dataset, Examples
+from fl_sim.datasets.images import Labelled, Split, assemble
 from fl_sim.datasets.pictures import Pixels, resize
 from fl_sim.errors import ConfigError, DataError
 
@@ -122,19 +123,25 @@ def small(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return "att_faces", make_att_faces(root) / "s3" / "7.pgm"
 
 
-def check(data: ImageDataset) -> None:
+def pixels_of(split: Examples) -> torch.Tensor:
+    """The stored pixels of an image data set's split."""
+    assert isinstance(split, Split)
+    return split.pixels
+
+
+def check(data: Dataset) -> None:
     """What holds of every data set."""
     for split in (data.train, data.test):
-        assert split.pixels.dtype == torch.uint8
+        assert pixels_of(split).dtype == torch.uint8
         assert split.labels.dtype == torch.int64
-        assert split.pixels.shape == (len(split), *data.spec.frame)
+        assert pixels_of(split).shape == (len(split), *data.spec.frame)
         inputs, labels = split.batch(torch.arange(2))
         assert inputs.dtype == torch.float32
-        assert torch.equal(inputs, split.pixels[:2].float() / 255)
+        assert torch.equal(inputs, pixels_of(split)[:2].float() / 255)
         assert torch.equal(labels, split.labels[:2])
         assert 0 <= split.labels.min() <= split.labels.max() < data.spec.classes == len(data.class_names)
     assert (data.spec.low, data.spec.high) == (0, 1)
-    contents = (t.numpy().tobytes() for s in (data.train, data.test) for t in (s.pixels, s.labels))
+    contents = (t.numpy().tobytes() for s in (data.train, data.test) for t in (pixels_of(s), s.labels))
     assert data.digest == hashlib.sha256(b"".join(contents)).hexdigest()
 
 
@@ -299,7 +306,7 @@ def test_the_original_cifar100_is_read_after_its_hashes_only(tmp_path: Path, mon
     monkeypatch.setitem(CIFAR100.meta, "md5", md5["meta"])
     data = load_dataset("cifar100", root=str(tmp_path))
     check(data)
-    assert torch.equal(data.train.pixels, torch.from_numpy(images[:4]))
+    assert torch.equal(pixels_of(data.train), torch.from_numpy(images[:4]))
     assert data.train.labels.tolist() == [7, 99, 0, 1]
     assert data.class_names[99] == "class99"
     (folder / "meta").write_bytes(contents["meta"][:-9])
@@ -314,7 +321,7 @@ def test_lfw_splits_each_person_by_number(tmp_path: Path) -> None:
     assert data.class_names == ("Ann_One", "Bob_Two", "Cy_Ten")
     assert data.train.labels.tolist() == [0, 1, *[2] * 8]
     assert data.test.labels.tolist() == [1, 2, 2]
-    red = data.test.pixels[:, 0].float().mean(dim=(1, 2))
+    red = pixels_of(data.test)[:, 0].float().mean(dim=(1, 2))
     assert red.tolist() == pytest.approx([40, 180, 200], abs=3)
 
 
@@ -346,7 +353,7 @@ def test_att_faces_are_in_the_order_of_numbers(tmp_path: Path) -> None:
     for split, numbers in ((data.train, range(1, 9)), (data.test, range(9, 11))):
         assert split.labels.tolist() == [subject for subject in range(40) for _ in numbers]
         expected = [5 * subject + number for subject in range(1, 41) for number in numbers]
-        assert split.pixels[:, 0, 0, 0].tolist() == expected
+        assert pixels_of(split)[:, 0, 0, 0].tolist() == expected
     assert "differ from the original release" in data.source
     assert load_dataset("att_faces", root=str(tmp_path), size=112).spec.frame == (1, 112, 92)
     (folder / "s41").mkdir()
@@ -382,7 +389,7 @@ def test_digits_are_scikit_learns() -> None:
     assert load_dataset("digits").spec.frame == (1, 28, 28)
     assert data.test.labels.bincount().tolist() == [50] * 10
     assert len(data.train) == 1297
-    stored = torch.cat([data.train.pixels, data.test.pixels]).flatten(1).numpy()
+    stored = torch.cat([pixels_of(data.train), pixels_of(data.test)]).flatten(1).numpy()
     labels = torch.cat([data.train.labels, data.test.labels]).tolist()
     rows = {(label, *row) for label, row in zip(labels, stored, strict=True)}
     scaled = np.floor(original.data * 255 / 16 + 0.5).astype(np.uint8)
@@ -520,7 +527,7 @@ def test_olivetti_faces_become_pgm_files(home: Path, monkeypatch: pytest.MonkeyP
     assert np.array_equal(np.asarray(Image.open(kept / "s40" / "10.pgm")), images[399])
     data = load_dataset("att_faces", size=64)
     check(data)
-    assert torch.equal(data.train.pixels[8, 0], torch.from_numpy(images[10]))
+    assert torch.equal(pixels_of(data.train)[8, 0], torch.from_numpy(images[10]))
 
 
 def test_digits_need_no_download() -> None:
@@ -552,7 +559,7 @@ def test_real_counts(name: str, train: int, test: int, frame: tuple[int, int, in
     assert (len(data.train), len(data.test), data.spec.frame, data.spec.classes) == (train, test, frame, classes)
     assert data.spec.frame == DATASETS[name].shape
     assert set(data.train.labels.tolist()) == set(data.test.labels.tolist()) == set(range(classes))
-    rows = [{image.tobytes() for image in split.pixels.numpy()} for split in (data.train, data.test)]
+    rows = [{image.tobytes() for image in pixels_of(split).numpy()} for split in (data.train, data.test)]
     assert not rows[0] & rows[1]
 
 
@@ -570,5 +577,5 @@ def test_real_parts_are_recognised() -> None:
     assert "pixels equal the original release" in load_dataset("att_faces", root=REAL).source
     faces = load_dataset("att_faces", root=REAL, size=112)
     with Image.open(Path(REAL) / "att_faces" / "s10" / "9.pgm") as picture:
-        assert torch.equal(faces.test.pixels[18, 0], torch.from_numpy(np.array(picture)))
+        assert torch.equal(pixels_of(faces.test)[18, 0], torch.from_numpy(np.array(picture)))
     assert faces.test.labels[18] == 9

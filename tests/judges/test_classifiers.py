@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fl_sim.datasets import load_dataset
-from fl_sim.datasets.images import ImageDataset, Split
+from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import Split
 from fl_sim.errors import ConfigError
 from fl_sim.records import InputSpec
 from judges.classifiers import JUDGES, get_judge
@@ -24,7 +25,7 @@ FEW = JudgeSettings(max_epochs=3)
 
 
 @pytest.fixture
-def stripes() -> ImageDataset:
+def stripes() -> Dataset:
     """Three classes of 9x8 pictures in two channels: which third of the rows is bright."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(180) % 3
@@ -32,7 +33,7 @@ def stripes() -> ImageDataset:
     for picture, label in zip(pixels, labels.tolist(), strict=True):
         picture[:, 3 * label : 3 * label + 3] += 130
     split = Split(pixels[:150], labels[:150]), Split(pixels[150:], labels[150:])
-    return ImageDataset("stripes", InputSpec(2, 9, 8, 3), *split, ("a", "b", "c"), "made here", "stripes-1")
+    return Dataset("stripes", InputSpec(2, 9, 8, 3), *split, ("a", "b", "c"), "made here", "stripes-1")
 
 
 def test_the_table_is_free_of_torch() -> None:
@@ -41,13 +42,13 @@ def test_the_table_is_free_of_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
-def test_an_unknown_judge_is_named(stripes: ImageDataset) -> None:
+def test_an_unknown_judge_is_named(stripes: Dataset) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'lenet'"):
         get_judge("lenett", stripes, seed=0)
 
 
 @pytest.mark.parametrize("name", sorted(JUDGES))
-def test_every_judge_learns_stripes(name: str, stripes: ImageDataset, cache: Path) -> None:
+def test_every_judge_learns_stripes(name: str, stripes: Dataset, cache: Path) -> None:
     epochs: list[tuple[int, int]] = []
     judge = get_judge(name, stripes, seed=0, progress=lambda done, of: epochs.append((done, of)))
     assert judge.accuracy > 0.9
@@ -61,7 +62,7 @@ def test_every_judge_learns_stripes(name: str, stripes: ImageDataset, cache: Pat
     assert "model" not in judge.facts()
 
 
-def test_what_is_not_finite_shows_no_class(stripes: ImageDataset, cache: Path) -> None:
+def test_what_is_not_finite_shows_no_class(stripes: Dataset, cache: Path) -> None:
     judge = cached_judge("lenet", stripes, seed=0, settings=FEW)
     inputs, _ = stripes.test.batch(slice(0, 3))
     clean, confidence = judge.predict(inputs)
@@ -71,13 +72,13 @@ def test_what_is_not_finite_shows_no_class(stripes: ImageDataset, cache: Path) -
     assert sure.tolist() == pytest.approx([float(confidence[0]), 0.0, float(confidence[2])])
 
 
-def retrained(stripes: ImageDataset, *, seed: int = 0) -> bool:
+def retrained(stripes: Dataset, *, seed: int = 0) -> bool:
     epochs: list[int] = []
     cached_judge("lenet", stripes, seed=seed, settings=FEW, progress=lambda done, _: epochs.append(done))
     return bool(epochs)
 
 
-def test_the_cache_is_used_and_holds_the_same_judge(stripes: ImageDataset, cache: Path) -> None:
+def test_the_cache_is_used_and_holds_the_same_judge(stripes: Dataset, cache: Path) -> None:
     first = cached_judge("lenet", stripes, seed=0, settings=FEW)
     assert not retrained(stripes)
     second = cached_judge("lenet", stripes, seed=0, settings=FEW)
@@ -87,7 +88,7 @@ def test_the_cache_is_used_and_holds_the_same_judge(stripes: ImageDataset, cache
     assert [path.parent for path in cache.rglob("*.safetensors")] == [cache / "judges"]
 
 
-def test_the_key_holds_all_that_matters(stripes: ImageDataset, cache: Path) -> None:
+def test_the_key_holds_all_that_matters(stripes: Dataset, cache: Path) -> None:
     assert retrained(stripes)
     assert retrained(stripes, seed=1)
     assert retrained(dataclasses.replace(stripes, digest="stripes-2"))
@@ -109,7 +110,7 @@ def swap_the_tensors(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip_a_bit, swap_the_tensors, Path.unlink])
-def test_a_corrupt_cache_is_trained_anew(damage: Callable[[Path], None], stripes: ImageDataset, cache: Path) -> None:
+def test_a_corrupt_cache_is_trained_anew(damage: Callable[[Path], None], stripes: Dataset, cache: Path) -> None:
     cached_judge("lenet", stripes, seed=0, settings=FEW)
     (path,) = cache.rglob("*.safetensors")
     sound = path.read_bytes()
@@ -119,7 +120,7 @@ def test_a_corrupt_cache_is_trained_anew(damage: Callable[[Path], None], stripes
     assert not retrained(stripes)
 
 
-def test_training_is_deterministic_in_threads_and_touches_no_global_stream(stripes: ImageDataset) -> None:
+def test_training_is_deterministic_in_threads_and_touches_no_global_stream(stripes: Dataset) -> None:
     torch.manual_seed(123)
     before = torch.get_rng_state()
     results = []
@@ -140,8 +141,9 @@ def test_training_is_deterministic_in_threads_and_touches_no_global_stream(strip
         assert torch.equal(tensor, results[2][name])
 
 
-def test_training_stops_early_and_keeps_the_best_epoch(stripes: ImageDataset) -> None:
-    noise = Split(stripes.train.pixels, torch.randint(0, 3, (150,), generator=torch.Generator().manual_seed(1)))
+def test_training_stops_early_and_keeps_the_best_epoch(stripes: Dataset) -> None:
+    pixels = (stripes.train.batch()[0] * 255).to(torch.uint8)
+    noise = Split(pixels, torch.randint(0, 3, (150,), generator=torch.Generator().manual_seed(1)))
     epochs: list[int] = []
     settings = JudgeSettings(max_epochs=40, patience=3)
     model = build(JudgeLeNet, stripes.spec, seed=0)

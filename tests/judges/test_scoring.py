@@ -17,7 +17,7 @@ from fl_sim.records import InputSpec, Scalar, SealedBatch, load_record
 from judges.classifiers.cache import Judge
 from judges.gallery import Gallery, build_gallery, choose_roles, save_gallery
 from judges.rows import COLUMNS
-from judges.scoring import Score, control_reconstructions, mean_image, read_scores, score, write_scores
+from judges.scoring import Score, control_reconstructions, mean_input, read_scores, score, write_scores
 
 Answer = Callable[..., Reconstruction]
 Row = Callable[..., Score]
@@ -144,7 +144,7 @@ def test_refuses_what_does_not_belong_together(sealed: SealedBatch, answer: Answ
 
 def test_controls(sealed: SealedBatch, spec: InputSpec) -> None:
     pixels = torch.tensor([0, 255, 255], dtype=torch.uint8).reshape(3, 1, 1, 1).expand(3, 1, 12, 12)
-    mean = mean_image(Split(pixels, torch.zeros(3)))
+    mean = mean_input(Split(pixels, torch.zeros(3)))
     assert mean.shape == (1, 12, 12)
     assert sorted(set(mean.flatten().tolist())) == pytest.approx([2 / 3])
     controls = control_reconstructions(sealed, dataclasses.replace(spec, low=-1.0), mean)

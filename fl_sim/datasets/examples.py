@@ -1,0 +1,52 @@
+"""What every loader returns, whatever the inputs are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from fl_sim.specs import InputSpec
+
+
+class Examples(Protocol):
+    """One split of a data set."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Return the labels, int64 (N,)."""
+        ...
+
+    def __len__(self) -> int:
+        """Return N."""
+        ...
+
+    def batch(self, indices: Tensor | slice = ...) -> tuple[Tensor, Tensor]:
+        """Return inputs, float32, and labels (n,) at `indices`; all of them where none are given.
+
+        Images are (n, C, H, W) in the value range of the data set, event frames (T, n, C, H, W).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set.
+
+    Attributes:
+        name: in the table of data sets.
+        spec: size, classes and value range of one input.
+        train, test: its two splits; disjoint.
+        class_names: one for each label.
+        source: where it was read from and, if it is one, which part of the original it is.
+        digest: SHA-256 over inputs and labels of both splits, hexadecimal.
+    """
+
+    name: str
+    spec: InputSpec
+    train: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+    source: str
+    digest: str
