@@ -53,6 +53,7 @@ class BatchedLBFGS:
         outer: (V,), outer steps finished, as `torch.optim.LBFGS.step` would count them.
         iterations: (V,), steps taken.
         evaluations: (V,), evaluations of loss and gradient.
+        ended: (V,), whether the last iteration ended an outer step.
         settled: (V,), whether the last iteration ended an outer step by a tolerance, not by its length.
         idle: (V,), how many outer steps in a row a tolerance has ended after one iteration.
         stationary: (V,), whether no further outer step could move the problem.
@@ -67,7 +68,7 @@ class BatchedLBFGS:
         self.gradients = torch.zeros_like(points)
         self.fresh = self._flags(True)
         self.running = self._flags(True)
-        self.settled = self._flags(False)
+        self.ended, self.settled = self._flags(False), self._flags(False)
         self.stationary = self._flags(False)
         self.outer, self.idle, self.iterations, self.evaluations = (self._counts() for _ in range(4))
         self._inner, self._age, self._count, self._head = (self._counts() for _ in range(4))
@@ -125,6 +126,21 @@ class BatchedLBFGS:
         self.fresh = self.fresh & ~self.running
         self._close_outer_steps(moving, blocked, before)
 
+    def move(self, rows: Tensor, points: Tensor, evaluate: Evaluate) -> None:
+        """Put the problems flagged in `rows` (V,) at `points` (V, D) and evaluate them there.
+
+        History and last step are kept as they are, as if someone had changed the parameters of `torch.optim.LBFGS`
+        between two calls of its `step`.
+        """
+        self.points = torch.where(rows[:, None], points, self.points)
+        losses, gradients = evaluate(self.points)
+        self.losses = torch.where(rows, losses, self.losses)
+        self.gradients = torch.where(rows[:, None], gradients, self.gradients)
+        self.evaluations = self.evaluations + rows
+        optimal = self.gradients.abs().amax(1) <= self.rule.tolerance_gradient
+        self.stationary = torch.where(rows, optimal, self.stationary)
+        self.settled = self.settled & ~rows
+
     def _close_outer_steps(self, moving: Tensor, blocked: Tensor, before: Tensor) -> None:
         """Count an outer step where `torch.optim.LBFGS.step` would return; it restarts from where it was."""
         rule = self.rule
@@ -134,10 +150,10 @@ class BatchedLBFGS:
         self._inner = self._inner + moving
         self.settled = optimal | blocked | (moving & (small_step | small_change))
         self.stationary = optimal | blocked
-        ended = self.settled | (self._inner >= rule.inner_iterations)
-        self.outer = self.outer + ended
+        self.ended = self.settled | (self._inner >= rule.inner_iterations)
+        self.outer = self.outer + self.ended
         self.idle = torch.where(self.settled & (self._inner <= 1), self.idle + 1, torch.where(moving, 0, self.idle))
-        self._inner = torch.where(ended, 0, self._inner)
+        self._inner = torch.where(self.ended, 0, self._inner)
 
     def _step_lengths(self) -> Tensor:
         """Return (V,) lengths: lr, and for the first step of a problem min(1, 1/|g|_1) lr."""

@@ -9,6 +9,7 @@ surrogate, so steps need not go downhill and the last iterate is no result.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from attacks.contracts import Progress, Reconstruction
 from attacks.folding import Fold
 from attacks.search import Search
 from attacks.settings import MatchingSettings
+from attacks.thresholding import IN, POST, STRAIGHT_THROUGH, straight_through, threshold, thresholded
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
@@ -69,15 +71,23 @@ class MatchingProblem:
         labels: known labels of each victim, or None to optimise them.
         precision: torch dtype to compute in.
         device: where to compute.
+        tau: the inputs are what the unknowns give by straight-through thresholding at tau; None for the unknowns.
     """
 
     def __init__(
-        self, captures: Sequence[CapturedUpdate], labels: Labels, *, precision: torch.dtype, device: str
+        self,
+        captures: Sequence[CapturedUpdate],
+        labels: Labels,
+        *,
+        precision: torch.dtype,
+        device: str,
+        tau: float | None = None,
     ) -> None:
         spec = captures[0].model.input
         self.examples = batch_size(captures[0])
-        self.input_shape = (self.examples, *spec.frame)
-        self.input_size = self.examples * spec.channels * spec.height * spec.width
+        self.input_shape = (spec.timesteps,) * bool(spec.timesteps) + (self.examples, *spec.frame)
+        self.input_size = math.prod(self.input_shape)
+        self._tau = tau
         self.classes = spec.classes
         self.labels = None if labels is None else torch.stack(list(labels)).to(device)
         self.fold = Fold(
@@ -101,8 +111,13 @@ class MatchingProblem:
         self.labels = None if self.labels is None else self.labels[rows]
 
     def split(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return inputs (V, N, C, H, W) and label logits (V, N, classes) or None of points (V, unknowns)."""
+        """Return inputs and label logits (V, N, classes), or None, of points (V, unknowns).
+
+        Inputs are (V, N, C, H, W), or (V, T, N, C, H, W) of events.
+        """
         inputs = points[:, : self.input_size].view(-1, *self.input_shape)
+        if self._tau is not None:
+            inputs = straight_through(inputs, self._tau)
         logits = points[:, self.input_size :].view(-1, self.examples, self.classes) if self.labels is None else None
         return inputs, logits
 
@@ -152,21 +167,32 @@ def reconstruct(
     """Run gradient matching on one batch of victims side by side and return a reconstruction of each."""
     started = time.perf_counter()
     precision = getattr(torch, settings.precision)
-    problem = MatchingProblem(victims.captures, victims.labels, precision=precision, device=device)
+    tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
+    problem = MatchingProblem(victims.captures, victims.labels, precision=precision, device=device, tau=tau)
     unknowns = problem.unknowns
 
     def guess(victim: int, attempt: int) -> Tensor:
         generator = torch_stream(seed, "guess", victims.captures[victim].id, attempt)
         # A second grey guess lies next to the first and runs away like it; restarts look elsewhere.
-        kind = settings.guess if attempt == 0 else "normal"
+        kind = settings.guess if attempt == 0 or settings.guess == "spikes" else "normal"
         return initial_guess(kind, problem.input_size, unknowns, generator)
 
     points = torch.stack([guess(victim, 0) for victim in range(len(victims.captures))])
-    search = Search(problem, guess, settings, points.to(device=device, dtype=precision))
+    project = _binarised(problem.input_size, settings.tau) if settings.thresholding == IN else None
+    search = Search(problem, guess, settings, points.to(device=device, dtype=precision), project=project)
     search.run(on_finish)
     seconds = (time.perf_counter() - started) / len(victims.captures)
     told = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
     return [_answer(victims, victim, problem, search, told) for victim in range(len(victims.captures))]
+
+
+def _binarised(input_size: int, tau: float) -> Callable[[Tensor], Tensor]:
+    """Return Algorithm 2's "Binarize: x' <- (x' > tau)" of points (V, unknowns); label logits stay as they are."""
+
+    def project(points: Tensor) -> Tensor:
+        return torch.cat([threshold(points[:, :input_size], tau), points[:, input_size:]], 1)
+
+    return project
 
 
 def _answer(
@@ -197,14 +223,20 @@ def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Ge
     """Return a first point (unknowns,): the inputs by `kind`, label logits from N(0, 1)."""
     if kind == "uniform":
         inputs = torch.rand(input_size, generator=generator) * 0.1 + 0.45
+    elif kind == "spikes":
+        inputs = torch.randn(input_size, generator=generator).abs() * 0.1
     else:
         inputs = torch.randn(input_size, generator=generator)
     return torch.cat([inputs, torch.randn(unknowns - input_size, generator=generator)])
 
 
 def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
-    """Return inputs inside the range of the data; a value that is no number becomes the lower end."""
-    return torch.nan_to_num(inputs, nan=spec.low).clamp(spec.low, spec.high)
+    """Return images inside the range of the data; of events, only a value that is no number is changed.
+
+    The clamp of images, and none for events: arXiv 2511.21181, Table III.
+    """
+    finite = torch.nan_to_num(inputs, nan=spec.low)
+    return finite if spec.timesteps else finite.clamp(spec.low, spec.high)
 
 
 def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> list[list[int]]:
@@ -234,10 +266,10 @@ def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> l
 def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     """Return an estimate of the memory of one victim: its L-BFGS history, parameters and activations."""
     spec = capture.model.input
-    steps = capture.model.spiking.timesteps if capture.model.spiking else 1
+    steps = spec.timesteps or (capture.model.spiking.timesteps if capture.model.spiking else 1)
     inputs = batch_size(capture) * spec.channels * spec.height * spec.width
     number = 8 if settings.precision == "float64" else 4
-    unknowns = inputs + batch_size(capture) * spec.classes
+    unknowns = inputs * max(1, spec.timesteps) + batch_size(capture) * spec.classes
     history = 2 * settings.history * unknowns * number + 2 * settings.history**2 * 8
     parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values()) * number
     # Patches of 25 pixels and some fifty activation-sized tensors a step live through the double backward pass.
@@ -284,5 +316,7 @@ class MatchingAttack:
             chosen = [captures[index] for index in indices]
             victims = Victims(chosen, self.labels(chosen))
             results = reconstruct(self.name, self.settings, victims, seed=seed, device=device, on_finish=on_finish)
+            if self.settings.thresholding == POST:
+                results = [thresholded(result, self.settings.tau) for result in results]
             found |= dict(zip(indices, results, strict=True))
         return [found[index] for index in range(len(captures))]

@@ -19,6 +19,10 @@ Guess = Callable[[int, int], Tensor]
 """(victim, attempt) -> the initial point (unknowns,) of that attempt, on the CPU."""
 
 
+Project = Callable[[Tensor], Tensor]
+"""Points (V, unknowns) -> points (V, unknowns)."""
+
+
 class Problem(Protocol):
     """What is searched: V rows of unknowns and their losses."""
 
@@ -36,6 +40,14 @@ class Problem(Protocol):
 class Search:
     """The search for V victims; one call of `run`, then read the attributes.
 
+    Args:
+        problem: what is searched.
+        guess: of each victim's attempts.
+        settings: budget, tolerances, restarts.
+        points: (V, unknowns), the first guesses.
+        project: maps points to points after each outer step, in the middle of L-BFGS's work as it were; only what it
+            returns counts as a candidate. None for no projection.
+
     Attributes:
         best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate.
         best_loss: (V,), the loss of exactly the iterate in `best`.
@@ -45,8 +57,16 @@ class Search:
         attempts, iterations, evaluations: (V,), over all attempts.
     """
 
-    def __init__(self, problem: Problem, guess: Guess, settings: MatchingSettings, points: Tensor) -> None:
-        self._problem, self._guess, self._settings = problem, guess, settings
+    def __init__(
+        self,
+        problem: Problem,
+        guess: Guess,
+        settings: MatchingSettings,
+        points: Tensor,
+        *,
+        project: Project | None = None,
+    ) -> None:
+        self._problem, self._guess, self._settings, self._project = problem, guess, settings, project
         rule = StepRule(
             settings.learning_rate,
             settings.inner_iterations,
@@ -57,7 +77,8 @@ class Search:
         self._solver = BatchedLBFGS(points, rule)
         victims = len(points)
         self.rows = torch.arange(victims, device=points.device)
-        self.best, self.last = points.clone(), points.clone()
+        self.best = points.clone() if project is None else project(points)
+        self.last = self.best.clone()
         self.best_loss = points.new_full((victims,), torch.inf)
         self.best_attempt = torch.zeros_like(self.rows)
         self.attempts = torch.ones_like(self.rows)
@@ -74,19 +95,30 @@ class Search:
         """
         while len(self.rows) > 0:
             self._solver.advance(self._problem.evaluate)
-            self._record()
+            if self._project is None:
+                self._record(self._solver.running)
+            else:
+                self._record(self._projected(self._project))
             finished = self._judge()
             if finished:
                 on_finish(finished)
                 self._drop_finished()
 
-    def _record(self) -> None:
-        """Keep the loss curve and the best candidate, both of the iterate that was just evaluated."""
-        solver, running = self._solver, self._solver.running
+    def _projected(self, project: Project) -> Tensor:
+        """Project the points whose outer step has just ended, or whose budget is spent; return their flags (V,)."""
+        solver = self._solver
+        rows = solver.running & (solver.ended | (solver.outer >= self._settings.iterations))
+        if rows.any():
+            solver.move(rows, project(solver.points), self._problem.evaluate)
+        return rows
+
+    def _record(self, candidates: Tensor) -> None:
+        """Keep the loss curve and the best candidate, both of the iterates that were just evaluated, flagged (V,)."""
+        solver = self._solver
         column = solver.outer.clamp(max=self._settings.iterations)
-        unset = running & self._curves[self.rows, column].isnan()
+        unset = candidates & self._curves[self.rows, column].isnan()
         self._curves[self.rows[unset], column[unset]] = solver.losses[unset]
-        better = running & (solver.losses < self.best_loss[self.rows])
+        better = candidates & (solver.losses < self.best_loss[self.rows])
         rows = self.rows[better]
         self.best[rows] = solver.points[better]
         self.best_loss[rows] = solver.losses[better]
@@ -96,7 +128,7 @@ class Search:
         """End or restart the attempts that are over; return how many victims have finished."""
         solver, settings = self._solver, self._settings
         diverged = ~torch.isfinite(solver.losses)
-        if settings.divergence > 0:
+        if settings.divergence > 0 and self._project is None:
             energy = solver.points[:, : self._problem.input_size].square().mean(1)
             diverged |= ~(energy <= settings.divergence)
         solved = solver.losses < settings.loss_tolerance

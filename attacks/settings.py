@@ -22,8 +22,9 @@ class MatchingSettings(Settings):
             torch's default). It is absolute: where gradients are small, as under torch's initialisation, it ends
             attempts that still get somewhere.
         guess: the initial candidate: "normal" N(0, 1) as the published code, "uniform" U(0.45, 0.55) as
-            arXiv 2511.21181 section IV-A, the same for all T steps.
-        restarts: how many new guesses a diverged or stalled victim gets; they are drawn from N(0, 1).
+            arXiv 2511.21181 section IV-A, the same for all T steps, "spikes" |N(0, 0.1)| as its eq. 1 for events.
+        restarts: how many new guesses a diverged or stalled victim gets; they are drawn from N(0, 1), of a guess of
+            "spikes" from the same again.
         divergence: an attempt stops as diverged when the mean square of its candidate exceeds this; 0 never stops.
             The server sees its own candidate, so no truth is needed. On the sigmoid LeNet, 12 lost no success in 120
             measured runs.
@@ -31,6 +32,9 @@ class MatchingSettings(Settings):
             change and the matching loss is below this (1e-6 as iDLG, which tests the loss only).
         victims_per_batch: how many victims are attacked side by side at most.
         memory_mb: what a batch may take; fewer victims share a batch where they would take more.
+        thresholding: how a real-valued candidate becomes spikes, see `attacks.thresholding`: "none",
+            "post_optimisation", "in_optimisation" (both as arXiv 2511.21181, section III-B) or "straight_through".
+        tau: the threshold; not read where thresholding is "none".
         precision: "float32", or "float64" to compare trajectories.
     """
 
@@ -40,12 +44,14 @@ class MatchingSettings(Settings):
     learning_rate: float = Field(default=1.0, gt=0)
     tolerance_gradient: float = Field(default=1e-7, ge=0)
     tolerance_change: float = Field(default=1e-9, ge=0)
-    guess: Literal["normal", "uniform"] = "normal"
+    guess: Literal["normal", "uniform", "spikes"] = "normal"
     restarts: int = Field(default=0, ge=0)
     divergence: float = Field(default=12.0, ge=0)
     loss_tolerance: float = Field(default=1e-6, ge=0)
     victims_per_batch: int = Field(default=32, ge=1)
     memory_mb: int = Field(default=4096, ge=16)
+    thresholding: Literal["none", "post_optimisation", "in_optimisation", "straight_through"] = "none"
+    tau: float = Field(default=0.5, ge=0)
     precision: Literal["float32", "float64"] = "float32"
 
 
