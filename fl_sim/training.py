@@ -68,7 +68,8 @@ def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: in
     """Return the share of inputs whose largest logit is their label, in [0, 1]."""
     right = 0
     examples = 1 if inputs.dim() == 5 else 0
-    for part, told in zip(inputs.split(batch_size, examples), labels.split(batch_size), strict=True):
+    parts = torch.split(inputs, batch_size, examples), torch.split(labels, batch_size)
+    for part, told in zip(*parts, strict=True):
         right += int((model(part).argmax(dim=-1) == told).sum())
     return right / len(labels)
 

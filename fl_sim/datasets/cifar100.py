@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import lzma
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import Labelled, assemble
-from fl_sim.datasets.integrity import corrupt, describe, read_bytes, verify
+from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe, read_bytes, verify
 from fl_sim.datasets.pictures import resize
 from fl_sim.datasets.places import locate
 from fl_sim.errors import DataError
@@ -27,12 +25,6 @@ KNOWN_PART = {
     "train": "be6f824f0319832abcaaa52f703ae6707dbe5bf09057cfe1702c477128a2397d",
     "test": "036fc9949b297d4196e227b012c06db3dcfec2bc636e9bb0031b061f032715f0",
 }
-
-# What reading a damaged zip raises; a damaged header may claim an encryption, a method or a memory that there is not.
-_DAMAGED = (
-    zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, KeyError, MemoryError, NotImplementedError, OSError,
-    RuntimeError, ValueError,
-)  # fmt: skip
 
 
 def load(root: Path | None, size: int) -> Dataset:
@@ -113,7 +105,7 @@ def _read_npz(path: Path, content: bytes) -> tuple[Labelled, list[str]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             images, labels, names = (_member(archive, key) for key in ("images", "fine_labels", "label_names"))
-    except _DAMAGED as error:
+    except DAMAGED_ZIP as error:
         reason = " ".join(str(error).split())
         raise corrupt(path, _NPZ, f"{describe(content)} and cannot be read ({reason})") from error
     shapes_fit = images.shape == (len(labels), SIZE, SIZE, 3) and labels.ndim == 1 and names.shape == (CLASSES,)

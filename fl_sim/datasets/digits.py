@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import Labelled, assemble
@@ -31,10 +32,7 @@ def load(root: Path | None, size: int) -> Dataset:  # noqa: ARG001  the loaders'
     bunch = load_digits()
     labels = bunch.target
     pixels = resize(np.rint(bunch.images * (255 / 16)).astype(np.uint8), size or SIZE, size or SIZE)
-    stream = numpy_stream(0, "datasets", "digits", "split")
-    for_test = np.zeros(len(labels), dtype=bool)
-    for digit in range(10):
-        for_test[stream.choice(np.flatnonzero(labels == digit), TEST_PER_CLASS, replace=False)] = True
+    for_test = chosen_for_test(labels)
     return assemble(
         "digits",
         train=Labelled(pixels[~for_test], labels[~for_test]),
@@ -42,3 +40,12 @@ def load(root: Path | None, size: int) -> Dataset:  # noqa: ARG001  the loaders'
         class_names=[str(digit) for digit in range(10)],
         source=f"scikit-learn's load_digits: all 1,797 images, 8x8 resized to {size or SIZE}x{size or SIZE}",
     )
+
+
+def chosen_for_test(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Return which of the digits (N,), in scikit-learn's order, are for test; drawn once by a fixed seed."""
+    stream = numpy_stream(0, "datasets", "digits", "split")
+    chosen = np.zeros(len(labels), dtype=bool)
+    for digit in range(10):
+        chosen[stream.choice(np.flatnonzero(labels == digit), TEST_PER_CLASS, replace=False)] = True
+    return chosen

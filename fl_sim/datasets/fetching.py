@@ -1,6 +1,6 @@
 """Downloading the originals into the cache of downloads: whole and checked, or not at all.
 
-The addresses are the libraries' own (torchvision, scikit-learn); none is kept here.
+The addresses are the libraries' own (torchvision, scikit-learn, tonic); none is kept here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from fl_sim.datasets import att_faces, cifar100, lfw, mnist
+from fl_sim.datasets import att_faces, cifar100, dvs_gesture, lfw, mnist, nmnist
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.integrity import corrupt, describe_file
 from fl_sim.datasets.places import cache_folder
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
@@ -54,6 +55,33 @@ def _att_faces(folder: Path) -> None:
         Image.fromarray(pixels).save(subject / f"{index % 10 + 1}.pgm")
 
 
+def _nmnist(folder: Path) -> None:
+    from tonic.datasets import NMNIST
+
+    _with_tonic(NMNIST, folder)
+
+
+def _dvs_gesture(folder: Path) -> None:
+    from tonic.datasets import DVSGesture
+
+    _with_tonic(DVSGesture, folder)
+
+
+def _with_tonic(kind: Any, folder: Path) -> None:  # noqa: ANN401 - tonic has no types
+    """Download and unpack both splits of a data set into a folder of its name; the archives are not kept."""
+    for split, train in (("train", True), ("test", False)):
+        archive = folder / kind.__name__ / getattr(kind, f"{split}_filename")
+        try:
+            kind(str(folder), train=train)
+        except RuntimeError as error:
+            # tonic says "not found or corrupted", and not which file, nor what it is instead.
+            if not archive.is_file():
+                raise
+            expected = f"an archive with md5 {getattr(kind, f'{split}_md5')}"
+            raise corrupt(archive, expected, describe_file(archive)) from error
+        archive.unlink()
+
+
 class Recipe(NamedTuple):
     """How to get a data set: fill a folder, which part of it to keep, and how to read and so check that part."""
 
@@ -67,6 +95,8 @@ RECIPES = {
     "cifar100": Recipe(_cifar100, "cifar-100-python", cifar100.read),
     "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
     "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),
+    "nmnist": Recipe(_nmnist, "NMNIST", nmnist.read),
+    "dvs_gesture": Recipe(_dvs_gesture, "DVSGesture", dvs_gesture.read),
 }
 
 
@@ -74,7 +104,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     """Download a data set; see `fl_sim.datasets.fetch`."""
     if name not in DATASETS:
         raise unknown_name("dataset.name", name, DATASETS)
-    if name == "digits":
+    if name in ("digits", "digits_dvs"):
         import sklearn.datasets
 
         return Path(sklearn.datasets.__file__).parent / "data"

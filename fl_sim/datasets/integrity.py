@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import zipfile
+import zlib
 from pathlib import Path
 
 from fl_sim.errors import DataError
+
+# What reading a damaged zip raises; a damaged header may claim an encryption, a method or a memory that there is not.
+DAMAGED_ZIP = (
+    zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, KeyError, MemoryError, NotImplementedError, OSError,
+    RuntimeError, ValueError,
+)  # fmt: skip
+
+_SHOWN = 24  # bytes of a file's beginning
 
 
 def corrupt(path: Path, expected: str, found: str) -> DataError:
@@ -15,12 +26,24 @@ def corrupt(path: Path, expected: str, found: str) -> DataError:
 
 def describe(content: bytes) -> str:
     """Return what the content of a file looks like, so that a web page saved as an archive is seen at once."""
-    if not content:
+    return _describe(content[:_SHOWN], len(content))
+
+
+def describe_file(path: Path) -> str:
+    """Return what a file looks like, without reading more than its beginning."""
+    try:
+        with path.open("rb") as stream:
+            return _describe(stream.read(_SHOWN), path.stat().st_size)
+    except OSError as error:
+        return f"that it cannot be read ({error.strerror})"
+
+
+def _describe(start: bytes, size: int) -> str:
+    if not size:
         return "an empty file"
-    start = content[:24]
     text = start.decode("ascii", errors="replace")
     shown = f"'{text}'" if text.isprintable() and text.isascii() else f"the bytes {start[:8].hex(' ')}"
-    return f"{len(content):,} bytes that begin with {shown}"
+    return f"{size:,} bytes that begin with {shown}"
 
 
 def subfolders(folder: Path, expected: str) -> list[Path]:

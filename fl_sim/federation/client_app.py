@@ -14,7 +14,7 @@ import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fl_sim.captures import SealedStore, capture_id
@@ -102,7 +102,7 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     encoded = _with_fresh_spikes(model, batches, derive_seed(config.seed, "encoder", *name))
     torch.default_generator.manual_seed(derive_seed(config.seed, "client", *name))
     update, loss = _update(model, encoded, order)
-    inputs, labels = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    inputs, labels = (torch.cat(tensors, dim=_examples(tensors[0])) for tensors in zip(*batches, strict=True))
     if run.output is not None:
         sealed = SealedBatch(capture_id(run.federation_id, order.server_round, partition), inputs, labels)
         SealedStore(run.output / "sealed")(sealed)
@@ -131,21 +131,22 @@ def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tu
 def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:
     """Reply loss and accuracy of the model on the client's own data."""
     split, _ = splits(run.config.dataset)
-    inputs, labels = split.batch(partition_indices(run.config, int(context.node_config["partition-id"])))
+    held = partition_indices(run.config, int(context.node_config["partition-id"]))
     model = _model(message, run)
-    total = 0.0
+    loss = right = 0.0
     with torch.no_grad():
-        for start in range(0, len(labels), _EVALUATION_BATCH):
-            part = slice(start, start + _EVALUATION_BATCH)
-            total += F.cross_entropy(model(inputs[part]), labels[part], reduction="sum").item()
-    metrics = MetricRecord(
-        {
-            "num-examples": len(labels),
-            "eval-loss": total / len(labels),
-            "eval-acc": accuracy(model, inputs, labels),
-        }
-    )
+        # Only a part is ever decoded: all frames of a client's recordings at once could take gigabytes.
+        for start in range(0, len(held), _EVALUATION_BATCH):
+            inputs, labels = split.batch(held[start : start + _EVALUATION_BATCH])
+            loss += F.cross_entropy(model(inputs), labels, reduction="sum").item()
+            right += accuracy(model, inputs, labels) * len(labels)
+    metrics = MetricRecord({"num-examples": len(held), "eval-loss": loss / len(held), "eval-acc": right / len(held)})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def _examples(tensor: Tensor) -> int:
+    """Return which axis of inputs or labels counts the examples: event frames have time first."""
+    return 1 if tensor.dim() == 5 else 0
 
 
 def _model(message: Message, run: RunSettings) -> nn.Module:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from fl_sim.config import DatasetSettings, SimulationConfig
-from fl_sim.datasets import load_dataset
+from fl_sim.datasets import DATASETS, load_dataset
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.partition import Indices, make_partitioner
 from fl_sim.errors import ConfigError
+from fl_sim.models import MODELS
 from fl_sim.records import InputSpec
 from fl_sim.seeding import derive_seed
 
@@ -87,12 +88,18 @@ def draw_batches(
 
 
 def check_batches(config: SimulationConfig) -> None:
-    """Check that every client can draw a batch.
+    """Check that every client can draw a batch that its model reads.
 
     Raises:
-        ConfigError: there are more clients than examples, or a client holds fewer than `federation.batch_size`.
+        ConfigError: there are more clients than examples, a client holds fewer than `federation.batch_size`, or the
+            model has no use for time while the examples are frames of events.
         DataError: the data set is missing or corrupt.
     """
+    if DATASETS[config.dataset.name].events and not MODELS[config.model.name].spiking:
+        raise ConfigError(
+            f"model.name: '{config.model.name}' reads still images, and '{config.dataset.name}' holds recordings of "
+            f"events; choose a spiking model."
+        )
     size = config.federation.batch_size
     for partition in range(config.federation.clients):
         draw_batches(config, partition, count=1, size=size, stream=torch.Generator())

@@ -103,6 +103,7 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
 
 # The accuracy of a spiking model on 60,000 images takes longer than the federation.
 MOST_TESTED = 2000
+_TEST_BATCH = 250
 
 
 def _trained(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord) -> TrainedModel:
@@ -111,12 +112,13 @@ def _trained(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord) -> TrainedM
     load_parameters(model, arrays.to_torch_state_dict())
     _, unseen = splits(run.config.dataset)
     chosen = torch.randperm(len(unseen), generator=torch_stream(run.config.seed, "test"))[:MOST_TESTED]
-    with torch.no_grad():
-        right = accuracy(model, *unseen.batch(chosen))
+    right = 0.0
+    for part in torch.split(chosen, _TEST_BATCH):  # the frames of all recordings at once could take gigabytes
+        right += accuracy(model, *unseen.batch(part)) * len(part)
     return TrainedModel(
         model=spec,
         parameters=parameters_of(model),
-        test_accuracy=right,
+        test_accuracy=right / len(chosen),
         round=run.config.federation.rounds,
         seed=run.config.seed,
     )

@@ -1,0 +1,115 @@
+"""The files that hold event recordings, in a folder or in a zip."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, subfolders
+from fl_sim.files import sha256
+
+
+class EventFiles(NamedTuple):
+    """The recordings of a data set.
+
+    Attributes:
+        names: of the recordings, in the order of the numbers in them: "Train/5/00001.bin".
+        content: SHA-256 over all that was found.
+        path: returns where a recording is, for an error.
+        read: returns the bytes of a recording; raises DataError.
+    """
+
+    names: tuple[str, ...]
+    content: str
+    path: Callable[[str], Path]
+    read: Callable[[str], bytes]
+
+
+class Layout(NamedTuple):
+    """How the recordings of a data set lie in its folder.
+
+    Attributes:
+        folders: the folders that are looked into, all others are left alone.
+        name: what the path of a recording must look like, from the data set's folder on.
+        example: such a path, for errors.
+    """
+
+    folders: tuple[str, ...]
+    name: re.Pattern[str]
+    example: str
+
+
+@contextlib.contextmanager
+def event_files(where: Path, layout: Layout) -> Iterator[EventFiles]:
+    """Give the recordings in a folder, or in a zip of a folder that is named as the zip is.
+
+    Args:
+        where: the folder or the zip ("NMNIST" or "NMNIST.zip").
+        layout: what to expect there.
+
+    Raises:
+        DataError: it cannot be read, holds no recording, or holds a file of another name.
+    """
+    if where.suffix == ".zip":
+        with _opened(where, layout) as archive:
+            yield _in_zip(where, archive, layout)
+    else:
+        yield _in_folder(where, layout)
+
+
+def _in_folder(folder: Path, layout: Layout) -> EventFiles:
+    expected = f"a folder with recordings such as {layout.example}"
+    present = [entry for entry in subfolders(folder, expected) if entry.name in layout.folders]
+    # Hidden files are a desktop's own.
+    paths = [path for entry in present for path in entry.rglob("[!.]*") if path.is_file()]
+    names = _in_order([path.relative_to(folder).as_posix() for path in paths], folder, layout)
+
+    def read(name: str) -> bytes:
+        return read_bytes(folder / name, "an event recording")
+
+    content = hashlib.sha256()
+    for name in names:
+        content.update(f"{name}\0{hashlib.sha256(read(name)).hexdigest()}\n".encode())
+    return EventFiles(names, content.hexdigest(), lambda name: folder / name, read)
+
+
+def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
+    top = f"{path.stem}/"
+    # Nothing is unpacked, so a name can lead nowhere; one with "..", or of another folder, fits no layout.
+    members = {member.filename.removeprefix(top): member for member in archive.infolist() if not member.is_dir()}
+    names = _in_order(list(members), path, layout)
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(members[name])  # to its end, where zipfile compares the CRC
+        except DAMAGED_ZIP as error:
+            raise _not_a_zip(path, layout, f"'{name}': {error}") from error
+
+    return EventFiles(names, sha256(path), lambda name: path / members[name].filename, read)
+
+
+def _opened(path: Path, layout: Layout) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except DAMAGED_ZIP as error:
+        raise _not_a_zip(path, layout, str(error)) from error
+
+
+def _not_a_zip(path: Path, layout: Layout, reason: str) -> Exception:
+    expected = f"a zip with recordings such as {path.stem}/{layout.example}"
+    found = "a folder" if path.is_dir() else describe_file(path)
+    return corrupt(path, expected, f"{found} and cannot be read ({' '.join(reason.split())})")
+
+
+def _in_order(names: list[str], where: Path, layout: Layout) -> tuple[str, ...]:
+    for name in names:
+        if not layout.name.fullmatch(name):
+            raise corrupt(where, f"only recordings such as {layout.example}", f"a file '{name}' too")
+    if not names:
+        raise corrupt(where, f"recordings such as {layout.example}", "none")
+    return tuple(sorted(names, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)]))

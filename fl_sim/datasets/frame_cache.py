@@ -1,0 +1,97 @@
+"""Frames of event recordings kept on disk, since making them takes up to minutes. Never beside the data.
+
+A file is named by a hash of everything that its frames depend on, and carries a hash of its own content: a damaged or
+foreign file is made anew, never trusted. Nothing is ever thrown away: the folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from fl_sim.datasets.events import EventSplit, FramePlan, Recording, collect
+from fl_sim.datasets.places import cache_folder
+from fl_sim.files import atomic_write
+
+# To be raised with every change of how events are read, simulated or framed.
+CODE_VERSION = 1
+
+
+class Splits(NamedTuple):
+    """What both splits of a data set consist of."""
+
+    train: EventSplit
+    test: EventSplit
+
+
+def frames_folder() -> Path:
+    """Return the folder of the kept frames; it need not exist."""
+    return cache_folder().parent / "frames"
+
+
+def cached_splits(
+    name: str, plan: FramePlan, content: str, recordings: Callable[[], tuple[Iterable[Recording], Iterable[Recording]]]
+) -> Splits:
+    """Return the frames of both splits, from the folder of kept frames where they are there and whole.
+
+    Args:
+        name: of the data set.
+        plan: how its events become frames.
+        content: a hash of all that the recordings are read from.
+        recordings: returns those of the train and of the test split; called only where the frames must be made.
+
+    Raises:
+        ConfigError, DataError: as `recordings` does.
+    """
+    facts = {"version": CODE_VERSION, "name": name, "content": content, **dataclasses.asdict(plan)}
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path = frames_folder() / f"{name}-{key[:32]}.safetensors"
+    kept = _read(path, key, plan)
+    if kept:
+        return kept
+    made = Splits(*(collect(part, plan) for part in recordings()))
+    # Without a file the next run takes longer, no more: a full disk or a read-only home is no reason to stop.
+    with contextlib.suppress(OSError):
+        tensors = _tensors(made)
+        atomic_write(path, safetensors.torch.save(tensors, {"digest": _digest(tensors, key)}))
+    return made
+
+
+def _tensors(splits: Splits) -> dict[str, Tensor]:
+    fields = ("rows", "labels", "recordings")
+    return {f"{which}/{field}": getattr(getattr(splits, which), field) for which in Splits._fields for field in fields}
+
+
+def _digest(tensors: dict[str, Tensor], key: str) -> str:
+    digest = hashlib.sha256(key.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str, plan: FramePlan) -> Splits | None:
+    """Return what a file holds; None where it is not there or not what was written."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
+            expected = (stream.metadata() or {}).get("digest")
+    except (OSError, safetensors.SafetensorError):
+        return None
+    # A changed name or shape would change the digest too, so what follows can rely on them.
+    if expected != _digest(tensors, key):
+        return None
+    train, test = (
+        EventSplit(tensors[f"{which}/rows"], tensors[f"{which}/labels"], tensors[f"{which}/recordings"], plan)
+        for which in Splits._fields
+    )
+    return Splits(train, test)
