@@ -1,6 +1,6 @@
 """The adversary: turns what an honest-but-curious server saw into inputs. Never sees the truth.
 
-The table of attacks: name -> where it lives and what it may be told. Importing this does not import torch.
+The tables of attacks: name -> where it lives and what it may be told. Importing this does not import torch.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attacks.settings import DLGSettings, IDLGSettings
+from attacks.inversion_settings import (
+    BrainLeaksV1Settings,
+    BrainLeaksV2Settings,
+    MIFaceSettings,
+    ModelInversionSettings,
+)
+from attacks.settings import DLGSettings, GRNNSettings, IDLGSettings, InversionSettings
 from fl_sim.errors import ConfigError, unknown_name
-from fl_sim.specs import Settings
 
 if TYPE_CHECKING:
-    from attacks.contracts import GradientInversion
+    from attacks.contracts import GradientInversion, ModelInversion
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class AttackEntry:
     """
 
     attack: str | type[GradientInversion]
-    settings: type[Settings]
+    settings: type[InversionSettings]
     adversary: str
     summary: str
 
@@ -42,6 +47,45 @@ ATTACKS: dict[str, AttackEntry] = {
     "idlg": AttackEntry(
         "attacks.idlg:IDLG", IDLGSettings, "A", "improved DLG: the label is read off the last layer, the image matched"
     ),
+    "grnn": AttackEntry(
+        "attacks.grnn:GRNN", GRNNSettings, "B", "GRNN: a generator of image and soft label fitted to each update"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class InversionEntry:
+    """A line of the table of model inversions.
+
+    Attributes:
+        attack: a class whose constructor takes `settings`, or where to import it from ("package.module:name").
+        settings: its settings.
+        spiking: whether it inverts spiking models; else it inverts ANNs.
+        summary: one line.
+    """
+
+    attack: str | type[ModelInversion]
+    settings: type[ModelInversionSettings]
+    spiking: bool
+    summary: str
+
+
+MODEL_INVERSIONS: dict[str, InversionEntry] = {
+    "mi_face": InversionEntry(
+        "attacks.mi_face:MIFace", MIFaceSettings, spiking=False, summary="MI-Face: gradient descent on an ANN's input"
+    ),
+    "brainleaks_v1": InversionEntry(
+        "attacks.brainleaks:BrainLeaksV1",
+        BrainLeaksV1Settings,
+        spiking=True,
+        summary="BrainLeaks-v1: spikes set and cleared by the sign of the surrogate gradient",
+    ),
+    "brainleaks_v2": InversionEntry(
+        "attacks.brainleaks:BrainLeaksV2",
+        BrainLeaksV2Settings,
+        spiking=True,
+        summary="BrainLeaks-v2: the parameters of a Bernoulli distribution over spikes, fitted to a population",
+    ),
 }
 
 
@@ -51,15 +95,29 @@ def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> Gradie
     Raises:
         ConfigError: no such attack, or a setting that it does not have or accept.
     """
-    if name not in ATTACKS:
-        raise unknown_name("attack.name", name, ATTACKS)
-    entry = ATTACKS[name]
+    built: GradientInversion = _build(name, ATTACKS, settings)
+    return built
+
+
+def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> ModelInversion:
+    """Return the model inversion called `name` with `settings` (those of its preset for what is not given).
+
+    Raises:
+        ConfigError: no such attack, or a setting that it does not have or accept.
+    """
+    built: ModelInversion = _build(name, MODEL_INVERSIONS, settings)
+    return built
+
+
+def _build(name: str, table: Mapping[str, AttackEntry | InversionEntry], settings: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - what the table holds
+    if name not in table:
+        raise unknown_name("attack.name", name, table)
+    entry = table[name]
     attack: Any = entry.attack
     if isinstance(attack, str):
         module, _, attribute = attack.partition(":")
         attack = getattr(importlib.import_module(module), attribute)
     try:
-        built: GradientInversion = attack(entry.settings(**(settings or {})))
+        return attack(entry.settings(**(settings or {})))
     except ValueError as error:
         raise ConfigError(f"attack '{name}': {error}") from error
-    return built

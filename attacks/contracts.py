@@ -9,10 +9,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fl_sim.records import CapturedUpdate, Scalar
+from fl_sim.records import CapturedUpdate, Scalar, TrainedModel
 
 Progress = Callable[[int, int], None]
-"""Called with (victims finished, victims in all)."""
+"""Called with (victims finished, victims in all); the victims of a model inversion are classes."""
 
 
 class StopReason(enum.StrEnum):
@@ -78,5 +78,64 @@ class GradientInversion(Protocol):
             seed: of the initial guesses; each victim's guess depends on the seed and its capture id only.
             device: where to compute.
             progress: called whenever a victim is finished.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What a model inversion made of one trained model: one input for each class attacked.
+
+    Attributes:
+        model_id: `attacks.posterior.model_id` of the model, which tells its spec and parameters apart from others.
+        attack: its name.
+        settings: all its settings, plain values.
+        classes: (K,), the classes attacked.
+        inputs: (K, C, H, W) of an ANN, or binary spikes (T, K, C, H, W) of a spiking model.
+        probabilities: (T, K, C, H, W), the parameters of the Bernoulli distributions that `inputs` are a draw of; None
+            where the attack has none.
+        confidence: (K,), the model's posterior of each class for exactly these inputs, see `attacks.posterior`.
+        iterations: (K,), iterations taken.
+        stop_reasons: K of them.
+        seed: root seed of the attack.
+        seconds: wall time of all K classes.
+    """
+
+    model_id: str
+    attack: str
+    settings: Mapping[str, Scalar]
+    classes: Tensor
+    inputs: Tensor
+    probabilities: Tensor | None
+    confidence: Tensor
+    iterations: Tensor
+    stop_reasons: tuple[StopReason, ...]
+    seed: int
+    seconds: float
+
+
+class ModelInversion(Protocol):
+    """An attack that turns a trained model into inputs of its classes. A value: settings in the constructor."""
+
+    def invert(
+        self,
+        model: TrainedModel,
+        classes: Sequence[int],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> Inversion:
+        """Return an input for each class, in the same order.
+
+        Args:
+            model: under attack.
+            classes: K labels of the model.
+            seed: of what the attack draws; what is drawn for a class depends on the seed and the class only.
+            device: where to compute.
+            progress: called whenever classes are finished.
+
+        Raises:
+            ConfigError: a class that the model does not have, no class at all, or a model that the attack is not for.
         """
         ...

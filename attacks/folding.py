@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from attacks.convolution import Geometry, convolve, weight_gradient
 from attacks.neurons import SequenceNeurons, dynamics_of
+from attacks.targets import Targets, product_distance
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.specs import ModelSpec
 
 Gradients = dict[str, Tensor]
+
+# How many times fewer numbers the factors of a gradient must have than the gradient.
+_FACTORS_PAY = 4
 
 
 class _Tap(nn.Module):
@@ -46,9 +50,21 @@ class _Tap(nn.Module):
         self.weight = self.weight[rows]
         self.bias = None if self.bias is None else self.bias[rows]
 
+    def replace(self, row: int, weight: Tensor, bias: Tensor | None) -> None:
+        """Put other parameters in place of those at index `row`."""
+        self.weight[row] = weight
+        if self.bias is not None and bias is not None:
+            self.bias[row] = bias
+
     def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the gradients of weight (V, ...) and bias (V, out) given the loss's derivative at the output."""
         raise NotImplementedError
+
+    def distance(self, name: str, delta: Tensor, targets: Targets) -> Tensor:
+        """Return (V,), the squared distance of these gradients to their targets; `name` ends in a dot."""
+        weight, bias = self.gradients(delta)
+        distance = _squared_distance(weight, targets.dense[f"{name}weight"])
+        return distance if bias is None else distance + _squared_distance(bias, targets.dense[f"{name}bias"])
 
 
 class _FoldedConv2d(_Tap):
@@ -83,6 +99,10 @@ class _FoldedConv2d(_Tap):
         return Geometry(self.victims, self._stride, self._padding, self._dilation)
 
 
+def _squared_distance(gradient: Tensor, target: Tensor) -> Tensor:
+    return (gradient - target).flatten(1).square().sum(1)
+
+
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:
     return values[0], values[1]
 
@@ -100,8 +120,27 @@ class _FoldedLinear(_Tap):
         return self.output
 
     def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
-        rows = delta.reshape(-1, self.victims, self.weight.shape[1]).transpose(0, 1)
+        rows = self._rows(delta)
         return torch.bmm(rows.transpose(1, 2), self.source), None if self.bias is None else rows.sum(1)
+
+    def distance(self, name: str, delta: Tensor, targets: Targets) -> Tensor:
+        rows, key = self._rows(delta), f"{name}weight"
+        if key in targets.factored:
+            weight = targets.factored[key].distance(rows, self.source)
+        else:
+            weight = product_distance(rows, self.source, targets.dense[key])
+        if self.bias is None:
+            return weight
+        return weight + _squared_distance(rows.sum(1), targets.dense[f"{name}bias"])
+
+    def rank(self, examples: int) -> int:
+        """Return the rank of the weights' gradient for N = `examples`, or 0 where factors would save nothing."""
+        # The check of the fold has sent one example through: its rows are the time steps.
+        rows, (outputs, inputs) = self.source.shape[1] * examples, self.weight.shape[1:]
+        return rows if _FACTORS_PAY * rows * (outputs + inputs) <= outputs * inputs else 0
+
+    def _rows(self, delta: Tensor) -> Tensor:
+        return delta.reshape(-1, self.victims, self.weight.shape[1]).transpose(0, 1)
 
 
 class Fold:
@@ -152,6 +191,16 @@ class Fold:
             tap.keep(rows)
         self._share_encoders()
 
+    def replace(self, row: int, parameters: Mapping[str, Tensor]) -> None:
+        """Put another victim's parameters in place of those at index `row`."""
+        for name, tap in self._taps.items():
+            tap.replace(row, parameters[f"{_prefix(name)}weight"], parameters.get(f"{_prefix(name)}bias"))
+
+    def ranks(self, examples: int) -> dict[str, int]:
+        """Return {parameter name: rank} of the gradients that `Targets` may keep as factors, for N = `examples`."""
+        linear = {name: tap for name, tap in self._taps.items() if isinstance(tap, _FoldedLinear)}
+        return {f"{_prefix(name)}weight": rank for name, tap in linear.items() if (rank := tap.rank(examples)) > 0}
+
     def _share_encoders(self) -> None:
         """Let all victims read the same draws of a random encoder, whoever else is in the batch."""
         for module in self._module.modules():
@@ -189,21 +238,32 @@ class Fold:
         Args:
             losses: (V,), computed from the last call of `logits`; victim v's loss depends on victim v only.
         """
-        taps = self._taps.values()
-        deltas = torch.autograd.grad(losses.sum(), [tap.output for tap in taps], create_graph=True)
         result: Gradients = {}
-        for (name, tap), delta in zip(self._taps.items(), deltas, strict=True):
-            prefix = f"{name}." if name else ""
+        for (name, tap), delta in zip(self._taps.items(), self._deltas(losses), strict=True):
             weight, bias = tap.gradients(delta)
-            result[f"{prefix}weight"] = weight
+            result[f"{_prefix(name)}weight"] = weight
             if bias is not None:
-                result[f"{prefix}bias"] = bias
+                result[f"{_prefix(name)}bias"] = bias
         return result
+
+    def distances(self, losses: Tensor, targets: Targets) -> Tensor:
+        """Return (V,), the squared distances of all `gradients(losses)` to the targets; differentiable once."""
+        pairs = zip(self._taps.items(), self._deltas(losses), strict=True)
+        return torch.stack([tap.distance(_prefix(name), delta, targets) for (name, tap), delta in pairs]).sum(0)
+
+    def _deltas(self, losses: Tensor) -> tuple[Tensor, ...]:
+        """Return the losses' derivatives at the output of each layer."""
+        outputs = [tap.output for tap in self._taps.values()]
+        return torch.autograd.grad(losses.sum(), outputs, create_graph=True)
+
+
+def _prefix(name: str) -> str:
+    return f"{name}." if name else ""
 
 
 def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[str, Tensor], victims: int) -> _Tap:
     """Put the folded twin of `layer` in its place and return it."""
-    prefix = f"{name}." if name else ""
+    prefix = _prefix(name)
     weight, bias = stacked[f"{prefix}weight"], stacked.get(f"{prefix}bias")
     tap: _Tap
     if isinstance(layer, nn.Conv2d):

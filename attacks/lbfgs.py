@@ -8,7 +8,8 @@ that evaluate them. A problem that is started anew (a restart) or has finished d
 The product of the inverse Hessian approximation with the gradient is taken in the compact form of Byrd, Nocedal and
 Schnabel (1994, Mathematical Programming 63, eq. 3.13): the long vectors are read in two batched products each, and
 everything else happens in (history x history) matrices, kept in float64 because they are close to singular near a
-solution.
+solution. Of the triangle R = upper(S^T Y) only the inverse is kept: a new pair appends a column to it and an old one
+takes its row and column away, so nothing is solved and the pairs stay in their slots, in whatever order.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class BatchedLBFGS:
     Attributes:
         points: (V, D), where each problem is now.
         losses, gradients: (V,) and (V, D), at `points`; not yet known for a fresh problem.
+        steps: (V, D), the step that led to `points`; 0 where the last iteration took none.
         outer: (V,), outer steps finished, as `torch.optim.LBFGS.step` would count them.
         iterations: (V,), steps taken.
         evaluations: (V,), evaluations of loss and gradient.
@@ -73,32 +75,30 @@ class BatchedLBFGS:
         self.outer, self.idle, self.iterations, self.evaluations = (self._counts() for _ in range(4))
         self._inner, self._age, self._count, self._head = (self._counts() for _ in range(4))
         self._previous_gradients = torch.zeros_like(points)
-        self._steps = torch.zeros_like(points)
+        self.steps = torch.zeros_like(points)
         self._scale = points.new_ones((victims,), dtype=torch.float64)
         self._s = points.new_zeros((victims, rule.history, unknowns))
         self._y = torch.zeros_like(self._s)
-        self._sy = points.new_zeros((victims, rule.history, rule.history), dtype=torch.float64)
-        self._yy = torch.zeros_like(self._sy)
+        self._inverse = points.new_zeros((victims, rule.history, rule.history), dtype=torch.float64)
+        self._yy = torch.zeros_like(self._inverse)
+        self._curvatures = points.new_zeros((victims, rule.history), dtype=torch.float64)
 
     def restart(self, rows: Tensor, points: Tensor) -> None:
         """Begin the problems at indices `rows` anew at `points` (len(rows), D); counters of work go on."""
         self.points[rows] = points
         self.fresh[rows] = True
         self.settled[rows] = self.stationary[rows] = False
-        for state in (
-            self.outer,
-            self.idle,
-            self._inner,
-            self._age,
-            self._count,
-            self._head,
-            self._s,
-            self._y,
-            self._sy,
-            self._yy,
-        ):
+        for state in (self.outer, self.idle, self._inner, self._age, self._count, self._head):
             state[rows] = 0
+        # Whatever a diverged problem has left must not be multiplied by 0: that would be no number.
+        for history in (self._s, self._y, self._inverse, self._yy, self._curvatures):
+            history[rows] = 0.0
         self._scale[rows] = 1.0
+
+    def replace(self, rows: Tensor, points: Tensor) -> None:
+        """Put new problems, which start at `points` (len(rows), D), in place of those at indices `rows`."""
+        self.restart(rows, points)
+        self.iterations[rows] = self.evaluations[rows] = 0
 
     def keep(self, rows: Tensor) -> None:
         """Drop all problems but those at indices `rows`."""
@@ -112,11 +112,11 @@ class BatchedLBFGS:
         directions = self._directions(active & (self._age > 0))
         blocked = active & ((directions * self.gradients).sum(1) > -self.rule.tolerance_change)
         moving = active & ~blocked
-        self._steps = torch.where(moving[:, None], directions * self._step_lengths()[:, None], 0.0)
+        self.steps = torch.where(moving[:, None], directions * self._step_lengths()[:, None], 0.0)
         self._previous_gradients = self.gradients
         self._age = self._age + moving
         self.iterations = self.iterations + moving
-        self.points = self.points + self._steps
+        self.points = self.points + self.steps
 
         before = self.losses
         losses, gradients = evaluate(self.points)
@@ -145,7 +145,7 @@ class BatchedLBFGS:
         """Count an outer step where `torch.optim.LBFGS.step` would return; it restarts from where it was."""
         rule = self.rule
         optimal = self.running & (self.gradients.abs().amax(1) <= rule.tolerance_gradient)
-        small_step = self._steps.abs().amax(1) <= rule.tolerance_change
+        small_step = self.steps.abs().amax(1) <= rule.tolerance_change
         small_change = (self.losses - before).abs() < rule.tolerance_change
         self._inner = self._inner + moving
         self.settled = optimal | blocked | (moving & (small_step | small_change))
@@ -174,53 +174,46 @@ class BatchedLBFGS:
         s, y = self._s[:, :width], self._y[:, :width]
         # The long vectors are read once for the new row of the small matrices and for the direction alike.
         rows = torch.stack([differences, self.gradients], 1)
-        sy, p = torch.bmm(rows, s.transpose(1, 2)).double().unbind(1)
-        yy, q = torch.bmm(rows, y.transpose(1, 2)).double().unbind(1)
-        self._sy[index, :width, slot] = sy[index]
-        self._yy[index, :width, slot] = self._yy[index, slot, :width] = yy[index]
-        u, w = (part.to(self.points)[:, None, :] for part in self._compact(p, q))
+        sy, yy = (torch.bmm(rows, pairs.transpose(1, 2)).double() for pairs in (s, y))
+        self._yy[index, :width, slot] = self._yy[index, slot, :width] = yy[index, 0]
+        u, w = (part.to(self.points) for part in self._compact(sy, yy[:, 1:], index, slot))
         return -(scale * (self.gradients - torch.bmm(u, y).squeeze(1)) + torch.bmm(w, s).squeeze(1))
 
     def _store(self, differences: Tensor, learn: Tensor) -> tuple[Tensor, Tensor]:
         """Write the last pairs into their slots; return which problems learnt, and their slots."""
-        curvature = (differences * self._steps).sum(1)
+        curvature = (differences * self.steps).sum(1)
         index = (learn & (curvature > _CURVATURE)).nonzero().flatten()
         slot = self._head[index]
-        self._s[index, slot] = self._steps[index]
+        self._s[index, slot] = self.steps[index]
         self._y[index, slot] = differences[index]
         self._scale[index] = (curvature[index] / differences[index].square().sum(1)).double()
+        self._curvatures[index, slot] = curvature[index].double()
+        self._inverse[index, slot] = 0.0
+        self._inverse[index, :, slot] = 0.0
         self._count[index] = torch.clamp(self._count[index] + 1, max=self.rule.history)
         self._head[index] = (slot + 1) % self.rule.history
         return index, slot
 
-    def _compact(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u = R^-1 p and w = R^-T ((D + gamma Y^T Y) u - gamma q), each (V, width), by slot.
+    def _compact(self, sy: Tensor, q: Tensor, index: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u = R^-1 p and w = R^-T ((D + gamma Y^T Y) u - gamma q), each (V, 1, width), by slot.
 
-        R is the upper triangle of S^T Y with the oldest pair first; slots are in that order until the history is full
-        and the oldest pair is overwritten.
+        Args:
+            sy: (V, 2, width), the products of all s with the new y and, that is p, with the gradient.
+            q: (V, 1, width), the products of all y with the gradient.
+            index, slot: which problems have learnt a pair, and where; R^-1 gets its column here.
         """
-        width = p.shape[1]
-        slots = torch.arange(width, device=p.device)
-        known = slots < self._count[:, None]
-        sy, yy = self._sy[:, :width, :width], self._yy[:, :width, :width]
-        rotated = bool((self._count == self.rule.history).any())
-        order = slots.expand_as(p)
-        if rotated:
-            full = (self._count == self.rule.history)[:, None]
-            order = torch.where(full, (self._head[:, None] + slots) % width, slots)
-            flat = (order[:, :, None] * width + order[:, None, :]).flatten(1)
-            sy, yy = (matrix.flatten(1).gather(1, flat).view_as(matrix) for matrix in (sy, yy))
-            p, q = p.gather(1, order), q.gather(1, order)
-        gamma = self._scale[:, None]
-        r = sy.triu() + torch.diag_embed((~known).to(sy))
-        u = torch.linalg.solve_triangular(r, p[:, :, None], upper=True)
-        diagonal = sy.diagonal(dim1=1, dim2=2)[:, :, None]
-        right = diagonal * u + gamma[:, :, None] * torch.bmm(yy, u) - (gamma * q)[:, :, None]
-        w = torch.linalg.solve_triangular(r.transpose(1, 2), right, upper=False)
-        u, w = u.squeeze(2), w.squeeze(2)
-        if rotated:
-            u, w = torch.zeros_like(u).scatter(1, order, u), torch.zeros_like(w).scatter(1, order, w)
-        return u, w
+        width = sy.shape[2]
+        inverse, curvatures = self._inverse[:, :width, :width], self._curvatures[:, :width]
+        # R = [[R', r], [0, c]] has the inverse [[R'^-1, -R'^-1 r / c], [0, 1 / c]].
+        both = torch.bmm(sy, inverse.transpose(1, 2))
+        u = both[:, 1:]
+        column = both[index, 0] / -curvatures[index, slot][:, None]
+        column[torch.arange(len(index), device=slot.device), slot] = 1.0 / curvatures[index, slot]
+        inverse[index, :, slot] = column
+        u[index, 0] += sy[index, 1, slot][:, None] * column
+        gamma = self._scale[:, None, None]
+        right = curvatures[:, None] * u + gamma * (torch.bmm(u, self._yy[:, :width, :width]) - q)
+        return u, torch.bmm(right, inverse)
 
     def _counts(self) -> Tensor:
         return torch.zeros(len(self.points), dtype=torch.int64, device=self.points.device)

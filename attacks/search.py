@@ -1,4 +1,4 @@
-"""Runs a batch of victims to their end: restarts, divergence, the candidate kept, victims that leave early."""
+"""Runs victims to their end, so many side by side: restarts, divergence, the candidate kept, who leaves, who enters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from attacks.settings import MatchingSettings
 # An outer step that a tolerance ends after one iteration may be followed by a better one; so many in a row are not.
 _IDLE = 5
 
+# A loss below its tolerance says little where it has always been small; one that has fallen so far says enough.
+_FALL = 1e-8
+
 Guess = Callable[[int, int], Tensor]
-"""(victim, attempt) -> the initial point (unknowns,) of that attempt, on the CPU."""
+"""(victim, attempt) -> the initial point (unknowns,) of that attempt."""
 
 
 Project = Callable[[Tensor], Tensor]
@@ -36,15 +39,22 @@ class Problem(Protocol):
         """Drop all victims but those at indices `rows`."""
         ...
 
+    def replace(self, row: int, victim: int) -> None:
+        """Put victim number `victim` of all in place of the one at index `row`."""
+        ...
+
 
 class Search:
     """The search for V victims; one call of `run`, then read the attributes.
 
+    Some are searched side by side, in slots; when one has finished, the next one enters its slot.
+
     Args:
-        problem: what is searched.
+        problem: what is searched; it holds the victims 0 to slots - 1.
         guess: of each victim's attempts.
         settings: budget, tolerances, restarts.
-        points: (V, unknowns), the first guesses.
+        victims: V.
+        slots: how many there is room for.
         project: maps points to points after each outer step, in the middle of L-BFGS's work as it were; only what it
             returns counts as a candidate. None for no projection.
 
@@ -62,8 +72,9 @@ class Search:
         problem: Problem,
         guess: Guess,
         settings: MatchingSettings,
-        points: Tensor,
         *,
+        victims: int,
+        slots: int,
         project: Project | None = None,
     ) -> None:
         self._problem, self._guess, self._settings, self._project = problem, guess, settings, project
@@ -74,15 +85,18 @@ class Search:
             settings.tolerance_gradient,
             settings.tolerance_change,
         )
+        points = torch.stack([guess(victim, 0) for victim in range(slots)])
         self._solver = BatchedLBFGS(points, rule)
-        victims = len(points)
-        self.rows = torch.arange(victims, device=points.device)
-        self.best = points.clone() if project is None else project(points)
+        self._waiting = iter(range(slots, victims))
+        self.rows = torch.arange(slots, device=points.device)
+        self.best = points.new_empty((victims, points.shape[1]))
+        self.best[:slots] = points if project is None else project(points)
         self.last = self.best.clone()
         self.best_loss = points.new_full((victims,), torch.inf)
-        self.best_attempt = torch.zeros_like(self.rows)
-        self.attempts = torch.ones_like(self.rows)
-        self.iterations, self.evaluations = torch.zeros_like(self.rows), torch.zeros_like(self.rows)
+        self.best_attempt, self.iterations, self.evaluations = (
+            torch.zeros(victims, dtype=torch.int64, device=points.device) for _ in range(3)
+        )
+        self.attempts = torch.ones_like(self.best_attempt)
         self.curves = points.new_full((victims, settings.iterations + 1), torch.nan)
         self._curves = self.curves.clone()
         self.reasons = [StopReason.BUDGET] * victims
@@ -132,7 +146,7 @@ class Search:
             energy = solver.points[:, : self._problem.input_size].square().mean(1)
             diverged |= ~(energy <= settings.divergence)
         solved = solver.losses < settings.loss_tolerance
-        converged = solved & (solver.settled | solver.stationary)
+        converged = solved & (solver.settled | solver.stationary | self._arrived())
         stalled = ~solved & (solver.stationary | (solver.idle >= _IDLE))
         spent = solver.outer >= settings.iterations
         over = (solver.running & (diverged | converged | stalled | spent)).nonzero().flatten().tolist()
@@ -145,9 +159,15 @@ class Search:
             if failed and int(self.attempts[victim]) <= settings.restarts:
                 self._restart(row, victim)
             else:
-                solver.running[row] = False
+                self._leave(row)
                 finished += 1
         return finished
+
+    def _arrived(self) -> Tensor:
+        """Return flags (V,): the loss has fallen far and the steps have become small."""
+        solver = self._solver
+        small = solver.steps.square().mean(1).sqrt() < self._settings.step_tolerance
+        return small & (solver.losses < _FALL * self._curves[self.rows, 0])
 
     def _end_attempt(self, row: int, victim: int, reason: StopReason) -> None:
         self.last[victim] = self._solver.points[row]
@@ -161,7 +181,19 @@ class Search:
         guess = self._guess(victim, int(self.attempts[victim]))
         self.attempts[victim] += 1
         self._curves[victim] = torch.nan
-        self._solver.restart(torch.tensor([row]), guess.to(self._solver.points)[None])
+        self._solver.restart(torch.tensor([row]), guess[None])
+
+    def _leave(self, row: int) -> None:
+        """Let the next victim enter the slot, or let it stand idle when none is waiting."""
+        victim = next(self._waiting, None)
+        if victim is None:
+            self._solver.running[row] = False
+            return
+        point = self._guess(victim, 0)[None]
+        self._problem.replace(row, victim)
+        self._solver.replace(torch.tensor([row]), point)
+        self.rows[row] = victim
+        self.best[victim] = (point if self._project is None else self._project(point))[0]
 
     def _drop_finished(self) -> None:
         """Let finished victims leave once they are a quarter of the batch: copying the histories costs time too."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
 from fl_sim.specs import Settings
 
+UNTHRESHOLDED, POST, IN, STRAIGHT_THROUGH = "none", "post_optimisation", "in_optimisation", "straight_through"
+"""The ways of thresholding by name, see `attacks.thresholding`."""
 
-class MatchingSettings(Settings):
+
+class InversionSettings(Settings):
+    """What the settings of every gradient inversion can do."""
+
+    def untouched(self) -> Self:
+        """Return these settings with no step to take: the attack then answers with its initial guess."""
+        raise NotImplementedError
+
+
+class MatchingSettings(InversionSettings):
     """Settings of every attack that matches gradients with L-BFGS.
 
     Attributes:
@@ -30,6 +41,11 @@ class MatchingSettings(Settings):
             measured runs.
         loss_tolerance: an attempt stops as converged when an outer step ends by L-BFGS's own tolerance on step or loss
             change and the matching loss is below this (1e-6 as iDLG, which tests the loss only).
+        step_tolerance: an attempt also stops as converged where the matching loss is below its tolerance, has fallen
+            by eight orders of magnitude, and the root mean square of the step is below this. 1e-4 is a fortieth of a
+            grey level of eight bits; 95 measured victims ended a fifth sooner, the worst with a mean squared error
+            of 6e-5, where a test of the loss alone let one go at 7e-3. The fall is asked for because gradients, and
+            with them loss and first step, may be small from the start. 0 leaves it to L-BFGS's own tolerances.
         victims_per_batch: how many victims are attacked side by side at most.
         memory_mb: what a batch may take; fewer victims share a batch where they would take more.
         thresholding: how a real-valued candidate becomes spikes, see `attacks.thresholding`: "none",
@@ -48,11 +64,16 @@ class MatchingSettings(Settings):
     restarts: int = Field(default=0, ge=0)
     divergence: float = Field(default=12.0, ge=0)
     loss_tolerance: float = Field(default=1e-6, ge=0)
-    victims_per_batch: int = Field(default=32, ge=1)
+    step_tolerance: float = Field(default=1e-4, ge=0)
+    victims_per_batch: int = Field(default=64, ge=1)
     memory_mb: int = Field(default=4096, ge=16)
     thresholding: Literal["none", "post_optimisation", "in_optimisation", "straight_through"] = "none"
     tau: float = Field(default=0.5, ge=0)
     precision: Literal["float32", "float64"] = "float32"
+
+    def untouched(self) -> Self:
+        """Return these settings with no step to take: the attack then answers with its initial guess."""
+        return self.model_copy(update={"iterations": 0})
 
 
 class DLGSettings(MatchingSettings):
@@ -68,3 +89,31 @@ class IDLGSettings(MatchingSettings):
     """
 
     label_rule: Literal["weights", "bias"] = "weights"
+
+
+class GRNNSettings(InversionSettings):
+    """Settings of GRNN, with the defaults of its published code.
+
+    Attributes:
+        steps: of RMSprop, all of which are taken (1000).
+        learning_rate: of RMSprop (1e-4).
+        momentum: of RMSprop's steps (0.99).
+        alpha: how much of the mean squared gradient each step keeps (0.99, torch's default).
+        tv_weight: weight of the total variation (1e-3 on a LeNet; the published code has 1e-6 for a ResNet-18).
+        victims_per_batch: how many victims are attacked side by side at most.
+        memory_mb: what a batch may take; fewer victims share a batch where they would take more.
+        precision: "float32", or "float64" to compare trajectories.
+    """
+
+    steps: int = Field(default=1000, ge=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    momentum: float = Field(default=0.99, ge=0, lt=1)
+    alpha: float = Field(default=0.99, ge=0, lt=1)
+    tv_weight: float = Field(default=1e-3, ge=0)
+    victims_per_batch: int = Field(default=32, ge=1)
+    memory_mb: int = Field(default=4096, ge=16)
+    precision: Literal["float32", "float64"] = "float32"
+
+    def untouched(self) -> Self:
+        """Return these settings with no step to take: the attack then answers with what its generators start from."""
+        return self.model_copy(update={"steps": 0})

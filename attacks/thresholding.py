@@ -14,8 +14,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
-
-POST, IN, STRAIGHT_THROUGH = "post_optimisation", "in_optimisation", "straight_through"
+from attacks.settings import POST
 
 
 def threshold(inputs: Tensor, tau: float) -> Tensor:

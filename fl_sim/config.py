@@ -73,10 +73,12 @@ class ModelSettings(SpikingSpec):
     Attributes:
         name: in the table `fl_sim.models.MODELS`.
         init: "uniform" (DLG's U(-0.5, 0.5) on weights and biases) or "torch" (the library's defaults).
+        hidden: units of the hidden layer; read by "mlp" and "spiking_mlp" only.
     """
 
     name: str = "lenet"
     init: Literal["uniform", "torch"] = "uniform"
+    hidden: int = Field(default=3000, ge=1)
 
     @pydantic.field_validator("name")
     @classmethod
@@ -88,7 +90,7 @@ class ModelSettings(SpikingSpec):
         spiking = None
         if MODELS[self.name].spiking:
             spiking = SpikingSpec(**self.model_dump(include=set(SpikingSpec.model_fields)))
-        return ModelSpec(architecture=self.name, input=input_spec, init=self.init, spiking=spiking)
+        return ModelSpec(self.name, input_spec, self.init, spiking, self.hidden)
 
 
 class FederationSettings(Settings):

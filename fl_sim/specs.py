@@ -75,25 +75,38 @@ class SpikingSpec(Settings):
         timesteps: T, number of simulated steps.
         neuron: "if" (integrate and fire) or "lif" (leaky integrate and fire).
         threshold: membrane potential at or above which a neuron fires.
-        tau: time constant of the leak in steps (lif only).
+        tau: time constant of the leak in steps (lif only); the potential keeps 1 - 1/tau of itself each step.
+        decay_input: whether a current counts 1/tau of itself, as SpikingJelly has it, or all of it (lif only).
         reset: "hard" (to 0) or "soft" (threshold subtracted).
+        reset_order: where a soft reset stands, with decay b = 1 - 1/tau, potential U and spike S: "before_decay" is
+            U[t] = b (U[t-1] - threshold S[t-1]) + I[t], SpikingJelly's order and that of snnTorch 0.7.0 where a
+            network hands the state on itself; "after_decay" is U[t] = b U[t-1] + I[t] - threshold S[t-1], as in eq. 1
+            of BrainLeaks (Poursiami, Alouani and Parsa 2024) and in snnTorch elsewhere and later.
         detach_reset: whether the reset is cut out of the backward pass.
         surrogate: the derivative used for the spike: "atan", "sigmoid" or "fast_sigmoid".
         slope: the surrogate's slope (alpha).
         encoder: "direct" (frame replicated), "rate" (Bernoulli) or "latency" (time to first spike).
-        readout: "membrane" (time mean of the output membrane potential) or "spikes" (time mean of output spikes).
+        readout: "membrane" (time mean of the potential of output neurons that never fire), "spikes" (time mean of
+            output spikes) or "potential" (time mean of the potential of output neurons that do fire, taken before the
+            reset).
+
+    snnTorch fires where the potential exceeds the threshold and SpikingJelly, as here, where it reaches it. Potentials
+    that equal the threshold do not occur with drawn or trained weights; a threshold of 1.0000001 fires at those above
+    1.0 only.
     """
 
     timesteps: int = Field(default=10, ge=1)
     neuron: Literal["if", "lif"] = "if"
     threshold: float = Field(default=1.0, gt=0)
     tau: float = Field(default=2.0, gt=1)
+    decay_input: bool = True
     reset: Literal["hard", "soft"] = "hard"
+    reset_order: Literal["before_decay", "after_decay"] = "before_decay"
     detach_reset: bool = False
     surrogate: str = "atan"
     slope: float = Field(default=2.0, gt=0)
     encoder: Literal["direct", "rate", "latency"] = "direct"
-    readout: Literal["membrane", "spikes"] = "membrane"
+    readout: Literal["membrane", "spikes", "potential"] = "membrane"
 
     @pydantic.field_validator("surrogate")
     @classmethod
@@ -103,6 +116,12 @@ class SpikingSpec(Settings):
         if name not in ("atan", "sigmoid", "fast_sigmoid"):
             raise ValueError(f"'{name}' is not known; use atan, sigmoid or fast_sigmoid")
         return name
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> SpikingSpec:
+        if self.reset_order == "after_decay" and self.reset == "hard":
+            raise ValueError('reset_order: a hard reset has no order; for "after_decay" choose reset = "soft"')
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +133,11 @@ class ModelSpec:
         input: what the model reads.
         init: how its parameters were drawn: "uniform" (DLG's U(-0.5, 0.5)) or "torch" (the library's defaults).
         spiking: settings of a spiking model; None for an ANN.
+        hidden: units of the hidden layer; read by "mlp" and "spiking_mlp" only.
     """
 
     architecture: str
     input: InputSpec
     init: str = "uniform"
     spiking: SpikingSpec | None = None
+    hidden: int = 3000

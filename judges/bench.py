@@ -11,19 +11,22 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from attacks import ATTACKS, build_attack
 from attacks.contracts import Reconstruction
+from attacks.settings import POST, UNTHRESHOLDED
+from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore, SealedStore
-from fl_sim.config import read_toml
+from fl_sim.config import read_toml, validate
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import CapturedUpdate, load_record, save_record
 from fl_sim.simulation import check_federation, run_federation
 from fl_sim.specs import Scalar
 from judges.court import Court
-from judges.experiment import Cell, Federation, Plan, make_plan, override_attack
+from judges.experiment import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
 from judges.gallery import build_gallery, save_gallery
 from judges.manifest import claim_folder, describe_run, manifest_so_far, remove_run, write_manifest
 from judges.process import prepare_process
@@ -74,9 +77,11 @@ class Run:
         self._added = [row for row in self._rows_so_far() if not row.is_control and row.cell not in planned]
         for federation in self.plan.federations:
             self._federate(federation)
+            self.court.measure_distances(federation)
             for cell in self._cells(federation):
                 self._attack(federation, cell)
-            self._controls(federation)
+            if self._cells(federation):
+                self._controls(federation)
             self._write_tables()
         return write_report(self.folder, show_faces=show_faces)
 
@@ -89,14 +94,15 @@ class Run:
         self._scores = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
         for federation in federations.values():
             self.court.judge(federation)
+            self.court.measure_distances(federation)
         for cell in fresh:
             federation = federations[cell.federation]
             self._attack(federation, cell)
             if cell.name not in planned:
                 self._added_cells[cell.name] = cell.settings
-            known = {_guess(own) for own in self._cells(federation)}
-            if _guess(cell) not in known:
-                name = f"{CONTROL_PREFIX}no-op ({_guess(cell)})"
+            known = {_beginning(own) for own in self._cells(federation)}
+            if _beginning(cell) not in known:
+                name = f"{CONTROL_PREFIX}no-op ({_beginning(cell)})"
                 self._scores = [row for row in self._scores if row.cell != f"{federation.label}/{name}"]
                 self._untouched(federation, cell, name)
             self._write_tables()
@@ -126,6 +132,19 @@ class Run:
 
     def _attack(self, federation: Federation, cell: Cell) -> None:
         """Attack, score and keep one cell."""
+        results = self._reconstructions(federation, cell)
+        rows = self.court.rows(federation, cell.told, cell.name, results)
+        self._scores += rows
+        sealed = [self.sealed.load(result.capture_id) for result in results]
+        save_gallery(build_gallery(rows, results, sealed, spec=self.court.spec(federation)), self.folder)
+
+    def _reconstructions(self, federation: Federation, cell: Cell) -> list[Reconstruction]:
+        """Return the answers of a cell; post-optimisation thresholding is of those of the attack without it."""
+        if cell.settings.get("thresholding") == POST:
+            plain = {key: value for key, value in cell.settings.items() if key not in ("thresholding", "tau")}
+            tau = float(_settings(cell)["tau"])
+            base = replace(cell, label=cell.source, settings=plain)
+            return [thresholded(result, tau) for result in self._reconstructions(federation, base)]
         captures = self._captures(federation)
         results = self._stored(cell, captures)
         if results is None:
@@ -137,10 +156,7 @@ class Run:
             for result in results:
                 save_record(result, self._path(cell, result.capture_id))
             self._clock("attacks", started)
-        rows = self.court.rows(federation, cell.label, cell.name, results)
-        self._scores += rows
-        sealed = [self.sealed.load(result.capture_id) for result in results]
-        save_gallery(build_gallery(rows, results, sealed, spec=self.court.spec(federation)), self.folder)
+        return results
 
     def _stored(self, cell: Cell, captures: Sequence[CapturedUpdate]) -> list[Reconstruction] | None:
         """Return the reconstructions of an earlier call, where all are there and of the same settings."""
@@ -148,15 +164,14 @@ class Run:
         if not all(path.is_file() for path in paths):
             return None
         results = [load_record(Reconstruction, path) for path in paths]
-        settings = ATTACKS[cell.attack].settings(**cell.settings).model_dump()
-        return results if all(result.settings == settings for result in results) else None
+        return results if all(result.settings == _settings(cell) for result in results) else None
 
     def _path(self, cell: Cell, capture_id: str) -> Path:
-        return self.folder / "reconstructions" / cell.label / f"{capture_id}.safetensors"
+        return self.folder / "reconstructions" / cell.source / f"{capture_id}.safetensors"
 
     def _controls(self, federation: Federation) -> None:
-        """Score what needs no attack: the initial guess of each kind, black, and the mean image."""
-        kinds = {_guess(cell): cell for cell in reversed(self._cells(federation))}
+        """Score what needs no attack: the initial guess of each kind, black, grey and the means."""
+        kinds = {_beginning(cell): cell for cell in reversed(self._cells(federation))}
         for kind, cell in kinds.items():
             self._untouched(federation, cell, f"{CONTROL_PREFIX}no-op" + (f" ({kind})" if len(kinds) > 1 else ""))
         for capture in self._captures(federation):
@@ -164,7 +179,8 @@ class Run:
 
     def _untouched(self, federation: Federation, cell: Cell, name: str) -> None:
         """Score the initial guess of an attack: no step taken, no label read off the update."""
-        attack = build_attack(cell.attack, {**cell.settings, "iterations": 0})
+        entry = ATTACKS[cell.attack]
+        attack = build_attack(cell.attack, entry.settings(**cell.settings).untouched().model_dump())
         for result in attack.reconstruct(self._captures(federation), seed=federation.config.seed):
             labels = torch.full_like(result.labels, NO_LABEL)
             self._score_control(federation, [replace(result, attack=name, labels=labels, seconds=0.0)])
@@ -182,7 +198,8 @@ class Run:
 
     def _summary(self) -> Summary:
         rows = [*self._scores, *self._added]
-        return summarise(rows, judges=self.court.facts(), seed=self.plan.base.seed)
+        seed = self.plan.base.seed
+        return summarise(rows, judges=self.court.facts(), distances=self.court.distances, seed=seed)
 
     def _captures(self, federation: Federation) -> list[CapturedUpdate]:
         names = {federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
@@ -211,8 +228,14 @@ def run_experiment(plan: Plan, folder: Path, watch: Watch, *, fresh: bool = Fals
     return Run(plan, folder, watch).execute(fresh=fresh, show_faces=show_faces)
 
 
-def attack_run(folder: Path, assignments: Sequence[str], watch: Watch) -> Path:
+def attack_run(folder: Path, assignments: Sequence[str], watch: Watch, *, device: str = "") -> Path:
     """Run another attack on the captures of the run in `folder` and return the path of the report.
+
+    Args:
+        folder: of a finished run.
+        assignments: "key=value", of the attack only.
+        watch: shows progress.
+        device: where the attack computes; "" for the run's own.
 
     Raises:
         ConfigError: an assignment is wrong, or changes anything but the attack.
@@ -229,10 +252,20 @@ def attack_run(folder: Path, assignments: Sequence[str], watch: Watch) -> Path:
                 f"--set: the run has an attack called '{cell.label}' with other settings already, and its results "
                 "stay; name a setting that differs with --set attack.KEY=VALUE, so that the new one has its own name."
             )
+    if device:
+        base = validate(ExperimentConfig, {**done.base.model_dump(), "device": device})
+        done = replace(done, base=base)
     return Run(done, folder, watch).attack(cells)
 
 
-def _guess(cell: Cell) -> str:
-    """Return how an attack's first candidate is drawn."""
-    settings = ATTACKS[cell.attack].settings(**cell.settings).model_dump()
-    return str(settings.get("guess", cell.attack))
+def _settings(cell: Cell) -> dict[str, Any]:
+    """Return all settings of a cell's attack."""
+    return ATTACKS[cell.attack].settings(**cell.settings).model_dump()
+
+
+def _beginning(cell: Cell) -> str:
+    """Return how an attack's first candidate is drawn and, where it is thresholded, at which tau."""
+    settings = _settings(cell)
+    kind = str(settings.get("guess", cell.attack))
+    spikes = settings.get("thresholding", UNTHRESHOLDED) != UNTHRESHOLDED
+    return f"{kind}, tau {settings['tau']:g}" if spikes else kind

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fl_sim.errors import SpikeleakError, unknown_name
+from judges.cli_judge import judge_app
 from judges.progress import Watch
 
 # Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
@@ -26,10 +27,14 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The data sets: where they come from and where they lie.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(judge_app, name="judge")
 
 INTERRUPTED = 130
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
+]
+Device = Annotated[
+    str, typer.Option("--device", help="Where attacks and judges compute: cpu or cuda; as the config says by default.")
 ]
 Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real people in the report.")]
 
@@ -47,12 +52,13 @@ def run(
     assignments: Assignments = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME where not given.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier run first.")] = False,
+    device: Device = "",
     show_faces: Faces = False,
 ) -> None:
     """Run an experiment: federations, attacks, judgement, report."""
     from judges.experiment import read_plan
 
-    plan = read_plan(config, assignments or [])
+    plan = read_plan(config, [*(assignments or []), *([f"device={device}"] if device else [])])
     folder = out or Path("runs") / plan.base.name
     from judges.bench import run_experiment
 
@@ -61,12 +67,14 @@ def run(
 
 @app.command()
 def attack(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")], assignments: Assignments = None
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    assignments: Assignments = None,
+    device: Device = "",
 ) -> None:
     """Run a new attack on the captures of an old run; no new federation."""
     from judges.bench import attack_run
 
-    _finish(attack_run(run_dir, assignments or [], Watch()), run_dir)
+    _finish(attack_run(run_dir, assignments or [], Watch(), device=device), run_dir)
 
 
 @app.command()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
 from fl_sim.datasets import load_dataset
@@ -15,10 +13,12 @@ from fl_sim.records import InputSpec
 from fl_sim.specs import Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
+from judges.classifiers.settings import NONE
+from judges.distances import ClassDistances, class_distances
 from judges.experiment import Federation, Plan
 from judges.progress import Watch
 from judges.rows import Score
-from judges.scoring import control_reconstructions, mean_input, score
+from judges.scoring import Means, control_reconstructions, mean_inputs, score
 
 
 class Court:
@@ -28,6 +28,7 @@ class Court:
         sealed: the truth behind the captures.
         datasets: those that were read, by name.
         judges: those that were called, by the digest of their data.
+        distances: between the examples of a data set, by name.
         seconds: wall time spent on judges.
     """
 
@@ -35,8 +36,9 @@ class Court:
         self.plan, self.sealed, self.watch = plan, sealed, watch
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
+        self.distances: dict[str, ClassDistances] = {}
         self.seconds = 0.0
-        self._means: dict[str, Tensor] = {}
+        self._means: dict[str, Means] = {}
 
     def rows(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
         """Open the seal and return one row for each example, in the order of `results`.
@@ -66,10 +68,10 @@ class Court:
         return rows
 
     def plain_controls(self, federation: Federation, capture_id: str) -> list[Reconstruction]:
-        """Return black and the mean image of the train split for one capture."""
+        """Return the controls that need no attack for one capture."""
         dataset = self.dataset(federation)
         if dataset.digest not in self._means:
-            self._means[dataset.digest] = mean_input(dataset.train)
+            self._means[dataset.digest] = mean_inputs(dataset.train)
         return control_reconstructions(self.sealed.load(capture_id), dataset.spec, self._means[dataset.digest])
 
     def spec(self, federation: Federation) -> InputSpec:
@@ -87,15 +89,25 @@ class Court:
         self.datasets[settings.name] = dataset
         return dataset
 
+    def measure_distances(self, federation: Federation) -> None:
+        """Compare the examples of the split that the federation's clients hold, where the plan asks for it."""
+        most, settings = self.plan.base.class_distances, federation.config.dataset
+        if most and settings.name not in self.distances:
+            dataset = self.dataset(federation)
+            held = dataset.train if settings.split == "train" else dataset.test
+            self.distances[settings.name] = class_distances(held, most, seed=federation.config.seed)
+
     def judge(self, federation: Federation) -> Judge | None:
         """Return the judge of the federation's data set, trained where it is not cached; None where none is wanted."""
-        name, dataset = self.plan.base.judge.name, self.dataset(federation)
-        if name == "none":
+        options, dataset = self.plan.base.judge, self.dataset(federation)
+        if options.name == NONE:
             return None
         if dataset.digest not in self.judges:
             started = time.perf_counter()
-            with self.watch.task(f"judge {name} on {dataset.name}") as advance:
-                self.judges[dataset.digest] = get_judge(name, dataset, seed=0, progress=advance)
+            with self.watch.task(f"judge of {dataset.name}") as advance:
+                self.judges[dataset.digest] = get_judge(
+                    options, dataset, device=self.plan.base.device, progress=advance
+                )
             self.seconds += time.perf_counter() - started
         return self.judges[dataset.digest]
 

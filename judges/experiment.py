@@ -17,24 +17,33 @@ import pydantic
 from pydantic import Field
 
 from attacks import ATTACKS
+from attacks.settings import POST, UNTHRESHOLDED
 from fl_sim.config import Raw, SimulationConfig, expand, explain, override, read_toml, validate
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Scalar, Settings, SpikingSpec
-from judges.classifiers import JUDGES
+from judges.classifiers.settings import JudgeOptions
 from judges.labels import attack_label, axes, federation_label, variant
 
 TABLES = ("dataset", "model", "strategy", "attack", "judge")
-ONE_VALUE = ("name", "repeats", "repeat", "threads", "device", "judge.name", "dataset.root", "dataset.size")
+ONE_VALUE = (
+    "name", "scale", "repeats", "repeat", "threads", "device", "class_distances", "dataset.root", "dataset.size",
+    "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels",
+    *(f"judge.{key}" for key in JudgeOptions.model_fields),
+)  # fmt: skip
 """Settings of the whole experiment: a list of them would be read from its first value only."""
+NO_ATTACK = "none"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 class AttackSettings(Settings):
-    """Which attack, and its settings; every key but `name` is the attack's own (see `attacks/settings.py`)."""
+    """Which attack, and its settings; every key but `name` is the attack's own (see `attacks/settings.py`).
+
+    "none" leaves it at the captures.
+    """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
-    name: str = "idlg"
+    name: str = "idlg"  # or NO_ATTACK
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -42,39 +51,27 @@ class AttackSettings(Settings):
         return dict(self.model_extra or {})
 
 
-class JudgeSettings(Settings):
-    """Which classifier judges the reconstructions.
-
-    Attributes:
-        name: in the table `judges.classifiers.JUDGES`, or "none".
-    """
-
-    name: str = "lenet"
-
-    @pydantic.field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in {*JUDGES, "none"}:
-            raise ValueError(str(unknown_name("", name, [*JUDGES, "none"])).removeprefix(": "))
-        return name
-
-
 class ExperimentConfig(SimulationConfig):
     """One combination of an experiment's axes.
 
     Attributes:
         name: of the experiment; its results go to runs/NAME.
+        scale: which of the config's scales was chosen, see `read_plan`; "" where it has none.
         repeats: federations for each combination, each with its own initial model and batches.
         threads: torch threads of the attacks; results are reproducible bit for bit under the same number.
-        device: where the attacks compute.
+        device: where attacks and judges compute.
+        class_distances: how many examples of a data set are compared with each other for the table of distances inside
+            and between classes; 0 for none.
     """
 
     name: str
+    scale: str = ""
     repeats: int = Field(default=1, ge=1, le=10_000)
     threads: int = Field(default=1, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
+    class_distances: int = Field(default=0, ge=0, le=5000)
     attack: AttackSettings = AttackSettings()
-    judge: JudgeSettings = JudgeSettings()
+    judge: JudgeOptions = JudgeOptions()
 
     @pydantic.field_validator("name")
     @classmethod
@@ -121,12 +118,17 @@ class Cell:
         label: name of the attack with its settings that vary.
         attack: its name in the table.
         settings: its settings.
+        told: the label but for thresholding and threshold, which have columns of their own in the rows.
+        source: label under which its reconstructions are kept. Cells that differ in post-optimisation thresholding
+            share those of the attack without it.
     """
 
     federation: str
     label: str
     attack: str
     settings: Mapping[str, Scalar]
+    told: str
+    source: str
 
     @property
     def name(self) -> str:
@@ -158,12 +160,34 @@ class Plan:
 def read_plan(path: Path, assignments: Iterable[str] = ()) -> Plan:
     """Return the plan of the config at `path` with "key=value" assignments applied.
 
+    A config may hold settings for several scales, [scales.NAME]; those of the one that its key `scale` names, or
+    "scale=NAME" among the assignments, are put over the rest, and the scale is added to the name of the run.
+
     Raises:
-        ConfigError: as `fl_sim.config` and `make_plan`.
+        ConfigError: as `fl_sim.config` and `make_plan`, or no such scale.
     """
     raw = read_toml(path)
     raw.setdefault("name", path.stem)
-    return make_plan(override(raw, assignments, TABLES))
+    chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
+    rest = [assignment for assignment in assignments if assignment not in chosen]
+    return make_plan(override(_scaled(override(raw, chosen, ())), rest, TABLES))
+
+
+def _scaled(raw: Raw) -> Raw:
+    """Return `raw` at its scale."""
+    scales, scale = raw.get("scales", {}), raw.get("scale", "")
+    if not isinstance(scales, dict) or not all(isinstance(own, dict) for own in scales.values()):
+        raise ConfigError("scales: expected tables [scales.NAME].")
+    if not scale and not scales:
+        return raw
+    if scale not in scales:
+        raise unknown_name("scale", str(scale), scales) if scales else ConfigError("scale: this config has no scales.")
+    result = {key: value for key, value in raw.items() if key != "scales"}
+    for key, value in scales[scale].items():
+        old = result.get(key, {})
+        inner = old if isinstance(old, dict) else {"name": old}
+        result[key] = {**inner, **value} if isinstance(value, dict) else value
+    return {**result, "name": f"{raw['name']}-{scale}"}
 
 
 def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
@@ -190,15 +214,30 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
         known = federations.setdefault(label, fresh)
         if known.config != simulation:
             raise ConfigError(f"the grid names two different federations '{label}'; give one axis only.")
-        attack = attack_label(config.attack.name, config.attack.settings, varying)
-        cells[label, attack] = Cell(label, attack, config.attack.name, config.attack.settings)
+        if config.attack.name != NO_ATTACK:
+            cell = _cell(label, config.attack, varying)
+            cells[label, cell.label] = cell
     return Plan(_resolved(raw, combinations), combinations[0], tuple(federations.values()), tuple(cells.values()))
+
+
+def _cell(federation: str, attack: AttackSettings, varying: Iterable[str]) -> Cell:
+    """Return a cell; settings of thresholding count for nothing where there is none."""
+    settings = attack.settings
+    plain = {key: value for key, value in settings.items() if key not in ("thresholding", "tau")}
+    told = attack_label(attack.name, plain, varying)
+    if settings.get("thresholding", UNTHRESHOLDED) == UNTHRESHOLDED:
+        return Cell(federation, told, attack.name, plain, told, told)
+    label = attack_label(attack.name, settings, varying)
+    source = told if settings["thresholding"] == POST else label
+    return Cell(federation, label, attack.name, settings, told, source)
 
 
 def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
     """Return `raw` with every setting that it leaves to its default, those of all its attacks among them."""
     resolved = combinations[0].model_dump(exclude={"repeat"})
     for config in combinations:
+        if config.attack.name == NO_ATTACK:
+            continue
         settings = ATTACKS[config.attack.name].settings(**config.attack.settings).model_dump()
         resolved["attack"] = settings | resolved["attack"]
     for key, value in raw.items():
@@ -237,8 +276,10 @@ def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     """Return one combination as settings, without the keys that belong to another attack of the same experiment."""
     config = validate(ExperimentConfig, combination)
     name = config.attack.name
+    if name == NO_ATTACK and not config.attack.settings:
+        return config
     if name not in ATTACKS:
-        raise unknown_name("attack.name", name, ATTACKS)
+        raise unknown_name("attack.name", name, [*ATTACKS, NO_ATTACK])
     own = ATTACKS[name].settings
     table = raw.get("attack")
     others = table.get("name", name) if isinstance(table, dict) else name

@@ -25,13 +25,14 @@ _NAMES = ("cell", "dataset", "model", "init", "attack", "defence")
 
 @dataclass(frozen=True)
 class Gallery:
-    """Truth beside reconstruction for some victims of a cell, K in number, best SSIM first.
+    """Truth beside reconstruction for some victims of a cell, K in number, best first: by SSIM, of events by l2.
 
     Attributes:
         cell, dataset, model, init, attack, defence: as in the rows.
         low, high: value range of the pictures.
-        roles: why each was chosen: "best", ..., "worst".
-        capture_ids, labels, ssim, psnr_db, stop_reasons: of each picture.
+        timesteps: how many frames of events each picture sums; 0 for still images.
+        roles: why each was chosen: "best", ..., "worst"; after these "diverged", where none of them has.
+        capture_ids, labels, ssim, psnr_db, l2, stop_reasons: of each picture.
         truth, reconstructions: (K, C, H, W); events are summed over time and scaled to the brightest true pixel.
         loss_curves: (curves, outer steps), matching loss of the first victims, NaN after an attack's end.
         curve_recognisable: for each curve, whether all its pictures were recognisable.
@@ -45,11 +46,13 @@ class Gallery:
     defence: str
     low: float
     high: float
+    timesteps: int
     roles: tuple[str, ...]
     capture_ids: tuple[str, ...]
     labels: tuple[int, ...]
     ssim: tuple[float, ...]
     psnr_db: tuple[float, ...]
+    l2: tuple[float, ...]
     stop_reasons: tuple[str, ...]
     truth: Tensor
     reconstructions: Tensor
@@ -96,9 +99,8 @@ def build_gallery(
         ValueError: the three do not belong together.
     """
     rows = _rows_of_each(scores, reconstructions, sealed)
-    order = sorted(range(len(scores)), key=lambda index: -scores[index].ssim)
-    roles = choose_roles(len(scores))
-    places = [order[rank] for rank in roles.values()]
+    roles = _places(scores, events=spec.timesteps > 0)
+    places = list(roles.values())
     chosen = [scores[place] for place in places]
     owner = [batch for batch, own in enumerate(rows) for _ in own]
     pairs = [_pair(reconstructions[owner[at]], sealed[owner[at]], scores[at].example) for at in places]
@@ -107,11 +109,13 @@ def build_gallery(
         **shared,
         low=spec.low,
         high=spec.high,
+        timesteps=spec.timesteps,
         roles=tuple(roles),
         capture_ids=tuple(score.capture_id for score in chosen),
         labels=tuple(score.label for score in chosen),
         ssim=tuple(score.ssim for score in chosen),
         psnr_db=tuple(score.psnr_db for score in chosen),
+        l2=tuple(score.l2 for score in chosen),
         stop_reasons=tuple(score.stop_reason for score in chosen),
         truth=torch.stack([truth for truth, _ in pairs]),
         reconstructions=torch.stack([ours for _, ours in pairs]),
@@ -129,14 +133,28 @@ def save_gallery(gallery: Gallery, run_dir: Path) -> Path:
     return save_record(gallery, run_dir / "gallery" / f"{name}.safetensors")
 
 
-def choose_roles(count: int) -> dict[str, int]:
-    """Return {role: rank} for `count` rows; a rank is named once, best, worst and median before the quartiles."""
+def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
+    """Return {role: rank} for `count` rows; a rank is named once, best, worst and median before the quartiles.
+
+    Args:
+        count: of the rows.
+        diverged: ranks of those that diverged, ascending; the middle one is added where no role shows any.
+    """
     roles: dict[str, int] = {}
     for name in ("best", "worst", "median", "upper quartile", "lower quartile"):
         rank = round(ROLES[name] * (count - 1))
         if rank not in roles.values():
             roles[name] = rank
-    return dict(sorted(roles.items(), key=lambda item: item[1]))
+    ranked = dict(sorted(roles.items(), key=lambda item: item[1]))
+    lost = {} if set(diverged) & set(roles.values()) or not diverged else {"diverged": diverged[len(diverged) // 2]}
+    return ranked | lost
+
+
+def _places(scores: Sequence[Score], *, events: bool) -> dict[str, int]:
+    """Return {role: index of the row}; of events by l2: the empty answer to a sparse recording has a high SSIM."""
+    order = sorted(range(len(scores)), key=lambda at: scores[at].l2 if events else -scores[at].ssim)
+    ranks = choose_roles(len(scores), [rank for rank, at in enumerate(order) if scores[at].diverged])
+    return {role: order[rank] for role, rank in ranks.items()}
 
 
 def _rows_of_each(

@@ -1,9 +1,9 @@
 """The paper's own numbers, to be printed beside ours.
 
-Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, Table IV.
+Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, Tables IV, V and VI.
 
-1000 samples a cell, untrained victims, batch 1. The paper does not fix the LeNet variant, the weights' initial
-range, the optimiser's budget, or how PSNR is averaged; its judges are others than ours. So the rows are a
+Table IV: 1000 samples a cell, untrained victims, batch 1. The paper does not fix the LeNet variant, the weights'
+initial range, the optimiser's budget, or how PSNR is averaged; its judges are others than ours. So the rows are a
 landmark, not a target. Ours are compared with them only on the paper's still-image data sets.
 """
 
@@ -48,3 +48,46 @@ PUBLISHED: dict[tuple[str, str, str], Published] = {
     ("grnn", "lfw", "spiking_lenet"): Published(0.551, 0.11, 0.39, 9.66),
 }
 """(attack, data set, model) -> the paper's row."""
+
+
+@dataclass(frozen=True)
+class PublishedSpikes:
+    """A cell of Table V: DVS128 Gesture, spiking LeNet.
+
+    Attributes:
+        asr: judge's accuracy on the reconstructions, in [0, 1].
+        l2: mean distance to the true recording.
+    """
+
+    asr: float
+    l2: float
+
+
+TAUS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+def _sweep(asr: tuple[float, ...], l2: tuple[float, ...]) -> dict[float, PublishedSpikes]:
+    return {tau: PublishedSpikes(share / 100, far) for tau, share, far in zip(TAUS, asr, l2, strict=True)}
+
+
+PUBLISHED_SPIKES: dict[tuple[str, str], dict[float, PublishedSpikes]] = {
+    ("dlg", "post_optimisation"): _sweep(
+        (9.41, 7.67, 8.04, 9.41, 8.54, 8.42), (504.03, 257.75, 127.36, 87.52, 75.47, 72.50)
+    ),
+    ("idlg", "post_optimisation"): _sweep(
+        (9.19, 8.54, 8.29, 9.65, 10.64, 10.52), (508.09, 270.65, 130.44, 85.45, 72.33, 69.21)
+    ),
+    ("dlg", "in_optimisation"): _sweep(
+        (9.60, 7.10, 8.50, 8.50, 8.50, 8.50), (457.2643, 100.1694, 42.5694, 42.5647, 42.5647, 42.5647)
+    ),
+    ("idlg", "in_optimisation"): _sweep(
+        (9.60, 7.80, 8.50, 8.50, 8.50, 8.50), (457.2764, 100.1893, 42.5694, 42.5647, 42.5647, 42.5647)
+    ),
+}
+"""(attack, thresholding) -> {tau: the paper's cell}. Recordings of 20 x 2 x 128 x 128 voxels."""
+
+PUBLISHED_DISTANCES: dict[str, tuple[float, float, float, float]] = {
+    "intra-class": (60.34, 13.80, 0.00, 106.64),
+    "inter-class": (60.80, 11.51, 14.93, 105.15),
+}
+"""Table VI, DVS128 Gesture: (mean, std, min, max) of the l2 between recordings."""

@@ -6,6 +6,7 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,40 +17,35 @@ import jinja2
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
-from fl_sim.records import load_record
 from judges import wording
-from judges.gallery import Gallery
-from judges.plots import loss_figure, picture_uri, strip_figure
+from judges.findings import closeness, findings, observations, spike_verdicts
+from judges.panels import load_galleries, panel_blocks, sizes
+from judges.plots import Point, Sweep, strip_figure, sweep_figure
+from judges.published import PUBLISHED_DISTANCES
 from judges.rows import RECOGNISABLE_SSIM, Score, read_scores
 from judges.summary import CellSummary, Summary, read_summary
+from judges.tables import (
+    PAPER_SHAPE,
+    SPIKES_OF_PAPER,
+    SpikeTable,
+    distance_rows,
+    image_blocks,
+    paper_guess_l2,
+    spike_tables,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
+_TIMES = " \N{MULTIPLICATION SIGN} "
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One victim of a gallery: truth above, reconstruction below, and what stands under them."""
+class Line:
+    """A line of the record: a cell, what is said of it, and why; of cells with thresholding that is about l2."""
 
-    role: str
-    capture_id: str
-    label: int
-    truth: str
-    reconstruction: str
-    ssim: float
-    psnr_db: float
-    diverged: bool
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The pictures and the loss curves of one cell. `pairs` is empty where the pictures are hidden."""
-
-    title: str
-    cell: CellSummary | None
-    hidden: bool
-    pairs: tuple[Pair, ...]
-    loss: str
-    curves: int
+    cell: CellSummary
+    name: str
+    verdict: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -58,15 +54,38 @@ class Group:
 
     Attributes:
         name: what was attacked.
-        cells: the lines.
-        best: index of the line with the highest mean SSIM.
-        strip: data URI of the figure of every victim's SSIM.
+        lines: of the record.
+        best: index of the line with the highest mean SSIM; of the lowest mean l2 where there is thresholding.
+        measure: "SSIM" or "l2", of the figure.
+        strip: data URI of the figure of every victim's measure.
     """
 
     name: str
-    cells: tuple[CellSummary, ...]
+    lines: tuple[Line, ...]
     best: int
+    measure: str
     strip: str
+
+
+@dataclass(frozen=True)
+class SpikeSection:
+    """Table V of one group of victims with what belongs to it.
+
+    Attributes:
+        table: the numbers.
+        name: what was attacked.
+        observations: sentences on them.
+        figure: data URI of Figure 5.
+        shape: (T, P, H, W) of our recordings in words; "" where no picture tells.
+        paper: whether any line has the paper's figures beside it.
+    """
+
+    table: SpikeTable
+    name: str
+    observations: tuple[str, ...]
+    figure: str
+    shape: str
+    paper: bool
 
 
 def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
@@ -85,13 +104,18 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     manifest = read_manifest(run_dir)
     summary = read_summary(run_dir / "summary.json")
     scores = read_scores(run_dir / "scores.csv")
-    galleries = _galleries(run_dir / "gallery", summary)
+    galleries = load_galleries(run_dir / "gallery", summary)
     context = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "threat_model": wording.THREAT_MODEL,
-        "findings": wording.findings(summary),
+        "findings": findings(summary),
+        "blocks": image_blocks(summary),
+        "sections": [_spike_section(table, sizes(galleries)) for table in spike_tables(summary)],
+        "distances": distance_rows(summary.distances),
+        "paper_distances": {(SPIKES_OF_PAPER, kind): told for kind, told in PUBLISHED_DISTANCES.items()},
+        "paper_shape": _TIMES.join(map(str, PAPER_SHAPE)),
+        "pictures": panel_blocks(galleries, summary, lambda dataset: show_faces or _without_people(manifest, dataset)),
         "groups": list(_groups(summary, scores)),
-        "panels": [_panel(item, summary, _hidden(item, manifest, show_faces)) for item in galleries],
         "summary": summary,
         "ceilings": _ceilings(summary),
         "definitions": wording.DEFINITIONS,
@@ -113,8 +137,9 @@ def _render(template: str, context: Mapping[str, Any], *, html: bool) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for name in ("number", "error", "percent", "interval", "rate_interval", "success_rate", "tone"):
+    for name in ("number", "error", "percent", "interval", "rate_interval", "tone", "way", "per_cent", "beside"):
         environment.filters[name] = getattr(wording, name)
+    environment.globals |= {"success_rate": wording.success_rate, "closeness": closeness, "paper_guess": paper_guess_l2}
     return environment.get_template(template).render(context)
 
 
@@ -129,18 +154,39 @@ def _markdown(value: object) -> object:
 
 
 def _groups(summary: Summary, scores: Sequence[Score]) -> Iterator[Group]:
-    """Yield the groups of the main table in the order of the summary."""
+    """Yield the groups of the record in the order of the summary."""
     cells: dict[tuple[str, ...], list[CellSummary]] = defaultdict(list)
     for cell in summary.cells:
         cells[cell.group].append(cell)
-    values: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    rows: dict[tuple[str, ...], list[Score]] = defaultdict(list)
     for score in scores:
-        values[score.group][_line_name(score, cells[score.group])].append(score.ssim)
-    for group, lines in cells.items():
-        best = max(range(len(lines)), key=lambda index: lines[index].ssim.mean or 0.0)
-        ordered = {name: values[group][name] for name in (_line_name(line, lines) for line in lines)}
-        strip = strip_figure({name: dots for name, dots in ordered.items() if dots}, threshold=RECOGNISABLE_SSIM)
-        yield Group(wording.name_of_group(group), tuple(lines), best, strip)
+        rows[score.group].append(score)
+    told = spike_verdicts(summary)
+    for group, own in cells.items():
+        measure = "l2" if any(cell.tau is not None for cell in own) else "SSIM"
+        values: dict[str, list[float]] = {_line_name(cell, own): [] for cell in own}
+        for score in rows[group]:
+            dots = values.get(_line_name(score, own))
+            if dots is not None:
+                dots.append(getattr(score, measure.lower()))
+        strip = strip_figure(
+            {name: dots for name, dots in values.items() if dots},
+            threshold=RECOGNISABLE_SSIM if measure == "SSIM" else None,
+            measure=measure,
+        )
+        lines = [
+            Line(cell, name, *told.get((*cell.group, cell.attack, cell.cell), (cell.verdict, cell.reason)))
+            for cell, name in zip(own, values, strict=True)
+        ]
+        yield Group(wording.name_of_group(own[0].group), tuple(lines), _best(own, measure), measure, strip)
+
+
+def _best(cells: Sequence[CellSummary], measure: str) -> int:
+    """Return the index of the cell with the lowest mean l2, or the highest mean SSIM."""
+    if measure == "l2":
+        means = [cell.l2.mean for cell in cells]
+        return min(range(len(cells)), key=lambda at: math.inf if (mean := means[at]) is None else mean)
+    return max(range(len(cells)), key=lambda at: cells[at].ssim.mean or 0.0)
 
 
 def _line_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
@@ -149,50 +195,44 @@ def _line_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
     return f"{line.attack} ({line.cell})" if len(namesakes) > 1 else line.attack
 
 
-def _galleries(folder: Path, summary: Summary) -> list[Gallery]:
-    """Return the galleries of a folder in the order of the summary's cells; those of no cell last."""
-    keys = [(*cell.group, cell.attack, cell.cell) for cell in summary.cells]
-    galleries = [load_record(Gallery, path) for path in sorted(folder.glob("*.safetensors"))]
-    return sorted(galleries, key=lambda item: keys.index(item.key) if item.key in keys else len(keys))
-
-
-def _panel(gallery: Gallery, summary: Summary, hidden: bool) -> Panel:
-    """Return the pictures of a gallery, or the panel that stands for them."""
-    cells = {(*cell.group, cell.attack, cell.cell): cell for cell in summary.cells}
-    return Panel(
-        title=f"{gallery.attack} on {wording.name_of_group(gallery.key[:4])}",
-        cell=cells.get(gallery.key),
-        hidden=hidden,
-        pairs=() if hidden else tuple(_pairs(gallery)),
-        loss=loss_figure(gallery.loss_curves, gallery.curve_recognisable),
-        curves=len(gallery.loss_curves),
+def _spike_section(table: SpikeTable, shapes: Mapping[str, tuple[int, ...]]) -> SpikeSection:
+    """Return what stands around a Table V."""
+    return SpikeSection(
+        table,
+        wording.name_of_group(table.group),
+        tuple(observations(table)),
+        _sweeps(table),
+        _TIMES.join(map(str, shapes.get(table.group[0], ()))),
+        any(row.published for row in table.rows),
     )
 
 
-def _pairs(gallery: Gallery) -> Iterator[Pair]:
-    """Yield the pictures of a gallery, best SSIM first."""
-    for index, role in enumerate(gallery.roles):
-        truth, ours = (
-            picture_uri(pictures[index], low=gallery.low, high=gallery.high)
-            for pictures in (gallery.truth, gallery.reconstructions)
-        )
-        yield Pair(
-            role=role,
-            capture_id=gallery.capture_ids[index],
-            label=gallery.labels[index],
-            truth=truth,
-            reconstruction=ours,
-            ssim=gallery.ssim[index],
-            psnr_db=gallery.psnr_db[index],
-            diverged=gallery.stop_reasons[index] == "diverged",
-        )
+def _sweeps(table: SpikeTable) -> str:
+    """Return Figure 5 of a table."""
+    asr: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    l2: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for row in table.rows:
+        for way, cell in row.cells.items():
+            key = row.attack, wording.way(way)
+            if cell.asr is not None:
+                asr[key].append(Point(row.tau, cell.asr, cell.intervals["asr"]))
+            if cell.l2.mean is not None:
+                l2[key].append(Point(row.tau, cell.l2.mean, cell.intervals["l2"]))
+    guess = {row.tau: row.guess.l2.mean for row in table.rows if row.guess}
+    return sweep_figure(
+        [Sweep(*key, points) for key, points in asr.items()],
+        [Sweep(*key, points) for key, points in l2.items()],
+        chance=table.chance,
+        guess=[Point(tau, mean, None) for tau, mean in guess.items() if mean is not None],
+        norm=table.norm,
+    )
 
 
-def _hidden(gallery: Gallery, manifest: Mapping[str, Any], show_faces: bool) -> bool:
-    """Return whether a gallery's pictures are withheld: unless the manifest says that they show no people."""
+def _without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
+    """Return whether the manifest says that a data set's pictures show no people."""
     datasets = manifest.get("datasets")
-    entry = datasets.get(gallery.dataset) if isinstance(datasets, dict) else None
-    return not show_faces and not (isinstance(entry, dict) and entry.get("people") is False)
+    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
+    return isinstance(entry, dict) and entry.get("people") is False
 
 
 def _ceilings(summary: Summary) -> dict[str, float | None]:

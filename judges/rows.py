@@ -27,6 +27,8 @@ class Score:
     Attributes:
         experiment, cell: names of the run and of the combination that the row belongs to.
         dataset, model, init, attack, defence: what was attacked, and how.
+        thresholding: how the answer became spikes, see `attacks.thresholding`; "none" where it did not.
+        tau: the threshold; None where there was none.
         seed: root seed of the repetition.
         repeat: number of the repetition.
         capture_id, example: the victim: the captured update and the index of the original in its batch.
@@ -51,6 +53,8 @@ class Score:
     init: str
     attack: str
     defence: str
+    thresholding: str
+    tau: float | None
     seed: int
     repeat: int
     capture_id: str

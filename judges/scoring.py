@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attacks.contracts import Reconstruction, StopReason
+from attacks.settings import UNTHRESHOLDED
 from fl_sim.datasets.examples import Examples
 from fl_sim.records import InputSpec, Scalar, SealedBatch
 from judges.assignment import assign
@@ -17,9 +19,10 @@ from judges.metrics import as_images, l2, mse, psnr_db, ssim
 from judges.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, read_scores, write_scores
 
 __all__ = [
+    "Means",
     "Score",
     "control_reconstructions",
-    "mean_input",
+    "mean_inputs",
     "read_scores",
     "score",
     "write_scores",
@@ -68,17 +71,21 @@ def score(
     return rows
 
 
-def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean: Tensor) -> list[Reconstruction]:
-    """Return what needs no attack at all: "control: black" and "control: mean image".
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means) -> list[Reconstruction]:
+    """Return what needs no attack at all: black, grey, the mean of all inputs, and the mean of the true class.
+
+    The last stands for an adversary who knows the label and how the class looks, and nothing of the victim.
 
     Args:
-        sealed: the batch that they stand beside; only its id and shape are used.
-        spec: black is the low end of its value range.
-        mean: of the train split; see `mean_input`.
+        sealed: the batch that they stand beside; only its id, shape and labels are used.
+        spec: black is the low end of its value range, grey the middle.
+        means: of the train split.
     """
     pictures = {
         "black": torch.full_like(sealed.inputs, spec.low),
-        "mean image": mean.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
+        "grey": torch.full_like(sealed.inputs, (spec.low + spec.high) / 2),
+        "mean image": means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
+        "class mean": torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
     }
     return [
         Reconstruction(
@@ -101,11 +108,34 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, mean: Tensor) 
     ]
 
 
-def mean_input(examples: Examples) -> Tensor:
-    """Return the mean input of a split, float32 (C, H, W), or (T, C, H, W) of events."""
-    parts = torch.split(torch.arange(len(examples)), _MEAN_CHUNK)
-    total = torch.stack([examples.batch(part)[0].double().sum(-4) for part in parts]).sum(0)
-    return (total / len(examples)).float()
+@dataclass(frozen=True)
+class Means:
+    """Mean inputs of a split, each (C, H, W), or (T, C, H, W) of events.
+
+    Attributes:
+        overall: of all examples.
+        by_class: of the examples of each class that the split has.
+    """
+
+    overall: Tensor
+    by_class: Mapping[int, Tensor]
+
+    def of(self, label: int) -> Tensor:
+        """Return the mean of a class; of all examples where the split has none of it."""
+        return self.by_class.get(label, self.overall)
+
+
+def mean_inputs(examples: Examples) -> Means:
+    """Return the mean inputs of a split, float32."""
+    totals: dict[int, Tensor] = {}
+    for part in torch.split(torch.arange(len(examples)), _MEAN_CHUNK):
+        inputs, labels = examples.batch(part)
+        for label in sorted(set(labels.tolist())):
+            total = inputs.index_select(-4, (labels == label).nonzero().flatten()).double().sum(-4)
+            totals[label] = totals[label] + total if label in totals else total
+    counts = examples.labels.bincount().tolist()
+    overall = torch.stack(list(totals.values())).sum(0) / len(examples)
+    return Means(overall.float(), {label: (total / counts[label]).float() for label, total in totals.items()})
 
 
 def _columns(
@@ -118,7 +148,7 @@ def _columns(
         **_pictures(ours[order], truth, spec),
         **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
         **_labels(reconstruction.labels[order], sealed.labels),
-        **_judged(judge, ours[order], truth, sealed.labels),
+        **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
     }
 
 
@@ -134,9 +164,9 @@ def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[fl
 
 
 def _last(reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
-    """Return the metrics of the last iterate, held to the value range as the answer is."""
+    """Return the metrics of the last iterate, held to the value range as the answer is: images only."""
     last = as_images(reconstruction.last_inputs)[order]
-    held = last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
+    held = last if spec.timesteps else last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
     metrics = _pictures(held, truth, spec)
     return {name: metrics[name] for name in ("ssim", "psnr_db", "mse")}
 
@@ -150,13 +180,14 @@ def _labels(recovered: Tensor, labels: Tensor) -> dict[str, list[Any]]:
     }
 
 
-def _judged(judge: Judge | None, ours: Tensor, truth: Tensor, labels: Tensor) -> dict[str, list[Any]]:
+def _judged(judge: Judge | None, ours: Tensor, sealed: SealedBatch) -> dict[str, list[Any]]:
     """Return what the judge sees in each answer and whether it knows the true input."""
     names = ("judge_label", "judge_confidence", "judge_correct", "truth_judge_correct")
+    labels = sealed.labels
     if judge is None:
         return {name: [None] * len(labels) for name in names}
     seen, confidence = judge.predict(ours)
-    known, _ = judge.predict(truth)
+    known, _ = judge.predict(sealed.inputs)
     columns = (seen, confidence, seen == labels.cpu(), known == labels.cpu())
     return {name: column.tolist() for name, column in zip(names, columns, strict=True)}
 
@@ -185,7 +216,11 @@ def _context(reconstruction: Reconstruction, sealed: SealedBatch, context: Mappi
     if reconstruction.attack.startswith(CONTROL_PREFIX):
         values["attack"] = reconstruction.attack
     columns: dict[str, Any] = {name: str(values[name]) for name in CONTEXT_KEYS}
+    thresholding = str(reconstruction.settings.get("thresholding", UNTHRESHOLDED))
+    tau = reconstruction.settings.get("tau")
     return columns | {
+        "thresholding": thresholding,
+        "tau": None if thresholding == UNTHRESHOLDED or tau is None else float(tau),
         "seed": int(values["seed"]),
         "repeat": int(values["repeat"]),
         "capture_id": reconstruction.capture_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ import pydantic
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
+from judges.distances import ClassDistances
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.published import PUBLISHED, Published
 from judges.rows import CONTROL_PREFIX, Score
 
 SIGNIFICANCE = 0.05
+_METRICS = ("ssim", "psnr_db", "mse", "l2")
+_NAMES = ("dataset", "model", "init", "defence", "attack", "thresholding", "tau")
 RECOVERED = "recovered"
 PARTLY = "partly recovered"
 TRACES = "traces only"
@@ -53,11 +57,12 @@ class CellSummary:
     """One line: an attack, or a control, on one group of victims.
 
     Attributes:
-        cell, dataset, model, init, defence, attack: as in the rows; a control has no cell.
+        cell, dataset, model, init, defence, attack, thresholding, tau: as in the rows; a control has no cell.
         control: whether it is one.
         n: examples.
         ssim, psnr_db, mse, l2: of the answers.
-        ssim_interval: bootstrap 95 % interval of the mean SSIM; None for one victim.
+        intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr, by name; None for one
+            victim, and where a value is missing or not finite.
         last_ssim: mean, of the last iterates.
         solved, recognisable: success rates, see `judges.rows.Score`.
         diverged: how many.
@@ -76,13 +81,15 @@ class CellSummary:
     init: str
     defence: str
     attack: str
+    thresholding: str
+    tau: float | None
     control: bool
     n: int
     ssim: Distribution
     psnr_db: Distribution
     mse: Distribution
     l2: Distribution
-    ssim_interval: tuple[float, float] | None
+    intervals: Mapping[str, tuple[float, float] | None]
     last_ssim: float
     solved: Rate
     recognisable: Rate
@@ -111,15 +118,21 @@ class Summary:
         cells: the lines.
         judges: {data set: facts}, see `judges.classifiers.cache.Judge.facts`.
         seed: of the bootstrap.
+        distances: {data set: distances between its examples}, where they were asked for.
     """
 
     cells: tuple[CellSummary, ...]
     judges: Mapping[str, Mapping[str, Scalar]]
     seed: int
+    distances: Mapping[str, ClassDistances]
 
 
 def summarise(
-    scores: Sequence[Score], *, judges: Mapping[str, Mapping[str, Scalar]] | None = None, seed: int = 0
+    scores: Sequence[Score],
+    *,
+    judges: Mapping[str, Mapping[str, Scalar]] | None = None,
+    distances: Mapping[str, ClassDistances] | None = None,
+    seed: int = 0,
 ) -> Summary:
     """Return the summary of all rows of a run, the same for any order of the rows of a cell.
 
@@ -127,6 +140,7 @@ def summarise(
         scores: of attacks and controls. A control is shared by all cells of its group, so equal rows of one victim's
             control, as two cells may both hold them, count once.
         judges: {data set: `Judge.facts()`}.
+        distances: {data set: distances between its examples}.
         seed: of the bootstrap.
     """
     best_control = _best_controls(scores)
@@ -137,7 +151,7 @@ def summarise(
     groups = list(dict.fromkeys(key[:4] for key in cells))
     keys = sorted(cells, key=lambda key: (groups.index(key[:4]), key[4].startswith(CONTROL_PREFIX)))
     lines = [_cell(sorted(cells[key].values(), key=_by_victim), best_control, seed=seed) for key in keys]
-    return Summary(tuple(lines), dict(judges or {}), seed)
+    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}))
 
 
 def write_summary(summary: Summary, path: Path) -> Path:
@@ -178,15 +192,15 @@ def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], fl
     comparison = None if first.is_control else _compare(rows, best_control)
     recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
     verdict, reason = _verdict(rows, recognisable, comparison)
-    columns: dict[str, Any] = {name: getattr(first, name) for name in ("dataset", "model", "init", "defence", "attack")}
-    columns |= {name: distribution([getattr(row, name) for row in rows]) for name in ("ssim", "psnr_db", "mse", "l2")}
+    columns: dict[str, Any] = {name: getattr(first, name) for name in _NAMES}
+    columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
     untouched = first.defence == "none" and not first.is_control
     return CellSummary(
         **columns,
         cell="" if first.is_control else first.cell,
         control=first.is_control,
         n=len(rows),
-        ssim_interval=bootstrap_mean([row.ssim for row in rows], units, seed=seed, stream=stream),
+        intervals=_intervals(rows, units, seed=seed, stream=stream),
         last_ssim=sum(row.last_ssim for row in rows) / len(rows),
         solved=rate([row.solved for row in rows], units, seed=seed, stream=stream),
         recognisable=recognisable,
@@ -201,6 +215,18 @@ def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], fl
         reason=reason,
         published=PUBLISHED.get((first.attack, first.dataset, first.model)) if untouched else None,
     )
+
+
+def _intervals(
+    rows: Sequence[Score], units: Sequence[object], *, seed: int, stream: str
+) -> dict[str, tuple[float, float] | None]:
+    """Return the bootstrap intervals of a cell's means."""
+    columns: dict[str, list[float]] = {name: [getattr(row, name) for row in rows] for name in _METRICS}
+    columns["asr"] = [math.nan if row.judge_correct is None else float(row.judge_correct) for row in rows]
+    return {
+        name: bootstrap_mean(values, units, seed=seed, stream=stream) if all(map(math.isfinite, values)) else None
+        for name, values in columns.items()
+    }
 
 
 def _units(rows: Sequence[Score]) -> list[object]:

@@ -1,14 +1,12 @@
-"""How a report says a number, and what it says of a run in words. Plain text: the templates escape it."""
+"""How a report says a number, and what its words mean. Plain text: the templates escape it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from fl_sim.records import Scalar
 from judges.intervals import Rate
-from judges.rows import CONTROL_PREFIX
-from judges.summary import CONTROL, PARTLY, RECOVERED, TRACES, VERDICTS, CellSummary, Summary
+from judges.summary import CONTROL, PARTLY, RECOVERED, TRACES, CellSummary
 
 THREAT_MODEL = (
     "An honest-but-curious server runs federated learning as agreed. It knows the model and the parameters that it "
@@ -64,16 +62,35 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Controls",
-        "Answers that need no gradient, scored on the same victims: a black picture, the mean image of the train "
-        "split, and the attack's own starting point with no step taken (no-op).",
+        "Answers that need no gradient, scored on the same victims: a black picture (of events the empty recording), a "
+        "grey one (the middle of the value range), the mean image of the train split, the mean of the true class, for "
+        "an adversary who knows the label, and the attack's own starting point with no step taken (no-op), for each "
+        "kind of starting point and, of events, thresholded at each tau.",
+    ),
+    (
+        "l2",
+        "Euclidean distance to the truth over all voxels, frame by frame, never summed over time. For sparse binary "
+        "recordings it says more than SSIM, which is high for an empty answer.",
+    ),
+    (
+        "Thresholding",
+        "How real numbers become spikes: 1 above tau, else 0. Post-optimisation: the answer of a finished attack. "
+        "In-optimisation: the candidate after every step of the optimiser. Straight-through: a real-valued latent "
+        "inside the loss, with the derivative of the identity.",
+    ),
+    (
+        "Zero-step guess",
+        'The attack\'s initial guess, thresholded, no step taken. "Equals" means mean l2 within 1 % of it, or of the '
+        'empty recording\'s, which is the norm of the truth; "closer" means less than both by more than 1 %, "no '
+        'closer" that it is neither.',
     ),
     (
         "Verdict",
-        "Recovered: at least half of the victims are recognisable and above the best control of the same victim, by "
-        "SSIM. Partly recovered: some are. Traces only: none is, but SSIM tends to be above the best control's "
-        "(one-sided Wilcoxon signed-rank over federations, p < 0.05). Diverged: none of these, and at least half of "
-        "the attacks diverged. No better than the controls: none of these. A verdict describes this attack at this "
-        "budget; it is not evidence that another attack would fail.",
+        "Of attacks without thresholding. Recovered: at least half of the victims are recognisable and above the best "
+        "control of the same victim, by SSIM. Partly recovered: some are. Traces only: none is, but SSIM tends to be "
+        "above the best control's (one-sided Wilcoxon signed-rank over federations, p < 0.05). Diverged: none of "
+        "these, and at least half of the attacks diverged. No better than the controls: none of these. A verdict "
+        "describes this attack at this budget; it is not evidence that another attack would fail.",
     ),
 )
 
@@ -133,47 +150,19 @@ def name_of_group(group: Sequence[str]) -> str:
     return " \N{MIDDLE DOT} ".join([part for part in parts if part] + ([defence] if defence != "none" else []))
 
 
-def findings(summary: Summary) -> list[str]:
-    """Return what was found, one sentence each, from the numbers alone."""
-    attacks = [cell for cell in summary.cells if not cell.control]
-    if not attacks:
-        return ["No attack was scored in this run."]
-    total, lost = sum(cell.n for cell in attacks), sum(cell.diverged for cell in attacks)
-    text = f"{_count(total, 'attacked example')} in {_count(len(attacks), 'cell')} of data, model and attack."
-    if lost:
-        text += f" {lost} of {total} diverged and count as failures."
-    verdicts = sorted({cell.verdict for cell in attacks}, key=VERDICTS.index)
-    return [text, *(_of_verdict(name, attacks) for name in verdicts), *_of_controls(summary)]
+def way(thresholding: str) -> str:
+    """Return a way of thresholding in words: "post-optimisation"."""
+    return thresholding.replace("_", "-")
 
 
-def _of_verdict(verdict: str, attacks: Sequence[CellSummary]) -> str:
-    """Return the sentence that lists the cells of one verdict, by what was attacked."""
-    inits = {cell.init for cell in attacks}
-    by_group: dict[str, list[str]] = defaultdict(list)
-    for cell in attacks:
-        if cell.verdict == verdict:
-            group = name_of_group((cell.dataset, cell.model, cell.init if len(inits) > 1 else "", cell.defence))
-            share = f"{cell.recognisable.count} of {cell.n} recognisable"
-            by_group[group].append(f"{cell.attack} ({share}, mean SSIM {number(cell.ssim.mean)})")
-    items = [f"{', '.join(names)} on {group}" for group, names in by_group.items()]
-    return f"{verdict.capitalize()}: {'; '.join(items)}."
+def per_cent(share: float | None, bounds: tuple[float, float] | None = None) -> str:
+    """Return a share as a number out of 100, with its interval where there is one; a dash where there is none."""
+    if share is None:
+        return "\N{EN DASH}"
+    beside = "" if bounds is None else f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]"
+    return f"{100 * share:.1f}{beside}"
 
 
-def _of_controls(summary: Summary) -> list[str]:
-    """Return the sentence on the best control of each group, where there are controls."""
-    best: dict[tuple[str, str, str, str], tuple[float, str]] = {}
-    for cell in summary.cells:
-        if cell.control:
-            entry = (cell.ssim.mean or 0.0, cell.attack.removeprefix(CONTROL_PREFIX))
-            best[cell.group] = max(entry, best.get(cell.group, entry))
-    if not best:
-        return []
-    low, high = min(best.values())[0], max(best.values())[0]
-    span = number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
-    names = ", ".join(dict.fromkeys(name for _, name in best.values()))
-    return [f"For comparison, the best control ({names}) has a mean SSIM of {span} on the same victims."]
-
-
-def _count(number_of: int, noun: str) -> str:
-    """Return "1 cell" or "3 cells"."""
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
+def beside(named: Mapping[str, float | None]) -> str:
+    """Return shares out of 100 with their names, those that are known: "truth 99, no-op 10"."""
+    return ", ".join(f"{name} {100 * share:.3g}" for name, share in named.items() if share is not None)

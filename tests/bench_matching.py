@@ -1,15 +1,16 @@
 """Speed of the batched attack against the published way: one victim at a time with torch.optim.LBFGS.
 
 Run with `make bench`. Both sides attack the same victims with the same guesses, step rule and machine, in one process;
-only ratios are worth comparing between machines. Not part of the tests.
+only ratios are worth comparing between machines. Images are those of the data sets where SPIKELEAK_DATA has them, and
+digits elsewhere. Not part of the tests.
 """
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import resource
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.idlg import IDLG
+from attacks.lbfgs import BatchedLBFGS, StepRule
+from attacks.matching import MatchingProblem
 from attacks.settings import IDLGSettings
 from fl_sim.datasets import load_dataset
+from fl_sim.errors import DataError
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
 from fl_sim.seeding import torch_stream
@@ -28,6 +32,40 @@ from fl_sim.training import capture_gradient, load_parameters, parameters_of
 from judges.process import prepare_process
 
 SOLVED = 1e-3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table.
+
+    Attributes:
+        name: of the row.
+        spec: the victims' model.
+        images: data set, or digits where it is not at hand.
+        ours, theirs: how many victims each side attacks; theirs are the first of ours.
+        outer_steps: budget of both.
+        solve: whether the budget is enough to speak of solved victims.
+    """
+
+    name: str
+    spec: ModelSpec
+    images: str
+    ours: int
+    theirs: int
+    outer_steps: int
+    solve: bool = True
+
+
+CASES = (
+    Case("LeNet 28x28x1, 10 classes", ModelSpec("lenet", InputSpec(1, 28, 28, 10)), "mnist", 128, 16, 300),
+    Case("LeNet 32x32x3, 100 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 100)), "cifar100", 64, 6, 300),
+    Case("LeNet 32x32x3, 5749 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 5749)), "lfw", 8, 2, 4, solve=False),
+    Case(
+        "SpikingLeNet 28x28x1, T = 10",
+        ModelSpec("spiking_lenet", InputSpec(1, 28, 28, 10), "torch", SpikingSpec()),
+        "mnist", 64, 4, 5, solve=False,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,14 +84,24 @@ class Cost:
     @property
     def per_solved(self) -> float:
         """Return user seconds a solved victim."""
-        return self.user_seconds / self.solved if self.solved else float("nan")
+        return self.user_seconds / self.solved if self.solved else math.nan
 
 
-def victims(spec: ModelSpec, count: int) -> tuple[list[CapturedUpdate], Tensor]:
-    """Return captures of digits, resized to the spec's input, each by its own untrained model; and the truth."""
-    pixels, labels = load_dataset("digits").test.batch(slice(0, count))
+def victims(case: Case, count: int) -> tuple[list[CapturedUpdate], Tensor]:
+    """Return captures of images, each by its own untrained model; and the truth.
+
+    Labels are spread over the classes of the spec where the data set has fewer.
+    """
+    spec = case.spec
+    try:
+        data = load_dataset(case.images, size=spec.input.height)
+    except DataError:
+        data = load_dataset("digits")
+    pixels, labels = data.test.batch(slice(0, count))
     inputs = F.interpolate(pixels, size=(spec.input.height, spec.input.width), mode="bilinear")
     inputs = inputs.expand(-1, spec.input.channels, -1, -1).contiguous()
+    inputs, labels = (part.repeat(math.ceil(count / len(part)), *[1] * (part.dim() - 1)) for part in (inputs, labels))
+    labels = labels * (spec.input.classes // (int(labels.max()) + 1))
     captures = [
         capture_gradient(
             spec,
@@ -64,7 +112,7 @@ def victims(spec: ModelSpec, count: int) -> tuple[list[CapturedUpdate], Tensor]:
         )
         for index in range(count)
     ]
-    return captures, inputs
+    return captures, inputs[:count]
 
 
 def user_seconds() -> float:
@@ -114,45 +162,76 @@ def our_way(captures: Sequence[CapturedUpdate], truth: Tensor, *, outer_steps: i
     return Cost(spent, sum(r.gradient_evaluations for r in results), sum(bool(e < SOLVED) for e in errors))
 
 
-CASES = (
-    ("LeNet 28x28x1, 10 classes", ModelSpec("lenet", InputSpec(1, 28, 28, 10)), 128, 8, 300),
-    ("LeNet 32x32x3, 100 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 100)), 32, 4, 60),
-    ("SpikingLeNet 28x28x1, T = 10",
-     ModelSpec("spiking_lenet", InputSpec(1, 28, 28, 10), "torch", SpikingSpec()), 32, 3, 5),
-)  # fmt: skip
+def parts(captures: Sequence[CapturedUpdate]) -> str:
+    """Return what a victim-evaluation of a full batch is made of: the matching loss, L-BFGS with a full history."""
+    batch = captures[: IDLGSettings().victims_per_batch]
+    labels = [capture.update["head.bias"].argmin()[None] for capture in batch]
+    problem = MatchingProblem(batch, labels, precision=torch.float32, device="cpu")
+    points = torch.rand(len(batch), problem.unknowns)
+    closure = _milliseconds(lambda: problem.evaluate(points), repeat=10)
+    solver = BatchedLBFGS(points, StepRule())
+
+    def bowl(at: Tensor) -> tuple[Tensor, Tensor]:
+        return at.square().sum(1), at + torch.randn_like(at)
+
+    for _ in range(solver.rule.history):
+        solver.advance(bowl)
+    step = _milliseconds(lambda: solver.advance(bowl), repeat=10)
+    return f"matching loss {closure / len(batch):.2f} ms, L-BFGS {step / len(batch):.2f} ms a victim-evaluation"
+
+
+def _milliseconds(call: Callable[[], object], *, repeat: int) -> float:
+    call()
+    started = user_seconds()
+    for _ in range(repeat):
+        call()
+    return 1e3 * (user_seconds() - started) / repeat
+
+
+def memory(count: int) -> tuple[float, float]:
+    """Return the process's peak memory in MB before and after a short attack on `count` victims of the first case."""
+    prepare_process(1)
+    captures, truth = victims(CASES[0], count)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    our_way(captures, truth, outer_steps=6)
+    return before / 2**10, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     console = Console(width=150)
-    for threads in (1, 2):
-        prepare_process(threads)
-        table = Table(
-            "victims",
-            "n ours", "n theirs", "ms/eval ours", "ms/eval theirs", "ratio", "s/solved ours", "s/solved theirs",
-            "ratio", title=f"iDLG, {threads} thread(s), user time", box=None,
-        )  # fmt: skip
-        for name, spec, ours_count, theirs_count, outer in CASES:
-            captures, truth = victims(spec, ours_count)
-            started = time.perf_counter()
-            ours = our_way(captures, truth, outer_steps=outer)
-            wall = time.perf_counter() - started
-            theirs = (
-                published_way(captures[:theirs_count], truth[:theirs_count], outer_steps=outer)
-                if threads == 1
-                else None
-            )
-            table.add_row(name, str(ours_count), str(theirs_count), *_numbers(ours, theirs))
-            console.print(f"{name}: {ours_count} victims in {wall:.0f} s wall, {ours.solved} solved")
-        console.print(table)
+    table = Table(
+        "victims", "n ours", "n theirs", "ms/eval ours", "on 2 threads", "ms/eval theirs", "ratio", "solved ours",
+        "theirs", "s/solved ours", "theirs", "ratio", title="iDLG, user time, one thread", box=None,
+    )  # fmt: skip
+    for case in CASES:
+        prepare_process(1)
+        captures, truth = victims(case, case.ours)
+        ours = our_way(captures, truth, outer_steps=case.outer_steps)
+        theirs = published_way(captures[: case.theirs], truth[: case.theirs], outer_steps=case.outer_steps)
+        console.print(f"{case.name}: {parts(captures)}")
+        prepare_process(2)
+        on_two = our_way(captures, truth, outer_steps=min(case.outer_steps, 10))
+        table.add_row(case.name, *_numbers(case, ours, theirs, on_two))
+    console.print(table)
+    for count in (100, 1000):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            before, after = pool.apply(memory, (count,))
+        console.print(f"{count} victims: {before:.0f} MB with their captures, the attack adds {after - before:.0f} MB")
 
 
-def _numbers(ours: Cost, theirs: Cost | None) -> list[str]:
-    evaluation, solved = (theirs.per_evaluation, theirs.per_solved) if theirs else (math.nan, math.nan)
-    cells = []
-    for mine, other in ((ours.per_evaluation, evaluation), (ours.per_solved, solved)):
-        cells += [_shown(mine), _shown(other), _shown(other / mine, "x")]
-    return cells
+def _numbers(case: Case, ours: Cost, theirs: Cost, on_two: Cost) -> list[str]:
+    cells = [str(case.ours), str(case.theirs)]
+    cells += [_shown(cost.per_evaluation) for cost in (ours, on_two, theirs)]
+    cells.append(_shown(theirs.per_evaluation / ours.per_evaluation, "x"))
+    if not case.solve:
+        return cells + ["-"] * 5
+    cells += [f"{ours.solved} of {case.ours}", f"{theirs.solved} of {case.theirs}"]
+    return [
+        *cells,
+        *map(_shown, (ours.per_solved, theirs.per_solved)),
+        _shown(theirs.per_solved / ours.per_solved, "x"),
+    ]
 
 
 def _shown(value: float, unit: str = "") -> str:

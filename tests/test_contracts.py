@@ -20,8 +20,16 @@ pytestmark = pytest.mark.parametrize("name", ATTACKS)
 SHORT: dict[str, Any] = {"iterations": 3}
 
 
+def settings_of(name: str, **settings: Any) -> dict[str, Any]:
+    """Return those of `settings` that the attack has; it may call its iterations steps."""
+    known = ATTACKS[name].settings.model_fields
+    if "steps" in known and "iterations" in settings:
+        settings["steps"] = settings.pop("iterations")
+    return {key: value for key, value in settings.items() if key in known}
+
+
 def run(name: str, captures: Sequence[CapturedUpdate], *, seed: int = 0, **settings: Any) -> list[Reconstruction]:
-    return build_attack(name, settings).reconstruct(captures, seed=seed)
+    return build_attack(name, settings_of(name, **settings)).reconstruct(captures, seed=seed)
 
 
 def errors(results: Sequence[Reconstruction], inputs: torch.Tensor) -> torch.Tensor:
@@ -73,17 +81,25 @@ def test_the_budget_is_kept(name: str) -> None:
 
 def test_no_iterations_return_the_initial_guess(name: str) -> None:
     inputs, labels = truth(2)
-    for result in run(name, captures_of(LENET, inputs, labels), iterations=0, guess="uniform"):
+    captures = captures_of(LENET, inputs, labels)
+    settings: Any = ATTACKS[name].settings(**settings_of(name, iterations=9, guess="uniform"))
+    untouched = settings.untouched().model_dump()
+    random = [replace(capture, update=shuffled(capture)) for capture in captures]
+    unread = run(name, random, iterations=0, guess="uniform")
+    for result, other in zip(build_attack(name, untouched).reconstruct(captures, seed=0), unread, strict=True):
         assert (result.iterations, result.gradient_evaluations) == (0, 1)
-        assert 0.45 <= float(result.inputs.min()) <= float(result.inputs.max()) <= 0.55
+        assert result.inputs.equal(other.inputs)
+        assert result.inputs.equal(result.last_inputs)
         assert result.stop_reason is StopReason.BUDGET
+        if "guess" in untouched:
+            assert 0.45 <= float(result.inputs.min()) <= float(result.inputs.max()) <= 0.55
 
 
 @pytest.mark.parametrize("model", [LENET, SPIKING_LENET], ids=["lenet", "spiking_lenet"])
 def test_the_truth_is_a_fixed_point(name: str, model: Any) -> None:
     inputs, labels = truth(3)
     captures = captures_of(model, inputs, labels)
-    known = None if name == "dlg" else list(labels)
+    known = list(labels) if name == "idlg" else None
     problem = MatchingProblem(captures, known, precision=torch.float32, device="cpu")
     hard_labels = [] if known else [30.0 * torch.nn.functional.one_hot(labels, 4).float().flatten(1)]
     losses, slopes = problem.evaluate(torch.cat([inputs.flatten(1), *hard_labels], 1))
@@ -99,7 +115,7 @@ def test_the_candidate_is_the_one_with_the_smallest_loss_of_that_iterate(name: s
     results = run(name, captures, iterations=5, guess="uniform", divergence=0.0)
     for capture, result, label in zip(captures, results, labels, strict=True):
         assert result.matching_loss <= float(result.loss_history.min()) + 1e-6
-        if name == "idlg":
+        if name != "dlg":  # which does not take labels from the server
             problem = MatchingProblem([capture], [label], precision=torch.float32, device="cpu")
             last, _ = problem.evaluate(result.last_inputs.flatten()[None])
             assert result.matching_loss <= float(last) + 1e-6
@@ -117,11 +133,13 @@ def test_more_iterations_never_raise_the_kept_loss(name: str) -> None:
 def test_the_sigmoid_lenet_is_solved_and_noise_hurts(name: str) -> None:
     inputs, labels = truth(6)
     captures = captures_of(LENET, inputs, labels)
+    # A generator finds it hard to make pictures of pure noise such as these; what it starts from has an error of 0.095.
+    iterations, solved = (200, 6e-2) if name == "grnn" else (40, 1e-3)
     medians = [
-        float(errors(run(name, with_noise(captures, scale), iterations=40, restarts=3), inputs).median())
+        float(errors(run(name, with_noise(captures, scale), iterations=iterations, restarts=3), inputs).median())
         for scale in (0.0, 0.1, 2.0)
     ]
-    assert medians[0] < 1e-3
+    assert medians[0] < solved
     assert medians[0] < medians[1] < medians[2]
 
 
@@ -137,11 +155,14 @@ def test_a_random_gradient_is_worth_no_more_than_the_guess(name: str) -> None:
 def test_a_diverged_victim_says_so_and_gets_the_restarts_it_was_given(name: str) -> None:
     inputs, labels = truth(2)
     captures = captures_of(LENET, inputs, labels)
-    hopeless = [replace(captures[0], update={key: g * 1e6 for key, g in captures[0].update.items()}), captures[1]]
+    # A generator's pixels cannot run away; its loss can be no number.
+    factor = 1e6 if "divergence" in ATTACKS[name].settings.model_fields else 1e30
+    hopeless = [replace(captures[0], update={key: g * factor for key, g in captures[0].update.items()}), captures[1]]
     results = run(name, hopeless, iterations=40, restarts=2, divergence=1.5)
     assert results[0].stop_reason is StopReason.DIVERGED
-    assert results[0].restarts == 3
+    assert results[0].restarts == (3 if "restarts" in ATTACKS[name].settings.model_fields else 1)
     assert bool(torch.isfinite(results[0].inputs).all())
+    assert results[1].matching_loss < float("inf")
 
 
 def test_a_batch_ends_where_each_victim_would_alone(name: str) -> None:

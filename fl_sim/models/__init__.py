@@ -39,6 +39,24 @@ MODELS: dict[str, ModelEntry] = {
         spiking=True,
         summary="its spiking twin: the same layers with IF or LIF neurons over T steps",
     ),
+    "classic_lenet": ModelEntry(
+        "fl_sim.models.classic_lenet:ClassicLeNet",
+        spiking=False,
+        summary="the 6-16-120-84 LeNet that GRNN attacks: sigmoid, max-pooling",
+    ),
+    "spiking_classic_lenet": ModelEntry(
+        "fl_sim.models.spiking_classic_lenet:SpikingClassicLeNet",
+        spiking=True,
+        summary="its spiking twin: the same layers with IF or LIF neurons over T steps",
+    ),
+    "mlp": ModelEntry(
+        "fl_sim.models.mlp:MLP", spiking=False, summary="one hidden layer of 3000 sigmoids, which MI-Face inverts"
+    ),
+    "spiking_mlp": ModelEntry(
+        "fl_sim.models.spiking_mlp:SpikingMLP",
+        spiking=True,
+        summary="its spiking twin, which BrainLeaks inverts: IF or LIF neurons over T steps",
+    ),
 }
 
 

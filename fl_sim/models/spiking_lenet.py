@@ -1,6 +1,8 @@
-"""The spiking twin of DLG's LeNet."""
+"""Spiking twins: networks run over time, and the twin of DLG's LeNet."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from spikingjelly.activation_based import functional
@@ -9,24 +11,27 @@ from torch import Tensor, nn
 from fl_sim.encoders import Encoder, direct
 from fl_sim.errors import ConfigError
 from fl_sim.models.lenet import convolutions, feature_count
-from fl_sim.models.neurons import build_neuron, build_readout, forget
+from fl_sim.models.neurons import Readout, build_neuron
 from fl_sim.specs import ModelSpec
 
 
-class SpikingLeNet(nn.Module):
-    """DLG's LeNet with spiking neurons in place of sigmoids, run over T steps.
+class SpikingTwin(nn.Module):
+    """A network whose activations are spiking neurons, run over T steps.
 
     Reads images (N, C, H, W), which its encoder turns into T steps, or event frames (T, N, C, H, W), and returns
-    logits (N, classes). It has the parameters of `LeNet`, by name and shape.
+    logits (N, classes). Its parameters have the names of a twin whose `body` holds the same synapses and, between
+    them, activations without parameters.
 
-    Source: Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, sections III-A and IV-A (LeNet5SNN). Their text
-    leaves the variant of LeNet open; this is the one that DLG and iDLG attack.
+    Args:
+        spec: of the model.
+        synapses: the layers before the head, none with a state; a layer of neurons follows each.
+        head: the last layer; it reads flat features.
 
     Raises:
         ConfigError: the spec has no spiking settings.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, synapses: Sequence[nn.Module], head: nn.Linear) -> None:
         super().__init__()
         if spec.spiking is None:
             raise ConfigError(
@@ -34,25 +39,39 @@ class SpikingLeNet(nn.Module):
             )
         self.encoder = Encoder(spec.spiking.encoder, spec.spiking.timesteps)
         body: list[nn.Module] = []
-        for convolution in convolutions(spec.input.channels):
-            body += [convolution, build_neuron(spec.spiking)]
+        for synapse in synapses:
+            body += [synapse, build_neuron(spec.spiking)]
         self.body = nn.ModuleList(body)
-        self.head = nn.Linear(feature_count(spec.input), spec.input.classes)
-        self.readout = build_readout(spec.spiking)
+        self.head = head
+        self.readout = Readout(spec.spiking)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (N, classes) of images (N, C, H, W) or event frames (T, N, C, H, W)."""
+        return self.sequence(inputs).mean(0)
+
+    def sequence(self, inputs: Tensor) -> Tensor:
+        """Return what the output layer says at each step, (T, N, classes), potentials or spikes as `readout` has it."""
+        return self._read(inputs, self.readout)
+
+    def output_spikes(self, inputs: Tensor) -> Tensor:
+        """Return the spikes of the output layer at each step, (T, N, classes).
+
+        Raises:
+            ConfigError: the output layer never fires.
+        """
+        return self._read(inputs, self.readout.spikes)
+
+    def _read(self, inputs: Tensor, readout: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what `readout` makes of the output layer's currents (T, N, classes)."""
         functional.reset_net(self)
         synapses, neurons = self.body[0::2], self.body[1::2]
         activity = neurons[0](self._input_current(synapses[0], inputs))
         for synapse, neuron in zip(synapses[1:], neurons[1:], strict=True):
             activity = neuron(over_time(synapse, activity))
-        activity = over_time(self.head, activity.flatten(2))
-        logits: Tensor = self.readout(activity)
+        said = readout(over_time(self.head, activity.flatten(2)))
         # Neurons keep their last potential; a graph left there could neither be copied nor saved.
         functional.reset_net(self)
-        forget(self.readout)
-        return logits.mean(0) if logits.dim() == 3 else logits
+        return said
 
     def _input_current(self, synapse: nn.Module, inputs: Tensor) -> Tensor:
         """Return the first layer's currents (T, N, ...)."""
@@ -64,6 +83,23 @@ class SpikingLeNet(nn.Module):
         return over_time(synapse, self.encoder(inputs))
 
 
+class SpikingLeNet(SpikingTwin):
+    """DLG's LeNet with spiking neurons in place of sigmoids, run over T steps.
+
+    It has the parameters of `LeNet`, by name and shape.
+
+    Source: Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, sections III-A and IV-A (LeNet5SNN). Their text
+    leaves the variant of LeNet open; this is the one that DLG and iDLG attack.
+
+    Raises:
+        ConfigError: the spec has no spiking settings.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        head = nn.Linear(feature_count(spec.input), spec.input.classes)
+        super().__init__(spec, convolutions(spec.input.channels), head)
+
+
 def over_time(layer: nn.Module, sequence: Tensor) -> Tensor:
     """Apply a stateless layer to all steps of a sequence (T, N, ...) in one call."""
     steps = sequence.shape[0]
@@ -72,7 +108,7 @@ def over_time(layer: nn.Module, sequence: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def firing_rates(model: SpikingLeNet, inputs: Tensor) -> dict[str, float]:
+def firing_rates(model: SpikingTwin, inputs: Tensor) -> dict[str, float]:
     """Return the mean firing rate of each spiking layer, spikes per neuron and step, by module name."""
     rates: dict[str, float] = {}
     handles = [

@@ -1,63 +1,59 @@
 """The judge models: a table name -> judge. Importing this does not import torch.
 
 A judge is a classifier that is trained on the train split and says which class a reconstruction shows. Its answer
-is read beside its accuracy on the test split, its accuracy on the true pictures (the ceiling) and chance.
+is read beside its accuracy on the test split, its accuracy on the true inputs (the ceiling) and chance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fl_sim.errors import unknown_name
+from fl_sim.errors import ConfigError, unknown_name
+from judges.classifiers.settings import NONE, PAPER, JudgeOptions, judge_for
+from judges.classifiers.table import JUDGES, JudgeEntry
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from fl_sim.datasets.examples import Dataset
-    from fl_sim.records import InputSpec
     from judges.classifiers.cache import Judge
+
+__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "JudgeProgress", "get_judge", "judge_for"]
 
 JudgeProgress = Callable[[int, int], None]
 """Called with (epochs finished, epochs at most)."""
 
 
-@dataclass(frozen=True)
-class JudgeEntry:
-    """A line of the table of judges.
-
-    Attributes:
-        builder: a callable `InputSpec -> nn.Module`, or where to import it from ("package.module:name").
-        summary: one line for `spikeleak list judges`.
-    """
-
-    builder: str | Callable[[InputSpec], nn.Module]
-    summary: str
-
-
-JUDGES: dict[str, JudgeEntry] = {
-    "lenet": JudgeEntry(
-        "judges.classifiers.lenet:JudgeLeNet",
-        summary="LeNet-5 with ReLU and max pooling, trained on the train split with shifts of up to 2 pixels",
-    ),
-}
-
-
-def get_judge(name: str, dataset: Dataset, *, seed: int, progress: JudgeProgress | None = None) -> Judge:
+def get_judge(
+    options: JudgeOptions | str,
+    dataset: Dataset,
+    *,
+    seed: int | None = None,
+    device: str = "cpu",
+    progress: JudgeProgress | None = None,
+) -> Judge:
     """Return a trained judge: from the cache where it holds a sound one, else trained now and cached.
 
+    A training that was stopped goes on from its last finished epoch.
+
     Args:
-        name: in `JUDGES`.
+        options: which judge and how it is trained; a name stands for `JudgeOptions(name=...)`.
         dataset: what to judge; its train split trains the judge, its test split measures it.
-        seed: of initialisation, order of the examples and shifts; part of the key of the cache.
+        seed: in place of the one in `options`.
+        device: where it is trained and judges.
         progress: called after each epoch; not called when the cache is used.
 
     Raises:
-        ConfigError: no such judge.
+        ConfigError: no such judge, "none", or one that does not read what the data set holds.
+        DataError: weights to start from cannot be had.
     """
-    if name not in JUDGES:
-        raise unknown_name("judge", name, JUDGES)
+    if isinstance(options, str):
+        if options not in (*JUDGES, PAPER, NONE):
+            raise unknown_name("judge", options, [*JUDGES, PAPER, NONE])
+        options = JudgeOptions(name=options)
+    name = judge_for(options, dataset.name, events=dataset.spec.timesteps > 0)
+    if name == NONE:
+        raise ConfigError("judge.name: 'none' is no judge that could be trained.")
     from judges.classifiers.cache import cached_judge
 
-    return cached_judge(name, dataset, seed=seed, progress=progress)
+    chosen = options.model_copy(update={"name": name} if seed is None else {"name": name, "seed": seed})
+    return cached_judge(chosen, dataset, device=device, progress=progress)

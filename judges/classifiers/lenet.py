@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fl_sim.records import InputSpec
+from fl_sim.specs import InputSpec
+from judges.classifiers.model import JudgeModel
+from judges.classifiers.settings import JudgeOptions
 
 
-class JudgeLeNet(nn.Module):
+class JudgeLeNet(JudgeModel):
     """Two 5x5 convolutions with ReLU and 2x2 max pooling, then 120-84-classes (LeCun et al. 1998, section II.B).
 
     The convolutions are padded, so that any size from 4x4 pixels fits. Inputs (N, C, H, W) are read in the value
@@ -18,7 +20,7 @@ class JudgeLeNet(nn.Module):
         ValueError: the images are smaller than 4x4 pixels.
     """
 
-    def __init__(self, spec: InputSpec) -> None:
+    def __init__(self, spec: InputSpec, options: JudgeOptions) -> None:  # noqa: ARG002  the builders' common signature
         super().__init__()
         if min(spec.height, spec.width) < 4:
             raise ValueError(f"the judge needs at least 4x4 pixels, got {spec.height}x{spec.width}")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
-from fl_sim.models.neurons import FastSigmoid, build_neuron, build_readout
+from fl_sim.models.neurons import FastSigmoid, Readout, build_neuron
 from fl_sim.models.spiking_lenet import SpikingLeNet, firing_rates
 from fl_sim.specs import REFUSED_SURROGATES, InputSpec, ModelSpec, SpikingSpec
 
@@ -86,9 +86,9 @@ def test_membrane_potentials_follow_the_series_worked_by_hand(
 def test_the_readout_is_the_time_mean_of_a_membrane_that_never_fires() -> None:
     currents = torch.tensor([1.0, 2.0, -1.0]).view(3, 1, 1)
     # IF: 1, 3, 2. LIF with tau 2: 0.5, 1.25, 0.125.
-    assert build_readout(SpikingSpec())(currents).item() == pytest.approx(2.0)
-    assert build_readout(SpikingSpec(neuron="lif"))(currents).item() == pytest.approx(0.625)
-    assert build_readout(SpikingSpec(readout="spikes"))(currents).flatten().tolist() == [1.0, 1.0, 0.0]
+    assert Readout(SpikingSpec())(currents).mean().item() == pytest.approx(2.0)
+    assert Readout(SpikingSpec(neuron="lif"))(currents).mean().item() == pytest.approx(0.625)
+    assert Readout(SpikingSpec(readout="spikes"))(currents).flatten().tolist() == [1.0, 1.0, 0.0]
 
 
 def test_fast_sigmoid_spikes_are_binary_and_its_derivative_is_the_stated_one() -> None:

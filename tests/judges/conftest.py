@@ -81,7 +81,8 @@ def row() -> Callable[..., Score]:
     def make(**changes: Any) -> Score:
         values: dict[str, Any] = {
             "experiment": "e", "cell": "c", "dataset": "toy", "model": "lenet", "init": "uniform", "attack": "idlg",
-            "defence": "none", "seed": 0, "repeat": 0, "capture_id": "toy/r001-c000", "example": 0,
+            "defence": "none", "thresholding": "none", "tau": None, "seed": 0, "repeat": 0,
+            "capture_id": "toy/r001-c000", "example": 0,
             "ssim": 0.9, "psnr_db": 30.0, "mse": 0.001, "l2": 0.4, "label": 1, "label_recovered": 1,
             "label_correct": True, "judge_label": 1, "judge_correct": True, "judge_confidence": 0.75,
             "truth_judge_correct": True, "matching_loss": 1e-7, "iterations": 60, "gradient_evaluations": 75,

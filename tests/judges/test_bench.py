@@ -36,7 +36,7 @@ RAW: dict[str, Any] = {
     "judge": "none",
 }
 FEDERATIONS = ("digits-lenet-uniform", "digits-spiking_lenet-uniform")
-CONTROLS = ("control: no-op", "control: black", "control: mean image")
+CONTROLS = ("control: no-op", "control: black", "control: grey", "control: mean image", "control: class mean")
 
 
 def quiet() -> Watch:
@@ -102,7 +102,7 @@ def test_a_run_writes_what_the_folder_is_said_to_hold(finished: Path) -> None:
 
 def test_every_victim_has_a_row_for_each_attack_and_each_control(finished: Path) -> None:
     rows = rows_of(finished)
-    assert len(rows) == len(set(rows)) == 2 * 2 * (2 + 3)
+    assert len(rows) == len(set(rows)) == 2 * 2 * (2 + len(CONTROLS))
     assert set(rows) == expected_rows(["dlg", "idlg", *CONTROLS])
     for row in read_scores(finished / "scores.csv"):
         assert (row.experiment, row.dataset, row.init, row.defence, row.seed, row.repeat) == (
@@ -127,7 +127,7 @@ def test_the_manifest_and_the_summary_are_of_this_run(finished: Path) -> None:
     assert manifest["experiment"] == "tiny"
     assert set(manifest["datasets"]) == {"digits"}
     assert {"federations", "attacks"} <= set(manifest["seconds"])
-    assert len(summary.cells) == 2 * (2 + 3)
+    assert len(summary.cells) == 2 * (2 + len(CONTROLS))
     assert all(cell.n == 2 for cell in summary.cells)
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "idlg" in page

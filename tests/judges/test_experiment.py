@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,14 @@ def labels(made: Plan) -> list[str]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_every_shipped_config_is_a_plan_named_after_its_file(path: Path) -> None:
-    made = read_plan(path)
-    assert made.base.name == path.stem
-    assert len(made.cells) >= len(made.federations) > 0
+    scales = tomllib.loads(path.read_text(encoding="utf-8")).get("scales", {})
+    for scale in scales or [""]:
+        made = read_plan(path, [f"scale={scale}"] if scale else [])
+        assert made.base.name == f"{path.stem}-{scale}".rstrip("-")
+        assert made.base.scale == scale
+        assert len(made.federations) > 0
+        assert len(made.cells) >= len(made.federations) or made.base.class_distances > 0
+    assert not scales or list(scales) == ["smoke", "small", "paper"]
 
 
 def test_there_are_shipped_configs() -> None:
@@ -186,7 +192,7 @@ def test_a_plain_name_is_taken(name: str) -> None:
         ({"attack": {"guess": "unifrom"}}, ["attack.guess: ", "Did you mean 'uniform'?"]),
         ({"attack": {"name": 3}}, ["attack.name: input should be a valid string, got 3"]),
         ({"judge": "lennet"}, ["judge.name: 'lennet' is not known.", "Did you mean 'lenet'?"]),
-        ({"judge": {"seed": 1}}, ["judge.seed: unknown key."]),
+        ({"judge": {"sed": 1}}, ["judge.sed: unknown key.", "Did you mean 'seed'?"]),
         ({"modle": "lenet"}, ["modle: unknown key.", "Did you mean 'model'?"]),
         ({"model": ["lenet", "spiking_lenett"]}, ["model.name: ", "Did you mean 'spiking_lenet'?"]),
         ({"federation": {"local_steps": [1, 2]}}, ["federation.local_steps: FedSGD"]),
@@ -221,6 +227,81 @@ def test_a_label_that_is_too_long_for_a_folder_is_refused() -> None:
     assert "too long" in refusal(
         dataset=alphas, federation=axes, model={"name": "spiking_lenet", "tau": [1.234567891234]}
     )
+
+
+# Scales
+
+
+def scaled(folder: Path, text: str, *assignments: str) -> Plan:
+    path = folder / "wide.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_plan(path, assignments)
+
+
+SCALED = """
+scale = "small"
+attack = "dlg"
+[scales.small]
+repeats = 3
+attack.iterations = 5
+[scales.paper]
+repeats = 500
+dataset.size = 32
+"""
+
+
+def test_a_scale_goes_over_the_config_and_under_what_is_set(tmp_path: Path) -> None:
+    small = scaled(tmp_path, SCALED)
+    assert (small.base.name, small.base.repeats, small.cells[0].settings) == ("wide-small", 3, {"iterations": 5})
+    assert "scales" not in small.raw
+    paper = scaled(tmp_path, SCALED, "attack.iterations=7", "scale=paper", "repeats=2")
+    assert (paper.base.name, paper.base.repeats, paper.base.dataset.size) == ("wide-paper", 2, 32)
+    assert (paper.cells[0].attack, paper.cells[0].settings) == ("dlg", {"iterations": 7})
+
+
+def test_a_plan_at_a_scale_is_the_plan_of_its_resolved_config(tmp_path: Path) -> None:
+    made = scaled(tmp_path, SCALED)
+    again = make_plan(made.raw)
+    assert (again.raw, labels(again)) == (made.raw, labels(made))
+    assert [cell.name for cell in again.cells] == [cell.name for cell in made.cells]
+
+
+@pytest.mark.parametrize(
+    ("text", "assignments", "said"),
+    [
+        (SCALED, ["scale=papr"], "Did you mean 'paper'?"),
+        ("attack = 'dlg'", ["scale=small"], "this config has no scales"),
+        (SCALED.replace("repeats = 3", "repats = 3"), [], "repats: unknown key."),
+        ("scales = 3", [], "scales: expected tables"),
+    ],
+)
+def test_a_wrong_scale_is_refused(text: str, assignments: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        scaled(tmp_path, text, *assignments)
+    assert said in str(caught.value)
+
+
+# Thresholds, and no attack
+
+
+def test_thresholds_after_the_optimisation_share_one_attack() -> None:
+    ways = ["none", "post_optimisation", "in_optimisation"]
+    made = plan(attack={"name": "dlg", "thresholding": ways, "tau": [0.1, 0.5]})
+    assert [cell.label for cell in made.cells] == [
+        "dlg",
+        "dlg-thresholding=post_optimisation-tau=0.1",
+        "dlg-thresholding=post_optimisation-tau=0.5",
+        "dlg-thresholding=in_optimisation-tau=0.1",
+        "dlg-thresholding=in_optimisation-tau=0.5",
+    ]
+    assert [cell.source for cell in made.cells] == ["dlg"] * 3 + [cell.label for cell in made.cells[3:]]
+    assert made.cells[0].settings == {}
+
+
+def test_no_attack_leaves_it_at_the_federations() -> None:
+    made = plan(attack="none", class_distances=5)
+    assert (len(made.federations), made.cells) == (1, ())
+    assert refusal(attack={"name": "none", "iterations": 3}).startswith("attack.name: 'none'")
 
 
 # Another attack on the same captures

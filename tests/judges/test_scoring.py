@@ -17,7 +17,7 @@ from fl_sim.records import InputSpec, Scalar, SealedBatch, load_record
 from judges.classifiers.cache import Judge
 from judges.gallery import Gallery, build_gallery, choose_roles, save_gallery
 from judges.rows import COLUMNS
-from judges.scoring import Score, control_reconstructions, mean_input, read_scores, score, write_scores
+from judges.scoring import Means, Score, control_reconstructions, mean_inputs, read_scores, score, write_scores
 
 Answer = Callable[..., Reconstruction]
 Row = Callable[..., Score]
@@ -142,15 +142,26 @@ def test_refuses_what_does_not_belong_together(sealed: SealedBatch, answer: Answ
         score(answer(sealed, inputs=sealed.inputs[:1]), sealed, spec=spec, judge=None, context={})
 
 
+def test_mean_inputs_overall_and_by_class() -> None:
+    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).reshape(3, 1, 1, 1).expand(3, 1, 12, 12)
+    means = mean_inputs(Split(pixels, torch.tensor([1, 3, 3])))
+    assert means.overall.shape == (1, 12, 12)
+    assert sorted(set(means.overall.flatten().tolist())) == pytest.approx([0.4])
+    assert set(means.of(1).flatten().tolist()) == {0.0}
+    assert sorted(set(means.of(3).flatten().tolist())) == pytest.approx([0.6])
+    assert means.of(2) is means.overall
+
+
 def test_controls(sealed: SealedBatch, spec: InputSpec) -> None:
-    pixels = torch.tensor([0, 255, 255], dtype=torch.uint8).reshape(3, 1, 1, 1).expand(3, 1, 12, 12)
-    mean = mean_input(Split(pixels, torch.zeros(3)))
-    assert mean.shape == (1, 12, 12)
-    assert sorted(set(mean.flatten().tolist())) == pytest.approx([2 / 3])
-    controls = control_reconstructions(sealed, dataclasses.replace(spec, low=-1.0), mean)
-    assert [control.attack for control in controls] == ["control: black", "control: mean image"]
-    assert set(controls[0].inputs.flatten().tolist()) == {-1.0}
-    assert torch.equal(controls[1].inputs[1], mean)
+    means = Means(torch.full((1, 12, 12), 0.25), {3: torch.full((1, 12, 12), 0.75)})
+    controls = control_reconstructions(sealed, dataclasses.replace(spec, low=-1.0), means)
+    names = ["black", "grey", "mean image", "class mean"]
+    assert [control.attack for control in controls] == [f"control: {name}" for name in names]
+    black, grey, mean, of_class = (control.inputs for control in controls)
+    assert set(black.flatten().tolist()) == {-1.0}
+    assert set(grey.flatten().tolist()) == {0.0}
+    assert set(mean.flatten().tolist()) == {0.25}
+    assert [set(picture.flatten().tolist()) for picture in of_class] == [{0.25}, {0.75}]  # of labels 1 and 3
     rows = [row for control in controls for row in score(control, sealed, spec=spec, judge=None, context=CONTEXT)]
     assert all(row.is_control and not row.label_correct and row.label_recovered == -1 for row in rows)
     assert rows[0].mse == pytest.approx((sealed.inputs[0].double() + 1).square().mean().item())
@@ -160,7 +171,10 @@ floats = st.floats(allow_nan=False, width=64)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)
 
 
-@given(floats, st.integers(-(2**62), 2**62), st.none() | st.booleans(), texts, st.none() | st.floats(0, 1))
+optional = st.none() | st.floats(0, 1)
+
+
+@given(floats, st.integers(-(2**62), 2**62), st.none() | st.booleans(), texts, optional, optional)
 def test_csv_round_trip(
     tmp_path_factory: pytest.TempPathFactory,
     number: float,
@@ -168,11 +182,12 @@ def test_csv_round_trip(
     flag: bool | None,
     name: str,
     confidence: float | None,
+    tau: float | None,
 ) -> None:
     row = Score(
-        "NA", "", name, "null", 'a"b,c', "control: x", "none", seed, 0, "f/r001-c000", 1, number, 1 / 3, math.inf,
-        5e-324, 3, -1, False, None, flag, confidence, flag, -math.inf, 1, 2, 3, "budget spent", 0.1, True, False,
-        number, number, number,
+        "NA", "", name, "null", 'a"b,c', "control: x", "none", "none", tau, seed, 0, "f/r001-c000", 1, number, 1 / 3,
+        math.inf, 5e-324, 3, -1, False, None, flag, confidence, flag, -math.inf, 1, 2, 3, "budget spent", 0.1, True,
+        False, number, number, number,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("csv") / "scores.csv"
     assert read_scores(write_scores([row, row], path)) == [row, row]

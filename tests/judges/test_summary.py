@@ -12,11 +12,11 @@ import pytest
 from scipy.stats import bootstrap, wilcoxon
 
 from fl_sim.errors import DataError
+from judges.findings import findings
 from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.published import PUBLISHED
 from judges.rows import Score
 from judges.summary import Comparison, read_summary, summarise, write_summary
-from judges.wording import findings
 
 Row = Callable[..., Score]
 

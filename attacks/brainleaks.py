@@ -1,0 +1,213 @@
+"""BrainLeaks: model inversion of spiking models, which hands back spikes.
+
+Source: Poursiami, Alouani and Parsa, "BrainLeaks: On the Privacy-Preserving Properties of Neuromorphic Architectures
+against Model Inversion Attacks", 2024, section 3. The paper and its published code differ in form; the defaults are the
+code's for MNIST, and `attacks.inversion_settings` offers both by name.
+
+All classes, and all samples of each, go through the model in one batch. Everything below keeps a class's numbers in its
+own row, and each class draws from a random stream of its own, so that no class bears on another but for rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from attacks.contracts import Inversion, Progress, StopReason
+from attacks.inversion_settings import BrainLeaksSettings, BrainLeaksV1Settings, BrainLeaksV2Settings
+from attacks.posterior import Target, log_posterior, mean_log_probability, model_id, own
+from fl_sim.records import TrainedModel
+from fl_sim.seeding import torch_stream
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""(spikes (T, N, C, H, W), classes (N,)) -> (N,), one number for each spike train."""
+
+
+class _BrainLeaks:
+    """What both versions share: the frame around their iterations."""
+
+    name: str
+    settings: BrainLeaksSettings
+
+    def invert(
+        self,
+        model: TrainedModel,
+        classes: Sequence[int],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> Inversion:
+        """Return spikes (T, C, H, W) for each class; see `attacks.contracts.ModelInversion`."""
+        started = time.perf_counter()
+        target = Target(model, spiking=True, attack=self.name, device=device, precision=self.settings.precision)
+        labels = target.labels(classes)
+        draws = Draws(seed, self.name, classes)
+        spikes, probabilities = self._search(target, labels, draws)
+        if progress is not None:
+            progress(len(labels), len(labels))
+        return Inversion(
+            model_id=model_id(model),
+            attack=self.name,
+            settings=self.settings.model_dump(),
+            classes=labels.cpu(),
+            inputs=spikes.cpu(),
+            probabilities=None if probabilities is None else probabilities.cpu(),
+            confidence=target.confidence(spikes, labels),
+            iterations=torch.full((len(labels),), self.settings.iterations),
+            stop_reasons=(StopReason.BUDGET,) * len(labels),
+            seed=seed,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """Return spikes (T, classes, C, H, W), and the Bernoulli parameters that they are a draw of, if any."""
+        raise NotImplementedError
+
+    def _nothing(self, target: Target, labels: Tensor) -> Tensor:
+        """Return what both versions start from, zeros (T, classes, C, H, W)."""
+        shape = self.settings.timesteps or target.timesteps, len(labels), *target.input.frame
+        return torch.zeros(shape, dtype=target.dtype, device=target.device)
+
+
+class BrainLeaksV1(_BrainLeaks):
+    """Sets and clears spikes by the signs of the largest surrogate gradients of the posterior, which it raises.
+
+    Source: section 3.2. Default: a random mask of min-max scaled gradients, as the code; offered: a threshold on
+    gradients scaled by the largest (eq. 3). It never settles, for the largest gradient is scaled to 1 however small it
+    is; the answer is where the last iteration leaves it.
+    """
+
+    name = "brainleaks_v1"
+
+    def __init__(self, settings: BrainLeaksV1Settings | None = None) -> None:
+        self.settings: BrainLeaksV1Settings = settings or BrainLeaksV1Settings()
+
+    def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, None]:
+        settings, spikes = self.settings, self._nothing(target, labels)
+
+        def posterior(candidates: Tensor, classes: Tensor) -> Tensor:
+            outputs = target.output_spikes if settings.objective == "spikes" else target.potentials
+            return own(log_posterior(outputs(candidates)), classes).exp()
+
+        for _ in range(settings.iterations):
+            _, slopes = evaluate(posterior, spikes, labels, limit=settings.samples_per_pass)
+            sizes = slopes.abs()
+            if settings.mask == "bernoulli":
+                mask = draws.below(min_max(sizes)[:, :, None])[:, :, 0]
+            else:
+                mask = at_least(sizes, settings.eta)
+            spikes = (spikes + slopes.sign() * mask).clamp(0.0, 1.0)
+        return spikes, None
+
+
+class BrainLeaksV2(_BrainLeaks):
+    """Fits the parameters X of Bernoulli distributions over spikes, by the gradients at K samples drawn from them.
+
+    Source: section 3.3 and Algorithm 1. The defaults are the code's for MNIST: samples weighted by their losses, and an
+    accumulator that grows; offered: e^-L (eq. 4) and a moving average. The answer is X, and with it the first of the
+    samples last drawn.
+    """
+
+    name = "brainleaks_v2"
+
+    def __init__(self, settings: BrainLeaksV2Settings | None = None) -> None:
+        self.settings: BrainLeaksV2Settings = settings or BrainLeaksV2Settings()
+
+    def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        settings = self.settings
+        probabilities = self._nothing(target, labels)
+        velocity, squares = torch.zeros_like(probabilities), torch.zeros_like(probabilities)
+        population = (settings.population, *target.input.frame)
+        samples = probabilities[:, :, None].expand(*probabilities.shape[:2], *population)
+        repeated = labels.repeat_interleave(settings.population)
+
+        def cost(spikes: Tensor, classes: Tensor) -> Tensor:
+            outputs = target.outputs(spikes)
+            if settings.loss == "probability":
+                loss = 1.0 - own(log_posterior(outputs), classes).exp()
+            else:
+                loss = -own(mean_log_probability(outputs), classes)
+            return loss + settings.xi * spikes.mean((0, 2, 3, 4))
+
+        for _ in range(settings.iterations):
+            costs, slopes = evaluate(cost, samples.flatten(1, 2), repeated, limit=settings.samples_per_pass)
+            weights = nes_weights(costs.view(-1, settings.population), settings.weights)
+            gradient = torch.einsum("nk,tnkchw->tnchw", weights, slopes.view(samples.shape))
+            squares = accumulated(squares, gradient, settings.rho, settings.accumulator)
+            velocity = settings.momentum * velocity + gradient
+            rate = settings.learning_rate / (squares.sqrt() + settings.epsilon)
+            probabilities = clamped(probabilities - rate * velocity, settings.clamp)
+            samples = draws.below(probabilities[:, :, None].expand(samples.shape))
+        return samples[:, :, 0], probabilities
+
+
+class Draws:
+    """Uniform numbers of each class from its own stream, so that they do not depend on the other classes."""
+
+    def __init__(self, seed: int, attack: str, classes: Sequence[int]) -> None:
+        self._streams = [torch_stream(seed, attack, label) for label in classes]
+
+    def below(self, probabilities: Tensor) -> Tensor:
+        """Return 1 with each of the probabilities (T, classes, K, C, H, W), else 0; each call draws anew."""
+        shape = (probabilities.shape[0], *probabilities.shape[2:])
+        uniform = torch.stack([torch.rand(shape, generator=stream) for stream in self._streams], dim=1)
+        return (uniform.to(probabilities) < probabilities).to(probabilities)
+
+
+def evaluate(score: Score, spikes: Tensor, classes: Tensor, *, limit: int) -> tuple[Tensor, Tensor]:
+    """Return the scores (N,) of spike trains (T, N, C, H, W), and each one's gradient at its own spikes, (T, N, ...).
+
+    Args:
+        score: of each spike train on its own.
+        spikes: at which the gradient is taken.
+        classes: (N,).
+        limit: how many go through the model side by side at most.
+    """
+    scores, slopes = [], []
+    for part, labels in zip(torch.split(spikes, limit, 1), torch.split(classes, limit), strict=True):
+        points = part.detach().requires_grad_()
+        values = score(points, labels)
+        scores.append(values.detach())
+        slopes.append(torch.autograd.grad(values.sum(), points)[0])
+    return torch.cat(scores), torch.cat(slopes, dim=1)
+
+
+def min_max(sizes: Tensor) -> Tensor:
+    """Return sizes (T, N, C, H, W) scaled to [0, 1] over each whole recording; 0 where all of it is equal."""
+    low, high = sizes.amin((0, 2, 3, 4), keepdim=True), sizes.amax((0, 2, 3, 4), keepdim=True)
+    span = high - low
+    return torch.where(span > 0, (sizes - low) / span, 0.0)
+
+
+def at_least(sizes: Tensor, eta: float) -> Tensor:
+    """Return 1 where a size is eta of the largest in its recording or more (eq. 3); 0 where all are 0."""
+    high = sizes.amax((0, 2, 3, 4), keepdim=True)
+    return ((high > 0) & (sizes >= eta * high)).to(sizes)
+
+
+def nes_weights(costs: Tensor, kind: Literal["proportional", "exponential"]) -> Tensor:
+    """Return the weights (classes, K) of samples with costs (classes, K); each row sums to 1."""
+    if kind == "exponential":
+        return torch.softmax(-costs, dim=1)
+    # 1 - p may round to 0, or just below it, where the model is certain of every sample.
+    total = costs.clamp(min=0).sum(1, keepdim=True)
+    return torch.where(total > 0, costs.clamp(min=0) / total, 1.0 / costs.shape[1])
+
+
+def accumulated(squares: Tensor, gradient: Tensor, rho: float, kind: Literal["moving_average", "growing"]) -> Tensor:
+    """Return the accumulator of squared gradients after one more gradient; all have the same shape."""
+    update = rho * squares + (1.0 - rho) * gradient.square()
+    return squares + update if kind == "growing" else update
+
+
+def clamped(values: Tensor, kind: Literal["two_stage", "hard"]) -> Tensor:
+    """Return values (T, N, C, H, W) brought to [0, 1]: cut off, or each recording divided by its largest value."""
+    if kind == "hard":
+        return values.clamp(0.0, 1.0)
+    values = values.clamp(min=0.0)
+    return values / values.amax((0, 2, 3, 4), keepdim=True).clamp(min=1.0)

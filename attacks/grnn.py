@@ -1,0 +1,226 @@
+"""Generative Regression Neural Network: a generator for each victim, fitted to the gradient that was captured."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from attacks.contracts import Progress, Reconstruction, StopReason
+from attacks.generator import LATENT, Generators, draw, layout_of
+from attacks.matching import MatchingProblem, batch_size, clamped
+from attacks.rmsprop import RMSprop, RMSpropRule
+from attacks.settings import GRNNSettings
+from fl_sim.errors import ConfigError
+from fl_sim.records import CapturedUpdate
+from fl_sim.seeding import torch_stream
+
+_CURVE_POINTS = 300
+
+
+class GRNN:
+    """Fits a generator of input and soft label, one for each victim, to the captured gradient.
+
+    The unknowns are the parameters of a small network that reads a fixed latent; its pixels lie in the data's range by
+    construction. The loss is |D|^2 + |D| + w TV(x), where D is the difference of the gradients: what the published code
+    calls a Wasserstein distance is the plain Euclidean norm of D. The published code takes the logarithm of a softmax,
+    which underflows; log_softmax is used here. The answer is the candidate with the smallest |D|^2, not a late one.
+
+    `Reconstruction.loss_history` holds |D|^2 of every k-th iterate, with the smallest k that keeps it to 300 points.
+
+    Source: Ren, Deng and Xie, "GRNN: Generative Regression Neural Network - A Data Leakage Attack for Federated
+    Learning", ACM TIST 13(4), 2022, with the constants of its published code. It resizes everything to 32x32x3; this
+    makes images of the model's own size. Adversary B: the update and a prior, that images are smooth. Labels that the
+    threat model hands to the server (`CapturedUpdate.labels`) are used as they are.
+    """
+
+    name = "grnn"
+
+    def __init__(self, settings: GRNNSettings | None = None) -> None:
+        self.settings = settings or GRNNSettings()
+
+    def reconstruct(
+        self, captures: Sequence[CapturedUpdate], *, seed: int, device: str = "cpu", progress: Progress | None = None
+    ) -> list[Reconstruction]:
+        """Return one reconstruction for each captured update, in the same order.
+
+        Args:
+            captures: of any model spec; each may have its own parameters.
+            seed: of latents and generators; a victim's depend on the seed and its capture id only.
+            device: where to compute.
+            progress: called whenever victims are finished.
+
+        Raises:
+            ConfigError: captures of events, a model that cannot be folded, a delta without a learning rate, or a
+                victim that does not fit in `memory_mb`.
+        """
+        for capture in captures:
+            if capture.model.input.timesteps > 0:
+                raise ConfigError(
+                    f"attack.name: 'grnn' makes images, and {capture.id} comes from event recordings; use dlg or idlg."
+                )
+        found: dict[int, Reconstruction] = {}
+        for indices in batches(captures, self.settings):
+            started = time.perf_counter()
+            chosen = [captures[index] for index in indices]
+            fit = _Fit(chosen, self.settings, seed=seed, device=device)
+            track = fit.run()
+            seconds = (time.perf_counter() - started) / len(chosen)
+            for victim, index in enumerate(indices):
+                found[index] = self._answer(fit, track, victim, seconds=seconds, seed=seed)
+            if progress is not None:
+                progress(len(found), len(captures))
+        return [found[index] for index in range(len(captures))]
+
+    def _answer(self, fit: _Fit, track: _Track, victim: int, *, seconds: float, seed: int) -> Reconstruction:
+        """Return what the fit found for one victim."""
+        capture = fit.captures[victim]
+        inputs, logits = fit.problem.split(track.best[victim : victim + 1].cpu().float())
+        last, _ = fit.problem.split(track.last[victim : victim + 1].cpu().float())
+        labels = capture.labels if logits is None else logits[0].argmax(-1)
+        assert labels is not None  # noqa: S101 - without logits the capture's labels are known
+        evaluations = int(track.evaluations[victim])
+        return Reconstruction(
+            capture_id=capture.id,
+            attack=self.name,
+            settings=self.settings.model_dump(),
+            inputs=clamped(inputs[0], capture.model.input),
+            labels=labels.cpu(),
+            matching_loss=float(track.best_loss[victim]),
+            last_inputs=clamped(last[0], capture.model.input),
+            loss_history=torch.stack(track.curve)[:, victim].cpu().float(),
+            iterations=evaluations - 1,
+            gradient_evaluations=evaluations,
+            restarts=1,
+            stop_reason=StopReason.DIVERGED if bool(track.diverged[victim]) else StopReason.BUDGET,
+            seconds=seconds,
+            seed=seed,
+        )
+
+
+@dataclass
+class _Track:
+    """What has been seen of V victims so far: (V,) or (V, unknowns) each; a diverged victim's entries stay put."""
+
+    best: Tensor
+    last: Tensor
+    best_loss: Tensor
+    diverged: Tensor
+    evaluations: Tensor
+    curve: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, points: Tensor) -> _Track:
+        losses = points.new_full((len(points),), torch.inf)
+        zeros = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        return cls(points.clone(), points.clone(), losses, zeros.bool(), zeros)
+
+    def see(self, points: Tensor, losses: Tensor) -> None:
+        """Keep the best and the last candidate, with the losses of these very candidates."""
+        running = ~self.diverged
+        self.evaluations += running
+        self.last = torch.where(running[:, None], points, self.last)
+        self.diverged |= ~losses.isfinite()
+        better = ~self.diverged & (losses < self.best_loss)
+        self.best = torch.where(better[:, None], points, self.best)
+        self.best_loss = torch.where(better, losses, self.best_loss)
+
+
+class _Fit:
+    """The generators of one batch of victims and their walk; one call of `run`."""
+
+    def __init__(self, captures: Sequence[CapturedUpdate], settings: GRNNSettings, *, seed: int, device: str) -> None:
+        self.captures, self._settings = captures, settings
+        known = [capture.labels for capture in captures if capture.labels is not None]
+        precision = getattr(torch, settings.precision)
+        self.problem = MatchingProblem(captures, known or None, precision=precision, device=device)
+        spec = captures[0].model.input
+        streams = [torch_stream(seed, "generator", capture.id) for capture in captures]
+        latents = torch.stack([torch.randn(self.problem.examples, LATENT, generator=stream) for stream in streams])
+        first = [draw(layout_of(spec), spec.classes, stream) for stream in streams]
+        self._generators = Generators(
+            spec, latents.to(device=device, dtype=precision), first, labels=self.problem.labels is None
+        )
+        rule = RMSpropRule(settings.learning_rate, settings.momentum, settings.alpha)
+        self._optimiser = RMSprop(self._generators.parameters, self._generators.spans, rule)
+
+    def run(self) -> _Track:
+        """Take all steps, or as many as any victim's loss stays a number for; return what was seen."""
+        every = math.ceil((self._settings.steps + 1) / _CURVE_POINTS)
+        points = self._generators.points()
+        track = _Track.start(points.detach())
+        for step in range(self._settings.steps + 1):
+            losses, slopes = self.problem.evaluate(points)
+            track.see(points.detach(), losses)
+            if step % every == 0:
+                track.curve.append(losses)
+            if step == self._settings.steps or bool(track.diverged.all()):
+                break
+            self._descend(points, losses, slopes)
+            points = self._generators.points()
+        return track
+
+    def _descend(self, points: Tensor, losses: Tensor, slopes: Tensor) -> None:
+        """Step down |D|^2 + |D| + w TV, given |D|^2 and its slope at the points."""
+        # |D| has no slope at D = 0, where there is nothing left to match; torch's norm takes 0 there too.
+        factor = torch.where(losses > 0, 1.0 + 0.5 / losses.sqrt(), 1.0)
+        inputs, _ = self.problem.split(points)
+        smoothness = self._settings.tv_weight * total_variation(inputs).sum()
+        objective = (points * (factor[:, None] * slopes)).sum() + smoothness
+        self._optimiser.step(torch.autograd.grad(objective, list(self._generators.parameters.values())))
+
+
+def total_variation(inputs: Tensor) -> Tensor:
+    """Return (V,), twice the mean squared difference of neighbours down plus that of neighbours across.
+
+    As the published code has it: each sum is divided by its number of terms, so that the value does not depend on the
+    size. (V, N, C, H, W) -> (V,).
+    """
+    down = (inputs[..., 1:, :] - inputs[..., :-1, :]).square()
+    across = (inputs[..., 1:] - inputs[..., :-1]).square()
+    return 2.0 * (down.flatten(1).mean(1) + across.flatten(1).mean(1))
+
+
+def batches(captures: Sequence[CapturedUpdate], settings: GRNNSettings) -> list[list[int]]:
+    """Return the indices of captures that can share a batch, at most as many as the settings' memory allows.
+
+    Raises:
+        ConfigError: not even one victim fits.
+    """
+    groups: dict[tuple[object, int, bool], list[int]] = {}
+    for index, capture in enumerate(captures):
+        groups.setdefault((capture.model, batch_size(capture), capture.labels is None), []).append(index)
+    result = []
+    for indices in groups.values():
+        first = captures[indices[0]]
+        needed = victim_bytes(first, settings)
+        fitting = settings.memory_mb * 2**20 // needed
+        if fitting == 0:
+            raise ConfigError(
+                f"attack.memory_mb: one victim like {first.id} ({batch_size(first)} examples) takes about "
+                f"{needed // 2**20} MB, the limit is {settings.memory_mb}; raise it."
+            )
+        size = min(settings.victims_per_batch, fitting)
+        result += [indices[start : start + size] for start in range(0, len(indices), size)]
+    return result
+
+
+def victim_bytes(capture: CapturedUpdate, settings: GRNNSettings) -> int:
+    """Return an estimate of the memory of one victim: generator, optimiser state, parameters and activations."""
+    spec, examples = capture.model.input, batch_size(capture)
+    layout = layout_of(spec)
+    first = 2 * layout.widths[0] * math.prod(layout.base)
+    convolutions = sum(18 * inward * outward for inward, outward in itertools.pairwise(layout.widths))
+    # With one example the first layers' weights are never kept; drawn they are, and all victims' at once.
+    generator = (LATENT * (first + spec.classes) * (1 if examples == 1 else 5)) + 5 * convolutions
+    parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values())
+    steps = capture.model.spiking.timesteps if capture.model.spiking else 1
+    inputs = examples * spec.channels * spec.height * spec.width
+    # As in the other matching attacks; and some ten maps of 32 channels and their taps in the generator.
+    activations = 120 * inputs * (1 + steps) + 12 * examples * spec.height * spec.width * 2 * 32
+    return (generator + parameters + activations) * (8 if settings.precision == "float64" else 4)

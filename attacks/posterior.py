@@ -1,0 +1,130 @@
+"""What a trained model believes: M_y(x), the posterior that model inversions raise and that metrics report.
+
+Of an ANN it is softmax(logits). Of a spiking model it is the time mean of the softmax at each step, of the output
+layer's membrane potential where the model reads potentials, as in the published code of BrainLeaks (Poursiami, Alouani
+and Parsa 2024); it is neither the softmax of the mean nor that of spike counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fl_sim.errors import ConfigError
+from fl_sim.models import MODELS, build_model
+from fl_sim.records import TrainedModel, record_bytes
+from fl_sim.specs import InputSpec
+
+_ID_DIGITS = 12
+
+
+def log_posterior(outputs: Tensor) -> Tensor:
+    """Return log M (N, classes), stable where M underflows.
+
+    Args:
+        outputs: (N, classes), logits of an ANN, or (T, N, classes), what a spiking model says at each step.
+    """
+    steps = torch.log_softmax(outputs, dim=-1)
+    return steps if outputs.dim() == 2 else torch.logsumexp(steps, dim=0) - math.log(len(steps))
+
+
+def mean_log_probability(outputs: Tensor) -> Tensor:
+    """Return the time mean of log-softmax (N, classes) of outputs as in `log_posterior`; it is at most log M."""
+    steps = torch.log_softmax(outputs, dim=-1)
+    return steps if outputs.dim() == 2 else steps.mean(0)
+
+
+def model_id(model: TrainedModel) -> str:
+    """Return a name that tells a trained model apart from every other: its architecture and a hash of all of it."""
+    return f"{model.model.architecture}-{hashlib.sha256(record_bytes(model)).hexdigest()[:_ID_DIGITS]}"
+
+
+class Target:
+    """A trained model as a model inversion reads it: rebuilt, its parameters fixed.
+
+    Args:
+        model: the trained model.
+        spiking: whether the attack is for spiking models; else it is for ANNs.
+        attack: its name.
+        device: where to compute.
+        precision: "float32" or "float64".
+
+    Raises:
+        ConfigError: the model is of the other kind, or a spiking one that does not say what it outputs at each step.
+    """
+
+    def __init__(self, model: TrainedModel, *, spiking: bool, attack: str, device: str, precision: str) -> None:
+        self.dtype, self.device = getattr(torch, precision), device
+        self._spec = model.model
+        module: Any = build_model(self._spec).eval()
+        if MODELS[self._spec.architecture].spiking != spiking:
+            kind, others = ("spiking models", "mi_face") if spiking else ("ANNs", "brainleaks_v1 or brainleaks_v2")
+            raise ConfigError(
+                f"attack '{attack}': it inverts {kind}, and '{self._spec.architecture}' is none; choose {others}."
+            )
+        module.load_state_dict({**module.state_dict(), **model.parameters})
+        self.module = module.to(device=device, dtype=self.dtype).requires_grad_(False)
+        if spiking and not hasattr(module, "sequence"):
+            raise ConfigError(f"model: '{self._spec.architecture}' has no method 'sequence', which '{attack}' reads.")
+
+    @property
+    def input(self) -> InputSpec:
+        """Return what the model reads."""
+        return self._spec.input
+
+    @property
+    def timesteps(self) -> int:
+        """Return T of a spiking model's inputs."""
+        steps = self._spec.spiking.timesteps if self._spec.spiking else 1
+        return self._spec.input.timesteps or steps
+
+    def labels(self, classes: Sequence[int]) -> Tensor:
+        """Return classes as (K,).
+
+        Raises:
+            ConfigError: there is none, or one that the model does not have.
+        """
+        unknown = [label for label in classes if not 0 <= label < self._spec.input.classes]
+        if unknown or len(classes) == 0:
+            found = f"found {unknown[0]}" if unknown else "found none"
+            raise ConfigError(f"classes: expected labels from 0 to {self._spec.input.classes - 1}, {found}.")
+        return torch.tensor(list(classes), device=self.device)
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, C, H, W), or (T, N, classes) of spikes (T, N, C, H, W)."""
+        said: Tensor = self.module.sequence(inputs) if inputs.dim() == 5 else self.module(inputs)
+        return said
+
+    def potentials(self, inputs: Tensor) -> Tensor:
+        """Return the output layer's potentials (T, N, classes).
+
+        Raises:
+            ConfigError: the model reads its output spikes instead.
+        """
+        if self._spec.spiking is not None and self._spec.spiking.readout == "spikes":
+            raise ConfigError('objective: the model\'s readout is "spikes"; for "membrane" it must be a potential.')
+        return self.outputs(inputs)
+
+    def output_spikes(self, inputs: Tensor) -> Tensor:
+        """Return the output layer's spikes (T, N, classes).
+
+        Raises:
+            ConfigError: its neurons never fire.
+        """
+        said: Tensor = self.module.output_spikes(inputs)
+        return said
+
+    @torch.no_grad()
+    def confidence(self, inputs: Tensor, classes: Tensor) -> Tensor:
+        """Return the posterior (N,) of class `classes[n]` for input n."""
+        return own(log_posterior(self.outputs(inputs)), classes).exp().clamp(max=1.0).cpu()
+
+
+def own(values: Tensor, classes: Tensor) -> Tensor:
+    """Return (N,), the entry of row n of values (N, classes) that stands for class `classes[n]`."""
+    return values.gather(1, classes[:, None])[:, 0]

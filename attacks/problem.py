@@ -1,0 +1,134 @@
+"""The matching loss: how far the gradients of candidates are from those that were captured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attacks.folding import Fold
+from attacks.targets import Targets
+from attacks.thresholding import straight_through
+from fl_sim.errors import ConfigError
+from fl_sim.records import CapturedUpdate
+
+Labels = Sequence[Tensor] | None
+"""The labels (N,) of each victim, or None where they are optimised with the input."""
+
+
+def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
+    """Return the gradient that a captured update holds, by parameter name.
+
+    A weight delta of S plain SGD steps is -lr times the sum of the gradients along the way; it is divided by -lr S.
+    That is exact, but for rounding, for one step and an average over the path for more.
+
+    Raises:
+        ConfigError: a delta whose learning rate or number of steps the server did not set.
+    """
+    if capture.kind == "gradient":
+        return dict(capture.update)
+    missing = [name for name in ("learning_rate", "local_steps") if getattr(capture, name) is None]
+    if capture.learning_rate is None or capture.local_steps is None:
+        raise ConfigError(
+            f"{capture.id}: a weight delta needs the clients' learning rate and number of local steps, and the capture "
+            f"has no {' and no '.join(missing)}. Send them in the train config ('learning-rate', 'local-steps'), or "
+            "set them with dataclasses.replace(capture, ...)."
+        )
+    scale = -1.0 / (capture.learning_rate * capture.local_steps)
+    return {name: scale * delta for name, delta in capture.update.items()}
+
+
+def batch_size(capture: CapturedUpdate) -> int:
+    """Return N, the number of examples behind a captured update, as far as the server knows."""
+    if capture.batch_size is None:
+        return capture.num_examples
+    return capture.batch_size * (capture.local_steps or 1)
+
+
+class MatchingProblem:
+    """The matching loss of V victims and its gradient.
+
+    A victim's unknowns are one row: its N inputs, flattened, and N*classes label logits where labels are unknown.
+
+    Args:
+        captures: one a victim; all of one model spec and batch size.
+        labels: known labels of each victim, or None to optimise them.
+        slots: V, how many victims there is room for; the others come in by `replace`. None for all of them.
+        precision: torch dtype to compute in.
+        device: where to compute.
+        tau: the inputs are what the unknowns give by straight-through thresholding at tau; None for the unknowns.
+    """
+
+    def __init__(
+        self,
+        captures: Sequence[CapturedUpdate],
+        labels: Labels,
+        *,
+        precision: torch.dtype,
+        device: str,
+        tau: float | None = None,
+        slots: int | None = None,
+    ) -> None:
+        spec = captures[0].model.input
+        self.examples = batch_size(captures[0])
+        self.input_shape = (spec.timesteps,) * bool(spec.timesteps) + (self.examples, *spec.frame)
+        self.input_size = math.prod(self.input_shape)
+        self._tau = tau
+        self.classes = spec.classes
+        present = captures[:slots]
+        self._captures, self._labels = captures, labels
+        self.labels = None if labels is None else torch.stack(list(labels[:slots])).to(device)
+        self.fold = Fold(captures[0].model, [capture.parameters for capture in present], device=device, dtype=precision)
+        observed = [observed_gradient(capture) for capture in present]
+        self.targets = Targets(observed, self.fold.ranks(self.examples), device=device, dtype=precision)
+
+    @property
+    def unknowns(self) -> int:
+        """Return the length of a victim's row of unknowns."""
+        return self.input_size + (self.examples * self.classes if self.labels is None else 0)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all victims but those at indices `rows`."""
+        self.fold.keep(rows)
+        self.targets.keep(rows)
+        self.labels = None if self.labels is None else self.labels[rows]
+
+    def replace(self, row: int, victim: int) -> None:
+        """Put the victim with index `victim` among all captures in place of the one at index `row`."""
+        capture = self._captures[victim]
+        self.fold.replace(row, capture.parameters)
+        self.targets.replace(row, observed_gradient(capture))
+        if self.labels is not None and self._labels is not None:
+            self.labels[row] = self._labels[victim]
+
+    def split(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return inputs and label logits (V, N, classes), or None, of points (V, unknowns).
+
+        Inputs are (V, N, C, H, W), or (V, T, N, C, H, W) of events.
+        """
+        inputs = points[:, : self.input_size].view(-1, *self.input_shape)
+        if self._tau is not None:
+            inputs = straight_through(inputs, self._tau)
+        logits = points[:, self.input_size :].view(-1, self.examples, self.classes) if self.labels is None else None
+        return inputs, logits
+
+    def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return matching losses (V,) and their gradients (V, unknowns) at points (V, unknowns).
+
+        The loss is the sum of squared differences over all named tensors (arXiv 2511.21181, eq. 2).
+        """
+        points = points.detach().requires_grad_()
+        inputs, label_logits = self.split(points)
+        log_probabilities = F.log_softmax(self.fold.logits(inputs), dim=-1)
+        if label_logits is None:
+            assert self.labels is not None  # noqa: S101 - split() returns logits exactly where there are no labels
+            targets = F.one_hot(self.labels, self.classes).to(log_probabilities)
+        else:
+            targets = label_logits.softmax(dim=-1)
+        losses = -(targets * log_probabilities).sum(-1).mean(-1)
+        matching = self.fold.distances(losses, self.targets)
+        (slope,) = torch.autograd.grad(matching.sum(), points)
+        return matching.detach(), slope

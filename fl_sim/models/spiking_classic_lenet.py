@@ -1,0 +1,23 @@
+"""The spiking twin of the classic LeNet."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from fl_sim.models.classic_lenet import synapses
+from fl_sim.models.spiking_lenet import SpikingTwin
+from fl_sim.specs import ModelSpec
+
+
+class SpikingClassicLeNet(SpikingTwin):
+    """The classic LeNet with spiking neurons in place of sigmoids, run over T steps.
+
+    It has the parameters of `ClassicLeNet`, by name and shape. Max-pooling hands a spike on where any of its four
+    neurons fires.
+
+    Raises:
+        ConfigError: the spec has no spiking settings, or the input is smaller than 16 pixels a side.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec, synapses(spec.input), nn.Linear(84, spec.input.classes))

@@ -1,0 +1,81 @@
+"""What a user may set of a judge: the table [judge] of a config. No torch here, so that a bad config fails at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.specs import Settings
+from judges.classifiers.table import JUDGES
+
+PAPER, NONE = "paper", "none"
+
+
+class JudgeOptions(Settings):
+    """Which classifier judges the reconstructions, and how it is trained.
+
+    Attributes:
+        name: in the table `judges.classifiers.JUDGES`; "paper" for the paper's judge of the data set, see `judge_for`;
+            "none" for no judge.
+        width: channels of the first block of dvs_gesture_snn; 64 in the paper.
+        max_epochs: passes over the train split at most; 0 for the judge's own default.
+        max_examples: training examples seen at most, over all passes; 0 for the judge's own default.
+        weights: what resnet50_arcface starts from. "none" draws them; "imagenet" is the paper's IMAGENET1K_V1, which
+            torchvision takes from its cache or downloads.
+        seed: of the judge's initialisation, the order of the examples and their augmentation.
+    """
+
+    name: str = PAPER
+    width: int = Field(default=64, ge=1, le=512)
+    max_epochs: int = Field(default=0, ge=0)
+    max_examples: int = Field(default=0, ge=0)
+    weights: Literal["none", "imagenet"] = "none"
+    seed: int = Field(default=0, ge=0)
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        names = [*JUDGES, PAPER, NONE]
+        if name not in names:
+            raise ValueError(str(unknown_name("", name, names)).removeprefix(": "))
+        return name
+
+    @pydantic.field_validator("width", "weights")
+    @classmethod
+    def _read(cls, value: int | str, info: pydantic.ValidationInfo) -> int | str:
+        """Refuse a setting that the judge would ignore; "paper" may mean any of them."""
+        name, key = info.data.get("name", PAPER), str(info.field_name)
+        if value != cls.model_fields[key].default and name in JUDGES and key not in JUDGES[name].options:
+            readers = ", ".join(judge for judge, entry in JUDGES.items() if key in entry.options)
+            raise ValueError(f"'{name}' does not read it; {readers} does")
+        return value
+
+
+def judge_for(options: JudgeOptions, dataset: str, *, events: bool) -> str:
+    """Return the name of the judge that judges a data set: in `JUDGES`, or "none".
+
+    "paper" means Table II: dvs_gesture_snn for recordings of events, resnet50_arcface for LFW, lenet for all other
+    images (MNIST and CIFAR-100 in the paper).
+
+    Args:
+        options: of the experiment.
+        dataset: name of the data set.
+        events: whether it holds recordings of events.
+
+    Raises:
+        ConfigError: the judge named reads events and the data set holds images, or the other way round.
+
+    Source: Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, section IV.
+    """
+    if options.name == PAPER:
+        return "dvs_gesture_snn" if events else "resnet50_arcface" if dataset == "lfw" else "lenet"
+    if options.name != NONE and JUDGES[options.name].events != events:
+        reads, holds = ("images", "recordings of events") if events else ("recordings of events", "images")
+        fitting = ", ".join(name for name, entry in JUDGES.items() if entry.events == events)
+        raise ConfigError(
+            f"judge.name: '{options.name}' reads {reads}, but '{dataset}' holds {holds}; use {fitting}, paper or none."
+        )
+    return options.name

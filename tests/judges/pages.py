@@ -1,0 +1,61 @@
+"""Reads what stands in a section of a report."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+VOID = ("img", "meta", "br")
+
+
+class _Section(HTMLParser):
+    """Collects the text of the section of one id or class, and the cells of its table rows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.depth, self.in_cell = name, 0, False
+        self.text: list[str] = []
+        self.rows: list[list[list[str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        here = self.name in (dict(attrs).get("id"), dict(attrs).get("class")) and tag == "section"
+        if tag in VOID or not (self.depth or here):
+            return
+        self.depth += 1
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append([])
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.depth and tag not in VOID:
+            self.depth -= 1
+        if tag in ("td", "th"):
+            self.in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.depth:
+            self.text.append(data)
+            if self.in_cell:
+                self.rows[-1][-1].append(data)
+
+
+def text_of(page: str, name: str) -> str:
+    """Return the text of a section, white space as single blanks."""
+    return _plain(_parsed(page, name).text)
+
+
+def cells_of(page: str, name: str) -> list[list[str]]:
+    """Return the text of each cell of each table row of a section."""
+    return [[_plain(cell) for cell in row] for row in _parsed(page, name).rows]
+
+
+def _parsed(page: str, name: str) -> _Section:
+    section = _Section(name)
+    section.feed(page)
+    assert section.text, f"no section {name}"
+    return section
+
+
+def _plain(parts: list[str]) -> str:
+    return " ".join(" ".join(parts).split())
