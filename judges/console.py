@@ -60,7 +60,7 @@ def _table(
 def _image_row(cell: CellSummary, summary: Summary) -> tuple[str, ...]:
     asr, beside = success_rate(cell, summary.judges)
     return (
-        f"  {cell.attack}",
+        f"  {cell.title}",
         str(cell.n),
         number(cell.ssim.median),
         number(cell.psnr_db.median, 1),
@@ -76,7 +76,7 @@ def _image_row(cell: CellSummary, summary: Summary) -> tuple[str, ...]:
 def _event_row(cell: CellSummary, summary: Summary, closeness: str) -> tuple[str, ...]:
     asr, beside = success_rate(cell, summary.judges)
     return (
-        f"  {cell.attack}",
+        f"  {cell.title}",
         str(cell.n),
         number(cell.l2.mean),
         str(cell.diverged),

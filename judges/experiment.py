@@ -24,6 +24,7 @@ from fl_sim.models import MODELS
 from fl_sim.specs import Scalar, Settings, SpikingSpec
 from judges.classifiers.settings import JudgeOptions
 from judges.labels import attack_label, axes, federation_label, variant
+from judges.scales import scaled
 
 TABLES = ("dataset", "model", "strategy", "attack", "judge")
 ONE_VALUE = (
@@ -170,24 +171,7 @@ def read_plan(path: Path, assignments: Iterable[str] = ()) -> Plan:
     raw.setdefault("name", path.stem)
     chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
     rest = [assignment for assignment in assignments if assignment not in chosen]
-    return make_plan(override(_scaled(override(raw, chosen, ())), rest, TABLES))
-
-
-def _scaled(raw: Raw) -> Raw:
-    """Return `raw` at its scale."""
-    scales, scale = raw.get("scales", {}), raw.get("scale", "")
-    if not isinstance(scales, dict) or not all(isinstance(own, dict) for own in scales.values()):
-        raise ConfigError("scales: expected tables [scales.NAME].")
-    if not scale and not scales:
-        return raw
-    if scale not in scales:
-        raise unknown_name("scale", str(scale), scales) if scales else ConfigError("scale: this config has no scales.")
-    result = {key: value for key, value in raw.items() if key != "scales"}
-    for key, value in scales[scale].items():
-        old = result.get(key, {})
-        inner = old if isinstance(old, dict) else {"name": old}
-        result[key] = {**inner, **value} if isinstance(value, dict) else value
-    return {**result, "name": f"{raw['name']}-{scale}"}
+    return make_plan(override(scaled(override(raw, chosen, ())), rest, TABLES))
 
 
 def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:

@@ -13,7 +13,6 @@ from judges.gallery import Gallery
 from judges.plots import loss_figure, picture_uri
 from judges.rows import DIVERGED
 from judges.summary import CellSummary, Summary
-from judges.tables import base_name
 from judges.wording import name_of_group, number, way
 
 STILL_SIDE, EVENT_SIDE = 60, 96
@@ -108,7 +107,7 @@ def _rows(
     def alike(item: Gallery) -> tuple[str, str, str, float]:
         cell = cells.get(item.key)
         tau = -1.0 if cell is None or cell.tau is None else cell.tau
-        return base_name(item.attack), item.defence, item.init, tau
+        return item.attack, item.defence, item.init, tau
 
     for (attack, defence, init, tau), own in _together(galleries, alike):
         parts = [attack, f"{init} init" if init else "", f"tau {tau:g}" if tau >= 0 else ""]

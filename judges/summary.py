@@ -61,8 +61,8 @@ class CellSummary:
         control: whether it is one.
         n: examples.
         ssim, psnr_db, mse, l2: of the answers.
-        intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr, by name; None for one
-            victim, and where a value is missing or not finite.
+        intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (of which see
+            `judges.intervals.rate`), by name; None for one victim, and where a value is missing or not finite.
         last_ssim: mean, of the last iterates.
         solved, recognisable: success rates, see `judges.rows.Score`.
         diverged: how many.
@@ -103,6 +103,13 @@ class CellSummary:
     verdict: str
     reason: str
     published: Published | None
+
+    @property
+    def title(self) -> str:
+        """Return the attack with its way of thresholding and its threshold, where it has them."""
+        if self.tau is None or self.control:
+            return self.attack
+        return f"{self.attack}, {self.thresholding.replace('_', '-')}, tau {self.tau:g}"
 
     @property
     def group(self) -> tuple[str, str, str, str]:
@@ -222,11 +229,14 @@ def _intervals(
 ) -> dict[str, tuple[float, float] | None]:
     """Return the bootstrap intervals of a cell's means."""
     columns: dict[str, list[float]] = {name: [getattr(row, name) for row in rows] for name in _METRICS}
-    columns["asr"] = [math.nan if row.judge_correct is None else float(row.judge_correct) for row in rows]
-    return {
+    intervals = {
         name: bootstrap_mean(values, units, seed=seed, stream=stream) if all(map(math.isfinite, values)) else None
         for name, values in columns.items()
     }
+    if any(row.judge_correct is None for row in rows):
+        return {**intervals, "asr": None}
+    seen = rate([row.judge_correct is True for row in rows], units, seed=seed, stream=stream)
+    return {**intervals, "asr": (seen.low, seen.high)}
 
 
 def _units(rows: Sequence[Score]) -> list[object]:

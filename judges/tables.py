@@ -28,7 +28,6 @@ PAPER_SIGMA = 0.1
 SAME = 0.01
 """Two distances are called equal where they differ by at most this share of the second."""
 
-_SWEPT = re.compile(r"-thresholding=[a-z_]+|-tau=[0-9.]+(e-?[0-9]+)?(?=-|$)")
 _GUESS = re.compile(r"-guess=([a-z]+)(?=-|$)")
 
 
@@ -148,11 +147,6 @@ def image_blocks(summary: Summary) -> list[ImageBlock]:
     return [ImageBlock(*names, rows[0].held_out, rows[0].chance, rows) for names, rows in blocks]
 
 
-def base_name(attack: str) -> str:
-    """Return the name of an attack without its way of thresholding and its threshold."""
-    return _SWEPT.sub("", attack)
-
-
 def nearness(cell: CellSummary, guess: CellSummary | None, norm: float | None) -> Nearness:
     """Return how a cell's mean l2 compares with those of the guess and of the empty recording."""
     ours, start = cell.l2.mean, guess.l2.mean if guess else None
@@ -211,8 +205,8 @@ def _spike_table(summary: Summary, group: tuple[str, str, str, str], swept: Sequ
 
 def _spike_rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
     for tau in sorted({cell.tau for cell in own if cell.tau is not None}):
-        for attack in dict.fromkeys(base_name(cell.attack) for cell in own):
-            cells = {cell.thresholding: cell for cell in own if (cell.tau, base_name(cell.attack)) == (tau, attack)}
+        for attack in dict.fromkeys(cell.attack for cell in own):
+            cells = {cell.thresholding: cell for cell in own if (cell.tau, cell.attack) == (tau, attack)}
             if not cells:
                 continue
             some = next(iter(cells.values()))

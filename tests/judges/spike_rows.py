@@ -35,7 +35,7 @@ def spike_rows(row: Row, *, dataset: str = "dvs_gesture", attacks: tuple[str, ..
         for tau, l2 in answers.items():
             for attack in attacks:
                 name = f"{attack}-thresholding={way}-tau={tau}"
-                add(name, l2, cell=f"f/{name}", thresholding=way, tau=tau)
+                add(attack, l2, cell=f"f/{name}", thresholding=way, tau=tau)
     for tau, l2 in GUESS.items():
         add(f"control: no-op (spikes, tau {tau})", l2, thresholding="in_optimisation", tau=tau)
     add("control: black", 40.0)

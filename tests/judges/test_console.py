@@ -31,8 +31,8 @@ def test_events_have_l2_and_what_it_equals(row: Callable[..., Score]) -> None:
     lines = printed(spike_rows(row))
     assert "l2" in lines[0].split()
     assert "SSIM" not in lines[0]
-    (line,) = [line for line in lines if "  dlg-thresholding=in_optimisation-tau=0.5" in line]
-    assert line.split()[1:3] == ["4", "40.10"]
+    (line,) = [line for line in lines if "  dlg, in-optimisation, tau 0.5" in line]
+    assert line.split()[4:6] == ["4", "40.10"]
     assert line.endswith("equals guess and empty")
 
 

@@ -115,8 +115,8 @@ def test_other_recordings_have_no_paper_beside_them(row: Row, write: Callable[..
 def test_the_record_calls_no_empty_answer_recovered(row: Row, write: Callable[..., str]) -> None:
     """All rows of these recordings have an SSIM of 0.95."""
     lines = cells_of(write(spike_rows(row)), "record")
-    told = [cells for cells in lines if cells[0].startswith("dlg-thresholding=in_optimisation-tau=0.5 ")]
-    assert [cells[0].partition(" ")[2] for cells in told] == [
+    told = [cells for cells in lines if cells[0].startswith("dlg, in-optimisation, tau 0.5 ")]
+    assert [cells[0].removeprefix("dlg, in-optimisation, tau 0.5 ") for cells in told] == [
         "equals guess and empty",
         "on dvs_gesture \N{MIDDLE DOT} spiking_lenet \N{MIDDLE DOT} uniform init",
     ]

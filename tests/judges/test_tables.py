@@ -13,7 +13,6 @@ from judges.rows import Score
 from judges.summary import CellSummary, summarise
 from judges.tables import (
     Nearness,
-    base_name,
     distance_rows,
     image_blocks,
     image_rows,
@@ -77,21 +76,6 @@ def test_a_guess_that_an_attack_names_is_its_own(row: Row) -> None:
     assert [
         line.no_op for line in image_rows(summarise([row(), row(attack="control: no-op", judge_correct=False)]))
     ] == [0]
-
-
-@pytest.mark.parametrize(
-    ("attack", "base"),
-    [
-        ("dlg", "dlg"),
-        ("dlg-thresholding=in_optimisation-tau=0.1", "dlg"),
-        ("dlg-tau=1e-05-thresholding=straight_through", "dlg"),
-        ("idlg-tau=0.25-iterations=5", "idlg-iterations=5"),
-        ("idlg-iterations=5-tau=0.95", "idlg-iterations=5"),
-        ("idlg-taus=3", "idlg-taus=3"),
-    ],
-)
-def test_base_name(attack: str, base: str) -> None:
-    assert base_name(attack) == base
 
 
 def test_table_v_puts_the_ways_beside_each_other(row: Row) -> None:

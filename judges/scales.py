@@ -1,0 +1,27 @@
+"""A config's scales: the same experiment as a smoke test, on a small machine, and at the paper's size."""
+
+from __future__ import annotations
+
+from fl_sim.config import Raw
+from fl_sim.errors import ConfigError, unknown_name
+
+
+def scaled(raw: Raw) -> Raw:
+    """Return a config at the scale that it names: the settings of [scales.NAME] over the others.
+
+    Raises:
+        ConfigError: it has no such scale, or its scales are no tables.
+    """
+    scales, scale = raw.get("scales", {}), raw.get("scale", "")
+    if not isinstance(scales, dict) or not all(isinstance(own, dict) for own in scales.values()):
+        raise ConfigError("scales: expected tables [scales.NAME].")
+    if not scale and not scales:
+        return raw
+    if scale not in scales:
+        raise unknown_name("scale", str(scale), scales) if scales else ConfigError("scale: this config has no scales.")
+    result = {key: value for key, value in raw.items() if key != "scales"}
+    for key, value in scales[scale].items():
+        old = result.get(key, {})
+        inner = old if isinstance(old, dict) else {"name": old}
+        result[key] = {**inner, **value} if isinstance(value, dict) else value
+    return {**result, "name": f"{raw['name']}-{scale}"}
