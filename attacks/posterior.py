@@ -61,7 +61,8 @@ class Target:
     def __init__(self, model: TrainedModel, *, spiking: bool, attack: str, device: str, precision: str) -> None:
         self.dtype, self.device = getattr(torch, precision), device
         self._spec = model.model
-        module: Any = build_model(self._spec).eval()
+        with torch.random.fork_rng(devices=[]):  # the first parameters are drawn, and replaced next
+            module: Any = build_model(self._spec).eval()
         if MODELS[self._spec.architecture].spiking != spiking:
             kind, others = ("spiking models", "mi_face") if spiking else ("ANNs", "brainleaks_v1 or brainleaks_v2")
             raise ConfigError(

@@ -58,7 +58,7 @@ class Case:
 
 CASES = (
     Case("LeNet 28x28x1, 10 classes", ModelSpec("lenet", InputSpec(1, 28, 28, 10)), "mnist", 128, 16, 300),
-    Case("LeNet 32x32x3, 100 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 100)), "cifar100", 64, 6, 300),
+    Case("LeNet 32x32x3, 100 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 100)), "cifar100", 32, 5, 300),
     Case("LeNet 32x32x3, 5749 classes", ModelSpec("lenet", InputSpec(3, 32, 32, 5749)), "lfw", 8, 2, 4, solve=False),
     Case(
         "SpikingLeNet 28x28x1, T = 10",
@@ -193,7 +193,7 @@ def memory(count: int) -> tuple[float, float]:
     prepare_process(1)
     captures, truth = victims(CASES[0], count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    our_way(captures, truth, outer_steps=6)
+    our_way(captures, truth, outer_steps=3)
     return before / 2**10, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
@@ -211,7 +211,7 @@ def main() -> None:
         theirs = published_way(captures[: case.theirs], truth[: case.theirs], outer_steps=case.outer_steps)
         console.print(f"{case.name}: {parts(captures)}")
         prepare_process(2)
-        on_two = our_way(captures, truth, outer_steps=min(case.outer_steps, 10))
+        on_two = our_way(captures, truth, outer_steps=min(case.outer_steps, 5))
         table.add_row(case.name, *_numbers(case, ours, theirs, on_two))
     console.print(table)
     for count in (100, 1000):

@@ -27,8 +27,9 @@ class MLP(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        into, self.head = layers(spec)
+        into, head = layers(spec)
         self.body = nn.Sequential(into, nn.Sigmoid())
+        self.head = head
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (N, classes) of inputs (N, C, H, W)."""

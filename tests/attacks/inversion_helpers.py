@@ -53,7 +53,8 @@ class Fire(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (u,) = ctx.saved_tensors
-        return gradients[0] / (1.0 + 40.0 * u.abs()) ** 2
+        slope: Tensor = gradients[0] / (1.0 + 40.0 * u.abs()) ** 2
+        return slope
 
 
 def fire(u: Tensor) -> Tensor:

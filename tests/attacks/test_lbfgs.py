@@ -152,3 +152,27 @@ def test_a_restarted_victim_walks_as_a_new_one() -> None:
     for step in range(12):
         solver.advance(problem.evaluate)
         torch.testing.assert_close(solver.points[2], expected[step][2], rtol=1e-9, atol=1e-9)
+
+
+def test_a_new_problem_in_the_place_of_another_counts_from_nought() -> None:
+    problem = Wavy(6)
+    rule = StepRule(learning_rate=0.3)
+    solver = BatchedLBFGS(problem.start + 1.0, rule)
+    for _ in range(7):
+        solver.advance(problem.evaluate)
+    solver.replace(torch.tensor([1]), problem.start[1:2])
+    expected = batched_trajectory(problem, rule, steps=12)
+    for step in range(12):
+        solver.advance(problem.evaluate)
+        torch.testing.assert_close(solver.points[1], expected[step][1], rtol=1e-9, atol=1e-9)
+    assert solver.evaluations.tolist() == [19, 12, 19, 19, 19]
+
+
+def test_a_history_that_is_full_forgets_as_torch_does() -> None:
+    problem = Wavy(7)
+    rule = StepRule(learning_rate=0.1, history=3)
+    ours = batched_trajectory(problem, rule, steps=40)
+    for victim in range(VICTIMS):
+        theirs = torch_trajectory(problem, victim, rule, outer=2)
+        for step, point in enumerate(theirs[:25]):
+            torch.testing.assert_close(ours[step][victim], point, rtol=1e-5, atol=1e-6)

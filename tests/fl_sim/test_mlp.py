@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from fl_sim.records import InputSpec, ModelSpec, SpikingSpec, TrainedModel, load
 from tests.attacks.inversion_helpers import MLP, SMALL, SPIKING_MLP, after_decay, plain_potentials, trained, weights
 
 ORDERS = ("before_decay", "after_decay")
+NEURONS = BRAINLEAKS_NEURONS.model_copy(update={"timesteps": 6})
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "spiking_mlp"])
@@ -48,9 +48,6 @@ def test_the_twins_have_the_same_parameters_under_the_same_seed(init: str) -> No
     theirs = dict(snn.named_parameters())
     assert set(theirs) == {name for name, _ in ann.named_parameters()}
     assert all(parameter.equal(theirs[name]) for name, parameter in ann.named_parameters())
-
-
-NEURONS = BRAINLEAKS_NEURONS.model_copy(update={"timesteps": 6})
 
 
 def test_the_ann_is_two_products_with_a_sigmoid_between() -> None:
@@ -112,9 +109,10 @@ def test_a_decay_of_seven_tenths_follows_a_loop_of_plain_numbers(order: Any) -> 
     "spec",
     [
         SpikingSpec(neuron=kind, reset=reset, detach_reset=detach, decay_input=decay, tau=3.0, surrogate="sigmoid")
-        for kind, reset, detach, decay in itertools.product(
-            ("if", "lif"), ("hard", "soft"), (False, True), (False, True)
-        )
+        for kind in ("if", "lif")
+        for reset in ("hard", "soft")
+        for detach in (False, True)
+        for decay in (False, True)
     ],
     ids=lambda spec: f"{spec.neuron}-{spec.reset}-{spec.detach_reset}-{spec.decay_input}",
 )
@@ -140,18 +138,14 @@ def test_the_spiking_network_and_its_input_gradient_follow_a_written_out_loop(or
     module = loaded(model)
     generator = torch.Generator().manual_seed(5)
     spikes = (torch.rand(7, 3, 1, 4, 5, generator=generator) < 0.4).double().requires_grad_()
-    potentials, fired = module.sequence(spikes), module.output_spikes(spikes)
-    expected = [plain_potentials(model, spikes[:, n].flatten(1), order=order) for n in range(3)]
-    torch.testing.assert_close(potentials, torch.stack([course[0] for course in expected], 1))
-    assert fired.equal(torch.stack([course[1] for course in expected], 1))
-    assert 0 < float(fired.sum()) < fired.numel()
-    (slope,) = torch.autograd.grad(potentials.softmax(-1)[..., 1].sum(), spikes)
-    (theirs,) = torch.autograd.grad(sum(course[0].softmax(-1)[:, 1].sum() for course in expected), spikes)
-    assert float(slope.abs().max()) > 0
-    torch.testing.assert_close(slope, theirs)
-    (slope,) = torch.autograd.grad(fired[..., 1].sum(), spikes)
-    (theirs,) = torch.autograd.grad(sum(course[1][:, 1].sum() for course in expected), spikes)
-    torch.testing.assert_close(slope, theirs)
+    for output, ours in enumerate((module.sequence(spikes), module.output_spikes(spikes))):
+        courses = [plain_potentials(model, spikes[:, n].flatten(1), order=order)[output] for n in range(3)]
+        theirs = torch.stack(courses, dim=1)
+        torch.testing.assert_close(ours, theirs)
+        slopes = [torch.autograd.grad(said.softmax(-1)[..., 1].sum(), spikes)[0] for said in (ours, theirs)]
+        assert float(slopes[0].abs().max()) > 0
+        torch.testing.assert_close(slopes[0], slopes[1])
+    assert 0 < int(ours.detach().sum()) < ours.numel()
 
 
 def test_all_steps_are_one_product() -> None:
