@@ -34,6 +34,8 @@ SMALL: dict[str, JudgeOptions] = {
     "lenet": JudgeOptions(name="lenet", max_epochs=10),
     "resnet50_arcface": JudgeOptions(name="resnet50_arcface", max_epochs=4),
     "dvs_gesture_snn": JudgeOptions(name="dvs_gesture_snn", width=4, max_epochs=12),
+    "brainleaks_cnn": JudgeOptions(name="brainleaks_cnn", max_epochs=40),
+    "brainleaks_snn": JudgeOptions(name="brainleaks_snn", max_epochs=4),
 }
 """Each judge in the size that a toy needs."""
 
@@ -49,7 +51,9 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def toy(name: str) -> Dataset:
-    return gestures() if JUDGES[name].events else stripes()
+    if JUDGES[name].events:
+        return gestures()
+    return stripes(2 if name.startswith("brainleaks") else 1)
 
 
 # Which judge
@@ -106,7 +110,8 @@ def test_no_judge_cannot_be_trained() -> None:
 def test_every_judge_learns_its_toy(name: str, cache: Path, shallow: None) -> None:
     epochs: list[tuple[int, int]] = []
     data = toy(name)
-    quick = dataclasses.replace(settings_for(SMALL[name]), learning_rate=3e-3 if name == "lenet" else 5e-3)
+    own = dataclasses.replace(settings_for(SMALL[name]), learning_rate=3e-3 if name == "lenet" else 5e-3)
+    quick = dataclasses.replace(own, batch_size=min(own.batch_size, 64))
     torch.manual_seed(5)
     before = torch.get_rng_state()
     judge = cached_judge(SMALL[name], data, settings=quick, progress=lambda done, of: epochs.append((done, of)))

@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor
 from torchvision.models import ResNet50_Weights
 
+from fl_sim.checkpoints import Checkpoint, load_checkpoint
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import Split
 from fl_sim.errors import ConfigError, DataError
@@ -20,7 +21,6 @@ from fl_sim.specs import InputSpec
 from judges.classifiers import JUDGES, JudgeOptions
 from judges.classifiers.augmentation import augmented, flipped, shifted, zoomed
 from judges.classifiers.cache import cache_path, cached_judge, load_judge
-from judges.classifiers.checkpoints import Checkpoint, load_checkpoint
 from judges.classifiers.gesture import DVSGestureSNN, ResidualBlock
 from judges.classifiers.lenet import JudgeLeNet
 from judges.classifiers.model import JudgeModel, build

@@ -80,7 +80,7 @@ def test_an_empty_cache_and_a_damaged_judge_are_told(call: Call, cache: Path) ->
         (["digits", "--set", "width=8", "--set", "name=lenet"], ["judge.width: 'lenet' does not read it"]),
         (["digits", "--set", "dataset.alpha=1"], ["dataset.alpha: no judge depends on it."]),
         (["digits", "--set", "dataset.sise=8"], ["dataset.sise: no judge depends on it. Did you mean 'size'?"]),
-        (["digits", "--set", "name=dvs_gesture_snn"], ["'digits' holds images; use lenet, resnet50_arcface, paper"]),
+        (["digits", "--set", "name=dvs_gesture_snn"], ["'digits' holds images; use lenet, resnet50_arcface, "]),
         (["digits", "--size", "3"], ["dataset.size: expected 0 for the default, or a side of 7"]),
         (["digits", "--set", "dataset.time_bins=3"], ["dataset.time_bins: is for recordings of events"]),
     ],

@@ -28,15 +28,17 @@ class Recordings:
         return self.frames[indices].movedim(1, 0), self.labels[indices]
 
 
-def stripes() -> Dataset:
-    """Return three classes of 9x8 colour pictures: which third of the rows is bright."""
+def stripes(scale: int = 1) -> Dataset:
+    """Return three classes of 9x8 colour pictures: which third of the rows is bright. Each pixel is `scale` wide."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(180) % 3
     pixels = torch.randint(0, 120, (180, 3, 9, 8), generator=generator, dtype=torch.uint8)
     for picture, label in zip(pixels, labels.tolist(), strict=True):
         picture[:, 3 * label : 3 * label + 3] += 130
+    pixels = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     split = Split(pixels[:150], labels[:150]), Split(pixels[150:], labels[150:])
-    return Dataset("stripes", InputSpec(3, 9, 8, 3), *split, NAMES, "made here", "stripes-1")
+    spec = InputSpec(3, 9 * scale, 8 * scale, 3)
+    return Dataset("stripes", spec, *split, NAMES, "made here", f"stripes-{scale}")
 
 
 def gestures() -> Dataset:

@@ -1,0 +1,276 @@
+"""Training of one model on a whole train split, without a federation: the targets of model inversions.
+
+A training that was stopped goes on from its last finished epoch, to the same bits. A finished one is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fl_sim.checkpoints import (
+    Checkpoint,
+    Stored,
+    cache_root,
+    checkpoint_path,
+    fits,
+    load_checkpoint,
+    load_stored,
+    run_epochs,
+    save_checkpoint,
+    state_of,
+)
+from fl_sim.datasets.examples import Dataset, Examples
+from fl_sim.encoders import Encoder
+from fl_sim.errors import ConfigError
+from fl_sim.models import build_model
+from fl_sim.records import TrainedModel, save_record
+from fl_sim.seeding import derive_seed, torch_stream
+from fl_sim.specs import ModelSpec, Scalar, TrainingSettings
+
+CODE_VERSION = 1
+"""Raised whenever the same settings would train another model, or other facts of it are kept."""
+
+TRAIN_MEASURED = 10_000
+"""Examples that the accuracy on the train split is measured on at most."""
+
+EVALUATED_AT_ONCE = 200
+
+TrainingProgress = Callable[[int, int], None]
+"""Called with (epochs finished, epochs in all)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CentralTraining:
+    """A model that was trained centrally, and what its training took.
+
+    Attributes:
+        model: the trained model; its `round` counts epochs.
+        train_accuracy: on the train split, or on `TRAIN_MEASURED` examples spread over it, in [0, 1].
+        epochs: passes over the train split.
+        seconds: wall time of the training, that of interrupted runs included up to their last finished epoch.
+        path: where it is kept.
+    """
+
+    model: TrainedModel
+    train_accuracy: float
+    epochs: int
+    seconds: float
+    path: Path
+
+
+class StoredTarget(Stored):
+    """What the cache holds of a target; its facts are accuracies, epochs and seconds."""
+
+
+def train_centrally(
+    spec: ModelSpec,
+    dataset: Dataset,
+    settings: TrainingSettings | None = None,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    device: str = "cpu",
+    progress: TrainingProgress | None = None,
+) -> TrainedModel:
+    """Return a model trained on the train split; see `central_training`."""
+    training = central_training(spec, dataset, settings, seed=seed, folder=folder, device=device, progress=progress)
+    return training.model
+
+
+def central_training(
+    spec: ModelSpec,
+    dataset: Dataset,
+    settings: TrainingSettings | None = None,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    device: str = "cpu",
+    progress: TrainingProgress | None = None,
+) -> CentralTraining:
+    """Return a model from the cache where it holds a sound one; else train it now and keep it.
+
+    Parameters, order of the examples and spikes are drawn from streams named after the seed; no global random stream
+    is touched. Each batch is coded with draws of its own. Another number of threads sums in another order, and so
+    changes the last digits of what is trained; it is no part of the key.
+
+    Args:
+        spec: of the model.
+        dataset: its train split trains, its test split measures.
+        settings: of the training; None for the defaults.
+        seed: of all that is drawn.
+        folder: of the cache; None for "targets" in `fl_sim.checkpoints.cache_root`.
+        device: where to compute.
+        progress: called after each epoch; not called when the cache is used.
+
+    Raises:
+        ConfigError: the model reads other inputs than the data set holds, or has no output spikes to be counted.
+    """
+    settings = settings or TrainingSettings()
+    _check(spec, dataset, settings)
+    path = target_path(spec, dataset, settings, seed=seed, folder=folder, device=device)
+    with torch.random.fork_rng(devices=[]):  # layers draw as they are made, whatever is drawn for them next
+        model = build_model(spec, seed=derive_seed(seed, "central")).to(device)
+    stored = load_stored(StoredTarget, path)
+    if stored is None or not fits(stored.state, model):
+        end = _trained(model, dataset.train, settings, path, seed=seed, progress=progress)
+        facts: dict[str, Scalar] = {
+            "test_accuracy": measured_accuracy(model, dataset.test, settings.answer),
+            "train_accuracy": measured_accuracy(model, dataset.train, settings.answer, at_most=TRAIN_MEASURED),
+            "epochs": end.epoch,
+            "seconds": round(end.seconds, 3),
+        }
+        stored = StoredTarget.sealed({name: tensor.cpu() for name, tensor in state_of(model).items()}, facts)
+        save_record(stored, path)
+        checkpoint_path(path).unlink(missing_ok=True)
+    known: dict[str, Any] = dict(stored.facts)
+    parameters = {name: stored.state[name] for name, _ in model.named_parameters()}
+    trained = TrainedModel(spec, parameters, known.pop("test_accuracy"), round=known["epochs"], seed=seed)
+    return CentralTraining(trained, path=path, **known)
+
+
+def target_path(
+    spec: ModelSpec,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Return where a trained model is kept: the name is a hash of everything that it depends on.
+
+    Args:
+        spec, dataset, settings, seed, folder, device: as for `central_training`. The name of a preset does not count,
+            only what it stands for; another device rounds in another way.
+    """
+    spiking = None if spec.spiking is None else spec.spiking.model_dump()
+    key = {
+        "code": CODE_VERSION,
+        "data": dataset.digest,
+        "model": {**{field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}, "spiking": spiking},
+        "settings": settings.model_dump(exclude={"preset"}),
+        "seed": seed,
+        "torch": torch.__version__,
+        **({} if device == "cpu" else {"device": device}),
+    }
+    text = json.dumps(key, sort_keys=True, default=dataclasses.asdict)
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return (cache_root() / "targets" if folder is None else folder) / f"{name}.safetensors"
+
+
+def batch_loss(outputs: Tensor, labels: Tensor, kind: str = "sum_over_time") -> Tensor:
+    """Return the mean loss of a batch.
+
+    Args:
+        outputs: (T, N, classes), what a spiking model says at each step, or logits (N, classes).
+        labels: (N,).
+        kind: see `TrainingSettings.loss`.
+    """
+    steps = outputs if outputs.dim() == 3 else outputs[None]
+    if kind == "mean_output":
+        return F.cross_entropy(steps.mean(0), labels)
+    return F.cross_entropy(steps.flatten(0, 1), labels.repeat(len(steps)), reduction="sum") / len(labels)
+
+
+def draw_afresh(model: nn.Module, seed: int) -> None:
+    """Let the rate encoders of a model draw new spikes from now on: each call with the same seed draws the same."""
+    for module in model.modules():
+        if isinstance(module, Encoder):
+            module.seed = seed
+
+
+@torch.no_grad()
+def measured_accuracy(model: nn.Module, split: Examples, answer: str = "mean_output", *, at_most: int = 0) -> float:
+    """Return the share of a split that a model names rightly, in [0, 1]. Spikes are drawn afresh for each part.
+
+    Args:
+        model: on any device.
+        split: what it reads.
+        answer: see `TrainingSettings.answer`.
+        at_most: examples to measure on, spread evenly over the split; 0 for all of them.
+    """
+    count = min(at_most or len(split), len(split))
+    indices = torch.arange(count) * len(split) // count
+    device, right = next(model.parameters()).device, 0
+    for number, part in enumerate(torch.split(indices, EVALUATED_AT_ONCE)):
+        draw_afresh(model, derive_seed(0, "central", "accuracy", number))
+        inputs, labels = (tensor.to(device) for tensor in split.batch(part))
+        right += int((_answers(model, inputs, answer).argmax(dim=1) == labels).sum())
+    return right / count
+
+
+def _answers(model: Any, inputs: Tensor, answer: str) -> Tensor:  # noqa: ANN401 - nn.Module's attributes are untyped
+    """Return (N, classes), the largest of which names the class."""
+    said: Tensor = model.output_spikes(inputs).sum(0) if answer == "spike_count" else model(inputs)
+    return said
+
+
+def _check(spec: ModelSpec, dataset: Dataset, settings: TrainingSettings) -> None:
+    """Refuse what could not be trained, or whose accuracy could not be measured."""
+    if spec.input != dataset.spec:
+        raise ConfigError(f"model: it reads {spec.input}, but '{dataset.name}' holds {dataset.spec}.")
+    fires = spec.spiking is not None and spec.spiking.readout != "membrane"
+    if settings.answer == "spike_count" and not fires:
+        raise ConfigError('training.answer: "spike_count" needs a spiking model whose readout is spikes or potential.')
+
+
+def _trained(
+    model: nn.Module,
+    split: Examples,
+    settings: TrainingSettings,
+    path: Path,
+    *,
+    seed: int,
+    progress: TrainingProgress | None,
+) -> Checkpoint:
+    """Train a model in place, from where an earlier training was stopped; return where it ends."""
+    checkpoint = checkpoint_path(path)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    generator = torch_stream(seed, "central", "order")
+
+    def one_epoch(finished: int) -> None:
+        for step, indices in enumerate(_batches(split, settings.batch_size, generator)):
+            draw_afresh(model, derive_seed(seed, "central", "spikes", finished, step))
+            _step(model, optimiser, split.batch(indices), settings)
+
+    def keep(now: Checkpoint) -> None:
+        save_checkpoint(now, checkpoint)
+        if progress is not None:
+            progress(now.epoch, settings.epochs)
+
+    model.train()
+    resume = load_checkpoint(checkpoint, model)
+    end = run_epochs(model, optimiser, generator, one_epoch=one_epoch, epochs=settings.epochs, resume=resume, keep=keep)
+    model.eval()
+    return end
+
+
+def _batches(split: Examples, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices of all examples, shuffled, in batches."""
+    yield from torch.split(torch.randperm(len(split), generator=generator), batch_size)
+
+
+def _step(
+    model: Any,  # noqa: ANN401 - nn.Module's attributes are untyped
+    optimiser: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    settings: TrainingSettings,
+) -> None:
+    """Take one step on the loss of a batch."""
+    device = next(model.parameters()).device
+    inputs, labels = (tensor.to(device) for tensor in batch)
+    outputs = model.sequence(inputs) if hasattr(model, "sequence") else model(inputs)
+    optimiser.zero_grad()
+    batch_loss(outputs, labels, settings.loss).backward()  # type: ignore[no-untyped-call]
+    if settings.clip:
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    optimiser.step()

@@ -1,0 +1,245 @@
+"""Trainings that can be stopped and gone on with, and trained models that are kept. Used by targets and by judges.
+
+A file that does not check out is no file: a checkpoint is not gone on from, and a model is trained anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fl_sim.errors import DataError
+from fl_sim.records import load_record, record_bytes
+from fl_sim.specs import Scalar
+
+State = dict[str, Tensor]
+"""{name: tensor} of a model's parameters and buffers: running means count as much as weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stands after an epoch.
+
+    Attributes:
+        model: {name: tensor}, parameters and buffers.
+        best: those of the best epoch, where that is not this one; else empty.
+        optimiser: {"INDEX.name": tensor} of the parameter with that index.
+        generator: state of the random stream, uint8.
+        epoch: how many are finished.
+        best_loss: held-out loss of the best epoch; infinite where the last one is what counts.
+        waited: epochs since then.
+        seconds: wall time so far.
+        digest: SHA-256 over all of it; "" while it is not on disk.
+    """
+
+    model: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+    generator: Tensor
+    epoch: int = 0
+    best_loss: float = math.inf
+    waited: int = 0
+    seconds: float = 0.0
+    digest: str = ""
+
+    @classmethod
+    def at_start(cls, model: nn.Module, generator: torch.Generator) -> Checkpoint:
+        """Return where a training stands before its first epoch."""
+        return cls(state_of(model), {}, {}, generator.get_state())
+
+    @property
+    def best_state(self) -> State:
+        """Return parameters and buffers of the best epoch so far."""
+        return dict(self.best if self.waited else self.model)
+
+    def after_epoch(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        *,
+        loss: float | None,
+        started: float,
+    ) -> Checkpoint:
+        """Return where the training stands after one more epoch.
+
+        Args:
+            model, optimiser, generator: as they are now.
+            loss: on the held-out slice; None where the last epoch is what counts.
+            started: `time.perf_counter()` when the training would have started, had it not been interrupted.
+        """
+        better = loss is None or loss < self.best_loss
+        return Checkpoint(
+            model=state_of(model),
+            best={} if better else self.best_state,
+            optimiser=_tensors_of(optimiser),
+            generator=generator.get_state(),
+            epoch=self.epoch + 1,
+            best_loss=loss if better and loss is not None else self.best_loss,
+            waited=0 if better else self.waited + 1,
+            seconds=time.perf_counter() - started,
+        )
+
+    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
+        """Put model, optimiser and generator where they stood."""
+        model.load_state_dict(dict(self.model))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in self.optimiser.items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = tensor.clone()
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        generator.set_state(self.generator)
+
+
+Keep = Callable[[Checkpoint], None]
+"""Called with the state of the training after each epoch."""
+
+
+def run_epochs(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    *,
+    one_epoch: Callable[[int], float | None],
+    epochs: int,
+    patience: float = math.inf,
+    resume: Checkpoint | None = None,
+    keep: Keep | None = None,
+) -> Checkpoint:
+    """Train in place and return where the training ends. A resumed one gives the same bits as one never stopped.
+
+    Args:
+        model, optimiser: what is trained, and by what.
+        generator: the only source of random numbers of an epoch that is not named after the epoch.
+        one_epoch: takes the number of epochs finished, trains one more, and returns the loss that the best epoch is
+            chosen by; None where the last one is what counts.
+        epochs: passes at most.
+        patience: epochs without a smaller loss after which the training stops.
+        resume: what `keep` was last called with, by a training that is otherwise the same.
+        keep: called after each epoch.
+    """
+    now = resume or Checkpoint.at_start(model, generator)
+    now.restore(model, optimiser, generator)
+    started = time.perf_counter() - now.seconds
+    while now.epoch < epochs and now.waited < patience:
+        loss = one_epoch(now.epoch)
+        now = now.after_epoch(model, optimiser, generator, loss=loss, started=started)
+        if keep is not None:
+            keep(now)
+    return now
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    It is not forced to the disk: that takes seconds for a large model, and after a loss of power the digest tells.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(record_bytes(dataclasses.replace(checkpoint, digest=_digest(checkpoint))))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, model: nn.Module) -> Checkpoint | None:
+    """Return the checkpoint at `path`, or None where there is none that is sound and of this model."""
+    try:
+        checkpoint = load_record(Checkpoint, path)
+    except DataError:
+        return None
+    sound = checkpoint.digest == _digest(checkpoint) and fits(checkpoint.model, model)
+    return checkpoint if sound else None
+
+
+def checkpoint_path(path: Path) -> Path:
+    """Return where an unfinished training of the model to be kept at `path` is kept."""
+    return path.with_suffix(".checkpoint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """What a cache holds of a trained model. A subclass names the kind of model.
+
+    Attributes:
+        state: {name: tensor}, parameters and buffers.
+        facts: what else is known of it, plain values.
+        digest: SHA-256 over both.
+    """
+
+    state: Mapping[str, Tensor]
+    facts: Mapping[str, Scalar]
+    digest: str
+
+    @classmethod
+    def sealed(cls, state: Mapping[str, Tensor], facts: Mapping[str, Scalar]) -> Self:
+        """Return the two with their digest."""
+        return cls(state, facts, digest_of(sorted(facts.items()), state))
+
+
+Kind = TypeVar("Kind", bound=Stored)
+
+
+def load_stored(kind: type[Kind], path: Path) -> Kind | None:
+    """Return what is stored at `path`, or None where that is nothing or not sound."""
+    try:
+        stored = load_record(kind, path)
+    except DataError:
+        return None
+    return stored if stored.digest == kind.sealed(stored.state, stored.facts).digest else None
+
+
+def cache_root() -> Path:
+    """Return the folder of what is trained once and kept: SPIKELEAK_CACHE, else one in the user's cache folder."""
+    own = os.environ.get("SPIKELEAK_CACHE")
+    if own:
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "spikeleak"
+
+
+def fits(state: Mapping[str, Tensor], model: nn.Module) -> bool:
+    """Return whether the model has exactly these parameters and buffers, by name and shape."""
+    return {name: tensor.shape for name, tensor in state.items()} == {
+        name: tensor.shape for name, tensor in model.state_dict().items()
+    }
+
+
+def state_of(model: nn.Module) -> State:
+    """Return a detached copy of the model's parameters and buffers by name."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def digest_of(facts: object, *groups: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over plain facts, and over names and values of tensors."""
+    digest = hashlib.sha256(repr(facts).encode())
+    for group in groups:
+        for name, tensor in sorted(group.items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    facts = (checkpoint.epoch, checkpoint.best_loss, checkpoint.waited, checkpoint.seconds)
+    own = {"generator": checkpoint.generator}
+    return digest_of(facts, checkpoint.model, checkpoint.best, checkpoint.optimiser, own)
+
+
+def _tensors_of(optimiser: torch.optim.Optimizer) -> State:
+    """Return a copy of what an optimiser remembers of each parameter."""
+    return {
+        f"{index}.{name}": tensor.detach().clone()
+        for index, own in optimiser.state_dict()["state"].items()
+        for name, tensor in own.items()
+    }
