@@ -16,6 +16,7 @@ from attacks.generator import LATENT, Generators, draw, layout_of
 from attacks.matching import MatchingProblem, batch_size, clamped
 from attacks.rmsprop import RMSprop, RMSpropRule
 from attacks.settings import GRNNSettings
+from attacks.sharing import shared_batches
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import torch_stream
@@ -192,22 +193,15 @@ def batches(captures: Sequence[CapturedUpdate], settings: GRNNSettings) -> list[
     Raises:
         ConfigError: not even one victim fits.
     """
-    groups: dict[tuple[object, int, bool], list[int]] = {}
-    for index, capture in enumerate(captures):
-        groups.setdefault((capture.model, batch_size(capture), capture.labels is None), []).append(index)
-    result = []
-    for indices in groups.values():
-        first = captures[indices[0]]
-        needed = victim_bytes(first, settings)
-        fitting = settings.memory_mb * 2**20 // needed
-        if fitting == 0:
-            raise ConfigError(
-                f"attack.memory_mb: one victim like {first.id} ({batch_size(first)} examples) takes about "
-                f"{needed // 2**20} MB, the limit is {settings.memory_mb}; raise it."
-            )
-        size = min(settings.victims_per_batch, fitting)
-        result += [indices[start : start + size] for start in range(0, len(indices), size)]
-    return result
+    groups = shared_batches(
+        captures,
+        alike=lambda capture: (capture.model, batch_size(capture), capture.labels is None),
+        victim_bytes=lambda capture: victim_bytes(capture, settings),
+        most=settings.victims_per_batch,
+        memory_mb=settings.memory_mb,
+        advice="raise it",
+    )
+    return [indices[at : at + slots] for indices, slots in groups for at in range(0, len(indices), slots)]
 
 
 def victim_bytes(capture: CapturedUpdate, settings: GRNNSettings) -> int:

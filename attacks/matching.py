@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +21,8 @@ from attacks.contracts import Progress, Reconstruction
 from attacks.problem import Labels, MatchingProblem, batch_size, observed_gradient
 from attacks.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
+from attacks.sharing import Batch, shared_batches
 from attacks.thresholding import threshold, thresholded
-from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
 
@@ -129,34 +129,20 @@ def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
     return finite if spec.timesteps else finite.clamp(spec.low, spec.high)
 
 
-class Batch(NamedTuple):
-    """Captures that can share a batch, by index, and how many of them do at a time."""
-
-    indices: list[int]
-    slots: int
-
-
 def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> list[Batch]:
     """Return the captures by model and number of examples, with as many slots as the settings' memory allows.
 
     Raises:
         ConfigError: not even one victim fits.
     """
-    groups: dict[tuple[object, int], list[int]] = {}
-    for index, capture in enumerate(captures):
-        groups.setdefault((capture.model, batch_size(capture)), []).append(index)
-    result = []
-    for indices in groups.values():
-        first = captures[indices[0]]
-        fitting = settings.memory_mb * 2**20 // victim_bytes(first, settings)
-        if fitting == 0:
-            needed = victim_bytes(first, settings) // 2**20
-            raise ConfigError(
-                f"attack.memory_mb: one victim like {first.id} ({batch_size(first)} examples) takes about {needed} MB, "
-                f"the limit is {settings.memory_mb}; raise it, or lower attack.history (now {settings.history})."
-            )
-        result.append(Batch(indices, min(settings.victims_per_batch, fitting, len(indices))))
-    return result
+    return shared_batches(
+        captures,
+        alike=lambda capture: (capture.model, batch_size(capture)),
+        victim_bytes=lambda capture: victim_bytes(capture, settings),
+        most=settings.victims_per_batch,
+        memory_mb=settings.memory_mb,
+        advice=f"raise it, or lower attack.history (now {settings.history})",
+    )
 
 
 def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
