@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fl_sim.errors import SpikeleakError, unknown_name
 from judges.cli_judge import judge_app
+from judges.cli_target import invert, train
 from judges.progress import Watch
 
 # Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
@@ -28,6 +29,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="The data sets: where they come from and where they lie.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.command()(train)
+app.command()(invert)
 
 INTERRUPTED = 130
 Assignments = Annotated[

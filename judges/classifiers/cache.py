@@ -7,9 +7,8 @@ import functools
 import hashlib
 import importlib
 import json
-import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fl_sim.checkpoints import (
+    Checkpoint,
+    Stored,
+    cache_root,
+    checkpoint_path,
+    fits,
+    load_checkpoint,
+    load_stored,
+    save_checkpoint,
+)
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import DataError
-from fl_sim.records import Scalar, load_record, save_record
+from fl_sim.records import Scalar, save_record
 from judges.classifiers import JUDGES, JudgeOptions, JudgeProgress
-from judges.classifiers.checkpoints import Checkpoint, digest_of, fits, load_checkpoint, save_checkpoint
 from judges.classifiers.model import JudgeModel, build, device_of
 from judges.classifiers.training import EVALUATED_AT_ONCE, JudgeSettings, Trained, measured_accuracy, train
 
@@ -30,6 +37,9 @@ CODE_VERSION = 2
 
 TRAIN_MEASURED = 10_000
 """Examples that the accuracy on the train split is measured on at most."""
+
+ADDED = ("schedule",)
+"""Settings that came later. They count where they are not at their defaults only, so that older judges are found."""
 
 _LOCK = threading.Lock()
 
@@ -76,14 +86,38 @@ class Judge:
         An input that holds NaN or infinity shows no class: label -1, confidence 0.
 
         Args:
-            inputs: (N, C, H, W) in the value range of the data set, or (T, N, P, H, W) for a judge of events.
+            inputs: (N, C, H, W) in the value range of the data set, or (T, N, P, H, W) for a judge of events; a judge
+                of images whose model reads spikes reads either.
 
         Raises:
             ValueError: images for a judge of events, or the other way round.
         """
-        expected = "(T, N, P, H, W)" if self.events else "(N, C, H, W)"
-        if inputs.dim() != (5 if self.events else 4):
-            raise ValueError(f"the judge '{self.name}' reads {expected}, got {tuple(inputs.shape)}")
+        logits, seen = self._answers(inputs)
+        confidence, labels = logits.softmax(dim=1).max(dim=1)
+        return labels.where(seen, torch.tensor(-1)), confidence.where(seen, torch.tensor(0.0).double())
+
+    @torch.no_grad()
+    def log_probabilities(self, inputs: Tensor) -> Tensor:
+        """Return the logarithm of the judge's confidence in each class, float64 (N, classes).
+
+        An input that holds NaN or infinity shows no class: minus infinity.
+
+        Args:
+            inputs: as for `predict`.
+
+        Raises:
+            ValueError: as for `predict`.
+        """
+        logits, seen = self._answers(inputs)
+        return logits.log_softmax(dim=1).where(seen[:, None], torch.tensor(-torch.inf).double())
+
+    def _answers(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits, float64 (N, classes), and which inputs are finite throughout, (N,)."""
+        reads = {5: "(T, N, P, H, W)"} if self.events else {4: "(N, C, H, W)"}
+        if isinstance(self.model, JudgeModel) and self.model.reads_spikes:
+            reads.setdefault(5, "(T, N, C, H, W)")
+        if inputs.dim() not in reads:
+            raise ValueError(f"the judge '{self.name}' reads {' or '.join(reads.values())}, got {tuple(inputs.shape)}")
         device, dtype = device_of(self.model), next(self.model.parameters()).dtype
         examples = inputs.shape[-4]
         pixels = max(1, inputs[..., 0, :, :].numel() // max(1, examples))
@@ -91,9 +125,7 @@ class Judge:
             self.model(part.detach().to(device, dtype).nan_to_num(0.0, 0.0, 0.0)).double().cpu()
             for part in torch.split(inputs, max(1, EVALUATED_AT_ONCE // pixels), dim=-4)
         ]
-        confidence, labels = torch.cat(answers).softmax(dim=1).max(dim=1)
-        seen = inputs.movedim(-4, 0).flatten(1).isfinite().all(dim=1).cpu()
-        return labels.where(seen, torch.tensor(-1)), confidence.where(seen, torch.tensor(0.0).double())
+        return torch.cat(answers), inputs.movedim(-4, 0).flatten(1).isfinite().all(dim=1).cpu()
 
     def facts(self) -> dict[str, Scalar]:
         """Return everything but the model that is known, as plain values for a summary."""
@@ -101,19 +133,8 @@ class Judge:
         return {name: value for name, value in known.items() if value is not None}
 
 
-@dataclasses.dataclass(frozen=True)
-class StoredJudge:
-    """What the cache holds of a judge.
-
-    Attributes:
-        state: {name: tensor}, parameters and buffers.
-        facts: as `Judge.facts`.
-        digest: SHA-256 over both.
-    """
-
-    state: Mapping[str, Tensor]
-    facts: Mapping[str, Scalar]
-    digest: str
+class StoredJudge(Stored):
+    """What the cache holds of a judge; its facts are those of `Judge.facts`."""
 
 
 @contextmanager
@@ -128,18 +149,15 @@ def _one_thread() -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of trained judges: under SPIKELEAK_CACHE, else the user's cache folder."""
-    own = os.environ.get("SPIKELEAK_CACHE")
-    if own:
-        return Path(own).expanduser() / "judges"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "spikeleak" / "judges"
+    """Return the folder of trained judges; see `fl_sim.checkpoints.cache_root`."""
+    return cache_root() / "judges"
 
 
-def settings_for(options: JudgeOptions) -> JudgeSettings:
-    """Return how a judge is trained: its own way, but for the passes and examples that `options` asks for."""
+def settings_for(options: JudgeOptions, dataset: str = "") -> JudgeSettings:
+    """Return how a judge is trained on a data set: its own way, but for the passes and examples asked for."""
     asked: dict[str, Any] = {"max_epochs": options.max_epochs, "max_examples": options.max_examples}
-    own: dict[str, Any] = dict(JUDGES[options.name].training)
+    entry = JUDGES[options.name]
+    own: dict[str, Any] = {**entry.training, **entry.training_on.get(dataset, {})}
     return JudgeSettings(**own | {key: value for key, value in asked.items() if value})
 
 
@@ -154,13 +172,15 @@ def cache_path(
         settings: of the training; None for those that `options` asks for.
         device: where it is trained: another one rounds in another way.
     """
+    settings = settings or settings_for(options, dataset.name)
+    late = {name for name in ADDED if getattr(settings, name) == getattr(JudgeSettings, name)}
     key = {
         "code": CODE_VERSION,
         "judge": options.name,
         "options": {name: getattr(options, name) for name in JUDGES[options.name].options},
         "data": dataset.digest,
         "input": dataclasses.asdict(dataset.spec),
-        "settings": dataclasses.asdict(settings or settings_for(options)),
+        "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in late},
         "seed": options.seed,
         "torch": torch.__version__,
         **({} if device == "cpu" else {"device": device}),
@@ -186,7 +206,7 @@ def cached_judge(
         device: where it is trained and judges.
         progress: called after each epoch.
     """
-    settings = settings or settings_for(options)
+    settings = settings or settings_for(options, dataset.name)
     path = cache_path(options, dataset, settings=settings, device=device)
     with _LOCK:
         model = build(functools.partial(_builder(options.name), dataset.spec, options), seed=options.seed)
@@ -196,9 +216,9 @@ def cached_judge(
             with _one_thread():
                 trained = _trained(model, dataset, settings, path, seed=options.seed, progress=progress)
                 facts = _facts(options.name, model, dataset, trained)
-            stored = StoredJudge(trained.state, facts, _digest(trained.state, facts))
+            stored = StoredJudge.sealed(trained.state, facts)
             save_record(stored, path)
-            _checkpoint_path(path).unlink(missing_ok=True)
+            checkpoint_path(path).unlink(missing_ok=True)
         model.load_state_dict(dict(stored.state))
     facts_of_it: dict[str, Any] = dict(stored.facts)
     return Judge(model=model.eval().requires_grad_(False), **facts_of_it)
@@ -212,11 +232,7 @@ def cached_judges() -> dict[Path, dict[str, Scalar] | None]:
 
 def load_judge(path: Path) -> StoredJudge | None:
     """Return what is stored at `path`, or None where that is nothing or not sound."""
-    try:
-        stored = load_record(StoredJudge, path)
-    except DataError:
-        return None
-    return stored if stored.digest == _digest(stored.state, stored.facts) else None
+    return load_stored(StoredJudge, path)
 
 
 def _trained(
@@ -229,7 +245,7 @@ def _trained(
     progress: JudgeProgress | None,
 ) -> Trained:
     """Train a judge, from where an earlier training was stopped."""
-    checkpoint, epochs = _checkpoint_path(path), settings.epochs(len(dataset.train))
+    checkpoint, epochs = checkpoint_path(path), settings.epochs(len(dataset.train))
 
     def keep(now: Checkpoint) -> None:
         save_checkpoint(now, checkpoint)
@@ -251,22 +267,13 @@ def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Trained) -> 
         n_train=len(dataset.train),
         n_test=len(dataset.test),
         description="; ".join(part for part in (JUDGES[name].summary, model.note) if part),
-        events=JUDGES[name].events,
+        events=dataset.spec.timesteps > 0,
         train_accuracy=measured_accuracy(model, dataset.train, at_most=TRAIN_MEASURED),
         epochs=trained.epochs,
         seconds=round(trained.seconds, 3),
         source=dataset.source,
         digest=dataset.digest,
     ).facts()
-
-
-def _checkpoint_path(path: Path) -> Path:
-    """Return where an unfinished training of the judge at `path` is kept."""
-    return path.with_suffix(".checkpoint")
-
-
-def _digest(state: Mapping[str, Tensor], facts: Mapping[str, Scalar]) -> str:
-    return digest_of(sorted(facts.items()), state)
 
 
 def _builder(name: str) -> Any:  # noqa: ANN401 - a class or a function that makes a JudgeModel

@@ -10,18 +10,17 @@ from torch.nn import functional as F
 
 from fl_sim.seeding import torch_stream
 
-State = dict[str, Tensor]
-"""{name: tensor} of a model's parameters and buffers: running means count as much as weights."""
-
 
 class JudgeModel(nn.Module):
     """A classifier: `forward` maps inputs, (N, C, H, W) or (T, N, P, H, W), to logits (N, classes).
 
     Attributes:
         note: what a reader of its results should know of this one; "" for nothing.
+        reads_spikes: whether it reads spikes (T, N, C, H, W) too where the data set holds images.
     """
 
     note = ""
+    reads_spikes = False
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch that training makes small: the cross-entropy, unless overridden."""
@@ -55,8 +54,3 @@ def build(make: Callable[[], JudgeModel], *, seed: int) -> JudgeModel:
 def device_of(model: nn.Module) -> torch.device:
     """Return where a model computes."""
     return next(model.parameters()).device
-
-
-def state_of(model: nn.Module) -> State:
-    """Return a detached copy of the model's parameters and buffers by name."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -72,9 +72,9 @@ def judge_for(options: JudgeOptions, dataset: str, *, events: bool) -> str:
     """
     if options.name == PAPER:
         return "dvs_gesture_snn" if events else "resnet50_arcface" if dataset == "lfw" else "lenet"
-    if options.name != NONE and JUDGES[options.name].events != events:
+    if options.name != NONE and not JUDGES[options.name].reads(events=events):
         reads, holds = ("images", "recordings of events") if events else ("recordings of events", "images")
-        fitting = ", ".join(name for name, entry in JUDGES.items() if entry.events == events)
+        fitting = ", ".join(name for name, entry in JUDGES.items() if entry.reads(events=events))
         raise ConfigError(
             f"judge.name: '{options.name}' reads {reads}, but '{dataset}' holds {holds}; use {fitting}, paper or none."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from fl_sim.specs import InputSpec
     from judges.classifiers.model import JudgeModel
     from judges.classifiers.settings import JudgeOptions
+
+_AS_BRAINLEAKS: dict[str, Scalar] = {"schedule": "constant", "holdout": 0.0, "shift": 0, "max_examples": 2**31}
+"""All of the train split, as it is, for all epochs. Poursiami, Alouani and Parsa 2024, published code. It tells all
+constants below but how long the spiking network is trained: on events 20 epochs are the least, and on MNIST 10 are an
+own choice. So is all of it on faces for the spiking network, and on `digits` for both."""
 
 Builder: TypeAlias = "Callable[[InputSpec, JudgeOptions], JudgeModel]"
 
@@ -25,15 +31,23 @@ class JudgeEntry:
             ("package.module:name").
         summary: one line for `spikeleak list judges`.
         events: whether it reads recordings of events (T, N, P, H, W) rather than images (N, C, H, W).
+        either: whether it reads both.
         options: the settings of `JudgeOptions` that its builder reads.
         training: where its training differs from the defaults of `judges.classifiers.training.JudgeSettings`.
+        training_on: {data set: where its training on that one differs from `training`}.
     """
 
     builder: str | Builder
     summary: str
     events: bool = False
+    either: bool = False
     options: tuple[str, ...] = ()
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    training_on: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+
+    def reads(self, *, events: bool) -> bool:
+        """Return whether it judges a data set of recordings of events, or one of images."""
+        return self.either or self.events == events
 
 
 JUDGES: dict[str, JudgeEntry] = {
@@ -62,5 +76,23 @@ JUDGES: dict[str, JudgeEntry] = {
         events=True,
         options=("width",),
         training={"batch_size": 16},
+    ),
+    "brainleaks_cnn": JudgeEntry(
+        "judges.classifiers.brainleaks:BrainLeaksCNN",
+        summary="BrainLeaks' evaluation network: convolutions of 12 and 24 channels, trained as its authors did",
+        training=_AS_BRAINLEAKS | {"learning_rate": 1e-3, "batch_size": 1000, "max_epochs": 20, "clip": math.inf},
+        training_on={"att_faces": {"batch_size": 8, "max_epochs": 40}, "digits": {"batch_size": 50}},
+    ),
+    "brainleaks_snn": JudgeEntry(
+        "judges.classifiers.brainleaks:BrainLeaksSNN",
+        summary="its spiking twin, which reads spikes, event frames, or images through a rate code of 25 steps",
+        either=True,
+        training=_AS_BRAINLEAKS | {"learning_rate": 2e-4, "batch_size": 100, "max_epochs": 10, "clip": 1.0},
+        training_on={
+            "att_faces": {"batch_size": 8, "max_epochs": 40},
+            "digits": {"learning_rate": 1e-3, "batch_size": 50},
+            "nmnist": {"learning_rate": 5e-5, "max_epochs": 20},
+            "dvs_gesture": {"batch_size": 6, "max_epochs": 20},
+        },
     ),
 }

@@ -7,22 +7,19 @@ shifts no other number of an experiment.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fl_sim.checkpoints import Checkpoint, Keep, State, run_epochs
 from fl_sim.datasets.examples import Examples
+from fl_sim.encoders import Encoder
 from fl_sim.seeding import torch_stream
 from judges.classifiers.augmentation import augmented
-from judges.classifiers.checkpoints import Checkpoint
-from judges.classifiers.model import JudgeModel, State, device_of
-
-Keep = Callable[[Checkpoint], None]
-"""Called with the state of the training after each epoch."""
+from judges.classifiers.model import JudgeModel, device_of
 
 TRAINED_AT_ONCE = 2**21
 EVALUATED_AT_ONCE = 2**18
@@ -34,18 +31,19 @@ class JudgeSettings:
     """How a judge is trained.
 
     Attributes:
-        learning_rate: of Adam at its peak; it rises for `warmup` of the steps and falls to 0 along half a cosine.
+        learning_rate: of Adam at its peak; it rises for `warmup` of the steps, then follows the schedule.
         warmup: share of the steps during which the learning rate rises from 0.
         weight_decay: decoupled from the gradient (Loshchilov and Hutter 2019).
         batch_size: examples of a step; fewer of large ones, see `TRAINED_AT_ONCE`.
         max_epochs: passes over the train split at most.
         max_examples: examples seen at most; it shortens the passes of a large data set, to one at least.
         patience: epochs without a better held-out loss after which training stops.
-        holdout: share of the train split that is held out for early stopping.
+        holdout: share of the train split that is held out for early stopping; 0 trains on all of it, for all epochs.
         shift: pixels that a training input is moved by at most, in each direction.
         zoom: share of its size by which a training image grows or shrinks at most; 0 for recordings of events.
         flip: whether half of the training inputs are mirrored, left and right.
         clip: largest norm of a step's gradient.
+        schedule: "cosine" lets the learning rate fall to 0 along half a cosine, "constant" keeps it.
     """
 
     learning_rate: float = 3e-3
@@ -60,6 +58,7 @@ class JudgeSettings:
     zoom: float = 0.0
     flip: bool = False
     clip: float = 5.0
+    schedule: Literal["cosine", "constant"] = "cosine"
 
     def epochs(self, examples: int) -> int:
         """Return the number of passes over `examples` examples."""
@@ -68,6 +67,8 @@ class JudgeSettings:
     def rate(self, progress: float) -> float:
         """Return the learning rate after the share `progress` of all steps."""
         rise = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        if self.schedule == "constant":
+            return self.learning_rate * rise
         return self.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
@@ -106,25 +107,26 @@ def train(
         keep: called after each epoch.
     """
     order = torch.randperm(len(split), generator=torch_stream(seed, "judge", "held-out slice"))
-    held_out, members = order.tensor_split([max(1, round(settings.holdout * len(split)))])
+    kept_back = max(1, round(settings.holdout * len(split))) if settings.holdout else 0
+    held_out, members = order.tensor_split([kept_back])
     epochs = settings.epochs(len(split))
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch_stream(seed, "judge", "order and changes")
-    now = resume or Checkpoint.at_start(model, generator)
-    now.restore(model, optimiser, generator)
-    started = time.perf_counter() - now.seconds
-    while now.epoch < epochs and now.waited < settings.patience:
+
+    def one_epoch(finished: int) -> float | None:
         model.train()
         batches = _batches(split, members, settings.batch_size, generator)
         for step, indices in enumerate(batches):
-            rate = settings.rate((now.epoch + step / len(batches)) / epochs)
+            rate = settings.rate((finished + step / len(batches)) / epochs)
             _step(model, optimiser, split.batch(indices), settings, rate=rate, generator=generator)
-        loss = _held_out_loss(model, split, held_out)
-        now = now.after_epoch(model, optimiser, generator, loss=loss, started=started)
-        if keep is not None:
-            keep(now)
-    model.eval().load_state_dict(now.best_state)
-    return Trained(now.best_state, now.epoch, now.seconds)
+        return _held_out_loss(model, split, held_out) if kept_back else None
+
+    end = run_epochs(
+        model, optimiser, generator,
+        one_epoch=one_epoch, epochs=epochs, patience=settings.patience, resume=resume, keep=keep,
+    )  # fmt: skip
+    model.eval().load_state_dict(end.best_state)
+    return Trained(end.best_state, end.epoch, end.seconds)
 
 
 def evaluation_batches(split: Examples, indices: Tensor) -> tuple[Tensor, ...]:
@@ -176,6 +178,9 @@ def _step(
     """Take one step on the mean loss of a batch."""
     inputs, labels = batch
     inputs = augmented(inputs, shift=settings.shift, zoom=settings.zoom, flip=settings.flip, generator=generator)
+    for module in model.modules():
+        if isinstance(module, Encoder):
+            module.seed = int(torch.randint(2**63 - 1, (), generator=generator))
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad()

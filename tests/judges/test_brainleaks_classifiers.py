@@ -176,6 +176,15 @@ def test_the_spiking_judge_of_images_reads_spikes_too(cache: Path) -> None:
         judge.predict(torch.zeros(24, 18))
 
 
+def test_the_spiking_judge_of_recordings_reads_nothing_else(cache: Path) -> None:
+    data = gestures(2)
+    judge = cached_judge(JudgeOptions(name="brainleaks_snn"), data, settings=QUICK)
+    assert judge.events
+    assert judge.accuracy > 0.9
+    with pytest.raises(ValueError, match=r"reads \(T, N, P, H, W\), got"):
+        judge.predict(torch.zeros(1, 2, 18, 16))
+
+
 class KilledError(Exception):
     """Stands for the end of the process."""
 

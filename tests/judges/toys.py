@@ -41,13 +41,18 @@ def stripes(scale: int = 1) -> Dataset:
     return Dataset("stripes", spec, *split, NAMES, "made here", f"stripes-{scale}")
 
 
-def gestures() -> Dataset:
-    """Return three classes of 4 binary frames of 9x8: mostly events of one polarity, of the other, of both."""
+def gestures(scale: int = 1) -> Dataset:
+    """Return three classes of 4 binary frames of 9x8: mostly events of one polarity, of the other, of both.
+
+    Each pixel is `scale` wide.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(120) % 3
     rates = torch.full((120, 4, 2, 9, 8), 0.05)
     for rate, label in zip(rates, labels.tolist(), strict=True):
         rate[:, slice(label, label + 1) if label < 2 else slice(None)] = 0.5
     frames = torch.bernoulli(rates, generator=generator)
+    frames = frames.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
     split = Recordings(frames[:90], labels[:90]), Recordings(frames[90:], labels[90:])
-    return Dataset("gestures", InputSpec(2, 9, 8, 3, timesteps=4), *split, NAMES, "made here", "gestures-1")
+    spec = InputSpec(2, 9 * scale, 8 * scale, 3, timesteps=4)
+    return Dataset("gestures", spec, *split, NAMES, "made here", f"gestures-{scale}")
