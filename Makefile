@@ -17,6 +17,8 @@ lint: $(READY)
 
 bench: $(READY)         ## speed against one victim at a time, as ratios measured in one process
 	@$(BIN)/python -m tests.bench_matching
+	@$(BIN)/python -m tests.bench_grnn
+	@$(BIN)/python -m tests.bench_inversion
 
 setup: $(READY)
 

@@ -18,7 +18,7 @@ from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec
 from fl_sim.seeding import torch_stream
 from fl_sim.training import load_parameters
 from judges.process import prepare_process
-from tests.bench_matching import user_seconds, victims
+from tests.bench_matching import Case, user_seconds, victims
 from tests.grnn_peer import PeerGenerator, peer_steps
 
 STEPS = 60
@@ -58,7 +58,7 @@ def main() -> None:
     prepare_process(1)
     table = Table("victims' model", "victims at once", "user ms a victim-step", "ratio", box=None)
     for name, spec in CASES:
-        captures, _ = victims(spec, max(TOGETHER))
+        captures, _ = victims(Case(name, spec, "digits", max(TOGETHER), 1, STEPS), max(TOGETHER))
         published_way(captures[:1])  # warms both up: the library chooses its kernels at the first call
         theirs = published_way(captures[:4])
         table.add_row(name, "published way, 1", f"{theirs:.2f}", "")

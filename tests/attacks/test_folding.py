@@ -61,6 +61,25 @@ def test_gradients_and_their_derivatives_are_those_of_each_model(spec: ModelSpec
         torch.testing.assert_close(slope[place], expected_slope)
 
 
+def test_large_layers_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their matrices are kept in both orders; here every layer counts as large, and one victim has taken a place."""
+    spec = SPECS["lenet"]
+    models = [build_model(spec, seed=victim).double() for victim in range(VICTIMS)]
+    parameters = [parameters_of(model) for model in models]
+    inputs = torch.rand(VICTIMS, EXAMPLES, *INPUT.frame, dtype=torch.float64, requires_grad=True)
+    results = []
+    for large in (2**20, 1):
+        monkeypatch.setattr("attacks.folding.LARGE", large)
+        fold = Fold(spec, [parameters[0], parameters[0], parameters[2]], dtype=torch.float64)
+        fold.replace(1, parameters[1])
+        losses = fold.logits(inputs).logsumexp(-1).mean(1)
+        gradients = fold.gradients(losses)
+        total = matching_loss(list(gradients.values()))
+        results.append([*gradients.values(), *torch.autograd.grad(total, inputs)])
+    for small, large_ones in zip(*results, strict=True):
+        torch.testing.assert_close(small, large_ones)
+
+
 class PlainNet(nn.Module):
     """A user's own model: views instead of flatten, pooling, functional activations."""
 
