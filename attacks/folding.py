@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from attacks.convolution import Geometry, convolve, weight_gradient
 from attacks.neurons import SequenceNeurons, dynamics_of
-from attacks.products import LARGE, product
+from attacks.products import product
 from attacks.targets import Targets, product_distance
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
@@ -111,26 +111,10 @@ def _pair(values: tuple[int, ...]) -> tuple[int, int]:
 class _FoldedLinear(_Tap):
     """V linear layers as one batched product: (N, V*in) -> (N, V*out)."""
 
-    def __init__(self, victims: int, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(victims, weight, bias)
-        self._transposed = weight.transpose(1, 2).contiguous() if weight[0].numel() >= LARGE else None
-
-    def keep(self, rows: Tensor) -> None:
-        super().keep(rows)
-        self._transposed = None if self._transposed is None else self._transposed[rows]
-
-    def replace(self, row: int, weight: Tensor, bias: Tensor | None) -> None:
-        super().replace(row, weight, bias)
-        if self._transposed is not None:
-            self._transposed[row] = weight.T
-
     def forward(self, inputs: Tensor) -> Tensor:
         self.calls += 1
         self.source = inputs.reshape(-1, self.victims, self.weight.shape[2]).transpose(0, 1)
-        if self._transposed is None:
-            outputs = torch.bmm(self.source, self.weight.transpose(1, 2))
-        else:
-            outputs = product(self.source, self.weight, self._transposed)
+        outputs = product(self.source, self.weight)
         if self.bias is not None:
             outputs = outputs + self.bias.unsqueeze(1)
         self.output = outputs.transpose(0, 1).reshape(inputs.shape[0], -1)

@@ -1,7 +1,8 @@
-"""Products of V large matrices with few vectors each, as fast as memory hands the matrices over.
+"""Products of V matrices with few vectors each, in the fastest order that the library has for them.
 
-The library reads the rows of a matrix at full speed when each is multiplied with a vector (25 GB/s where this was
-measured) and at half of it when rows are added up, as the adjoint does. So a large matrix is kept in both orders.
+A linear layer of thousands of classes is read from memory in each product, four times a matching loss with its slope.
+Written with the matrix on the left the library reads it twice as fast as with the vectors there (25 against 13 GB/s
+where this was measured, 5,749 classes of 768 features).
 """
 
 from __future__ import annotations
@@ -12,32 +13,39 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-# Below this many numbers a matrix stays in the processor's cache and the order does not matter.
-LARGE = 2**20
 
+def product(vectors: Tensor, matrix: Tensor) -> Tensor:
+    """Return (V, rows, out), each row of vectors (V, rows, in) multiplied with its matrix (V, out, in).
 
-def product(vectors: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
-    """Return (V, rows, out), each row of vectors (V, rows, in) multiplied with its matrix; differentiable any times.
-
-    Args:
-        vectors: (V, rows, in).
-        matrix: (V, out, in); no gradient goes there.
-        transposed: (V, in, out), the same numbers, contiguous.
+    Differentiable any number of times with respect to the vectors; no gradient goes to the matrices.
     """
-    result: Tensor = _Product.apply(vectors, matrix, transposed)
+    result: Tensor = _Product.apply(vectors, matrix)
     return result
 
 
 class _Product(Function):
-    """A: inputs -> outputs; its derivative is A^T, the same function with the two orders swapped."""
+    """A: inputs -> outputs."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.matrix, ctx.transposed = matrix, transposed
+    def forward(ctx: Any, vectors: Tensor, matrix: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.matrix = matrix
         # With one row its stride is arbitrary, and by the stride the library picks a kernel seven times slower.
         rows = vectors.clone(memory_format=torch.contiguous_format)
         return torch.bmm(matrix, rows.transpose(1, 2)).transpose(1, 2)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        return product(gradients[0], ctx.transposed, ctx.matrix), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        return _Adjoint.apply(gradients[0], ctx.matrix), None
+
+
+class _Adjoint(Function):
+    """A^T: derivatives at the outputs -> derivatives at the inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, deltas: Tensor, matrix: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.matrix = matrix
+        return torch.bmm(deltas, matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        return product(gradients[0], ctx.matrix), None
