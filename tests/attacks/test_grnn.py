@@ -80,13 +80,16 @@ def test_parameter_counts_are_those_of_the_published_code(classes: int, count: i
 
 def test_the_first_parameters_have_the_spread_of_torchs_defaults() -> None:
     layout = layout_of(InputSpec(3, 32, 32, 10))
-    peer = PeerGenerator(layout.base, layout.widths, layout.size, 10)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        peer = PeerGenerator(layout.base, layout.widths, layout.size, 10)
     theirs = {name: parameter.detach().clone() for name, parameter in peer.named_parameters()}
     peer.load(draw(layout, 10, torch.Generator().manual_seed(0)))
     for name, ours in peer.named_parameters():
         expected, values = theirs[name], ours.detach()
-        assert float(values.abs().max()) == pytest.approx(float(expected.abs().max()), rel=0.2)
-        if values.numel() > 1000:
+        few = values.numel() < 1000  # the largest of ten numbers says little
+        assert float(values.abs().max()) == pytest.approx(float(expected.abs().max()), rel=0.5 if few else 0.02)
+        if not few:
             assert float(values.std()) == pytest.approx(float(expected.std()), rel=0.05)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import shutil
@@ -19,7 +18,6 @@ from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record
 from judges.bench import attack_run, run_experiment
-from judges.classifiers import training
 from judges.experiment import make_plan
 from judges.manifest import WRITTEN, remove_run
 from judges.progress import Watch
@@ -351,12 +349,8 @@ def test_another_attack_needs_a_run(tmp_path: Path) -> None:
 # The judge
 
 
-def test_the_judge_is_trained_once_and_answers_in_every_row(
-    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    short = functools.partial(training.JudgeSettings, max_epochs=1)
-    monkeypatch.setattr("judges.classifiers.cache.JudgeSettings", short)
-    raw = RAW | {"judge": "lenet"}
+def test_the_judge_is_trained_once_and_answers_in_every_row(folder: Path, cache: Path) -> None:
+    raw = RAW | {"judge": {"name": "lenet", "max_epochs": 1}}
     (folder / "config.toml").unlink()
     run(folder, raw)
     judges = list(cache.rglob("*.safetensors"))

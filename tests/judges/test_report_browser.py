@@ -62,7 +62,7 @@ def page(tmp_path: Path, row: Callable[..., Score]) -> str:
     shown = {name: {"people": False} for name in ("mnist", "dvs_gesture")}
     (tmp_path / "manifest.json").write_text(json.dumps({"datasets": shown, "digest": "0123456789abcdef" * 8}))
     (tmp_path / "config.toml").write_text(f"name = '{'long ' * 60}'\n")
-    for score in {(item.dataset, item.model, item.init, item.attack): item for item in rows}.values():
+    for score in {(item.dataset, item.model, item.init, item.attack, item.cell): item for item in rows}.values():
         if not score.is_control:
             save_gallery(gallery_of(score), tmp_path)
     return write_report(tmp_path).read_text()
