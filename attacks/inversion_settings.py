@@ -6,19 +6,15 @@ A preset is such a set of constants; every other setting that is given overrides
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-import pydantic
 from pydantic import Field
 
 from fl_sim.errors import unknown_name
-from fl_sim.specs import Scalar, Settings
-
-Presets = Mapping[str, Mapping[str, Scalar]]
+from fl_sim.specs import Presets, PresetSettings
 
 
-class ModelInversionSettings(Settings):
+class ModelInversionSettings(PresetSettings):
     """Settings of every model inversion.
 
     Attributes:
@@ -27,22 +23,13 @@ class ModelInversionSettings(Settings):
         precision: "float32", as the authors, or "float64" to compare trajectories.
     """
 
-    PRESETS: ClassVar[Presets] = {}
     preset: str = "mnist"
     iterations: int = Field(default=10, ge=0)
     precision: Literal["float32", "float64"] = "float32"
 
-    @pydantic.model_validator(mode="before")
     @classmethod
-    def _filled_by_the_preset(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over what it was given
-        if not isinstance(given, Mapping):
-            return given
-        preset = given.get("preset", "mnist")
-        if not isinstance(preset, str):
-            return given  # which the type check refuses next
-        if preset not in cls.PRESETS:
-            raise ValueError(str(unknown_name("preset", preset, cls.PRESETS)))
-        return {**cls.PRESETS[preset], **given}
+    def _refusal(cls, name: str) -> str:
+        return str(unknown_name("preset", name, cls.PRESETS))
 
     def untouched(self) -> Self:
         """Return these settings with no iteration to take: the attack then answers with what it starts from."""

@@ -71,21 +71,6 @@ class StoredTarget(Stored):
     """What the cache holds of a target; its facts are accuracies, epochs and seconds."""
 
 
-def train_centrally(
-    spec: ModelSpec,
-    dataset: Dataset,
-    settings: TrainingSettings | None = None,
-    *,
-    seed: int,
-    folder: Path | None = None,
-    device: str = "cpu",
-    progress: TrainingProgress | None = None,
-) -> TrainedModel:
-    """Return a model trained on the train split; see `central_training`."""
-    training = central_training(spec, dataset, settings, seed=seed, folder=folder, device=device, progress=progress)
-    return training.model
-
-
 def central_training(
     spec: ModelSpec,
     dataset: Dataset,

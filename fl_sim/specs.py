@@ -125,7 +125,39 @@ class SpikingSpec(Settings):
         return self
 
 
-class TrainingSettings(Settings):
+Presets = Mapping[str, Mapping[str, Scalar]]
+"""{name: settings}."""
+
+
+class PresetSettings(Settings):
+    """Settings with named sets of constants; every other setting that is given overrides its preset's.
+
+    Attributes:
+        preset: a name in `PRESETS` of the class.
+    """
+
+    PRESETS: ClassVar[Presets] = {}
+    preset: str
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _filled_by_the_preset(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over what it was given
+        if not isinstance(given, Mapping):
+            return given
+        name = given.get("preset", cls.model_fields["preset"].default)
+        if not isinstance(name, str):
+            return given  # which the type check refuses next
+        if name not in cls.PRESETS:
+            raise ValueError(cls._refusal(name))
+        return {**cls.PRESETS[name], **given}
+
+    @classmethod
+    def _refusal(cls, name: str) -> str:
+        """Return what is said of a preset that there is none of."""
+        return f"preset '{name}' is not known; use {', '.join(cls.PRESETS)}"
+
+
+class TrainingSettings(PresetSettings):
     """How a model is trained centrally: Adam with betas 0.9 and 0.999, a constant learning rate, nothing else.
 
     A preset is a set of constants; every other setting that is given overrides it. All but "own" are those of the
@@ -146,7 +178,7 @@ class TrainingSettings(Settings):
             or "spike_count" (of an output layer that fires; the first of equal ones).
     """
 
-    PRESETS: ClassVar[Mapping[str, Mapping[str, Scalar]]] = {
+    PRESETS: ClassVar[Presets] = {
         "own": {},
         "mnist_ann": {"epochs": 50, "batch_size": 1000, "learning_rate": 1e-3, "clip": 0.0},
         "mnist_snn": {"epochs": 10, "batch_size": 100, "learning_rate": 5e-5, "answer": "spike_count"},
@@ -162,18 +194,6 @@ class TrainingSettings(Settings):
     clip: float = Field(default=1.0, ge=0)
     loss: Literal["sum_over_time", "mean_output"] = "sum_over_time"
     answer: Literal["mean_output", "spike_count"] = "mean_output"
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _filled_by_the_preset(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over what it was given
-        if not isinstance(given, Mapping):
-            return given
-        name = given.get("preset", "own")
-        if not isinstance(name, str):
-            return given  # which the type check refuses next
-        if name not in cls.PRESETS:
-            raise ValueError(f"preset '{name}' is not known; use {', '.join(cls.PRESETS)}")
-        return {**cls.PRESETS[name], **given}
 
     @classmethod
     def preset_for(cls, dataset: str, *, spiking: bool) -> str:

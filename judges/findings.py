@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from judges.rows import CONTROL_PREFIX
-from judges.summary import VERDICTS, CellSummary, Summary
+from judges.summary import CellSummary, Summary
 from judges.tables import Nearness, SpikeRow, SpikeTable, nearness, spike_tables
+from judges.verdicts import VERDICTS
 from judges.wording import name_of_group, number, percent, way
 
 MOST_DETAILED = 8

@@ -21,35 +21,10 @@ from judges.distances import ClassDistances
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.published import PUBLISHED, Published
 from judges.rows import CONTROL_PREFIX, Score
+from judges.verdicts import Comparison, verdict_on
 
-SIGNIFICANCE = 0.05
 _METRICS = ("ssim", "psnr_db", "mse", "l2")
 _NAMES = ("dataset", "model", "init", "defence", "attack", "thresholding", "tau")
-RECOVERED = "recovered"
-PARTLY = "partly recovered"
-TRACES = "traces only"
-NO_BETTER = "no better than the controls"
-DIVERGED = "diverged"
-ALONE = "not recognisable"
-CONTROL = "control"
-VERDICTS = (RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, DIVERGED, CONTROL)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An attack beside the best control of the same victim, by SSIM. A diverged attack enters with what it answered.
-
-    Attributes:
-        victims: how many had a control.
-        better: how many SSIMs are above the best control's.
-        succeeded: how many of those are recognisable.
-        p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
-    """
-
-    victims: int
-    better: int
-    succeeded: int
-    p: float
 
 
 @dataclass(frozen=True)
@@ -198,7 +173,7 @@ def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], fl
     stream = "/".join((*first.group, first.attack, first.cell))
     comparison = None if first.is_control else _compare(rows, best_control)
     recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
-    verdict, reason = _verdict(rows, recognisable, comparison)
+    verdict, reason = verdict_on(rows, recognisable, comparison)
     columns: dict[str, Any] = {name: getattr(first, name) for name in _NAMES}
     columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
     untouched = first.defence == "none" and not first.is_control
@@ -268,42 +243,3 @@ def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...],
         succeeded=sum(row.recognisable and above for (row, _), above in zip(pairs, better, strict=True)),
         p=wilcoxon_greater([sum(own) / len(own) for own in by_unit.values()]),
     )
-
-
-def _verdict(rows: Sequence[Score], recognisable: Rate, comparison: Comparison | None) -> tuple[str, str]:
-    """Return what was observed, in words, and why it is called so.
-
-    recovered: at least half of the victims are recognisable and above their best control; partly recovered: some;
-    traces only: none, but the SSIMs tend to be above the best control's (p < 0.05); diverged: none of these, and at
-    least half of the attacks diverged; no better than the controls (not recognisable, where there is no control to
-    compare with): none of these.
-    """
-    if rows[0].is_control:
-        return CONTROL, "needs no gradient"
-    lost = sum(row.diverged for row in rows)
-    succeeded = recognisable.count if comparison is None else comparison.succeeded
-    of = recognisable.of if comparison is None else comparison.victims
-    p = 1.0 if comparison is None else comparison.p
-    if comparison is None:
-        parts = [f"{succeeded} of {of} recognisable", "no controls to compare with"]
-    else:
-        text = ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
-        parts = [
-            f"{succeeded} of {of} recognisable and above their best control",
-            f"{comparison.better} of {of} above it at all (signed-rank {text})",
-        ]
-    parts += [f"{lost} of {len(rows)} diverged"] if lost else []
-    return _name(succeeded / of, p, lost / len(rows), comparison is None), "; ".join(parts)
-
-
-def _name(succeeded: float, p: float, lost: float, alone: bool) -> str:
-    """Return the verdict for the share that succeeded, p against the controls, and the share that diverged."""
-    if succeeded >= 0.5:
-        return RECOVERED
-    if succeeded > 0:
-        return PARTLY
-    if p < SIGNIFICANCE:
-        return TRACES
-    if lost >= 0.5:
-        return DIVERGED
-    return ALONE if alone else NO_BETTER

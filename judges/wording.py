@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from fl_sim.records import Scalar
 from judges.intervals import Rate
-from judges.summary import CONTROL, PARTLY, RECOVERED, TRACES, CellSummary
+from judges.summary import CellSummary
+from judges.verdicts import CONTROL, PARTLY, RECOVERED, TRACES
 
 THREAT_MODEL = (
     "An honest-but-curious server runs federated learning as agreed. It knows the model and the parameters that it "

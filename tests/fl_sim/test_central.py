@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fl_sim import central
-from fl_sim.central import batch_loss, central_training, measured_accuracy, target_path, train_centrally
+from fl_sim.central import batch_loss, central_training, measured_accuracy, target_path
 from fl_sim.checkpoints import cache_root, run_epochs
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
@@ -91,7 +91,7 @@ def test_a_training_is_what_plain_torch_does(folder: Path, clip: float) -> None:
                     assert parameter.grad is not None
                     parameter.grad *= torch.clamp(clip / (norm + 1e-6), max=1.0)
             optimiser.step()
-    trained = train_centrally(MLP, data, settings, seed=3)
+    trained = central_training(MLP, data, settings, seed=3).model
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(trained.parameters[name], parameter.detach(), rtol=1e-4, atol=1e-6)
     assert (trained.round, trained.seed, trained.model) == (3, 3, MLP)
@@ -131,7 +131,7 @@ def test_a_model_learns_its_toy_and_no_global_stream_is_touched(name: str, folde
 
 def test_accuracy_by_spike_counts_is_that_of_the_output_spikes(folder: Path) -> None:
     data, settings = gestures(), SHORT.model_copy(update={"answer": "spike_count"})
-    trained = train_centrally(EVENTS, data, settings, seed=0)
+    trained = central_training(EVENTS, data, settings, seed=0).model
     inputs, labels = data.test.batch()
     with torch.no_grad():
         counts = rebuilt(trained).output_spikes(inputs).sum(0)
@@ -284,9 +284,9 @@ def test_presets_hold_the_authors_constants_and_can_be_overridden() -> None:
 
 def test_what_cannot_be_trained_or_measured_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="'gestures' holds"):
-        train_centrally(MLP, gestures(), SHORT, seed=0)
+        central_training(MLP, gestures(), SHORT, seed=0)
     with pytest.raises(ConfigError, match="needs a spiking model"):
-        train_centrally(MLP, stripes(), SHORT.model_copy(update={"answer": "spike_count"}), seed=0)
+        central_training(MLP, stripes(), SHORT.model_copy(update={"answer": "spike_count"}), seed=0)
     assert not folder.exists()
 
 

@@ -16,7 +16,8 @@ from judges.findings import findings
 from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.published import PUBLISHED
 from judges.rows import Score
-from judges.summary import Comparison, read_summary, summarise, write_summary
+from judges.summary import read_summary, summarise, write_summary
+from judges.verdicts import Comparison
 
 Row = Callable[..., Score]
 
