@@ -61,12 +61,45 @@ class Framing(Settings):
         polarity: "both" (two channels: off, on), "merged" (one channel), "on" or "off" (one channel, the other
             polarity's events left out).
         voxels: "binary" (1 where at least one event fell) or "counts".
+        bin_ms: duration of one frame; 0 for frames that divide the recording, or the window, equally. With it,
+            time_bins frames are taken from the start of the recording: a longer one is cut off after them, a shorter
+            one is followed by empty frames, and a frame that it fills in part only is left empty too, as tonic's
+            ToFrame drops it. Needs time_bins, and no window_ms.
+        denoise_ms: an event is kept only if one of the four pixels beside its own had its last event less than this
+            before, whatever their polarity; 0 for all events. The rule of tonic's Denoise. A recording then starts at
+            the first event that is kept and ends after the last.
+        classes: only recordings of the first so many classes are examples; 0 for those of all classes.
     """
 
     time_bins: int = Field(default=0, ge=0, le=1000)
     window_ms: float = Field(default=0.0, ge=0)
     polarity: Literal["both", "merged", "on", "off"] = "both"
     voxels: Literal["binary", "counts"] = "binary"
+    bin_ms: float = Field(default=0.0, ge=0, le=1e9)
+    denoise_ms: float = Field(default=0.0, ge=0, le=1e9)
+    classes: int = Field(default=0, ge=0)
+
+    @pydantic.field_validator("bin_ms", "denoise_ms")
+    @classmethod
+    def _not_rounded_to_none(cls, duration: float) -> float:
+        if 0 < duration < 0.001:
+            raise ValueError(f"expected 0, or at least the 0.001 ms that times are told in, got {duration:g}")
+        return duration
+
+    # Of the one field, not of the whole: only so is it reported with the key's whole path.
+    @pydantic.field_validator("bin_ms")
+    @classmethod
+    def _has_a_number_and_no_windows(cls, bin_ms: float, others: pydantic.ValidationInfo) -> float:
+        if bin_ms and others.data.get("time_bins") == 0:
+            raise ValueError(
+                f"frames of {bin_ms:g} ms need to be told how many: expected dataset.time_bins above 0, found 0"
+            )
+        if bin_ms and others.data.get("window_ms"):
+            raise ValueError(
+                f"frames of {bin_ms:g} ms are those of whole recordings, not of windows: expected dataset.window_ms to "
+                f"be 0, found {others.data['window_ms']:g}"
+            )
+        return bin_ms
 
 
 class SpikingSpec(Settings):
@@ -123,6 +156,22 @@ class SpikingSpec(Settings):
         if self.reset_order == "after_decay" and self.reset == "hard":
             raise ValueError('reset_order: a hard reset has no order; for "after_decay" choose reset = "soft"')
         return self
+
+
+BRAINLEAKS_NEURONS = SpikingSpec(
+    timesteps=25,
+    neuron="lif",
+    tau=1.0 / (1.0 - 0.7),
+    decay_input=False,
+    reset="soft",
+    detach_reset=True,
+    surrogate="fast_sigmoid",
+    slope=40.0,
+    encoder="rate",
+    readout="potential",
+)
+"""The neurons of BrainLeaks' target networks as their code runs them (snnTorch 0.7.0's `Leaky`, beta 0.7): a reset
+before the decay. Their eq. 1 has it after the decay (`reset_order` "after_decay")."""
 
 
 Presets = Mapping[str, Mapping[str, Scalar]]

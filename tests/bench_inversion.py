@@ -24,8 +24,8 @@ from attacks.mi_face import MIFace
 from fl_sim.datasets import load_dataset
 from fl_sim.errors import DataError
 from fl_sim.models import build_model
-from fl_sim.models.spiking_mlp import BRAINLEAKS_NEURONS
 from fl_sim.records import InputSpec, ModelSpec, TrainedModel
+from fl_sim.specs import BRAINLEAKS_NEURONS
 from fl_sim.training import parameters_of
 from judges.process import prepare_process
 from tests.attacks.inversion_helpers import fire

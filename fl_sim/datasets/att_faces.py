@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,13 +15,37 @@ from fl_sim.datasets.pictures import Pixels, read_picture, resize
 from fl_sim.datasets.places import locate
 from fl_sim.errors import ConfigError
 
-SIZE = 32
 SUBJECTS, IMAGES, TRAIN_IMAGES = 40, 10, 8
 NATIVE = (92, 112)  # width, height
 OLIVETTI = (64, 64)  # scikit-learn's version, which `spikeleak data fetch` gets
 
 # SHA-256 over the 400 originals' pixels, s1/1 to s40/10. Altered copies are common: owners put themselves in.
 ORIGINAL_PIXELS = "2e4844a9f4fa4397058f69d6208047170f2e9d399cda18b55c1e8d28f0a83431"
+
+
+class Arrangement(NamedTuple):
+    """Which faces are for training, and in which order.
+
+    Attributes:
+        name: of the data set.
+        subjects: their numbers, in the order of the classes.
+        images: the numbers of each subject's images; the first `TRAIN_IMAGES` are for training, the rest for test.
+        size: side where none is told, see `load`.
+    """
+
+    name: str
+    subjects: tuple[int, ...]
+    images: tuple[int, ...]
+    size: int
+
+
+IN_NUMBERS = Arrangement("att_faces", tuple(range(1, SUBJECTS + 1)), tuple(range(1, IMAGES + 1)), 32)
+IN_TEXT = Arrangement(
+    "att_faces_8_9",
+    subjects=tuple(sorted(IN_NUMBERS.subjects, key=str)),
+    images=tuple(sorted(IN_NUMBERS.images, key=str)),
+    size=NATIVE[1],
+)
 
 
 def load(root: Path | None, size: int) -> Dataset:
@@ -40,8 +65,25 @@ def load(root: Path | None, size: int) -> Dataset:
     return read(locate("att_faces", root), size)
 
 
-def read(folder: Path, size: int) -> Dataset:
+def load_8_9(root: Path | None, size: int) -> Dataset:
+    """Return the 400 faces; of each subject, images 8 and 9 are for test, all others for training.
+
+    This is the split of BrainLeaks (Poursiami, Alouani and Parsa 2024), whose code takes files in the order of their
+    names as text: 1, 10, 2, ..., 7 for training, 8 and 9 for test; and so the classes: s1, s10, s11, ..., s2, ..., s9.
+
+    Args:
+        root: the folder to look in first, or None.
+        size: as for `load`, but 0 for 112: the originals as they are.
+
+    Raises:
+        ConfigError, DataError: as for `load`.
+    """
+    return read(locate("att_faces_8_9", root), size, IN_TEXT)
+
+
+def read(folder: Path, size: int, arrangement: Arrangement = IN_NUMBERS) -> Dataset:
     """Return the faces from the folder that holds the subjects' folders; see `load`."""
+    size = size or arrangement.size
     subjects = [f"s{number}" for number in range(1, SUBJECTS + 1)]
     expected = f"a folder with the folders s1 to s{SUBJECTS}"
     foreign = {entry.name for entry in subfolders(folder, expected)} - set(subjects)
@@ -56,19 +98,20 @@ def read(folder: Path, size: int) -> Dataset:
             f"choose another size or put the originals under 'att_faces'."
         )
     if size != NATIVE[1]:
-        height = width = size or SIZE
+        height = width = size
     version = "a 64x64 version of all 400 originals, grey levels stretched"
     if native:
         verified = hashlib.sha256(pictures.tobytes()).hexdigest() == ORIGINAL_PIXELS
         version = f"all 400 images; their pixels {'equal' if verified else 'differ from'} the original release"
-    pixels = resize(pictures, height, width).reshape(SUBJECTS, IMAGES, height, width)
+    order = np.ix_(np.array(arrangement.subjects) - 1, np.array(arrangement.images) - 1)
+    pixels = resize(pictures, height, width).reshape(SUBJECTS, IMAGES, height, width)[order]
     labels = np.arange(SUBJECTS).repeat(IMAGES).reshape(SUBJECTS, IMAGES)
     first, last = np.s_[:, :TRAIN_IMAGES], np.s_[:, TRAIN_IMAGES:]
     return assemble(
-        "att_faces",
+        arrangement.name,
         train=Labelled(pixels[first].reshape(-1, height, width), labels[first].ravel()),
         test=Labelled(pixels[last].reshape(-1, height, width), labels[last].ravel()),
-        class_names=subjects,
+        class_names=[f"s{number}" for number in arrangement.subjects],
         source=f"{folder}: {version}",
     )
 

@@ -28,6 +28,7 @@ from fl_sim.specs import Framing
 SIZE = 28
 BINS = 10
 SMALLEST = 7
+CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
 # Of a sensor SIZE pixels wide; other sizes scale them.
 DIGIT = 20
@@ -60,7 +61,7 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:  # noqa: AR
         framing: how events become frames; T is 10 by default.
 
     Raises:
-        ConfigError: a size or a window that the recordings cannot give.
+        ConfigError: a size, a window, a bin or a number of classes that the recordings cannot give.
 
     Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998 (its test set).
     """
@@ -69,24 +70,25 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:  # noqa: AR
     side = size or SIZE
     if side < SMALLEST:
         raise ConfigError(f"dataset.size: expected at least {SMALLEST}, found {side}.")
-    plan = plan_frames(framing, sensor=side, size=side, bins=BINS)
+    plan = plan_frames(framing, sensor=side, size=side, bins=BINS, classes=len(CLASS_NAMES))
     bunch = load_digits()
     pixels, labels = np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target.astype("<i8")
     for_test = chosen_for_test(labels)
+    parts = [part & (labels < plan.classes) for part in (~for_test, for_test)]
     train, test = cached_splits(
         "digits_dvs",
         plan,
         hashlib.sha256(pixels.tobytes() + labels.tobytes() + for_test.tobytes()).hexdigest(),
         lambda: (
-            simulate(pixels[~for_test], labels[~for_test], side),
-            simulate(pixels[for_test], labels[for_test], side),
+            simulate(pixels[parts[0]], labels[parts[0]], side),
+            simulate(pixels[parts[1]], labels[parts[1]], side),
         ),
     )
     return assemble_events(
         "digits_dvs",
         train=train,
         test=test,
-        classes=[str(digit) for digit in range(10)],
+        classes=CLASS_NAMES,
         source=f"scikit-learn's load_digits: all 1,797 images, before a simulated event camera of {side}x{side} pixels",
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fl_sim.datasets.event_files import EventFiles, Layout, event_files
+from fl_sim.datasets.event_files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.frame_cache import cached_splits
@@ -50,7 +50,7 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:
         framing: how events become frames; T is 20 by default.
 
     Raises:
-        ConfigError: a size or a window that the recordings cannot give.
+        ConfigError: a size, a window, a bin or a number of classes that the recordings cannot give.
         DataError: not found, or a file is damaged.
 
     Source: Amir et al., "A Low Power, Fully Event-Based Gesture Recognition System", 2017.
@@ -60,14 +60,15 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:
 
 def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     """Return DVS128 Gesture from the folder or the zip that holds its recordings; see `load`."""
-    plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS)
+    plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
         train_names, test_names, split = _split(files, where)
+        chosen = [of_classes(names, _label, plan.classes, where) for names in (train_names, test_names)]
         train, test = cached_splits(
             "dvs_gesture",
             plan,
             files.content,
-            lambda: (_recordings(files, train_names), _recordings(files, test_names)),
+            lambda: (_recordings(files, chosen[0]), _recordings(files, chosen[1])),
         )
         counts = f"{len(train_names):,} train and {len(test_names):,} test recordings"
         origin = "no hash to verify them by"

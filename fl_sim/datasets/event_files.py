@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, subfolders
+from fl_sim.errors import ConfigError
 from fl_sim.files import sha256
 
 
@@ -60,6 +61,27 @@ def event_files(where: Path, layout: Layout) -> Iterator[EventFiles]:
             yield _in_zip(where, archive, layout)
     else:
         yield _in_folder(where, layout)
+
+
+def of_classes(names: Sequence[str], label: Callable[[str], int], classes: int, where: Path) -> list[str]:
+    """Return the names of the recordings of the first so many classes.
+
+    Args:
+        names: of all recordings of a split.
+        label: returns the class of a recording.
+        classes: how many.
+        where: what holds the recordings.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    chosen = [name for name in names if label(name) < classes]
+    if not chosen:
+        raise ConfigError(
+            f"dataset.classes: expected recordings of the first {classes} classes in both splits of {where}, found "
+            f"none among the {len(names):,} of one split, such as {names[0]}."
+        )
+    return chosen
 
 
 def _in_folder(folder: Path, layout: Layout) -> EventFiles:

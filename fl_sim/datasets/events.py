@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fl_sim.datasets.denoising import denoise
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, InputSpec
@@ -45,6 +46,9 @@ class FramePlan:
         bins: T, frames of an example.
         window: length of an example in microseconds; 0 for the whole recording.
         polarity, voxels: see `fl_sim.specs.Framing`.
+        bin_length: duration of a frame in microseconds; 0 for an equal part of the example.
+        denoise: see `fl_sim.datasets.denoising`, in microseconds; 0 for all events.
+        classes: recordings of classes below this one are examples.
     """
 
     sensor: int
@@ -53,6 +57,9 @@ class FramePlan:
     window: int
     polarity: Literal["both", "merged", "on", "off"]
     voxels: Literal["binary", "counts"]
+    bin_length: int
+    denoise: int
+    classes: int
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -100,7 +107,7 @@ class EventSplit:
         return frames.to(torch.float32, memory_format=torch.contiguous_format), labels
 
 
-def plan_frames(framing: Framing, *, sensor: int, size: int, bins: int) -> FramePlan:
+def plan_frames(framing: Framing, *, sensor: int, size: int, bins: int, classes: int) -> FramePlan:
     """Return the plan that a framing gives for a sensor.
 
     Args:
@@ -108,19 +115,60 @@ def plan_frames(framing: Framing, *, sensor: int, size: int, bins: int) -> Frame
         sensor: side of the sensor in pixels.
         size: side of the frames in pixels, or 0 for that of the sensor.
         bins: T where the framing leaves it open.
+        classes: how many the data set has.
 
     Raises:
-        ConfigError: the frames would be larger than the sensor, or a bin shorter than a microsecond.
+        ConfigError: the frames would be larger than the sensor, a bin shorter than a microsecond, or more classes are
+            asked for than there are.
     """
     if size > sensor:
         raise ConfigError(f"dataset.size: expected at most {sensor}, the side of the sensor, found {size}.")
+    if framing.classes > classes:
+        raise ConfigError(f"dataset.classes: expected at most {classes}, all that there are, found {framing.classes}.")
     bins = framing.time_bins or bins
     window = round(framing.window_ms * 1000)
     if framing.window_ms and window < bins:
         raise ConfigError(
             f"dataset.window_ms: {framing.window_ms:g} ms cannot be cut into {bins} bins of at least a microsecond."
         )
-    return FramePlan(sensor, size or sensor, bins, window, framing.polarity, framing.voxels)
+    return FramePlan(
+        sensor=sensor,
+        size=size or sensor,
+        bins=bins,
+        window=window,
+        polarity=framing.polarity,
+        voxels=framing.voxels,
+        bin_length=round(framing.bin_ms * 1000),
+        denoise=round(framing.denoise_ms * 1000),
+        classes=framing.classes or classes,
+    )
+
+
+def without_noise(recording: Recording, duration: int) -> Recording:
+    """Return a recording with its confirmed events only, from the first of them to after the last.
+
+    Args:
+        recording: any; where none of its events is confirmed, it starts and ends where it did.
+        duration: see `fl_sim.datasets.denoising`; 0 for the recording as it is.
+    """
+    if not duration:
+        return recording
+    events = denoise(recording.events, duration)
+    if not len(events):
+        return recording._replace(events=events)
+    return Recording(recording.label, events, int(events["t"].min()), int(events["t"].max()) + 1)
+
+
+def in_bins(recording: Recording, plan: FramePlan) -> Recording:
+    """Return a recording that lasts as long as a plan's bins of a fixed duration, or as it is where they have none.
+
+    Events after them are left out, and so are those in a last bin that the recording does not fill.
+    """
+    if not plan.bin_length:
+        return recording
+    filled = min(plan.bins, (recording.end - recording.start) // plan.bin_length)
+    events = recording.events[recording.events["t"] < recording.start + filled * plan.bin_length]
+    return recording._replace(events=events, end=recording.start + plan.bins * plan.bin_length)
 
 
 def spans(recording: Recording, window: int) -> Iterator[tuple[int, int]]:
@@ -169,19 +217,24 @@ def collect(recordings: Iterable[Recording], plan: FramePlan) -> EventSplit:
     """Return the examples cut from recordings, in their order. No more than one recording is held as events.
 
     Raises:
-        ConfigError: every recording is shorter than a window.
+        ConfigError: every recording is shorter than a window or a bin.
     """
     rows = bytearray()  # grows in place: a list of arrays would double the memory when it is joined
     labels: list[int] = []
     numbers: list[int] = []
-    for number, recording in enumerate(recordings):
+    longest = 0
+    for number, whole in enumerate(recordings):
+        clean = without_noise(whole, plan.denoise)
+        longest = max(longest, clean.end - clean.start)
+        recording = in_bins(clean, plan)
         for start, end in spans(recording, plan.window):
             frames = to_frames(recording.events, start, end, plan)
             rows += (np.packbits(frames) if plan.packed else frames).tobytes()
             labels.append(recording.label)
             numbers.append(number)
-    if not labels:
-        raise ConfigError(f"dataset.window_ms: no recording of a split is as long as {plan.window / 1000:g} ms.")
+    if not labels or longest < plan.bin_length:
+        key, needed = ("bin_ms", plan.bin_length) if plan.bin_length else ("window_ms", plan.window)
+        raise ConfigError(f"dataset.{key}: no recording of a split is as long as {needed / 1000:g} ms.")
     return EventSplit(
         rows=torch.frombuffer(rows, dtype=torch.uint8).view(len(labels), plan.row),
         labels=torch.tensor(labels, dtype=torch.int64),
@@ -191,12 +244,15 @@ def collect(recordings: Iterable[Recording], plan: FramePlan) -> EventSplit:
 
 
 def assemble_events(name: str, *, train: EventSplit, test: EventSplit, classes: Sequence[str], source: str) -> Dataset:
-    """Return the data set made of two splits of the same plan.
+    """Return the data set made of two splits of the same plan, which chooses among all the `classes`.
 
     The value range is 0 to 1 for binary frames. For counts it ends at the largest count of the train split, 255 at
     most; a frame of the test split may go beyond it.
     """
     bins, channels, height, width = train.plan.shape
+    chosen = tuple(classes[: train.plan.classes])
+    if len(chosen) < len(classes):
+        source += f"; of these, the recordings of the first {len(chosen)} of {len(classes)} classes"
     digest = hashlib.sha256()
     for split in (train, test):
         digest.update(split.rows.numpy().data)
@@ -207,13 +263,13 @@ def assemble_events(name: str, *, train: EventSplit, test: EventSplit, classes: 
             channels=channels,
             height=height,
             width=width,
-            classes=len(classes),
+            classes=len(chosen),
             high=1.0 if train.plan.packed else float(max(1, int(train.rows.max()))),
             timesteps=bins,
         ),
         train=train,
         test=test,
-        class_names=tuple(classes),
+        class_names=chosen,
         source=source,
         digest=digest.hexdigest(),
     )

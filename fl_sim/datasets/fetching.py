@@ -95,6 +95,8 @@ RECIPES = {
     "cifar100": Recipe(_cifar100, "cifar-100-python", cifar100.read),
     "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
     "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),
+    # The 64x64 version, so it is read as a check at the size of `att_faces`: this one's own needs the originals.
+    "att_faces_8_9": Recipe(_att_faces, "olivetti_faces", att_faces.read),
     "nmnist": Recipe(_nmnist, "NMNIST", nmnist.read),
     "dvs_gesture": Recipe(_dvs_gesture, "DVSGesture", dvs_gesture.read),
 }

@@ -23,7 +23,7 @@ from fl_sim.datasets.places import cache_folder
 from fl_sim.files import atomic_write
 
 # To be raised with every change of how events are read, simulated or framed.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 class Splits(NamedTuple):

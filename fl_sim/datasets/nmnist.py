@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fl_sim.datasets.event_files import EventFiles, Layout, event_files
+from fl_sim.datasets.event_files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.frame_cache import cached_splits
@@ -17,6 +17,7 @@ from fl_sim.specs import Framing
 
 SENSOR = 34
 BINS = 10
+CLASS_NAMES = tuple(str(digit) for digit in range(10))
 BYTES_PER_EVENT = 5
 ORIGINAL = (60_000, 10_000)
 LAYOUT = Layout(("Train", "Test"), re.compile(r"(Train|Test)/\d/\d{5}\.bin"), "Train/5/00001.bin")
@@ -36,7 +37,7 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:
         framing: how events become frames; T is 10 by default.
 
     Raises:
-        ConfigError: a size or a window that the recordings cannot give.
+        ConfigError: a size, a window, a bin or a number of classes that the recordings cannot give.
         DataError: not found, or a file is damaged.
 
     Source: Orchard, Jayawant, Cohen and Thakor, "Converting Static Image Datasets to Spiking Neuromorphic Datasets
@@ -47,14 +48,15 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:
 
 def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     """Return N-MNIST from the folder or the zip that holds its recordings; see `load`."""
-    plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS)
+    plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
         names = [[name for name in files.names if name.startswith(folder)] for folder in LAYOUT.folders]
         for folder, found in zip(LAYOUT.folders, names, strict=True):
             if not found:
                 raise corrupt(where, f"recordings in the folder {folder}", "none")
+        chosen = [of_classes(found, _label, plan.classes, where) for found in names]
         train, test = cached_splits(
-            "nmnist", plan, files.content, lambda: (_recordings(files, names[0]), _recordings(files, names[1]))
+            "nmnist", plan, files.content, lambda: (_recordings(files, chosen[0]), _recordings(files, chosen[1]))
         )
         counts = f"{len(names[0]):,} train and {len(names[1]):,} test recordings"
         if files.content == KNOWN_PART:
@@ -63,14 +65,18 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
             origin = "as many as the original has; its files have no hash to verify them by"
         else:
             origin = "a part of N-MNIST of unknown origin, with no hash to verify it by"
-    classes = [str(digit) for digit in range(10)]
-    return assemble_events("nmnist", train=train, test=test, classes=classes, source=f"{where}: {counts}, {origin}")
+    source = f"{where}: {counts}, {origin}"
+    return assemble_events("nmnist", train=train, test=test, classes=CLASS_NAMES, source=source)
+
+
+def _label(name: str) -> int:
+    return int(name.split("/")[1])
 
 
 def _recordings(files: EventFiles, names: list[str]) -> Iterator[Recording]:
     for name in names:
         events = _events(files.read(name), files.path(name))
-        yield Recording(int(name.split("/")[1]), events, int(events["t"].min()), int(events["t"].max()) + 1)
+        yield Recording(_label(name), events, int(events["t"].min()), int(events["t"].max()) + 1)
 
 
 def _events(content: bytes, path: Path) -> Events:

@@ -33,6 +33,7 @@ class DatasetEntry:
         classes: number of labels; 0 where it depends on what is found.
         layouts: files or folders under a root, each of which holds the data set, the preferred one first; empty where
             it comes with a library.
+        constants: name of the data set whose published constants hold for it; "" for its own.
     """
 
     loader: str | Loader | EventLoader
@@ -45,7 +46,18 @@ class DatasetEntry:
     shape: tuple[int, int, int] | None = None
     classes: int = 0
     layouts: tuple[str, ...] = ()
+    constants: str = ""
 
+
+_FACES_TERMS = (
+    "free for research with credit to Olivetti Research Laboratory / AT&T Laboratories Cambridge; cite Samaria and "
+    "Harter 1994"
+)
+_FACES_SOURCE = (
+    "fetched by scikit-learn: a version of the same 400 images at 64x64, its grey levels stretched, written as PGM "
+    "files under 'olivetti_faces'. The original 112x92 PGM files under 'att_faces' are preferred"
+)
+_FACES_LAYOUTS = ("att_faces", "olivetti_faces")
 
 DATASETS: dict[str, DatasetEntry] = {
     "digits": DatasetEntry(
@@ -94,15 +106,25 @@ DATASETS: dict[str, DatasetEntry] = {
     "att_faces": DatasetEntry(
         "fl_sim.datasets.att_faces:load",
         summary="AT&T (ORL, Olivetti) faces: 40 subjects x 10 grey images, resized to 32x32; size 112 for 112x92",
-        terms="free for research with credit to Olivetti Research Laboratory / AT&T Laboratories Cambridge; cite "
-        "Samaria and Harter 1994",
+        terms=_FACES_TERMS,
         people=True,
-        source="fetched by scikit-learn: a version of the same 400 images at 64x64, its grey levels stretched, written "
-        "as PGM files under 'olivetti_faces'. The original 112x92 PGM files under 'att_faces' are preferred",
+        source=_FACES_SOURCE,
         counts="320 train (images 1 to 8 of each subject), 80 test (9 and 10)",
         shape=(1, 32, 32),
         classes=40,
-        layouts=("att_faces", "olivetti_faces"),
+        layouts=_FACES_LAYOUTS,
+    ),
+    "att_faces_8_9": DatasetEntry(
+        "fl_sim.datasets.att_faces:load_8_9",
+        summary="the AT&T faces with the split of BrainLeaks' authors, 112x92; any size but 112 for squares",
+        terms=_FACES_TERMS,
+        people=True,
+        source=f"{_FACES_SOURCE}; the default size needs them",
+        counts="320 train, 80 test (images 8 and 9 of each subject); classes in the order of text: s1, s10, s11, ...",
+        shape=(1, 112, 92),
+        classes=40,
+        layouts=_FACES_LAYOUTS,
+        constants="att_faces",
     ),
     "digits_dvs": DatasetEntry(
         "fl_sim.datasets.digits_dvs:load",
@@ -140,3 +162,8 @@ DATASETS: dict[str, DatasetEntry] = {
         layouts=("DVSGesture", "DVSGesture.zip"),
     ),
 }
+
+
+def constants_of(name: str) -> str:
+    """Return the data set whose published constants hold for the data set `name`: itself where nothing else is told."""
+    return (DATASETS[name].constants if name in DATASETS else "") or name

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from fl_sim.models.mlp import layers
 from fl_sim.models.spiking_lenet import SpikingTwin
-from fl_sim.specs import ModelSpec, SpikingSpec
-
-BRAINLEAKS_NEURONS = SpikingSpec(
-    timesteps=25,
-    neuron="lif",
-    tau=1.0 / (1.0 - 0.7),
-    decay_input=False,
-    reset="soft",
-    detach_reset=True,
-    surrogate="fast_sigmoid",
-    slope=40.0,
-    encoder="rate",
-    readout="potential",
-)
-"""The neurons of BrainLeaks' target networks as their code runs them (snnTorch 0.7.0's `Leaky`, beta 0.7): a reset
-before the decay. Their eq. 1 has it after the decay (`reset_order` "after_decay")."""
+from fl_sim.specs import ModelSpec
 
 
 class SpikingMLP(SpikingTwin):
     """The one hidden layer with spiking neurons in place of sigmoids, run over T steps.
 
     It has the parameters of `MLP`, by name and shape. The products of all T inputs with the weights are one product.
-    With `BRAINLEAKS_NEURONS` it is the target of BrainLeaks: LIF neurons after both layers, read out by the potential
-    of the output layer before its reset.
+    With `fl_sim.specs.BRAINLEAKS_NEURONS` it is the target of BrainLeaks: LIF neurons after both layers, read out by
+    the potential of the output layer before its reset.
 
     Source: Poursiami, Alouani and Parsa, "BrainLeaks", 2024, section 4.1, and their published code.
 

@@ -27,6 +27,7 @@ from fl_sim.checkpoints import (
     save_checkpoint,
 )
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.table import constants_of
 from fl_sim.records import Scalar, save_record
 from judges.classifiers import JUDGES, JudgeOptions, JudgeProgress
 from judges.classifiers.model import JudgeModel, build, device_of
@@ -157,7 +158,7 @@ def settings_for(options: JudgeOptions, dataset: str = "") -> JudgeSettings:
     """Return how a judge is trained on a data set: its own way, but for the passes and examples asked for."""
     asked: dict[str, Any] = {"max_epochs": options.max_epochs, "max_examples": options.max_examples}
     entry = JUDGES[options.name]
-    own: dict[str, Any] = {**entry.training, **entry.training_on.get(dataset, {})}
+    own: dict[str, Any] = {**entry.training, **entry.training_on.get(constants_of(dataset), {})}
     return JudgeSettings(**own | {key: value for key, value in asked.items() if value})
 
 

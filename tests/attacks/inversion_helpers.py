@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from fl_sim.models import build_model
-from fl_sim.models.spiking_mlp import BRAINLEAKS_NEURONS
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec, TrainedModel
+from fl_sim.specs import BRAINLEAKS_NEURONS
 from fl_sim.training import parameters_of
 
 SMALL = InputSpec(channels=1, height=4, width=5, classes=4)

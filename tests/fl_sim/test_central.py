@@ -17,10 +17,9 @@ from fl_sim.checkpoints import cache_root, run_epochs
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
-from fl_sim.models.spiking_mlp import BRAINLEAKS_NEURONS
 from fl_sim.records import InputSpec, ModelSpec, TrainedModel
 from fl_sim.seeding import derive_seed, torch_stream
-from fl_sim.specs import TrainingSettings
+from fl_sim.specs import BRAINLEAKS_NEURONS, TrainingSettings
 from fl_sim.training import load_parameters
 from tests.judges.toys import gestures, stripes
 

@@ -27,7 +27,9 @@ from fl_sim.datasets import DATASETS, DatasetEntry, att_faces, cifar100, fetch, 
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.images import Labelled, Split, assemble
 from fl_sim.datasets.pictures import Pixels, resize
+from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, DataError
+from fl_sim.specs import Framing
 
 REAL = os.environ.get("SPIKELEAK_DATA", "")
 real_data = pytest.mark.skipif(not REAL, reason="SPIKELEAK_DATA is not set: no real data to read")
@@ -361,11 +363,35 @@ def test_att_faces_are_in_the_order_of_numbers(tmp_path: Path) -> None:
         att_faces.read(folder, 0)
 
 
+def test_att_faces_8_9_are_in_the_order_of_text(tmp_path: Path) -> None:
+    folder = make_att_faces(tmp_path)
+    data = load_dataset("att_faces_8_9", root=str(tmp_path))
+    check(data)
+    assert (data.name, data.spec.frame) == ("att_faces_8_9", (1, 112, 92))
+    # What torchvision's ImageFolder, which BrainLeaks' authors used, makes of the folders and files.
+    names = sorted(path.name for path in folder.iterdir())
+    assert list(data.class_names) == names
+    files = {name: sorted(path.name for path in (folder / name).iterdir()) for name in names}
+    assert files["s1"] == [f"{number}.pgm" for number in (1, 10, 2, 3, 4, 5, 6, 7, 8, 9)]
+    for split, part in ((data.train, slice(8)), (data.test, slice(8, None))):
+        paths = [folder / name / file for name in names for file in files[name][part]]
+        assert split.labels.tolist() == [names.index(path.parent.name) for path in paths]
+        expected = [5 * int(path.parent.name[1:]) + int(path.stem) for path in paths]
+        assert pixels_of(split)[:, 0, 0, 0].tolist() == expected
+    assert load_dataset("att_faces_8_9", root=str(tmp_path), size=32).spec.frame == (1, 32, 32)
+    (folder / "s3" / "8.pgm").unlink()
+    with pytest.raises(DataError, match=r"8\.pgm: expected .* found no such file"):
+        att_faces.read(folder, 0, att_faces.IN_TEXT)
+
+
 def test_the_64x64_version_of_att_faces_has_no_native_size(tmp_path: Path) -> None:
     folder = make_att_faces(tmp_path, (64, 64), "olivetti_faces")
     assert load_dataset("att_faces", root=str(tmp_path)).spec.frame == (1, 32, 32)
     with pytest.raises(ConfigError, match=r"dataset\.size: 112 .* 64x64"):
         load_dataset("att_faces", root=str(tmp_path), size=112)
+    with pytest.raises(ConfigError, match=r"dataset\.size: 112 .* 64x64"):
+        load_dataset("att_faces_8_9", root=str(tmp_path))
+    assert load_dataset("att_faces_8_9", root=str(tmp_path), size=64).spec.frame == (1, 64, 64)
     Image.new("L", (92, 112)).save(folder / "s2" / "1.pgm")
     with pytest.raises(DataError, match=r"s2/1\.pgm: expected .* 64x64, found a picture, L, 92x112"):
         att_faces.read(folder, 0)
@@ -411,7 +437,7 @@ def test_labels_that_do_not_fit_are_refused(labels: list[int], words: str) -> No
 
 
 def test_the_table_is_whole_and_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {name for name, entry in DATASETS.items() if entry.people} == {"lfw", "att_faces"}
+    assert {name for name, entry in DATASETS.items() if entry.people} == {"lfw", "att_faces", "att_faces_8_9"}
     for name in DATASETS:
         known = info(name)
         assert known.summary
@@ -419,11 +445,17 @@ def test_the_table_is_whole_and_unknown_names_are_refused(monkeypatch: pytest.Mo
         assert known.source
         assert known.counts
         assert len(known.candidates) == len(DATASETS[name].layouts)
+        assert constants_of(name) == {"att_faces_8_9": "att_faces"}.get(name, name)
+        assert constants_of(name) in DATASETS
+    assert constants_of("minst") == "minst"
     for call in (load_dataset, info, fetch):
         with pytest.raises(ConfigError, match=r"'minst' is not known\. Did you mean 'mnist'"):
             call("minst")
     with pytest.raises(ConfigError, match=r"dataset\.size"):
         load_dataset("digits", size=-1)
+    for framing in (Framing(time_bins=5, bin_ms=3), Framing(denoise_ms=40), Framing(classes=3)):
+        with pytest.raises(ConfigError, match=r"dataset\.\w+: is for recordings of events; 'digits' holds images"):
+            load_dataset("digits", framing=framing)
     digits = load_dataset("digits")
     monkeypatch.setitem(DATASETS, "own", DatasetEntry(lambda *_: digits, summary="s", terms="t"))
     assert load_dataset("own") is digits
@@ -515,7 +547,8 @@ def test_a_download_is_checked_and_kept_and_a_damaged_copy_replaced(
         fetch("lfw")
 
 
-def test_olivetti_faces_become_pgm_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["att_faces", "att_faces_8_9"])
+def test_olivetti_faces_become_pgm_files(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = grey(0, 400, 64, 64)
 
     class Bunch:
@@ -523,11 +556,13 @@ def test_olivetti_faces_become_pgm_files(home: Path, monkeypatch: pytest.MonkeyP
             self.images = images.astype(np.float32) / 255 - 1e-3  # not quite on a grey level
 
     monkeypatch.setattr("sklearn.datasets.fetch_olivetti_faces", Bunch)
-    kept = fetch("att_faces", progress=False)
+    kept = fetch(name, progress=False)
     assert np.array_equal(np.asarray(Image.open(kept / "s40" / "10.pgm")), images[399])
-    data = load_dataset("att_faces", size=64)
+    data = load_dataset(name, size=64)
     check(data)
-    assert torch.equal(pixels_of(data.train)[8, 0], torch.from_numpy(images[10]))
+    first_of_class_1 = {"att_faces": 10, "att_faces_8_9": 90}[name]  # that of s2, and that of s10
+    assert torch.equal(pixels_of(data.train)[8, 0], torch.from_numpy(images[first_of_class_1]))
+    assert fetch(name, progress=False) == kept
 
 
 def test_digits_need_no_download() -> None:
@@ -551,6 +586,7 @@ def test_mnist_is_downloaded_through_torchvision(home: Path, monkeypatch: pytest
         ("cifar100", 5000, 1000, (3, 32, 32), 100),
         ("lfw", 992, 248, (3, 32, 32), 62),
         ("att_faces", 320, 80, (1, 32, 32), 40),
+        ("att_faces_8_9", 320, 80, (1, 112, 92), 40),
     ],
 )
 def test_real_counts(name: str, train: int, test: int, frame: tuple[int, int, int], classes: int) -> None:
@@ -579,3 +615,5 @@ def test_real_parts_are_recognised() -> None:
     with Image.open(Path(REAL) / "att_faces" / "s10" / "9.pgm") as picture:
         assert torch.equal(pixels_of(faces.test)[18, 0], torch.from_numpy(np.array(picture)))
     assert faces.test.labels[18] == 9
+    other_split = load_dataset("att_faces_8_9", root=REAL)
+    assert torch.equal(pixels_of(other_split.test)[3], pixels_of(faces.test)[18])  # s10 is class 1 there

@@ -123,6 +123,19 @@ class TestDigits:
         assert len(list(frames_folder().iterdir())) >= 2
         assert split_of(counted.train).recordings.tolist() == list(range(1297))
 
+    def test_bins_of_a_tenth_of_a_recording_are_the_default_ones(self) -> None:
+        # A recording lasts 300 ms from time 0, whenever its first event is.
+        tenths = load_dataset("digits_dvs", framing=Framing(time_bins=10, bin_ms=30))
+        assert tenths.digest == load_dataset("digits_dvs").digest
+
+    def test_an_ideal_camera_has_little_noise_and_some_classes_can_be_left_out(self, counted: Dataset) -> None:
+        clean = load_dataset("digits_dvs", framing=Framing(voxels="counts", denoise_ms=100, classes=3))
+        check(clean)
+        assert (clean.spec.classes, clean.class_names) == (3, ("0", "1", "2"))
+        assert clean.test.labels.bincount().tolist() == [50] * 3
+        everything = counted.train.batch(counted.train.labels < 3)[0].sum()
+        assert 0.9 * everything < clean.train.batch()[0].sum() <= everything
+
     def test_the_sensor_has_the_side_that_is_asked_for(self) -> None:
         assert load_dataset("digits_dvs", size=9, framing=Framing(time_bins=2)).spec.frame == (2, 9, 9)
         with pytest.raises(ConfigError, match=r"dataset\.size: expected at least 7, found 6"):

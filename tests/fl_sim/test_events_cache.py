@@ -56,7 +56,7 @@ class TestKeptFrames:
         assert sorted(tmp_path.rglob("root/**/*")) == before
         assert len(list(frames_folder().iterdir())) == 1
         # The defaults, spelled out, are the same frames.
-        self.read(tmp_path, 34, Framing(time_bins=10))
+        self.read(tmp_path, 34, Framing(time_bins=10, classes=10))
         assert len(made) == 2
 
     def test_whatever_they_depend_on_makes_them_anew(
@@ -72,17 +72,23 @@ class TestKeptFrames:
                 (0, Framing(polarity="on")),
                 (0, Framing(voxels="counts")),
                 (0, Framing(window_ms=50)),
+                (0, Framing(time_bins=10, bin_ms=20)),
+                (0, Framing(time_bins=10, bin_ms=21)),
+                (0, Framing(denoise_ms=60)),
+                (0, Framing(denoise_ms=90)),
+                (0, Framing(classes=1)),
+                (0, Framing(classes=2)),
             ]
         ]
         assert len(set(digests)) == len(digests)
-        assert len(made) == 14
+        assert len(made) == 26
         changed = tmp_path / "root" / "NMNIST" / "Test" / "9" / "00002.bin"
         changed.write_bytes(changed.read_bytes()[:-5])
         assert self.read(tmp_path).digest != digests[0]
-        assert len(made) == 16
+        assert len(made) == 28
         monkeypatch.setattr(frame_cache, "CODE_VERSION", 0)
         self.read(tmp_path)
-        assert len(made) == 18
+        assert len(made) == 30
 
     @pytest.mark.parametrize("damage", [*DAMAGE, "last byte", "first tensor", "another's"])
     def test_a_damaged_file_is_never_trusted(self, damage: str, tmp_path: Path, made: list[int]) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from fl_sim.datasets import DATASETS, dvs_gesture, load_dataset
 from fl_sim.datasets.frame_cache import frames_folder
-from fl_sim.errors import DataError
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import Framing
 from tests.fl_sim.test_events import Rows, check
 
@@ -149,6 +150,39 @@ def test_a_part_of_dvs_gesture_is_split_by_recording(tmp_path: Path) -> None:
     put(tmp_path, "dvs_gesture", part, packed=True)
     with pytest.raises(DataError, match="expected recordings in the folder ibmGestureTest, found none"):
         dvs_gesture.read(tmp_path / "DVSGesture.zip", 0)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_only_the_first_classes_are_read(packed: bool, tmp_path: Path) -> None:
+    contents = {"nmnist": contents_of("nmnist"), "dvs_gesture": contents_of("dvs_gesture")}
+    contents["nmnist"] |= {"Test/1/00003.bin": nmnist_bytes(some_events(3, 34)), "Test/9/00002.bin": b"not read"}
+    for name in contents:
+        put(tmp_path, name, contents[name], packed=packed)
+    digits = load_dataset("nmnist", root=str(tmp_path), framing=Framing(classes=2))
+    check(digits)
+    assert (digits.train.labels.tolist(), digits.test.labels.tolist()) == ([0, 0, 1, 1, 1], [0, 1])
+    assert (digits.spec.classes, digits.class_names) == (2, ("0", "1"))
+    assert digits.source.endswith("; of these, the recordings of the first 2 of 10 classes")
+    gestures = load_dataset("dvs_gesture", root=str(tmp_path), framing=Framing(classes=10))
+    check(gestures)
+    assert (gestures.train.labels.tolist(), gestures.test.labels.tolist()) == ([0, 2, 0, 1], [0, 3])
+    assert (gestures.spec.classes, gestures.class_names[-1]) == (10, "air guitar")
+    everything = load_dataset("dvs_gesture", root=str(tmp_path))
+    assert torch.equal(gestures.train.batch()[0], everything.train.batch(torch.tensor([0, 1, 3, 4]))[0])
+    assert "of these" not in everything.source
+
+
+def test_a_number_of_classes_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    part = {f"ibmGestureTrain/user00_unknown/{n}.npy": dvs_bytes(some_events(n, 128)) for n in range(10)}
+    where = put(tmp_path, "dvs_gesture", part, packed=True)
+    put(tmp_path, "nmnist", contents_of("nmnist"), packed=True)
+    for name, most in (("nmnist", 10), ("dvs_gesture", 11), ("digits_dvs", 10)):
+        with pytest.raises(ConfigError, match=rf"dataset\.classes: expected at most {most}, .* found {most + 1}"):
+            load_dataset(name, root=str(tmp_path), framing=Framing(classes=most + 1))
+    assert load_dataset("dvs_gesture", root=str(tmp_path), framing=Framing(classes=9)).test.labels.tolist() == [8]
+    with pytest.raises(ConfigError, match=r"dataset\.classes: expected .* first 8 classes in both splits") as caught:
+        load_dataset("dvs_gesture", root=str(tmp_path), framing=Framing(classes=8))
+    assert f"{where}, found none among the 2" in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", DAMAGE | FLIPPED)

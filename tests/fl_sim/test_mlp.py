@@ -17,8 +17,8 @@ from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS, build_model
 from fl_sim.models.neurons import PotentialNode, Readout, build_neuron
 from fl_sim.models.spiking_lenet import SpikingTwin
-from fl_sim.models.spiking_mlp import BRAINLEAKS_NEURONS
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec, TrainedModel, load_record, record_bytes
+from fl_sim.specs import BRAINLEAKS_NEURONS
 from tests.attacks.inversion_helpers import MLP, SMALL, SPIKING_MLP, after_decay, plain_potentials, trained, weights
 
 ORDERS = ("before_decay", "after_decay")

@@ -144,6 +144,9 @@ def test_the_constants_of_each_data_set_are_used() -> None:
     assert [(own.learning_rate, own.batch_size, own.epochs(60_000)) for own in found.values()] == [
         (1e-3, 1000, 20), (1e-3, 8, 40), (2e-4, 100, 10), (5e-5, 100, 20), (2e-4, 6, 20),
     ]  # fmt: skip
+    for name in ("brainleaks_cnn", "brainleaks_snn"):
+        other_split = settings_for(JudgeOptions(name=name), "att_faces_8_9")
+        assert other_split == settings_for(JudgeOptions(name=name), "att_faces")
     for own in found.values():
         assert (own.schedule, own.holdout, own.shift, own.weight_decay, own.rate(0.9)) == (
             "constant", 0.0, 0, 0.0, own.learning_rate,
