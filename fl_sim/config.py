@@ -104,6 +104,8 @@ class FederationSettings(Settings):
         batch_size: N, examples of a local step.
         local_steps: optimiser steps of a client in a round (always 1 under FedSGD).
         learning_rate: of the client's steps; under FedSGD, of the server's step.
+        keep_every: the global model is kept after every so many rounds, and before the first and after the last; 0 for
+            the last one only. No other result depends on it.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -113,6 +115,7 @@ class FederationSettings(Settings):
     batch_size: int = Field(default=1, ge=1)
     local_steps: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
+    keep_every: int = Field(default=0, ge=0)
 
 
 class StrategySettings(Settings):

@@ -78,7 +78,7 @@ class TrainedModel:
         model: its spec.
         parameters: {name: tensor}.
         test_accuracy: in [0, 1] on data that no client holds.
-        round: after which round.
+        round: after which round; 0 for the initial model.
         seed: root seed of the federation.
     """
 

@@ -37,7 +37,8 @@ def run_federation(
     """Run one federation and return the model that it trained.
 
     Writes OUTPUT/captures/FEDERATION/*, OUTPUT/sealed/FEDERATION/* (see `fl_sim.captures`) and
-    OUTPUT/models/FEDERATION.safetensors. An earlier run's records under the same id are replaced, never removed.
+    OUTPUT/models/FEDERATION* (see `fl_sim.global_models`). An earlier run's records under the same id are replaced,
+    never removed.
 
     Args:
         config: the federation, whole.

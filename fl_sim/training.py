@@ -34,10 +34,15 @@ def gradient(model: nn.Module, inputs: Tensor, labels: Tensor) -> Parameters:
         inputs: (N, C, H, W), or (T, N, C, H, W) for events.
         labels: (N,).
     """
+    return gradient_and_loss(model, inputs, labels)[0]
+
+
+def gradient_and_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
+    """Return what `gradient` does, and the loss () that it is of, from one forward pass."""
     names, tensors = zip(*model.named_parameters(), strict=True)
     loss = F.cross_entropy(model(inputs), labels)
     gradients = torch.autograd.grad(loss, tensors)
-    return dict(zip(names, (tensor.detach() for tensor in gradients), strict=True))
+    return dict(zip(names, (tensor.detach() for tensor in gradients), strict=True)), loss.detach()
 
 
 def local_sgd(
@@ -54,9 +59,9 @@ def local_sgd(
     anchor = parameters_of(model)
     losses = []
     for inputs, labels in batches:
-        gradients = gradient(model, inputs, labels)
+        gradients, loss = gradient_and_loss(model, inputs, labels)
+        losses.append(loss.item())
         with torch.no_grad():
-            losses.append(F.cross_entropy(model(inputs), labels).item())
             for name, parameter in model.named_parameters():
                 step = gradients[name] + proximal_mu * (parameter - anchor[name])
                 parameter.sub_(learning_rate * step)

@@ -29,7 +29,7 @@ from fl_sim.models import build_model
 from fl_sim.records import SealedBatch
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import Scalar
-from fl_sim.training import Parameters, accuracy, gradient, load_parameters, local_sgd, parameters_of
+from fl_sim.training import Parameters, accuracy, gradient_and_loss, load_parameters, local_sgd, parameters_of
 
 _EVALUATION_BATCH = 500
 
@@ -123,9 +123,8 @@ def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tu
         loss = local_sgd(model, batches, learning_rate=rate, proximal_mu=mu)
         return parameters_of(model), loss
     inputs, labels = next(iter(batches))
-    update = gradient(model, inputs, labels)
-    with torch.no_grad():
-        return update, F.cross_entropy(model(inputs), labels).item()
+    gradients, mean_loss = gradient_and_loss(model, inputs, labels)
+    return gradients, mean_loss.item()
 
 
 def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:

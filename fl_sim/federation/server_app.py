@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from logging import INFO
+from pathlib import Path
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context
+from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
@@ -18,6 +19,7 @@ from fl_sim.federation.process import private_torch
 from fl_sim.federation.settings import RunSettings
 from fl_sim.federation.soundness import SoundReplies
 from fl_sim.federation.strategies import build_strategy
+from fl_sim.global_models import global_model_path, trained_model_path
 from fl_sim.models import build_model
 from fl_sim.records import ModelSpec, TrainedModel, save_record
 from fl_sim.seeding import derive_seed, torch_stream
@@ -34,7 +36,8 @@ def build_server_app(
 ) -> ServerApp:
     """Return the server app.
 
-    With an `output` in the settings, captures go to OUTPUT/captures and the trained model to OUTPUT/models.
+    With an `output` in the settings, captures go to OUTPUT/captures, and the trained model and those of the rounds
+    that `federation.keep_every` tells to OUTPUT/models.
 
     Args:
         run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them there.
@@ -50,7 +53,7 @@ def build_server_app(
         with private_torch():
             trained = _federate(grid, run, _sink(run, sink) if observe else None)
         if run.output is not None:
-            save_record(trained, run.output / "models" / f"{run.federation_id}.safetensors")
+            _save(trained, run, run.output / "models")
             log(INFO, "Records of federation '%s' saved to %s", run.federation_id, run.output)
         log(INFO, "Test accuracy after round %d: %.4f", trained.round, trained.test_accuracy)
         if on_result is not None:
@@ -97,8 +100,36 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
         initial_arrays=ArrayRecord(dict(parameters_of(initial))),
         num_rounds=config.federation.rounds,
         train_config=orders,
+        evaluate_fn=_keeper(run, spec),
     )
-    return _trained(run, spec, result.arrays)
+    return _tested(run, spec, result.arrays, config.federation.rounds)
+
+
+def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], MetricRecord | None] | None:
+    """Return what keeps the global model, to be called before the first round and after each; None to keep none.
+
+    It leaves out the last round, whose model is tested when the federation is over, in any case.
+    """
+    every, rounds = run.config.federation.keep_every, run.config.federation.rounds
+    if run.output is None or not every:
+        return None
+    folder = run.output / "models"
+
+    def keep(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+        if server_round % every or server_round == rounds:
+            return None
+        kept = _tested(run, spec, arrays, server_round)
+        save_record(kept, global_model_path(folder, run.federation_id, server_round))
+        return MetricRecord({"test-accuracy": kept.test_accuracy})
+
+    return keep
+
+
+def _save(trained: TrainedModel, run: RunSettings, folder: Path) -> None:
+    """Write the model after the last round; last of all under the name by which a federation is known to be over."""
+    if run.config.federation.keep_every:
+        save_record(trained, global_model_path(folder, run.federation_id, trained.round))
+    save_record(trained, trained_model_path(folder, run.federation_id))
 
 
 # The accuracy of a spiking model on 60,000 images takes longer than the federation.
@@ -106,8 +137,8 @@ MOST_TESTED = 2000
 _TEST_BATCH = 250
 
 
-def _trained(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord) -> TrainedModel:
-    """Return the global model, tested on (at most 2,000 examples of) the split that no client holds."""
+def _tested(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord, server_round: int) -> TrainedModel:
+    """Return the global model after a round, tested on (at most 2,000 examples of) the split that no client holds."""
     model = build_model(spec)
     load_parameters(model, arrays.to_torch_state_dict())
     _, unseen = splits(run.config.dataset)
@@ -119,7 +150,7 @@ def _trained(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord) -> TrainedM
         model=spec,
         parameters=parameters_of(model),
         test_accuracy=right / len(chosen),
-        round=run.config.federation.rounds,
+        round=server_round,
         seed=run.config.seed,
     )
 

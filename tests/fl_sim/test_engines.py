@@ -136,7 +136,9 @@ def flwr_run(environment: dict[str, str], run_config: dict[str, object]) -> subp
 def test_every_engine_writes_the_same_bytes(tmp_path: Path, flower_home: dict[str, str]) -> None:
     """In processes of their own: Ray leaves sockets and files open, which would be this test's warnings."""
     federation: dict[str, object] = {"clients": 3, "rounds": 2, "batch_size": 2, "local_steps": 2, "fraction": 0.7}
+    federation["keep_every"] = 1
     local = recorded(config_of("FedAvg", **federation), tmp_path / "local")
+    assert {"models/f@r000.safetensors", "models/f@r001.safetensors", "models/f@r002.safetensors"} < local.keys()
 
     ray = tmp_path / "ray"
     code = (

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from fl_sim.captures import CaptureStore, SealedStore, capture_id
 from fl_sim.config import STRATEGIES, SimulationConfig, validate
+from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError, DataError, SpikeleakError
 from fl_sim.federation.client_app import TrainOrder, build_client_app
 from fl_sim.federation.client_data import draw_batches, input_spec, partition_indices, splits
@@ -269,6 +270,25 @@ class TestClientApp:
 
         assert np.array_equal(gradient(1), gradient(1))
         assert np.allclose(gradient(1), gradient(2), atol=1e-6) is not is_random
+
+    def test_every_step_of_every_client_draws_its_own_spikes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seeds: list[int] = []
+        encode = Encoder.forward
+
+        def noted(encoder: Encoder, inputs: torch.Tensor) -> torch.Tensor:
+            if torch.is_grad_enabled():  # training, not the test of the global model
+                seeds.append(encoder.seed)
+            return encode(encoder, inputs)
+
+        monkeypatch.setattr(Encoder, "forward", noted)
+        model = {"name": "spiking_mlp", "hidden": 4, "encoder": "rate", "timesteps": 2}
+        config = config_of(model=model, strategy={"name": "FedAvg"}, federation={"rounds": 2, "local_steps": 3})
+        for _ in range(2):
+            run_federation(config, output=tmp_path, federation_id="f")
+        assert len(set(seeds[:24])) == 4 * 2 * 3  # clients, rounds and steps
+        assert seeds[24:] == seeds[:24]
 
 
 class Shuffled(GridWrapper):

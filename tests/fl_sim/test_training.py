@@ -11,7 +11,15 @@ from torch.nn import functional as F
 
 from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec
-from fl_sim.training import accuracy, capture_gradient, gradient, load_parameters, local_sgd, parameters_of
+from fl_sim.training import (
+    accuracy,
+    capture_gradient,
+    gradient,
+    gradient_and_loss,
+    load_parameters,
+    local_sgd,
+    parameters_of,
+)
 
 SMALL = InputSpec(1, 8, 8, 4)
 MODELS = {
@@ -73,6 +81,34 @@ def test_one_step_is_the_weights_minus_the_rate_times_the_gradient(batch: tuple[
         assert value.equal(before[key] - 0.25 * gradients[key])
     load_parameters(model, before)
     assert loss == pytest.approx(F.cross_entropy(model(batch[0]), batch[1]).item())  # of the weights before the step
+
+
+def test_a_step_needs_one_forward_pass(batch: tuple[Tensor, Tensor]) -> None:
+    model = build_model(MODELS["lenet"], seed=1)
+    passes: list[int] = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    local_sgd(model, [batch] * 3, learning_rate=0.1)
+    assert len(passes) == 3
+
+
+def test_the_loss_is_that_of_the_draw_whose_gradient_is_taken() -> None:
+    """Two classes, bias only, both logits 0 and then set by the call's number: the loss tells which call it is of."""
+
+    class Drawn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(2))
+            self.calls = 0
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.calls += 1
+            return (self.bias + torch.tensor([0.0, float(self.calls)])).expand(len(inputs), 2)
+
+    gradients, loss = gradient_and_loss(Drawn(), torch.zeros(1, 1), torch.tensor([1]))
+    p = 1.0 / (1.0 + math.exp(-1.0))
+    assert loss.item() == pytest.approx(-math.log(p))
+    assert gradients["bias"].tolist() == pytest.approx([1 - p, p - 1])
+    assert not loss.requires_grad
 
 
 def test_many_steps_are_torchs_sgd(batch: tuple[Tensor, Tensor]) -> None:
