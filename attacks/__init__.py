@@ -62,17 +62,23 @@ class InversionEntry:
         settings: its settings.
         spiking: whether it inverts spiking models; else it inverts ANNs.
         summary: one line.
+        draws: whether it draws anything; else its answer is the same for every seed.
     """
 
     attack: str | type[ModelInversion]
     settings: type[ModelInversionSettings]
     spiking: bool
     summary: str
+    draws: bool = True
 
 
 MODEL_INVERSIONS: dict[str, InversionEntry] = {
     "mi_face": InversionEntry(
-        "attacks.mi_face:MIFace", MIFaceSettings, spiking=False, summary="MI-Face: gradient descent on an ANN's input"
+        "attacks.mi_face:MIFace",
+        MIFaceSettings,
+        spiking=False,
+        summary="MI-Face: gradient descent on an ANN's input",
+        draws=False,
     ),
     "brainleaks_v1": InversionEntry(
         "attacks.brainleaks:BrainLeaksV1",

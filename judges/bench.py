@@ -28,6 +28,7 @@ from fl_sim.specs import Scalar
 from judges.court import Court
 from judges.experiment import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
 from judges.gallery import build_gallery, save_gallery
+from judges.hashes import write_hashes
 from judges.manifest import claim_folder, describe_run, manifest_so_far, remove_run, write_manifest
 from judges.process import prepare_process
 from judges.progress import Watch
@@ -83,7 +84,9 @@ class Run:
             if self._cells(federation):
                 self._controls(federation)
             self._write_tables()
-        return write_report(self.folder, show_faces=show_faces)
+        page = write_report(self.folder, show_faces=show_faces)
+        write_hashes(self.folder)
+        return page
 
     def attack(self, cells: Iterable[Cell]) -> Path:
         """Run further attacks on the captures of a finished run; other rows stay as they are."""
@@ -106,7 +109,9 @@ class Run:
                 self._scores = [row for row in self._scores if row.cell != f"{federation.label}/{name}"]
                 self._untouched(federation, cell, name)
             self._write_tables()
-        return write_report(self.folder)
+        page = write_report(self.folder)
+        write_hashes(self.folder)
+        return page
 
     def _prepare(self) -> None:
         """Set up the process; refuse a device that is not there."""
@@ -244,6 +249,11 @@ def attack_run(folder: Path, assignments: Sequence[str], watch: Watch, *, device
     if not (folder / "config.toml").is_file():
         raise DataError(f"{folder}: expected the folder of a run, found no config.toml in it.")
     old = read_toml(folder / "config.toml")
+    if "task" in old:
+        raise ConfigError(
+            f"{folder}: holds model inversions, not captures; for another attack on one of its models use "
+            f"`spikeleak invert {folder / 'models'}/NAME.safetensors --set attack=...`."
+        )
     done, new = make_plan(old), override_attack(old, assignments)
     cells = make_plan(new, named=[assignment.partition("=")[0].strip() for assignment in assignments]).cells
     for cell in cells:

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fl_sim.config import read_toml
 from fl_sim.errors import SpikeleakError, unknown_name
 from judges.cli_judge import judge_app
+from judges.cli_runs import compare, execute, rerun, verify
 from judges.cli_target import invert, train
-from judges.progress import Watch
+from judges.progress import EventWatch, Watch
 
 # Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
 
@@ -31,8 +33,11 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.command()(train)
 app.command()(invert)
+for command in (verify, compare, rerun):
+    app.command()(command)
 
 INTERRUPTED = 130
+JSON_LINES = "jsonl"
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
 ]
@@ -57,15 +62,24 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier run first.")] = False,
     device: Device = "",
     show_faces: Faces = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    events: Annotated[
+        str, typer.Option("--events", help="jsonl: print a line of JSON for each event in place of all else.")
+    ] = "",
 ) -> None:
-    """Run an experiment: federations, attacks, judgement, report."""
-    from judges.experiment import read_plan
+    """Run an experiment: federations or targets, attacks, judgement, report."""
+    from judges.plans import read_plan_of
 
-    plan = read_plan(config, [*(assignments or []), *([f"device={device}"] if device else [])])
+    if events not in ("", JSON_LINES):
+        raise unknown_name("--events", events, [JSON_LINES])
+    plan = read_plan_of(config, [*(assignments or []), *([f"device={device}"] if device else [])])
     folder = out or Path("runs") / plan.base.name
-    from judges.bench import run_experiment
-
-    _finish(run_experiment(plan, folder, Watch(), fresh=fresh, show_faces=show_faces), folder)
+    watch = EventWatch(sys.stdout) if events else Watch.silent() if quiet else Watch()
+    page = execute(plan, folder, watch, fresh=fresh, show_faces=show_faces)
+    if isinstance(watch, EventWatch):
+        watch.tell("report", str(page.resolve()))
+    elif not quiet:
+        _finish(page, folder)
 
 
 @app.command()
@@ -83,20 +97,29 @@ def attack(
 @app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
     """Write the report of a run anew."""
-    from judges.report import write_report
+    if _inverts_models(run_dir):
+        from judges.inversion.report import write_inversion_report
 
-    _finish(write_report(run_dir, show_faces=show_faces), run_dir)
+        page = write_inversion_report(run_dir, show_faces=show_faces)
+    else:
+        from judges.report import write_report
+
+        page = write_report(run_dir, show_faces=show_faces)
+    from judges.hashes import REPORT, renew_hashes
+
+    renew_hashes(run_dir, REPORT)
+    _finish(page, run_dir)
 
 
 @app.command(name="list")
 def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets or judges")]) -> None:
     """List what there is."""
-    from attacks import ATTACKS
+    from attacks import ATTACKS, MODEL_INVERSIONS
     from fl_sim.datasets import DATASETS
     from fl_sim.models import MODELS
     from judges.classifiers import JUDGES
 
-    tables = {"attacks": ATTACKS, "models": MODELS, "datasets": DATASETS, "judges": JUDGES}
+    tables = {"attacks": ATTACKS | MODEL_INVERSIONS, "models": MODELS, "datasets": DATASETS, "judges": JUDGES}
     if what not in tables:
         raise unknown_name("list", what, tables)
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -145,11 +168,23 @@ def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> N
 
 def _finish(page: Path, folder: Path) -> None:
     """Print the table of results and where the report is."""
-    from judges.console import results_table
-    from judges.summary import read_summary
+    if _inverts_models(folder):
+        from judges.inversion.console import inversion_table
+        from judges.inversion.summary import read_inversions
 
-    _console().print(results_table(read_summary(folder / "summary.json")))
+        _console().print(inversion_table(read_inversions(folder / "summary.json")))
+    else:
+        from judges.console import results_table
+        from judges.summary import read_summary
+
+        _console().print(results_table(read_summary(folder / "summary.json")))
     typer.echo(f"\nreport: {page.resolve().as_uri()}")
+
+
+def _inverts_models(folder: Path) -> bool:
+    """Return whether a run folder holds an experiment of model inversion."""
+    path = folder / "config.toml"
+    return path.is_file() and "task" in read_toml(path)
 
 
 def _console() -> Console:

@@ -15,9 +15,11 @@ from rich.table import Table
 
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import DatasetSettings, ModelSettings, Raw, override, validate
+from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Framing, Settings, TrainingSettings
+from judges.inversion.plan import with_brainleaks_neurons
 from judges.progress import Watch
 
 if TYPE_CHECKING:
@@ -173,20 +175,10 @@ def read_target(dataset: str, assignments: Iterable[str]) -> TargetTask:
     if "name" in training:
         raise ConfigError("training: it has no name; the authors' constants are training.preset.")
     if model["name"] in MODELS:
-        training.setdefault("preset", TrainingSettings.preset_for(dataset, spiking=MODELS[model["name"]].spiking))
+        spiking = MODELS[model["name"]].spiking
+        training.setdefault("preset", TrainingSettings.preset_for(constants_of(dataset), spiking=spiking))
     tables = {"model": model, "dataset": {**data, "name": dataset}, "training": training}
     return validate(TargetTask, {**raw, **tables})
-
-
-def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
-    """Return the settings of a model with the neurons and parameters of BrainLeaks wherever it was not told otherwise.
-
-    A federation's models start from DLG's initialisation and SpikingJelly's neurons; a target of BrainLeaks does not.
-    """
-    from fl_sim.models.spiking_mlp import BRAINLEAKS_NEURONS
-
-    told = model.model_dump(include=model.model_fields_set)
-    return validate(ModelSettings, {**BRAINLEAKS_NEURONS.model_dump(), "init": "torch", **told})
 
 
 def grid_png(inputs: Tensor) -> bytes:
@@ -201,7 +193,7 @@ def grid_png(inputs: Tensor) -> bytes:
     import torch
     from PIL import Image
 
-    from judges.inversion_metrics import min_max_scaled, rate_decoded
+    from judges.inversion.metrics import min_max_scaled, rate_decoded
 
     images = rate_decoded(inputs).float()
     if images.shape[1] != 3:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
 from judges.findings import spike_verdicts
 from judges.summary import CellSummary, Summary
@@ -13,6 +16,14 @@ from judges.wording import name_of_group, number, percent, success_rate
 _IMAGES = ("attack", "n", "SSIM", "PSNR dB", "solved", "recognisable", "diverged", "label", "ASR", "verdict")
 _EVENTS = ("attack", "n", "l2", "diverged", "label", "ASR", "by l2")
 _LEFT = ("attack", "verdict", "by l2")
+
+
+class Line(NamedTuple):
+    """A line of a table: what it belongs to, its cells, and whether it is of a control, which is printed dim."""
+
+    group: str
+    cells: tuple[str, ...]
+    control: bool
 
 
 def results_table(summary: Summary) -> Table:
@@ -29,9 +40,11 @@ def results_table(summary: Summary) -> Table:
     def closeness(cell: CellSummary) -> str:
         return told.get((*cell.group, cell.attack, cell.cell), ("", ""))[0]
 
-    tables = [_table(_IMAGES, images, lambda cell: _image_row(cell, summary))] if images or not spikes else []
+    of_images = [_line(cell, _image_row(cell, summary)) for cell in images]
+    tables = [grouped_table(_IMAGES, _LEFT, of_images)] if images or not spikes else []
     if spikes:
-        tables.append(_table(_EVENTS, spikes, lambda cell: _event_row(cell, summary, closeness(cell))))
+        of_events = [_line(cell, _event_row(cell, summary, closeness(cell))) for cell in spikes]
+        tables.append(grouped_table(_EVENTS, _LEFT, of_events))
     if len(tables) == 1:
         return tables[0]
     both = Table.grid(padding=(0, 0, 1, 0))
@@ -40,21 +53,28 @@ def results_table(summary: Summary) -> Table:
     return both
 
 
-def _table(
-    columns: Sequence[str], cells: Sequence[CellSummary], row: Callable[[CellSummary], tuple[str, ...]]
-) -> Table:
-    """Return the table of some cells."""
+def grouped_table(columns: Sequence[str], left: Collection[str], lines: Iterable[Line]) -> Table:
+    """Return a table in which lines of one group stand under its name.
+
+    Args:
+        columns: their names.
+        left: those of text, to the left; numbers stand to the right.
+        lines: those of a group one after the other.
+    """
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name == "attack")
-    group: tuple[str, ...] = ()
-    for cell in cells:
-        if cell.group != group:
-            group = cell.group
-            table.add_section()
-            table.add_row(name_of_group(group), style="bold")
-        table.add_row(*row(cell), style="dim" if cell.control else "")
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name == columns[0])
+    for group, own in itertools.groupby(lines, key=lambda line: line.group):
+        table.add_section()
+        table.add_row(Text(group), style="bold")
+        for line in own:
+            table.add_row(*map(Text, line.cells), style="dim" if line.control else "")
     return table
+
+
+def _line(cell: CellSummary, cells: tuple[str, ...]) -> Line:
+    """Return the line of an attack or control."""
+    return Line(name_of_group(cell.group), cells, cell.control)
 
 
 def _image_row(cell: CellSummary, summary: Summary) -> tuple[str, ...]:

@@ -7,86 +7,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import pydantic
 from pydantic import Field
 
 from attacks import ATTACKS
 from attacks.settings import POST, UNTHRESHOLDED
-from fl_sim.config import Raw, SimulationConfig, expand, explain, override, read_toml, validate
-from fl_sim.errors import ConfigError, nearest, unknown_name
+from fl_sim.config import Raw, SimulationConfig, expand, override, read_toml, validate
+from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from fl_sim.specs import Scalar, Settings, SpikingSpec
+from fl_sim.specs import Scalar, SpikingSpec
 from judges.classifiers.settings import JudgeOptions
+from judges.experiment_settings import NO_ATTACK, AttackSettings, ExperimentBase, checked_attack
 from judges.labels import attack_label, axes, federation_label, variant
 from judges.scales import scaled
 
 TABLES = ("dataset", "model", "strategy", "attack", "judge")
 ONE_VALUE = (
     "name", "scale", "repeats", "repeat", "threads", "device", "class_distances", "dataset.root", "dataset.size",
-    "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels",
+    "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels", "dataset.bin_ms",
+    "dataset.denoise_ms", "dataset.classes", "federation.keep_every",
     *(f"judge.{key}" for key in JudgeOptions.model_fields),
 )  # fmt: skip
 """Settings of the whole experiment: a list of them would be read from its first value only."""
-NO_ATTACK = "none"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
-class AttackSettings(Settings):
-    """Which attack, and its settings; every key but `name` is the attack's own (see `attacks/settings.py`).
-
-    "none" leaves it at the captures.
-    """
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
-    name: str = "idlg"  # or NO_ATTACK
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that the attack's constructor gets."""
-        return dict(self.model_extra or {})
-
-
-class ExperimentConfig(SimulationConfig):
+class ExperimentConfig(ExperimentBase):
     """One combination of an experiment's axes.
 
     Attributes:
-        name: of the experiment; its results go to runs/NAME.
-        scale: which of the config's scales was chosen, see `read_plan`; "" where it has none.
-        repeats: federations for each combination, each with its own initial model and batches.
-        threads: torch threads of the attacks; results are reproducible bit for bit under the same number.
-        device: where attacks and judges compute.
         class_distances: how many examples of a data set are compared with each other for the table of distances inside
             and between classes; 0 for none.
+        judge: which classifier says what a reconstruction shows.
     """
 
-    name: str
-    scale: str = ""
-    repeats: int = Field(default=1, ge=1, le=10_000)
-    threads: int = Field(default=1, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"
     class_distances: int = Field(default=0, ge=0, le=5000)
-    attack: AttackSettings = AttackSettings()
     judge: JudgeOptions = JudgeOptions()
-
-    @pydantic.field_validator("name")
-    @classmethod
-    def _safe(cls, name: str) -> str:
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a folder: use up to 80 letters, digits, '.', '_' and '-'")
-        return name
-
-    @pydantic.field_validator("repeat")
-    @classmethod
-    def _counted(cls, repeat: int) -> int:
-        if repeat:
-            raise ValueError("an experiment counts its repetitions itself; say how many with repeats")
-        return repeat
 
 
 @dataclass(frozen=True)
@@ -158,20 +116,34 @@ class Plan:
         return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()
 
 
-def read_plan(path: Path, assignments: Iterable[str] = ()) -> Plan:
-    """Return the plan of the config at `path` with "key=value" assignments applied.
+def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -> Raw:
+    """Return the config at `path` with "key=value" assignments applied, and under the scale that it names.
 
     A config may hold settings for several scales, [scales.NAME]; those of the one that its key `scale` names, or
     "scale=NAME" among the assignments, are put over the rest, and the scale is added to the name of the run.
 
+    Args:
+        path: of a TOML file.
+        assignments: as they were given.
+        tables: keys whose plain value means the table's `name`.
+
     Raises:
-        ConfigError: as `fl_sim.config` and `make_plan`, or no such scale.
+        ConfigError: as `fl_sim.config`, or no such scale.
     """
     raw = read_toml(path)
     raw.setdefault("name", path.stem)
     chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
     rest = [assignment for assignment in assignments if assignment not in chosen]
-    return make_plan(override(scaled(override(raw, chosen, ())), rest, TABLES))
+    return override(scaled(override(raw, chosen, ())), rest, tables)
+
+
+def read_plan(path: Path, assignments: Iterable[str] = ()) -> Plan:
+    """Return the plan of the config at `path`; see `read_config` and `make_plan`.
+
+    Raises:
+        ConfigError: as they do.
+    """
+    return make_plan(read_config(path, assignments, TABLES))
 
 
 def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
@@ -259,26 +231,7 @@ def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     """Return one combination as settings, without the keys that belong to another attack of the same experiment."""
     config = validate(ExperimentConfig, combination)
-    name = config.attack.name
-    if name == NO_ATTACK and not config.attack.settings:
-        return config
-    if name not in ATTACKS:
-        raise unknown_name("attack.name", name, [*ATTACKS, NO_ATTACK])
-    own = ATTACKS[name].settings
-    table = raw.get("attack")
-    others = table.get("name", name) if isinstance(table, dict) else name
-    allowed = {key for other in (others if isinstance(others, list) else [others]) if other in ATTACKS
-               for key in ATTACKS[other].settings.model_fields}  # fmt: skip
-    for key in config.attack.settings:
-        if key not in allowed:
-            known = ", ".join(sorted(allowed))
-            raise ConfigError(f"attack.{key}: unknown key.{nearest(key, allowed)} Known: name, {known}.")
-    settings = {key: value for key, value in config.attack.settings.items() if key in own.model_fields}
-    try:
-        own(**settings)
-    except pydantic.ValidationError as error:
-        raise ConfigError(f"attack.{explain(own, error)}") from error
-    return config.model_copy(update={"attack": AttackSettings(name=name, **settings)})
+    return config.model_copy(update={"attack": checked_attack(config.attack, raw, ATTACKS, NO_ATTACK)})
 
 
 def _simulation(config: ExperimentConfig) -> SimulationConfig:

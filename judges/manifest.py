@@ -20,19 +20,19 @@ from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
-from judges.experiment import Plan, make_plan
-from judges.report import read_manifest
+from judges.page import read_manifest
+from judges.plans import RunPlan, plan_of
 
 FILE = "manifest.json"
 WRITTEN = (
-    "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "live", "gallery", "scores.csv",
-    "summary.json", "report.html", "report.md",
+    "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
+    "scores.csv", "summary.json", "report.html", "report.md", "files.sha256",
 )  # fmt: skip
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
 
 def describe_run(
-    plan: Plan,
+    plan: RunPlan,
     datasets: Mapping[str, Dataset],
     seconds: Mapping[str, float],
     added: Mapping[str, Mapping[str, Any]],
@@ -77,7 +77,7 @@ def describe_run(
     }
 
 
-def claim_folder(plan: Plan, folder: Path) -> None:
+def claim_folder(plan: RunPlan, folder: Path) -> None:
     """Write the plan's config into `folder`, or check that the folder holds the same one.
 
     Raises:
@@ -102,7 +102,7 @@ def remove_run(folder: Path) -> None:
     if not (folder / "config.toml").is_file():
         return
     try:
-        make_plan(read_toml(folder / "config.toml"))
+        plan_of(read_toml(folder / "config.toml"))
     except ConfigError as error:
         raise ConfigError(
             f"{folder}: --fresh removes earlier runs only, and the config.toml here is none of a run ({error}) "

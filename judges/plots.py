@@ -27,7 +27,7 @@ PICTURE_SIDE = 84
 INK, MUTED, GOOD, BAD, THIRD = "#23272c", "#8a9097", "#2f6f9f", "#c07a2c", "#3d8a63"
 _DARK = {INK: "#e3e5e8", GOOD: "#7fb2dc", BAD: "#e0a565", THIRD: "#86c9a4", MUTED: "#8a9097"}
 _NAMES = {INK: "--ink", GOOD: "--good", BAD: "--bad", THIRD: "--third", MUTED: "--muted"}
-_COLOURS, _MARKERS = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v")
+COLOURS, MARKERS = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v")
 _JITTER = 0.16
 _PATH = re.compile(r' d="[^"]*"')
 MOST_POINTS = 80
@@ -50,7 +50,14 @@ class Sweep(NamedTuple):
 
 
 def picture_uri(picture: Tensor, *, low: float, high: float, side: int = PICTURE_SIDE) -> str:
-    """Return a picture as a PNG data URI, enlarged by a whole factor without smoothing.
+    """Return a picture as a PNG data URI; see `enlarged`."""
+    content = io.BytesIO()
+    enlarged(picture, low=low, high=high, side=side).save(content, format="PNG", optimize=True)
+    return data_uri("image/png", content.getvalue())
+
+
+def enlarged(picture: Tensor, *, low: float, high: float, side: int) -> Image.Image:
+    """Return a picture, enlarged by a whole factor without smoothing.
 
     Args:
         picture: (C, H, W); one channel is grey; two, the events "off" and "on", are blue and orange; three are red,
@@ -67,10 +74,7 @@ def picture_uri(picture: Tensor, *, low: float, high: float, side: int = PICTURE
     pixels = (scaled * 255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     factor = max(1, round(side / image.width))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    content = io.BytesIO()
-    image.save(content, format="PNG", optimize=True)
-    return _data_uri("image/png", content.getvalue())
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
@@ -96,16 +100,19 @@ def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
         axes.text(0.5, 0.5, "no loss recorded", ha="center", va="center", color=INK, transform=axes.transAxes)
     axes.set_xlabel("outer step", color=INK)
     axes.set_ylabel("matching loss", color=INK)
-    return _svg_uri(figure)
+    return svg_uri(figure)
 
 
-def strip_figure(values: Mapping[str, Sequence[float]], *, threshold: float | None, measure: str = "SSIM") -> str:
-    """Return one line of dots for each name, a dot for each victim, as an SVG data URI.
+def strip_figure(
+    values: Mapping[str, Sequence[float]], *, threshold: float | None, measure: str = "SSIM", unit: str = "victim"
+) -> str:
+    """Return one line of dots for each name, a dot for each victim or other unit, as an SVG data URI.
 
     Args:
-        values: {name: the measure of each victim}, top to bottom.
+        values: {name: the measure of each}, top to bottom.
         threshold: where a dashed line marks a recognisable picture; None for no line, and an axis from 0.
         measure: what it is.
+        unit: of what.
     """
     figure, axes = _panel(7.2, 0.55 + 0.3 * len(values))
     for row, (name, dots) in enumerate(values.items()):
@@ -114,7 +121,7 @@ def strip_figure(values: Mapping[str, Sequence[float]], *, threshold: float | No
         axes.scatter(dots, row + offsets, s=9, color=colour, alpha=0.75, linewidths=0)
         centre = float(np.median(dots))
         axes.plot([centre, centre], [row - 0.3, row + 0.3], color=INK, linewidth=1.2)
-    axes.set_yticks(range(len(values)), [_verbatim(name) for name in values], color=INK)
+    axes.set_yticks(range(len(values)), [verbatim(name) for name in values], color=INK)
     axes.set_ylim(len(values) - 0.5, -0.5)
     if threshold is None:
         axes.set_xlim(left=0.0)
@@ -122,9 +129,9 @@ def strip_figure(values: Mapping[str, Sequence[float]], *, threshold: float | No
         axes.axvline(threshold, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         lowest = min((min(dots) for dots in values.values() if len(dots)), default=0.0)
         axes.set_xlim(min(-0.1, lowest - 0.03), 1.03)
-    axes.set_xlabel(f"{measure} of each victim; the bar is the median", color=INK)
+    axes.set_xlabel(f"{measure} of each {unit}; the bar is the median", color=INK)
     axes.tick_params(axis="y", length=0)
-    return _svg_uri(figure)
+    return svg_uri(figure)
 
 
 def sweep_figure(
@@ -144,7 +151,7 @@ def sweep_figure(
         guess: l2 of the thresholded guess with zero steps; a grey dashed line.
         norm: l2 of the empty recording; a grey dotted line.
     """
-    figure, (left, right) = _panels(7.4, 3.3, 2)
+    figure, (left, right) = panels(7.4, 3.3, 2)
     _draw_sweeps(left, [line._replace(points=[_percent(point) for point in line.points]) for line in asr])
     _draw_sweeps(right, l2)
     if not asr:
@@ -164,7 +171,7 @@ def sweep_figure(
     told = [axes.get_legend_handles_labels() for axes in (right, left)]
     lines = {label: handle for pair in told for handle, label in zip(*pair, strict=True)}
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3, frameon=False, labelcolor=INK)
-    return _svg_uri(figure)
+    return svg_uri(figure)
 
 
 def _draw_references(axes: Axes, guess: Sequence[Point], norm: float | None) -> None:
@@ -182,8 +189,8 @@ def _draw_sweeps(axes: Axes, lines: Sequence[Sweep]) -> None:
     ways = list(dict.fromkeys(line.way for line in lines))
     attacks = list(dict.fromkeys(line.attack for line in lines))
     for line in lines:
-        colour = _COLOURS[ways.index(line.way) % len(_COLOURS)]
-        marker = _MARKERS[attacks.index(line.attack) % len(_MARKERS)]
+        colour = COLOURS[ways.index(line.way) % len(COLOURS)]
+        marker = MARKERS[attacks.index(line.attack) % len(MARKERS)]
         taus, means = [point.tau for point in line.points], [point.mean for point in line.points]
         banded = [(point.tau, *point.interval) for point in line.points if point.interval]
         if banded:
@@ -191,7 +198,7 @@ def _draw_sweeps(axes: Axes, lines: Sequence[Sweep]) -> None:
             axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
         axes.plot(
             taus, means, color=colour, marker=marker, markersize=4, markerfacecolor="none", linewidth=1.0, alpha=0.9,
-            label=_verbatim(f"{line.attack}, {line.way}"),
+            label=verbatim(f"{line.attack}, {line.way}"),
         )  # fmt: skip
 
 
@@ -201,8 +208,8 @@ def _percent(point: Point) -> Point:
     return Point(point.tau, 100 * point.mean, bounds)
 
 
-def _verbatim(name: str) -> str:
-    """Return a name in which a dollar starts no formula."""
+def verbatim(name: str) -> str:
+    """Return a name in which a dollar starts no formula, for a figure."""
     return name.replace("$", r"\$")
 
 
@@ -228,26 +235,26 @@ def _style() -> AbstractContextManager[None]:
 
 def _panel(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a figure of one panel, in inches, with quiet axes."""
-    figure, (axes,) = _panels(width, height, 1)
+    figure, (axes,) = panels(width, height, 1)
     return figure, axes
 
 
-def _panels(width: float, height: float, count: int) -> tuple[Figure, list[Axes]]:
+def panels(width: float, height: float, count: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of so many panels side by side."""
     with _style():
         figure = Figure(figsize=(width, height), layout="constrained")
-        panels = [figure.add_subplot(1, count, index + 1) for index in range(count)]
-    for axes in panels:
+        parts = [figure.add_subplot(1, count, index + 1) for index in range(count)]
+    for axes in parts:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         for side in ("left", "bottom"):
             axes.spines[side].set_color(MUTED)
         axes.tick_params(which="both", colors=MUTED, labelcolor=INK, width=0.6)
         axes.patch.set_alpha(0.0)
-    return figure, panels
+    return figure, parts
 
 
-def _svg_uri(figure: Figure) -> str:
+def svg_uri(figure: Figure) -> str:
     """Return a figure as an SVG data URI; the same figure gives the same text."""
     content = io.StringIO()
     with _style():
@@ -259,7 +266,7 @@ def _svg_uri(figure: Figure) -> str:
     dark = ";".join(f"{_NAMES[colour]}:{value}" for colour, value in _DARK.items())
     start = text.index(">") + 1
     style = f"<style>@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
-    return _data_uri("image/svg+xml", (text[:start] + style + text[start:]).encode())
+    return data_uri("image/svg+xml", (text[:start] + style + text[start:]).encode())
 
 
 def _rounded(path: re.Match[str]) -> str:
@@ -267,6 +274,6 @@ def _rounded(path: re.Match[str]) -> str:
     return re.sub(r"(\.\d\d)\d+", r"\1", path.group())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
     """Return bytes as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

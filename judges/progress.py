@@ -1,9 +1,12 @@
-"""Progress of long work: a bar on a terminal, a plain line where there is none."""
+"""Progress of long work: a bar on a terminal, a plain line where there is none, a line of JSON where that is wanted."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -44,6 +47,43 @@ class Watch:
 
             yield advance
 
+    @classmethod
+    def silent(cls) -> Watch:
+        """Return one that shows nothing."""
+        return cls(Console(quiet=True))
+
     def say(self, text: str) -> None:
         """Print one line, as it is."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class EventWatch(Watch):
+    """Writes a line of JSON for each event, for whatever watches many runs.
+
+    {"event": "start" | "progress" | "end" | "failed", "task": what, "time": seconds since 1970}, with "done" and
+    "total" of a progress and "seconds" at an end. The last event of a run is "report", whose task is its path.
+
+    Args:
+        stream: where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(Console(quiet=True))
+        self._stream = stream
+
+    @contextmanager
+    def task(self, description: str) -> Iterator[Advance]:
+        """Tell the start, each advance and the end of one piece of work."""
+        started = time.perf_counter()
+        self.tell("start", description)
+        try:
+            yield lambda done, total: self.tell("progress", description, done=done, total=total)
+        except BaseException:
+            self.tell("failed", description, seconds=round(time.perf_counter() - started, 3))
+            raise
+        self.tell("end", description, seconds=round(time.perf_counter() - started, 3))
+
+    def tell(self, event: str, task: str, **more: float) -> None:
+        """Write one event."""
+        self._stream.write(json.dumps({"event": event, "task": task, "time": round(time.time(), 3), **more}) + "\n")
+        self._stream.flush()

@@ -5,20 +5,15 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jinja2
-
-from fl_sim.errors import DataError
-from fl_sim.files import atomic_write
 from judges import wording
 from judges.findings import closeness, findings, observations, spike_verdicts
+from judges.page import read_manifest, without_people, write_page
 from judges.panels import load_galleries, panel_blocks, sizes
 from judges.plots import Point, Sweep, strip_figure, sweep_figure
 from judges.published import PUBLISHED_DISTANCES
@@ -34,7 +29,6 @@ from judges.tables import (
     spike_tables,
 )
 
-TEMPLATES = Path(__file__).parent / "templates"
 _TIMES = " \N{MULTIPLICATION SIGN} "
 
 
@@ -106,7 +100,6 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     scores = read_scores(run_dir / "scores.csv")
     galleries = load_galleries(run_dir / "gallery", summary)
     context = {
-        "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "threat_model": wording.THREAT_MODEL,
         "findings": findings(summary),
         "blocks": image_blocks(summary),
@@ -114,43 +107,16 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "distances": distance_rows(summary.distances),
         "paper_distances": {(SPIKES_OF_PAPER, kind): told for kind, told in PUBLISHED_DISTANCES.items()},
         "paper_shape": _TIMES.join(map(str, PAPER_SHAPE)),
-        "pictures": panel_blocks(galleries, summary, lambda dataset: show_faces or _without_people(manifest, dataset)),
+        "pictures": panel_blocks(galleries, summary, lambda dataset: show_faces or without_people(manifest, dataset)),
         "groups": list(_groups(summary, scores)),
         "summary": summary,
         "ceilings": _ceilings(summary),
         "definitions": wording.DEFINITIONS,
-        "provenance": list(_flat(manifest)),
-        "config": _config(run_dir / "config.toml"),
+        "success_rate": wording.success_rate,
+        "closeness": closeness,
+        "paper_guess": paper_guess_l2,
     }
-    atomic_write(run_dir / "report.md", _render("report.md.j2", context, html=False))
-    return atomic_write(run_dir / "report.html", _render("report.html.j2", context, html=True))
-
-
-def _render(template: str, context: Mapping[str, Any], *, html: bool) -> str:
-    """Return a filled template; everything that is printed is escaped, for HTML or for Markdown."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=html,  # noqa: S701 - Markdown is escaped by `finalize`
-        finalize=None if html else _markdown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    for name in ("number", "error", "percent", "interval", "rate_interval", "tone", "way", "per_cent", "beside"):
-        environment.filters[name] = getattr(wording, name)
-    environment.globals |= {"success_rate": wording.success_rate, "closeness": closeness, "paper_guess": paper_guess_l2}
-    return environment.get_template(template).render(context)
-
-
-def _markdown(value: object) -> object:
-    """Return text that can stand in a cell of a Markdown table and starts no markup."""
-    if not isinstance(value, str):
-        return value
-    text = " ".join(value.split("\n")).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\`*_[]|#":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    return write_page(run_dir, "report", manifest, context)
 
 
 def _groups(summary: Summary, scores: Sequence[Score]) -> Iterator[Group]:
@@ -228,13 +194,6 @@ def _sweeps(table: SpikeTable) -> str:
     )
 
 
-def _without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
-    """Return whether the manifest says that a data set's pictures show no people."""
-    datasets = manifest.get("datasets")
-    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
-    return isinstance(entry, dict) and entry.get("people") is False
-
-
 def _ceilings(summary: Summary) -> dict[str, float | None]:
     """Return the judge's accuracy on the true inputs of all victims of a data set, where it was measured."""
     ceilings: dict[str, float | None] = {}
@@ -242,47 +201,3 @@ def _ceilings(summary: Summary) -> dict[str, float | None]:
         told = [(cell.ceiling, cell.n) for cell in summary.cells if cell.dataset == name and cell.ceiling is not None]
         ceilings[name] = sum(share * n for share, n in told) / sum(n for _, n in told) if told else None
     return ceilings
-
-
-def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder, a free-form table.
-
-    Raises:
-        DataError: there is none, or it is no JSON table.
-    """
-    path = run_dir / "manifest.json"
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a manifest in JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a table in JSON, found a {type(content).__name__}.")
-    return content
-
-
-def _config(path: Path) -> str:
-    """Return the config as it was written."""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected a config in TOML ({error}).") from error
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (key, text) of a nested table; an inner table of plain values is one line."""
-    for key, value in table.items():
-        if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
-            yield from _flat(value, f"{prefix}{key} \N{MIDDLE DOT} ")
-        elif isinstance(value, dict):
-            yield f"{prefix}{key}", ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
-        else:
-            yield f"{prefix}{key}", _plain(value)
-
-
-def _plain(value: object) -> str:
-    """Return a JSON value as text."""
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value)
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "\N{EN DASH}"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)

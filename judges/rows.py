@@ -1,18 +1,12 @@
-"""The row that a judge writes, one for each example, and the CSV file that holds the rows."""
+"""The row that a judge writes, one for each example."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
 
-import pandas as pd
-
-from fl_sim.errors import DataError
-from fl_sim.files import atomic_write
+from judges.csv_rows import read_rows, write_rows
 
 CONTROL_PREFIX = "control: "
 DIVERGED = "diverged"
@@ -103,57 +97,15 @@ class Score:
         return (*self.group, self.seed, self.repeat, self.capture_id, self.example)
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Score))
-
-
 def write_scores(scores: Sequence[Score], path: Path) -> Path:
-    """Write rows as CSV, atomically; `read_scores` gives back equal rows, floats to the last bit."""
-    cells = [[_text(getattr(score, name)) for name in COLUMNS] for score in scores]
-    text = io.StringIO()
-    pd.DataFrame(cells, columns=list(COLUMNS), dtype=object).to_csv(text, index=False, lineterminator="\n")
-    return atomic_write(path, text.getvalue())
+    """Write rows as CSV, atomically; see `judges.csv_rows`."""
+    return write_rows(Score, scores, path)
 
 
 def read_scores(path: Path) -> list[Score]:
     """Read the rows that `write_scores` wrote.
 
     Raises:
-        DataError: the file is missing, or its columns or a value are not those of a `Score`.
+        DataError: as `judges.csv_rows.read_rows`.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
-    if tuple(frame.columns) != COLUMNS:
-        missing = sorted(set(COLUMNS) - set(frame.columns))
-        raise DataError(f"{path}: expected the columns of a table of scores; missing or misplaced: {missing}.")
-    hints = get_type_hints(Score)
-    try:
-        return [
-            Score(**{name: _value(text, hints[name]) for name, text in zip(COLUMNS, row, strict=True)})
-            for row in frame.itertuples(index=False, name=None)
-        ]
-    except ValueError as error:
-        raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
-
-
-def _text(value: str | float | bool | None) -> str:
-    """Return a value as CSV text: None is empty, a float has all its digits."""
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of Score's fields
-    """Return CSV text as a value of the annotated type; ValueError where it is none."""
-    if hint is str:
-        return text
-    optional = type(None) in getattr(hint, "__args__", ())
-    if optional and text == "":
-        return None
-    kind = hint.__args__[0] if optional else hint
-    if kind is bool:
-        if text not in ("True", "False"):
-            raise ValueError(f"expected True or False, got {text!r}")
-        return text == "True"
-    return kind(text)
+    return read_rows(Score, path)

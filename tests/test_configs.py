@@ -9,7 +9,11 @@ import pytest
 
 from fl_sim.datasets import info
 from judges.bench import run_experiment
-from judges.experiment import read_plan
+from judges.experiment import Plan
+from judges.inversion.bench import run_inversions
+from judges.inversion.plan import InversionPlan
+from judges.inversion.summary import read_inversions
+from judges.plans import read_plan_of
 from judges.progress import Watch
 from judges.rows import read_scores
 from judges.summary import read_summary
@@ -22,17 +26,41 @@ SCALED = [path for path in sorted(CONFIGS.glob("*.toml")) if "scales" in tomllib
 @pytest.mark.parametrize("path", SCALED, ids=[path.stem for path in SCALED])
 def test_the_smoke_scale_runs_every_cell(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "cache"))
-    plan = read_plan(path, ["scale=smoke"])
-    for name in {federation.config.dataset.name for federation in plan.federations}:
+    plan = read_plan_of(path, ["scale=smoke"])
+    attacked = plan.federations if isinstance(plan, Plan) else plan.targets
+    for name in {one.config.dataset.name for one in attacked}:
         places = info(name).candidates
         if places and not any(place.found for place in places):
             pytest.skip(f"the data set {name} is not here; set SPIKELEAK_DATA")
-    page = run_experiment(plan, tmp_path / "run", Watch())
-    summary = read_summary(page.parent / "summary.json")
+    page = _run(plan, tmp_path / "run") if isinstance(plan, Plan) else _invert(plan, tmp_path / "run")
+    assert "<html" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", SCALED, ids=[path.stem for path in SCALED])
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_the_other_scales_are_plans(path: Path, scale: str) -> None:
+    plan = read_plan_of(path, [f"scale={scale}"])
+    assert plan.base.name == f"{path.stem}-{scale}"
+
+
+def _run(plan: Plan, folder: Path) -> Path:
+    """Run an experiment of gradient inversion and check that every cell is there."""
+    page = run_experiment(plan, folder, Watch())
+    summary = read_summary(folder / "summary.json")
     assert {cell.cell for cell in summary.cells if not cell.control} == {cell.name for cell in plan.cells}
     assert {row.n for row in summary.cells} <= {2}
     assert bool(summary.distances) == bool(plan.base.class_distances)
     if plan.cells:
-        rows = read_scores(page.parent / "scores.csv")
+        rows = read_scores(folder / "scores.csv")
         assert all(row.judge_correct is not None for row in rows) == (plan.base.judge.name != "none")
-    assert "<html" in page.read_text(encoding="utf-8")
+    return page
+
+
+def _invert(plan: InversionPlan, folder: Path) -> Path:
+    """Run an experiment of model inversion and check that every cell is there."""
+    page = run_inversions(plan, folder, Watch())
+    summary = read_inversions(folder / "summary.json")
+    attacked = {(cell.cell.split("@")[0].split("/")[0], cell.attack) for cell in summary.cells if not cell.control}
+    assert attacked == {(cell.target, cell.label) for cell in plan.cells}
+    assert {target.round for target in summary.targets} == ({1} if plan.base.target == "central" else {0, 1, 2})
+    return page

@@ -47,6 +47,15 @@ MAY_NOT: dict[str, Sequence[str]] = {
     "judges.assignment": ("attacks", "flwr", "fl_sim.simulation"),
     "judges.report": ("attacks", "flwr", "fl_sim.simulation"),
     "judges.plots": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.page": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.report": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.accuracies": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.console": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.figures": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.findings": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.pictures": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.tables": ("attacks", "flwr", "fl_sim.simulation"),
+    "judges.inversion.wording": ("attacks", "flwr", "fl_sim.simulation"),
     "judges.classifiers": ("attacks",),
 }
 KNOW_FLOWER = ("fl_sim.federation", "fl_sim.simulation")
@@ -152,6 +161,7 @@ def test_every_room_of_the_rules_is_there() -> None:
         ("fl_sim.captures", "import flwr", ["flwr"]),
         ("judges.report", "from attacks import ATTACKS", ["attacks.ATTACKS"]),
         ("judges.metrics", "import flwr", ["flwr"]),
+        ("judges.inversion.pictures", "import attacks.contracts", ["attacks.contracts"]),
         ("judges.plots", "from fl_sim.simulation import run_federation", ["fl_sim.simulation.run_federation"]),
         ("judges.classifiers.cache", "import attacks.dlg", ["attacks.dlg"]),
         ("judges.bench", "import pickle", ["pickle"]),

@@ -221,6 +221,7 @@ def cached_judge(
             save_record(stored, path)
             checkpoint_path(path).unlink(missing_ok=True)
         model.load_state_dict(dict(stored.state))
+        model.to(memory_format=model.memory_format)
     facts_of_it: dict[str, Any] = dict(stored.facts)
     return Judge(model=model.eval().requires_grad_(False), **facts_of_it)
 

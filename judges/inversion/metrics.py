@@ -22,7 +22,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.seeding import torch_stream
 from judges.classifiers.cache import Judge
 
@@ -51,7 +50,7 @@ class InversionScores:
         attack_accuracy: share whose own class is the judge's first.
         top3: share whose own class is among the judge's first three.
         confidence: mean probability of the own class.
-        daa: differential attack accuracy: share of attacked classes for which the judge believes in a reconstruction
+        daa: distinctive attack accuracy: share of attacked classes for which the judge believes in a reconstruction
             made for them more than in all others.
     """
 
@@ -59,6 +58,24 @@ class InversionScores:
     top3: float
     confidence: float
     daa: float
+
+
+@dataclass(frozen=True)
+class ClassOutcomes:
+    """What a judge makes of each of K reconstructions.
+
+    Attributes:
+        rank: (K,), of the own class in the judge's belief, 1 for the first.
+        predicted: (K,), the class that the judge sees; -1 where it sees none.
+        confidence: (K,), float64, the probability of the own class.
+        distinctive: (K,), bool: of all reconstructions, the judge believes most in one made for this class that it
+            shows the class.
+    """
+
+    rank: Tensor
+    predicted: Tensor
+    confidence: Tensor
+    distinctive: Tensor
 
 
 @dataclass(frozen=True)
@@ -76,24 +93,8 @@ class Repeated:
     std: InversionScores | None
 
 
-@dataclass(frozen=True)
-class Nearest:
-    """The example of a split that is nearest to each of K reconstructions.
-
-    Attributes:
-        l2: (K,), float64, the distance.
-        mse: (K,), float64, its square by element.
-        index, label: (K,), which example it is, the first of equally near ones, and its class.
-    """
-
-    l2: Tensor
-    mse: Tensor
-    index: Tensor
-    label: Tensor
-
-
-def score(log_probabilities: Tensor, classes: Tensor) -> InversionScores:
-    """Return the scores of K reconstructions.
+def outcomes(log_probabilities: Tensor, classes: Tensor) -> ClassOutcomes:
+    """Return what a judge makes of each of K reconstructions.
 
     Args:
         log_probabilities: (K, C); NaN counts as minus infinity.
@@ -108,19 +109,35 @@ def score(log_probabilities: Tensor, classes: Tensor) -> InversionScores:
         raise ValueError(f"expected classes from 0 to {log_probabilities.shape[1] - 1}, got {classes.tolist()}")
     beliefs = log_probabilities.double().nan_to_num(-math.inf, math.inf, -math.inf)
     own = beliefs.gather(1, classes[:, None])
-    ranks = (beliefs >= own).sum(1)  # its own column included
-    return InversionScores(
-        attack_accuracy=float((ranks == 1).double().mean()),
-        top3=float((ranks <= 3).double().mean()),
-        confidence=float(own.exp().mean()),
-        daa=_daa(beliefs, classes),
+    best = beliefs.max(dim=1)
+    return ClassOutcomes(
+        rank=(beliefs >= own).sum(1),  # its own column included
+        predicted=best.indices.where(best.values > -math.inf, torch.tensor(-1)),
+        confidence=own[:, 0].exp(),
+        distinctive=_distinctive(beliefs, classes),
     )
 
 
-def score_inversion(inversion: Inverted, judge: Judge) -> InversionScores:
-    """Return the scores of one attack's answer as it stands.
+def score(log_probabilities: Tensor, classes: Tensor) -> InversionScores:
+    """Return the scores of K reconstructions; see `outcomes`."""
+    told = outcomes(log_probabilities, classes)
+    return InversionScores(
+        attack_accuracy=float((told.rank == 1).double().mean()),
+        top3=float((told.rank <= 3).double().mean()),
+        confidence=float(told.confidence.mean()),
+        daa=len(set(classes[told.distinctive].tolist())) / len(set(classes.tolist())),
+    )
 
-    Images are first scaled to [0, 1], each by its own least and largest value, as the source does; spikes are not.
+
+def seen_by_judges(inputs: Tensor) -> Tensor:
+    """Return what a judge is shown of an answer: images scaled to [0, 1], each by its own least and largest value, as
+    the source does; spikes (T, K, C, H, W) as they are.
+    """
+    return inputs if inputs.dim() == 5 else min_max_scaled(inputs)
+
+
+def score_inversion(inversion: Inverted, judge: Judge) -> InversionScores:
+    """Return the scores of one attack's answer as it stands; see `seen_by_judges`.
 
     Args:
         inversion: the answer.
@@ -129,9 +146,7 @@ def score_inversion(inversion: Inverted, judge: Judge) -> InversionScores:
     Raises:
         ValueError: the judge does not read such inputs.
     """
-    inputs = inversion.inputs
-    seen = inputs if inputs.dim() == 5 else min_max_scaled(inputs)
-    return score(judge.log_probabilities(seen), inversion.classes)
+    return score(judge.log_probabilities(seen_by_judges(inversion.inputs)), inversion.classes)
 
 
 def score_draws(
@@ -175,90 +190,13 @@ def rate_decoded(inputs: Tensor) -> Tensor:
     return inputs.mean(0) if inputs.dim() == 5 else inputs
 
 
-def memorisation(inputs: Tensor, dataset: Dataset) -> tuple[Nearest, Nearest]:
-    """Return how far each reconstruction is from the nearest training example, and from the nearest test example.
-
-    An attack that does no more than show what a class looks like is as near to either; one that has brought back an
-    example it cannot know otherwise is much nearer to the first.
-
-    Args:
-        inputs: (K, C, H, W), or spikes (T, K, C, H, W), which are compared as means over time.
-        dataset: recordings of events are compared as means over time too.
-    """
-    images = rate_decoded(inputs)
-    return nearest(images, dataset.train), nearest(images, dataset.test)
-
-
-def nearest(images: Tensor, split: Examples) -> Nearest:
-    """Return the nearest example of a split to each of K images (K, C, H, W), over all examples, exactly."""
-    ours = images.double().flatten(1)
-    best = torch.full((len(ours),), torch.inf, dtype=torch.float64)
-    index = torch.zeros(len(ours), dtype=torch.int64)
-    steps = split.batch(torch.arange(1))[0].numel()
-    for part in torch.split(torch.arange(len(split)), max(1, AT_ONCE // max(1, steps))):
-        theirs = rate_decoded(split.batch(part)[0]).double().flatten(1)
-        # The faster way by inner products cancels to noise where two are near.
-        distances = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
-        least, place = distances.min(dim=1)
-        index = torch.where(least < best, part[place], index)
-        best = torch.minimum(least, best)
-    return Nearest(best, best.square() / ours.shape[1], index, split.labels[index])
-
-
-def shuffled(inputs: Tensor, *, seed: int) -> Tensor:
-    """Return a control that shows nothing: the elements of each reconstruction in random order.
-
-    Spikes keep their density and pixels their values exactly; which order is drawn depends on the seed and the row.
-
-    Args:
-        inputs: (K, C, H, W) or (T, K, C, H, W).
-        seed: of the orders.
-    """
-    rows = inputs.movedim(-4, 0)
-    mixed = [
-        row.flatten()[torch.randperm(row.numel(), generator=torch_stream(seed, "control", "shuffled", number))]
-        for number, row in enumerate(rows)
-    ]
-    return torch.stack(mixed).view(rows.shape).movedim(0, -4)
-
-
-def class_means(split: Examples, classes: Tensor) -> Tensor:
-    """Return a control: the mean example of each class, (K, C, H, W), or (T, K, C, H, W) of recordings of events."""
-    means = []
-    for label in classes.tolist():
-        members = _members(split, label)
-        total = sum((split.batch(part)[0].double().sum(-4) for part in torch.split(members, 500)), torch.zeros(()))
-        means.append((total / len(members)).float())
-    return torch.stack(means, dim=-4)
-
-
-def class_samples(split: Examples, classes: Tensor, *, seed: int) -> Tensor:
-    """Return the ceiling: a real example of each class, (K, C, H, W), or (T, K, C, H, W) of recordings of events.
-
-    Args:
-        split: with at least one example of each class; the test split, for what the judge was not trained on.
-        classes: (K,).
-        seed: of the choice, which depends on the seed and the class only.
-
-    Raises:
-        ValueError: the split has no example of a class.
-    """
-    chosen = []
-    for label in classes.tolist():
-        members = _members(split, label)
-        stream = torch_stream(seed, "control", "sample", label)
-        chosen.append(members[torch.randint(len(members), (), generator=stream)])
-    return split.batch(torch.stack(chosen))[0]
-
-
-def _daa(beliefs: Tensor, classes: Tensor) -> float:
-    """Return the share of attacked classes whose column has its largest entry in a row of their own."""
-    wins, attacked = 0, set(classes.tolist())
-    for label in attacked:
-        column, made_for_it = beliefs[:, label], classes == label
-        others = column[~made_for_it]
-        wins += bool(column[made_for_it].max() > (others.max() if len(others) else -math.inf))
-    return wins / len(attacked)
+def _distinctive(beliefs: Tensor, classes: Tensor) -> Tensor:
+    """Return (K,): whether the column of its class has its largest entry in a row that was made for that class."""
+    columns = beliefs[:, classes]  # (K, K): column k is the belief of all in class k
+    alike = classes[:, None] == classes[None, :]
+    own = columns.where(alike, torch.tensor(-math.inf, dtype=torch.float64)).amax(0)
+    others = columns.where(~alike, torch.tensor(-math.inf, dtype=torch.float64)).amax(0)
+    return own > others
 
 
 def _draws(probabilities: Tensor, seed: int, draws: int) -> Iterator[Tensor]:
@@ -288,11 +226,3 @@ def _repeated(scores: Sequence[InversionScores], *, correction: int) -> Repeated
     if len(scores) <= correction:
         return Repeated(len(scores), mean, None)
     return Repeated(len(scores), mean, InversionScores(*values.std(0, correction=correction).tolist()))
-
-
-def _members(split: Examples, label: int) -> Tensor:
-    """Return the indices of the examples of a class, or raise ValueError where there is none."""
-    members = (split.labels == label).nonzero().flatten()
-    if len(members) == 0:
-        raise ValueError(f"the split has no example of class {label}")
-    return members

@@ -1,10 +1,29 @@
-"""Reads what stands in a section of a report."""
+"""Reads what stands in a report, and in a section of one."""
 
 from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = ("img", "meta", "br")
+VOID = ("img", "meta", "br", "source")
+
+
+class Tags(HTMLParser):
+    """Collects every tag and attribute of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
 
 
 class _Section(HTMLParser):

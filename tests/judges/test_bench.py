@@ -20,8 +20,8 @@ from fl_sim.records import load_record
 from judges.bench import attack_run, run_experiment
 from judges.experiment import make_plan
 from judges.manifest import WRITTEN, remove_run
+from judges.page import read_manifest
 from judges.progress import Watch
-from judges.report import read_manifest
 from judges.rows import read_scores
 from judges.summary import read_summary
 

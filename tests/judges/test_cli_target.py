@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from attacks.contracts import Inversion
-from fl_sim.models.spiking_mlp import BRAINLEAKS_NEURONS
 from fl_sim.records import TrainedModel, load_record
+from fl_sim.specs import BRAINLEAKS_NEURONS
 from judges.cli import main
-from judges.cli_target import grid_png, read_target, with_brainleaks_neurons
+from judges.cli_target import grid_png, read_target
+from judges.inversion.plan import with_brainleaks_neurons
 
 TINY = ("digits", "--set", "dataset.size=8", "--set", "model.hidden=24", "--set", "training.epochs=2")
 
@@ -117,6 +118,8 @@ def test_a_target_is_that_of_brainleaks_unless_told() -> None:
     assert (task.model.name, task.training.preset, task.training.learning_rate) == ("spiking_mlp", "mnist_snn", 5e-5)
     assert read_target("mnist", ["model=mlp"]).training.preset == "mnist_ann"
     assert read_target("digits", []).training.preset == "own"
+    assert read_target("att_faces_8_9", []).training == read_target("att_faces", []).training
+    assert read_target("att_faces_8_9", ["model=mlp"]).training.preset == "att_faces_ann"
     assert read_target("digits", ["training.preset=mnist_snn", "training.epochs=3"]).training.epochs == 3
     neurons = with_brainleaks_neurons(read_target("mnist", ["model.slope=25.0"]).model)
     for name, value in BRAINLEAKS_NEURONS.model_dump().items():

@@ -12,7 +12,7 @@ import pytest
 
 from attacks.settings import DLGSettings, IDLGSettings
 from fl_sim.errors import ConfigError
-from fl_sim.specs import SpikingSpec
+from fl_sim.specs import Framing, SpikingSpec
 from judges.experiment import Plan, make_plan, override_attack, read_plan
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -213,6 +213,11 @@ def test_what_is_wrong_is_named_by_its_path(raw: dict[str, Any], said: list[str]
 )
 def test_a_setting_of_the_whole_experiment_is_no_axis(raw: dict[str, Any]) -> None:
     assert refusal(**raw).startswith(f"{next(iter(raw))}: is the same for the whole experiment")
+
+
+@pytest.mark.parametrize("key", [*Framing.model_fields, "root", "size"])
+def test_what_the_examples_are_made_of_is_no_axis(key: str) -> None:
+    assert refusal(dataset={key: [0, 1]}).startswith(f"dataset.{key}: is the same for the whole experiment")
 
 
 def test_the_judge_is_no_axis() -> None:

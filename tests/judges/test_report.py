@@ -8,7 +8,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -27,30 +26,12 @@ from judges.rows import Score
 from judges.scoring import Means, control_reconstructions, score, write_scores
 from judges.summary import summarise, write_summary
 from judges.wording import DEFINITIONS, error, interval, number, percent
+from tests.judges.pages import Tags
 
 EVIL = "<script>alert(1)</script>"
 HIDDEN = "faces are shown on request"
 ATTACKS = ("dlg", "idlg", EVIL)
 Answer = Callable[..., Reconstruction]
-
-
-class Tags(HTMLParser):
-    """Collects every tag and attribute of a page, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def attributes(self, name: str) -> list[str]:
-        return [attributes[name] for _, attributes in self.tags if name in attributes]
 
 
 @pytest.fixture

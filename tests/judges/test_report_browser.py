@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,24 +13,10 @@ from judges.gallery import Gallery, save_gallery
 from judges.report import write_report
 from judges.rows import Score, write_scores
 from judges.summary import summarise, write_summary
+from tests.judges.browser import BROWSER, measured
 from tests.judges.spike_rows import DISTANCES, spike_rows
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MEASURE = """
-const frame = document.querySelector("iframe"), page = frame.contentDocument, root = page.documentElement;
-const inside = name => [...page.querySelectorAll(name)].map(table => table.scrollWidth);
-page.querySelectorAll("details").forEach(part => part.open = true);
-document.body.textContent = "found: " + JSON.stringify({
-  width: root.scrollWidth, tables: inside(".results"), sections: page.querySelectorAll("section").length,
-  broken: [...page.images].filter(image => !image.naturalWidth).length, images: page.images.length,
-});
-"""
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
+pytestmark = BROWSER
 
 
 @pytest.fixture
@@ -82,18 +64,7 @@ def gallery_of(score: Score) -> Gallery:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_only_the_tables_scroll_sideways(page: str, tmp_path: Path, width: int) -> None:
-    frame = f'<iframe srcdoc="{html.escape(page)}" width="{width}" height="900" style="border:0"></iframe>'
-    (tmp_path / "frame.html").write_text(
-        f"<!DOCTYPE html><meta charset=utf-8>{frame}<script>window.onload = () => {{{MEASURE}}}</script>"
-    )
-    assert CHROMIUM is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    size = [f"--window-size={max(width, 800)},1000", "--virtual-time-budget=20000", "--dump-dom"]
-    command = [CHROMIUM, *options, *size, (tmp_path / "frame.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    told = re.search(r"found: (\{.*\})", done.stdout)
-    assert told is not None, done.stdout[-500:]
-    found = json.loads(html.unescape(told[1]))
+    found = measured(page, tmp_path, width)
     assert found["width"] <= width
     assert (found["broken"], found["images"] > 100, found["sections"] >= 8) == (0, True, True)
     assert len(found["tables"]) == 3

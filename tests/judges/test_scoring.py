@@ -15,8 +15,8 @@ from fl_sim.datasets.images import Split
 from fl_sim.errors import DataError
 from fl_sim.records import InputSpec, Scalar, SealedBatch, load_record
 from judges.classifiers.cache import Judge
+from judges.csv_rows import columns_of
 from judges.gallery import Gallery, build_gallery, choose_roles, save_gallery
-from judges.rows import COLUMNS
 from judges.scoring import Means, Score, control_reconstructions, mean_inputs, read_scores, score, write_scores
 
 Answer = Callable[..., Reconstruction]
@@ -197,7 +197,7 @@ def test_csv_keeps_nan_and_an_empty_table(tmp_path: Path, row: Row) -> None:
     path = tmp_path / "scores.csv"
     (back,) = read_scores(write_scores([row(matching_loss=math.nan)], path))
     assert math.isnan(back.matching_loss)
-    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert path.read_text().splitlines()[0] == ",".join(columns_of(Score))
     assert read_scores(write_scores([], path)) == []
 
 

@@ -1,0 +1,76 @@
+"""Rows as a CSV file: any frozen dataclass of texts, numbers, truth values and None, back to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import pandas as pd
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+
+Row = TypeVar("Row")
+
+
+def columns_of(kind: type[Any]) -> tuple[str, ...]:
+    """Return the names of the columns of a kind of row."""
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
+    """Write rows as CSV, atomically; `read_rows` gives back equal rows, floats to the last bit."""
+    columns = columns_of(kind)
+    cells = [[_text(getattr(row, name)) for name in columns] for row in rows]
+    text = io.StringIO()
+    pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(text, index=False, lineterminator="\n")
+    return atomic_write(path, text.getvalue())
+
+
+def read_rows(kind: type[Row], path: Path) -> list[Row]:
+    """Read the rows that `write_rows` wrote.
+
+    Raises:
+        DataError: the file is missing, or its columns or a value are not those of the kind of row.
+    """
+    columns = columns_of(kind)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+    if tuple(frame.columns) != columns:
+        missing = sorted(set(columns) - set(frame.columns))
+        raise DataError(f"{path}: expected the columns of a table of scores; missing or misplaced: {missing}.")
+    hints = get_type_hints(kind)
+    try:
+        return [
+            kind(**{name: _value(text, hints[name]) for name, text in zip(columns, row, strict=True)})
+            for row in frame.itertuples(index=False, name=None)
+        ]
+    except ValueError as error:
+        raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
+
+
+def _text(value: str | float | bool | None) -> str:
+    """Return a value as CSV text: None is empty, a float has all its digits."""
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of Score's fields
+    """Return CSV text as a value of the annotated type; ValueError where it is none."""
+    if hint is str:
+        return text
+    optional = type(None) in getattr(hint, "__args__", ())
+    if optional and text == "":
+        return None
+    kind = hint.__args__[0] if optional else hint
+    if kind is bool:
+        if text not in ("True", "False"):
+            raise ValueError(f"expected True or False, got {text!r}")
+        return text == "True"
+    return kind(text)

@@ -1,0 +1,54 @@
+"""Which kind of experiment a config describes, and its plan. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from fl_sim.config import Raw, read_toml
+from fl_sim.errors import ConfigError, nearest
+from judges.experiment import TABLES, Plan, make_plan, read_config
+from judges.experiment_settings import ExperimentBase
+from judges.inversion import plan as inversion
+from judges.inversion.plan import InversionPlan, make_inversion_plan
+
+
+class RunPlan(Protocol):
+    """What every kind of experiment has: see `Plan` and `InversionPlan`."""
+
+    @property
+    def raw(self) -> Raw:
+        """Return the config as resolved."""
+
+    @property
+    def base(self) -> ExperimentBase:
+        """Return the settings that no axis varies."""
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the config."""
+
+
+def plan_of(raw: Raw) -> Plan | InversionPlan:
+    """Return the plan of a config: of model inversion where its key `task` says so, else of gradient inversion.
+
+    Raises:
+        ConfigError: there is no such task, or as the plan's own function.
+    """
+    if "task" not in raw:
+        return make_plan(raw)
+    if raw["task"] != inversion.TASK:
+        guess = nearest(str(raw["task"]), [inversion.TASK])
+        raise ConfigError(f'task: expected "{inversion.TASK}" or no such key, got {raw["task"]!r}.{guess}')
+    return make_inversion_plan(raw)
+
+
+def read_plan_of(path: Path, assignments: Iterable[str] = ()) -> Plan | InversionPlan:
+    """Return the plan of the config at `path` with "key=value" assignments applied.
+
+    Raises:
+        ConfigError: as `judges.experiment.read_config` and `plan_of`.
+    """
+    tables = inversion.TABLES if "task" in read_toml(path) else TABLES
+    return plan_of(read_config(path, assignments, tables))
