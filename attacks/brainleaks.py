@@ -24,7 +24,7 @@ from fl_sim.records import TrainedModel
 from fl_sim.seeding import torch_stream
 
 Score = Callable[[Tensor, Tensor], Tensor]
-"""(spikes (T, N, C, H, W), classes (N,)) -> (N,), one number for each spike train."""
+"""(spikes or their currents (T, N, ...), classes (N,)) -> (N,), one number for each spike train."""
 
 
 class _BrainLeaks:
@@ -122,28 +122,54 @@ class BrainLeaksV2(_BrainLeaks):
         settings = self.settings
         probabilities = self._nothing(target, labels)
         velocity, squares = torch.zeros_like(probabilities), torch.zeros_like(probabilities)
-        population = (settings.population, *target.input.frame)
-        samples = probabilities[:, :, None].expand(*probabilities.shape[:2], *population)
-        repeated = labels.repeat_interleave(settings.population)
-
-        def cost(spikes: Tensor, classes: Tensor) -> Tensor:
-            outputs = target.outputs(spikes)
-            if settings.loss == "probability":
-                loss = 1.0 - own(log_posterior(outputs), classes).exp()
-            else:
-                loss = -own(mean_log_probability(outputs), classes)
-            return loss + settings.xi * spikes.mean((0, 2, 3, 4))
-
+        drawn = (*probabilities.shape[:2], settings.population, *target.input.frame)
+        samples = probabilities[:, :, None].expand(drawn)
         for _ in range(settings.iterations):
-            costs, slopes = evaluate(cost, samples.flatten(1, 2), repeated, limit=settings.samples_per_pass)
-            weights = nes_weights(costs.view(-1, settings.population), settings.weights)
-            gradient = torch.einsum("nk,tnkchw->tnchw", weights, slopes.view(samples.shape))
+            # What is drawn with certainty is the same in all samples, and so are their weights: one stands for all.
+            certain = bool(((probabilities == 0) | (probabilities == 1)).all())
+            gradient = self._gradient(target, samples[:, :, :1] if certain else samples, labels)
             squares = accumulated(squares, gradient, settings.rho, settings.accumulator)
             velocity = settings.momentum * velocity + gradient
             rate = settings.learning_rate / (squares.sqrt() + settings.epsilon)
             probabilities = clamped(probabilities - rate * velocity, settings.clamp)
-            samples = draws.below(probabilities[:, :, None].expand(samples.shape))
+            samples = draws.below(probabilities[:, :, None].expand(drawn))
         return samples[:, :, 0], probabilities
+
+    def _gradient(self, target: Target, samples: Tensor, labels: Tensor) -> Tensor:
+        """Return each class's mean gradient (T, classes, C, H, W) over its samples (T, classes, K, C, H, W)."""
+        together = max(1, self.settings.samples_per_pass // samples.shape[2])
+        parts = zip(torch.split(samples, together, 1), torch.split(labels, together), strict=True)
+        return torch.cat([self._part(target, *part) for part in parts], dim=1)
+
+    def _part(self, target: Target, samples: Tensor, labels: Tensor) -> Tensor:
+        """Return what `_gradient` does, of as many classes as go through the model side by side.
+
+        Only the mean of the gradients is wanted, and the currents are affine in the spikes, so that the mean is taken
+        over the currents' gradients and goes back through the first layer once for each class. An affine layer hands
+        gradients back in the same way wherever it stands; here it stands at each class's first sample.
+        """
+        settings, (classes, population) = self.settings, samples.shape[1:3]
+        first = samples[:, :, 0].detach().requires_grad_()
+        of_first = target.currents(first)
+        with torch.no_grad():
+            of_others = target.currents(samples[:, :, 1:].flatten(1, 2))
+            others = of_others.view(len(first), classes, population - 1, *of_first.shape[2:])
+            currents = torch.cat([of_first[:, :, None], others], dim=2)
+
+        def loss(currents: Tensor, classes: Tensor) -> Tensor:
+            outputs = target.outputs_from(currents)
+            if settings.loss == "probability":
+                return 1.0 - own(log_posterior(outputs), classes).exp()
+            return -own(mean_log_probability(outputs), classes)
+
+        repeated = labels.repeat_interleave(population)
+        losses, slopes = evaluate(loss, currents.flatten(1, 2), repeated, limit=settings.samples_per_pass)
+        costs = losses.view(classes, population) + settings.xi * samples.mean((0, 3, 4, 5))
+        weights = nes_weights(costs, settings.weights)
+        mean = torch.einsum("nk,tnk...->tn...", weights, slopes.view(currents.shape))
+        (gradient,) = torch.autograd.grad(of_first, first, mean)
+        # The share of voxels that spike has the same slope everywhere.
+        return gradient + settings.xi / first[:, 0].numel()
 
 
 class Draws:
@@ -154,16 +180,17 @@ class Draws:
 
     def below(self, probabilities: Tensor) -> Tensor:
         """Return 1 with each of the probabilities (T, classes, K, C, H, W), else 0; each call draws anew."""
-        shape = (probabilities.shape[0], *probabilities.shape[2:])
-        uniform = torch.stack([torch.rand(shape, generator=stream) for stream in self._streams], dim=1)
-        return (uniform.to(probabilities) < probabilities).to(probabilities)
+        drawn = []
+        for stream, chances in zip(self._streams, probabilities.unbind(1), strict=True):
+            drawn.append(torch.rand(chances.shape, generator=stream).to(chances) < chances)
+        return torch.stack(drawn, dim=1).to(probabilities)
 
 
 def evaluate(score: Score, spikes: Tensor, classes: Tensor, *, limit: int) -> tuple[Tensor, Tensor]:
-    """Return the scores (N,) of spike trains (T, N, C, H, W), and each one's gradient at its own spikes, (T, N, ...).
+    """Return the scores (N,) of spike trains (T, N, ...), and each one's gradient at its own, (T, N, ...).
 
     Args:
-        score: of each spike train on its own.
+        score: of each spike train, or of what a layer makes of it, on its own.
         spikes: at which the gradient is taken.
         classes: (N,).
         limit: how many go through the model side by side at most.

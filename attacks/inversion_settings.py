@@ -65,6 +65,8 @@ class BrainLeaksSettings(ModelInversionSettings):
     Attributes:
         timesteps: T of the spikes made; 0 for the model's own (25 on MNIST; the authors attack with 100 on event data).
         samples_per_pass: how many spike trains go through the model side by side at most, to bound the memory.
+            Version 2 takes whole classes side by side; only where the samples of one are more than this many are they
+            split too.
     """
 
     timesteps: int = Field(default=0, ge=0)

@@ -72,6 +72,7 @@ class Target:
         self.module = module.to(device=device, dtype=self.dtype).requires_grad_(False)
         if spiking and not hasattr(module, "sequence"):
             raise ConfigError(f"model: '{self._spec.architecture}' has no method 'sequence', which '{attack}' reads.")
+        self._shows_currents = hasattr(module, "currents") and hasattr(module, "sequence_from")
 
     @property
     def input(self) -> InputSpec:
@@ -99,6 +100,19 @@ class Target:
     def outputs(self, inputs: Tensor) -> Tensor:
         """Return logits (N, classes) of images (N, C, H, W), or (T, N, classes) of spikes (T, N, C, H, W)."""
         said: Tensor = self.module.sequence(inputs) if inputs.dim() == 5 else self.module(inputs)
+        return said
+
+    def currents(self, spikes: Tensor) -> Tensor:
+        """Return the first layer's currents (T, N, ...) of spikes (T, N, C, H, W), affine in the spikes.
+
+        They are the spikes themselves where the model does not show its first layer.
+        """
+        currents: Tensor = self.module.currents(spikes) if self._shows_currents else spikes
+        return currents
+
+    def outputs_from(self, currents: Tensor) -> Tensor:
+        """Return (T, N, classes), what `outputs` says of the spikes that had these currents."""
+        said: Tensor = (self.module.sequence_from if self._shows_currents else self.module.sequence)(currents)
         return said
 
     def potentials(self, inputs: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ class SpikingTwin(nn.Module):
 
     Args:
         spec: of the model.
-        synapses: the layers before the head, none with a state; a layer of neurons follows each.
+        synapses: the layers before the head, none with a state and the first one affine; a layer of neurons follows
+            each.
         head: the last layer; it reads flat features.
 
     Raises:
@@ -51,7 +52,7 @@ class SpikingTwin(nn.Module):
 
     def sequence(self, inputs: Tensor) -> Tensor:
         """Return what the output layer says at each step, (T, N, classes), potentials or spikes as `readout` has it."""
-        return self._read(inputs, self.readout)
+        return self._read(self.currents(inputs), self.readout)
 
     def output_spikes(self, inputs: Tensor) -> Tensor:
         """Return the spikes of the output layer at each step, (T, N, classes).
@@ -59,28 +60,33 @@ class SpikingTwin(nn.Module):
         Raises:
             ConfigError: the output layer never fires.
         """
-        return self._read(inputs, self.readout.spikes)
+        return self._read(self.currents(inputs), self.readout.spikes)
 
-    def _read(self, inputs: Tensor, readout: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return what `readout` makes of the output layer's currents (T, N, classes)."""
-        functional.reset_net(self)
-        synapses, neurons = self.body[0::2], self.body[1::2]
-        activity = neurons[0](self._input_current(synapses[0], inputs))
-        for synapse, neuron in zip(synapses[1:], neurons[1:], strict=True):
-            activity = neuron(over_time(synapse, activity))
-        said = readout(over_time(self.head, activity.flatten(2)))
-        # Neurons keep their last potential; a graph left there could neither be copied nor saved.
-        functional.reset_net(self)
-        return said
-
-    def _input_current(self, synapse: nn.Module, inputs: Tensor) -> Tensor:
-        """Return the first layer's currents (T, N, ...)."""
+    def currents(self, inputs: Tensor) -> Tensor:
+        """Return the first layer's currents (T, N, ...) of inputs as `forward` reads them; affine in event frames."""
+        synapse = self.body[0]
         if inputs.dim() == 5:
             return over_time(synapse, inputs)
         if self.encoder.name == "direct":
             # All T frames are the same: one convolution serves them all.
             return direct(synapse(inputs), self.encoder.timesteps)
         return over_time(synapse, self.encoder(inputs))
+
+    def sequence_from(self, currents: Tensor) -> Tensor:
+        """Return what `sequence` does, of what `currents` returned."""
+        return self._read(currents, self.readout)
+
+    def _read(self, currents: Tensor, readout: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what `readout` makes of the output layer's currents (T, N, classes), of the first layer's."""
+        functional.reset_net(self)
+        synapses, neurons = self.body[0::2], self.body[1::2]
+        activity = neurons[0](currents)
+        for synapse, neuron in zip(synapses[1:], neurons[1:], strict=True):
+            activity = neuron(over_time(synapse, activity))
+        said = readout(over_time(self.head, activity.flatten(2)))
+        # Neurons keep their last potential; a graph left there could neither be copied nor saved.
+        functional.reset_net(self)
+        return said
 
 
 class SpikingLeNet(SpikingTwin):
@@ -102,9 +108,9 @@ class SpikingLeNet(SpikingTwin):
 
 def over_time(layer: nn.Module, sequence: Tensor) -> Tensor:
     """Apply a stateless layer to all steps of a sequence (T, N, ...) in one call."""
-    steps = sequence.shape[0]
+    steps, count = sequence.shape[:2]  # the count may be 0, which a -1 below could not tell
     output: Tensor = layer(sequence.flatten(0, 1))
-    return output.view(steps, -1, *output.shape[1:])
+    return output.view(steps, count, *output.shape[1:])
 
 
 @torch.no_grad()

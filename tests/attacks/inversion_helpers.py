@@ -10,29 +10,17 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from fl_sim.models import build_model
-from fl_sim.records import InputSpec, ModelSpec, SpikingSpec, TrainedModel
-from fl_sim.specs import BRAINLEAKS_NEURONS
-from fl_sim.training import parameters_of
+from attacks.testing.victims import EVENT_MLP, EVENTS, MLP, NEURONS, SPIKING_MLP, trained
+from attacks.testing.victims import TINY as SMALL
+from attacks.testing.victims import TINY_SPIKING_LENET as SPIKING_LENET
+from fl_sim.records import ModelSpec, TrainedModel
 
-SMALL = InputSpec(channels=1, height=4, width=5, classes=4)
-EVENTS = InputSpec(channels=2, height=3, width=3, classes=3, timesteps=6)
-NEURONS = BRAINLEAKS_NEURONS.model_copy(update={"timesteps": 7})
-MLP = ModelSpec("mlp", SMALL, "torch", hidden=12)
-SPIKING_MLP = ModelSpec("spiking_mlp", SMALL, "torch", NEURONS, hidden=12)
-SPIKING_LENET = ModelSpec("spiking_lenet", SMALL, "torch", SpikingSpec(timesteps=5))
-EVENT_MLP = ModelSpec("spiking_mlp", EVENTS, "torch", NEURONS, hidden=12)
+__all__ = ["EVENTS", "EVENT_MLP", "MLP", "NEURONS", "SMALL", "SPIKING_LENET", "SPIKING_MLP", "trained"]
 
 
 def after_decay(spec: ModelSpec) -> ModelSpec:
     assert spec.spiking is not None
     return replace(spec, spiking=spec.spiking.model_copy(update={"reset_order": "after_decay"}))
-
-
-def trained(spec: ModelSpec, *, seed: int = 0, scale: float = 3.0) -> TrainedModel:
-    """Return a model whose weights are large enough for neurons to fire and for classes to differ."""
-    parameters = {name: scale * value for name, value in parameters_of(build_model(spec, seed=seed)).items()}
-    return TrainedModel(model=spec, parameters=parameters, test_accuracy=0.5, round=3, seed=seed)
 
 
 def weights(model: TrainedModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:

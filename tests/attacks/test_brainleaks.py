@@ -14,8 +14,9 @@ from torch import Tensor
 
 from attacks.brainleaks import BrainLeaksV1, BrainLeaksV2, accumulated, at_least, clamped, min_max, nes_weights
 from attacks.inversion_settings import BrainLeaksV1Settings, BrainLeaksV2Settings
-from attacks.posterior import log_posterior, mean_log_probability
+from attacks.posterior import Target, log_posterior, mean_log_probability
 from fl_sim.errors import ConfigError
+from fl_sim.models.spiking_lenet import SpikingTwin
 from fl_sim.records import SpikingSpec, TrainedModel
 from fl_sim.seeding import torch_stream
 from tests.attacks.inversion_helpers import EVENT_MLP, MLP, SPIKING_LENET, SPIKING_MLP, plain_potentials, trained
@@ -119,13 +120,35 @@ def test_v2_follows_a_written_out_loop_over_one_class_and_one_sample(choice: tup
     assert 0 < float(result.probabilities.mean()) < 1
 
 
-def test_v2_follows_the_loop_on_events_with_their_constants() -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_v2_follows_the_loop_on_events_whether_or_not_the_first_layer_is_shown(
+    shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not shown:
+        monkeypatch.delattr(SpikingTwin, "sequence_from")
     settings = BrainLeaksV2Settings(preset="dvs_gesture", iterations=6, precision="float64")
     result = BrainLeaksV2(settings).invert(EVENTS, [1], seed=5)
     assert result.probabilities is not None
     x, sample = plain_v2(EVENTS, 1, settings, seed=5)
     torch.testing.assert_close(result.probabilities[:, 0].flatten(1), x, rtol=1e-6, atol=1e-9)
     assert result.inputs[:, 0].flatten(1).equal(sample)
+
+
+def test_samples_that_are_all_the_same_go_through_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are at the start, and again after a step that a hard clamp makes 0 or 1 everywhere."""
+    counts: list[int] = []
+    outputs_from = Target.outputs_from
+
+    def counting(target: Target, currents: Tensor) -> Tensor:
+        counts.append(currents.shape[1])
+        return outputs_from(target, currents)
+
+    monkeypatch.setattr(Target, "outputs_from", counting)
+    settings = BrainLeaksV2Settings(population=3, iterations=4, clamp="hard", precision="float64")
+    result = BrainLeaksV2(settings).invert(MODEL, [3, 1], seed=5)
+    assert counts == [2, 2, 6, 6]
+    for row, label in enumerate([3, 1]):
+        assert result.inputs[:, row].flatten(1).equal(plain_v2(MODEL, label, settings, seed=5)[1])
 
 
 def first_slope(label: int, xi: float) -> Tensor:
