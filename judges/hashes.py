@@ -12,7 +12,7 @@ from fl_sim.files import atomic_write, sha256
 from judges.manifest import WRITTEN
 
 FILE = "files.sha256"
-REPORT = ("report.html", "report.md")
+REPORT = ("report.html", "report.md", "report.tex")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 

@@ -26,7 +26,7 @@ from judges.plans import RunPlan, plan_of
 FILE = "manifest.json"
 WRITTEN = (
     "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
-    "scores.csv", "summary.json", "report.html", "report.md", "files.sha256",
+    "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
 )  # fmt: skip
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 

@@ -1,4 +1,4 @@
-"""What all report pages share: a run's manifest and config, and templates in which everything printed is escaped."""
+"""What all reports share: a run's manifest and config, and templates in which everything printed is escaped."""
 
 from __future__ import annotations
 
@@ -14,8 +14,32 @@ from fl_sim.files import atomic_write
 from judges import wording
 
 TEMPLATES = Path(__file__).parent / "templates"
+KINDS = ("html", "md", "tex")
 FILTERS = ("number", "error", "percent", "interval", "rate_interval", "tone", "way", "per_cent", "beside")
 """Functions of `judges.wording` that every template may use."""
+
+_TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "[": "{[}",
+    "]": "{]}",
+    "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MIDDLE DOT}": r"$\cdot$",
+    "\N{INFINITY}": r"$\infty$",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{THIN SPACE}": r"\,",
+}
+"""What LaTeX reads as a command, and signs that are not in every font."""
+_BEYOND_LATIN = "\u0250"
+"""The first sign that LaTeX stops at unless more packages are loaded; such signs are printed as question marks."""
 
 
 def write_page(
@@ -25,11 +49,11 @@ def write_page(
     context: Mapping[str, Any],
     filters: Mapping[str, Callable[..., object]] | None = None,
 ) -> Path:
-    """Write report.html and report.md into a run folder and return the path of the HTML page.
+    """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
     Args:
         run_dir: holds config.toml.
-        template: TEMPLATE.html.j2 and TEMPLATE.md.j2 are filled.
+        template: TEMPLATE.html.j2, TEMPLATE.md.j2 and TEMPLATE.tex.j2 are filled.
         manifest: of the run.
         context: what the templates print; title, provenance and config are added.
         filters: beside, or in place of, `FILTERS`.
@@ -42,12 +66,10 @@ def write_page(
         "provenance": list(_flat(manifest)),
         "config": _config(run_dir / "config.toml"),
     }
-    texts = {
-        html: _render(f"{template}.{'html' if html else 'md'}.j2", {**shared, **context}, filters or {}, html=html)
-        for html in (False, True)
-    }
-    atomic_write(run_dir / "report.md", texts[False])
-    return atomic_write(run_dir / "report.html", texts[True])
+    texts = {kind: _render(f"{template}.{kind}.j2", {**shared, **context}, filters or {}, kind) for kind in KINDS}
+    for kind in ("md", "tex"):
+        atomic_write(run_dir / f"report.{kind}", texts[kind])
+    return atomic_write(run_dir / "report.html", texts["html"])
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
@@ -59,7 +81,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "manifest.json"
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # JSON may be nested a thousand levels deep
         raise DataError(f"{path}: expected a manifest in JSON ({error}).") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a table in JSON, found a {type(content).__name__}.")
@@ -73,14 +95,12 @@ def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
     return isinstance(entry, dict) and entry.get("people") is False
 
 
-def _render(
-    template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., object]], *, html: bool
-) -> str:
-    """Return a filled template; everything that is printed is escaped, for HTML or for Markdown."""
+def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., object]], kind: str) -> str:
+    """Return a filled template; everything that is printed is escaped for its kind of text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=html,  # noqa: S701 - Markdown is escaped by `finalize`
-        finalize=None if html else _markdown,
+        autoescape=kind == "html",  # noqa: S701 - the others are escaped by `finalize`
+        finalize={"html": None, "md": _markdown, "tex": _latex}[kind],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -98,6 +118,13 @@ def _markdown(value: object) -> object:
     for sign in "\\`*_[]|#":
         text = text.replace(sign, f"\\{sign}")
     return text
+
+
+def _latex(value: object) -> object:
+    """Return text that can stand in a cell of a LaTeX table; a bracket after a line break would be its length."""
+    if not isinstance(value, str):
+        return value
+    return "".join(_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in " ".join(value.split("\n")))
 
 
 def _config(path: Path) -> str:

@@ -89,7 +89,7 @@ JUDGES: dict[str, JudgeEntry] = {
         either=True,
         training=_AS_BRAINLEAKS | {"learning_rate": 2e-4, "batch_size": 100, "max_epochs": 10, "clip": 1.0},
         training_on={
-            "att_faces": {"batch_size": 8, "max_epochs": 40},
+            "att_faces": {"batch_size": 8, "max_epochs": 25},
             "digits": {"learning_rate": 1e-3, "batch_size": 50},
             "nmnist": {"learning_rate": 5e-5, "max_epochs": 20},
             "dvs_gesture": {"batch_size": 6, "max_epochs": 20},

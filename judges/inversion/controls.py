@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fl_sim.datasets.examples import Dataset, Examples
+from fl_sim.datasets.examples import Examples
 from fl_sim.seeding import torch_stream
 from judges.inversion.metrics import AT_ONCE, rate_decoded
 
@@ -28,22 +28,11 @@ class Nearest:
     label: Tensor
 
 
-def memorisation(inputs: Tensor, dataset: Dataset) -> tuple[Nearest, Nearest]:
-    """Return how far each reconstruction is from the nearest training example, and from the nearest test example.
-
-    An attack that does no more than show what a class looks like is as near to either; one that has brought back an
-    example it cannot know otherwise is much nearer to the first.
-
-    Args:
-        inputs: (K, C, H, W), or spikes (T, K, C, H, W), which are compared as means over time.
-        dataset: recordings of events are compared as means over time too.
-    """
-    images = rate_decoded(inputs)
-    return nearest(images, dataset.train), nearest(images, dataset.test)
-
-
 def nearest(images: Tensor, split: Examples, *, at_most: int = 0) -> Nearest:
     """Return the nearest example of a split to each of K images (K, C, H, W), exactly.
+
+    An attack that does no more than show what a class looks like is as near to the train split as to as large a part
+    of the test split; one that has brought back an example it cannot know otherwise is much nearer to the first.
 
     Args:
         images: K of them.

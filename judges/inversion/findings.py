@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from judges.inversion.rows import FEDERATION
-from judges.inversion.summary import Inversions, InversionSummary, Kind, TargetSummary
+from judges.inversion.summary import CLASS_MEAN, Inversions, InversionSummary, Kind, TargetSummary
 from judges.inversion.tables import beside, federations, last_rounds
 from judges.inversion.verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
 from judges.inversion.wording import ANN, SNN, family, is_spiking, name_of_attack, network
@@ -65,7 +65,7 @@ def findings(summary: Inversions) -> list[str]:
         _headline(pairs),
         *(_of_pair(pair, summary) for pair in pairs),
         *_of_verdicts(attacks),
-        *_of_memory(attacks),
+        *_of_memory(summary, attacks),
         *_of_rounds(summary),
     ]
 
@@ -175,10 +175,11 @@ def _shortly(cell: InversionSummary) -> str:
     )
 
 
-def _of_memory(attacks: Sequence[InversionSummary]) -> Iterator[str]:
+def _of_memory(summary: Inversions, attacks: Sequence[InversionSummary]) -> Iterator[str]:
     """Yield whether the answers that came back are copies of training examples."""
     told = [cell for cell in attacks if cell.verdict in CAME_BACK]
-    near = [cell for cell in told if cell.nearer_train.low > 0.5]
+    means = {cell.target: cell.nearer_train.share for cell in summary.cells if cell.attack == CLASS_MEAN}
+    near = [cell for cell in told if cell.nearer_train.low > max(0.5, means.get(cell.target, 0.5))]
     if near:
         names = "; ".join(
             f"{name_of_attack(cell.attack)} on {_name(cell.target)} ({network(cell.model)}) in "
@@ -186,17 +187,17 @@ def _of_memory(attacks: Sequence[InversionSummary]) -> Iterator[str]:
             for cell in near
         )
         yield (
-            "Nearer to training examples than to as many test examples, more often than the 50\N{NO-BREAK SPACE}% "
-            f"that no memorisation gives: {names}. That is a sign of remembered examples, not yet of copies: see the "
-            "distances."
+            "Nearer to training examples than to as many test examples, more often than chance (50\N{NO-BREAK SPACE}%) "
+            f"and the mean of the class are: {names}. That is a sign of remembered examples, not yet of copies: see "
+            "the distances."
         )
     elif told:
         shares = [cell.nearer_train.share for cell in told]
         low, high = percent(min(shares)), percent(max(shares))
         yield (
             "Nothing points to copies of training examples: the answers that came back are nearer to one of these than "
-            f"to one of as many test examples in {low if low == high else f'{low} to {high}'} of cases, and 50"
-            "\N{NO-BREAK SPACE}% is what no memorisation gives."
+            f"to one of as many test examples in {low if low == high else f'{low} to {high}'} of cases, which is not "
+            "more often than chance (50\N{NO-BREAK SPACE}%) and the mean of the class are."
         )
 
 

@@ -20,7 +20,7 @@ from judges.inversion.metrics import InversionScores, Repeated, over_draws, scor
 from judges.inversion.rows import ClassScore
 from judges.inversion.scoring import Shown, class_scores, shuffled_answer
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised whenever the same answer would be judged in another way."""
 
 

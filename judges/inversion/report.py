@@ -71,6 +71,7 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "federations": [_federation(told) for told in federations(summary)],
         "pictures": picture_blocks(albums, summary, lambda name: show_faces or without_people(manifest, name)),
         "memory": memory_blocks(summary),
+        "real": REAL,
         "record": record_blocks(summary),
         "summary": summary,
         "ceilings": _ceilings(summary),

@@ -34,7 +34,8 @@ class ClassScore:
         density: share of voxels that spike; None of images.
         zeros: share of exact zeros among the pixels, or among the Bernoulli parameters where there are some.
         largest: largest pixel or Bernoulli parameter.
-        nearest_train, nearest_test: Euclidean distance of the answer, averaged over time, to the nearest example.
+        nearest_train, nearest_test: Euclidean distance of what the judge is shown, averaged over time, to the nearest
+            example.
         nearest_train_label: class of the nearest training example.
         nearer_train: whether it is nearer to the nearest of as many training examples as there are test examples.
         seconds: wall time of the attack divided by its classes.

@@ -78,8 +78,9 @@ def class_scores(
         dataset: whose train split is private.
         context: experiment, cell, dataset, model, source, round and target_seed.
     """
-    told = outcomes(judge.log_probabilities(seen_by_judges(shown.inputs)), shown.classes)
-    images = rate_decoded(shown.inputs)
+    seen = seen_by_judges(shown.inputs)
+    told = outcomes(judge.log_probabilities(seen), shown.classes)
+    images = rate_decoded(seen)  # scaled: the faint answers of an ANN would all be nearest to the darkest example
     train, test = nearest(images, dataset.train), nearest(images, dataset.test)
     as_many = nearest(images, dataset.train, at_most=len(dataset.test))
     voxels = (shown.inputs if shown.parameters is None else shown.parameters).movedim(-4, 0).flatten(1)

@@ -131,9 +131,13 @@ def record_blocks(summary: Inversions) -> list[AttackBlock]:
 
 
 def memory_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return what memorisation is read off: attacks and the real examples beside them, of the last rounds."""
+    """Return what memorisation is read off: attacks, class means and real examples, of the last rounds."""
     last = last_rounds(summary)
-    shown = [cell for cell in summary.cells if cell.target in last and (not cell.control or cell.attack == REAL)]
+    shown = [
+        cell
+        for cell in summary.cells
+        if cell.target in last and (not cell.control or cell.attack in (CLASS_MEAN, REAL))
+    ]
     return [
         AttackBlock(name_of_target(target), tuple(attack_row(cell, summary) for cell in own))
         for target, own in _by_target(shown).items()

@@ -70,9 +70,9 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("Convinced", "Share of answers in which the target believes by more than a half: the attack's own aim."),
     (
         "Memorisation",
-        "Euclidean distance from an answer, averaged over time, to the nearest example. Nearer to train: share of "
-        "answers nearer to one of as many training examples as there are test examples; 50 % is what no memorisation "
-        "gives.",
+        "Euclidean distance from what the judge is shown of an answer, averaged over time, to the nearest example. "
+        "Nearer to train: share of answers nearer to one of as many training examples as there are test examples; "
+        "50 % is chance, and the share of class means, which remember no example, the other yardstick.",
     ),
     ("Density, zeros", "Share of voxels that spike; share of exact zeros among the values that the attack changes."),
     (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from judges.inversion import controls
-from judges.inversion.controls import class_means, class_samples, memorisation, nearest, shuffled
+from judges.inversion.controls import class_means, class_samples, nearest, shuffled
 from tests.judges.toys import gestures, stripes
 
 
@@ -15,7 +15,7 @@ def test_a_remembered_example_is_found_and_how_far_it_is(monkeypatch: pytest.Mon
     theirs, labels = data.train.batch(torch.tensor([17, 120]))
     moved = theirs + torch.tensor([0.0, 0.01])[:, None, None, None]
     monkeypatch.setattr(controls, "AT_ONCE", 40 * theirs[0].numel())
-    train, test = memorisation(moved, data)
+    train, test = nearest(moved, data.train), nearest(moved, data.test)
     assert train.index.tolist() == [17, 120]
     assert torch.equal(train.label, labels)
     assert train.l2.tolist() == pytest.approx([0.0, 0.01 * math.sqrt(theirs[0].numel())], rel=1e-5)
@@ -27,13 +27,22 @@ def test_a_remembered_example_is_found_and_how_far_it_is(monkeypatch: pytest.Mon
     assert test.index[0] == expected.argmin()
 
 
-def test_spikes_and_recordings_are_compared_as_means_over_time() -> None:
+def test_recordings_are_compared_as_means_over_time() -> None:
     data = gestures()
     frames, _ = data.train.batch(torch.tensor([3, 8]))
-    train, _ = memorisation(frames.flip(0), data)
+    train = nearest(frames.flip(0).mean(0), data.train)
     assert train.index.tolist() == [3, 8]
     assert train.l2.tolist() == [0.0, 0.0]
-    assert nearest(frames.mean(0), data.train).index.tolist() == [3, 8]
+
+
+def test_some_examples_are_spread_over_the_split() -> None:
+    data = stripes()
+    count = len(data.train) // 4
+    inputs, _ = data.train.batch(torch.tensor([8, 9]))
+    found = nearest(inputs, data.train, at_most=count)
+    assert (found.index % 4 == 0).all()
+    assert (found.index[0], found.l2[0]) == (8, 0.0)
+    assert found.l2[1] > 0
 
 
 def test_shuffled_keeps_each_reconstructions_density() -> None:

@@ -1,0 +1,145 @@
+"""A run that is killed at random moments and started again each time: what is lost, and what comes out in the end.
+
+Run with `python -m tests.soak_kills [KILLS]` (100 by default; `make soak`); tests/judges/test_kills.py does it with
+few. A grid of 24 cells is run once undisturbed and once under SIGKILLs. After each kill every file of results must be
+whole, none may be gone, and what was finished must not be computed again but for the one cell in flight. The final rows
+must equal the undisturbed run's to the last digit, wall times aside.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from attacks.contracts import Reconstruction
+from fl_sim.captures import CaptureStore, SealedStore
+from fl_sim.records import TrainedModel, load_record
+from judges.comparison import compare
+from judges.hashes import verify
+from judges.rows import read_scores
+
+CONFIG = """
+name = "soak"
+seed = [0, 1, 2]
+judge = "none"
+dataset.name = "digits"
+dataset.size = 8
+model.name = ["lenet", "spiking_lenet"]
+model.init = ["uniform", "torch"]
+model.timesteps = 3
+federation.clients = 2
+attack.name = ["dlg", "idlg"]
+attack.iterations = 4
+"""
+CELLS = 24
+
+
+@dataclass
+class Outcome:
+    """What a soak found.
+
+    Attributes:
+        kills: how often the run was killed while it was at work.
+        recomputed: most finished cells that a restart computed again.
+        cells: in the final table.
+        equal: whether the final rows equal the undisturbed run's.
+        whole: whether the finished run's files are all as listed.
+    """
+
+    kills: int
+    recomputed: int
+    cells: int
+    equal: bool
+    whole: bool
+
+
+def soak(kills: int, folder: Path, *, seed: int = 0, longest: float = 0.0) -> Outcome:
+    """Kill a run so often and let it come to its end.
+
+    Args:
+        kills: how often.
+        folder: for the config and both runs.
+        seed: of the moments.
+        longest: seconds after the start of the last moment; 0 for the time of the undisturbed run.
+
+    Raises:
+        AssertionError: after a kill a file is not whole, or a row is gone.
+    """
+    config = folder / "soak.toml"
+    config.write_text(CONFIG)
+    started = time.perf_counter()
+    _start(config, folder / "calm").wait()
+    moments, longest = random.Random(seed), longest or time.perf_counter() - started  # noqa: S311 - no secret
+    killed, disturbed, recomputed = 0, folder / "disturbed", 0
+    while killed < kills:
+        before = _finished(disturbed)
+        process = _start(config, disturbed)
+        try:
+            process.wait(moments.uniform(0.3, 1.0) * longest)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        after = _finished(disturbed)
+        assert before.keys() <= after.keys(), f"gone after kill {killed}: {sorted(before.keys() - after.keys())}"
+        recomputed = max(recomputed, len({path.parts[1:3] for path, when in before.items() if after[path] != when}))
+        check_whole(disturbed)
+        if (disturbed / "files.sha256").is_file():
+            _start_anew(disturbed, moments)
+    code = _start(config, disturbed).wait()
+    assert code == 0, f"the last run ended with exit code {code}"
+    found = compare(folder / "calm", disturbed)
+    return Outcome(killed, recomputed, len(found.cells), found.is_equal, verify(disturbed).is_sound)
+
+
+def check_whole(folder: Path) -> None:
+    """Read every file of results; a half one raises."""
+    for store in (CaptureStore(folder / "captures"), SealedStore(folder / "sealed")):
+        for key in store.ids():
+            store.load(key)
+    for path in (folder / "models").rglob("*.safetensors"):
+        load_record(TrainedModel, path)
+    for path in (folder / "reconstructions").rglob("*.safetensors"):
+        load_record(Reconstruction, path)
+    if (folder / "scores.csv").is_file():
+        read_scores(folder / "scores.csv")
+
+
+def _finished(folder: Path) -> dict[Path, int]:
+    """Return when each reconstruction was last written."""
+    paths = (folder / "reconstructions").rglob("*.safetensors")
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in paths}
+
+
+def _start_anew(folder: Path, moments: random.Random) -> None:
+    """Take some results out of a finished run, so that there is something to do for the next one."""
+    for path in sorted((folder / "reconstructions").rglob("*.safetensors")):
+        if moments.random() < 0.5:
+            path.unlink()
+    (folder / "files.sha256").unlink()
+
+
+def _start(config: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process of its own."""
+    command = [sys.executable, "-c", "from judges.cli import main; main()", "run", str(config), "--out", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*command, "--quiet"], env=environment)
+
+
+def main(kills: int) -> None:
+    """Soak and print what was found."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        found = soak(kills, Path(folder))
+        print(f"{found.kills} kills in {time.perf_counter() - started:.0f} s: {found}")  # noqa: T201 - a script's result
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
