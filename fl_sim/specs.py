@@ -232,7 +232,7 @@ class TrainingSettings(PresetSettings):
         "mnist_ann": {"epochs": 50, "batch_size": 1000, "learning_rate": 1e-3, "clip": 0.0},
         "mnist_snn": {"epochs": 10, "batch_size": 100, "learning_rate": 5e-5, "answer": "spike_count"},
         "att_faces_ann": {"epochs": 70, "batch_size": 8, "learning_rate": 5e-5, "clip": 0.0},
-        "att_faces_snn": {"epochs": 70, "batch_size": 8, "learning_rate": 5e-5},
+        "att_faces_snn": {"epochs": 30, "batch_size": 8, "learning_rate": 5e-5},
         "nmnist_snn": {"epochs": 20, "batch_size": 100, "learning_rate": 2e-4},
         "dvs_gesture_snn": {"epochs": 20, "batch_size": 6, "learning_rate": 5e-5},
     }
