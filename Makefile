@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench soak setup clean
 
 demo: $(READY)          ## a federation, two attacks, a report: about a minute, no download
 	@$(BIN)/spikeleak run configs/demo.toml --fresh
@@ -19,6 +19,9 @@ bench: $(READY)         ## speed against one victim at a time, as ratios measure
 	@$(BIN)/python -m tests.bench_matching
 	@$(BIN)/python -m tests.bench_grnn
 	@$(BIN)/python -m tests.bench_inversion
+
+soak: $(READY)          ## a run killed at 100 random moments: what is lost, and what comes out
+	@$(BIN)/python -m tests.soak_kills 100
 
 setup: $(READY)
 

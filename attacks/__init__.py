@@ -1,11 +1,11 @@
 """The adversary: turns what an honest-but-curious server saw into inputs. Never sees the truth.
 
-The tables of attacks: name -> where it lives and what it may be told. Importing this does not import torch.
+The tables of attacks: name -> where it lives and what it may be told. Importing this does not import torch. Attacks of
+other packages join by the entry points `spikeleak.attacks` and `spikeleak.model_inversions`, see `fl_sim.plugins`.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from attacks.inversion_settings import (
 )
 from attacks.settings import DLGSettings, GRNNSettings, IDLGSettings, InversionSettings
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.plugins import Table, located, refuse_class, refuse_place, refuse_switch, refuse_text
 
 if TYPE_CHECKING:
     from attacks.contracts import GradientInversion, ModelInversion
@@ -32,15 +33,24 @@ class AttackEntry:
         settings: its settings.
         adversary: what the adversary knows, in the letters of Carletti et al. (USENIX Security 2025); A: the update.
         summary: one line for `spikeleak list attacks`.
+        draws: whether it draws anything; else its answer is the same for every seed.
     """
 
     attack: str | type[GradientInversion]
     settings: type[InversionSettings]
     adversary: str
     summary: str
+    draws: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is no such entry, where it is written and not where it is used."""
+        refuse_place(self, "attack")
+        refuse_class(self, "settings", InversionSettings)
+        refuse_text(self, "adversary", "summary")
+        refuse_switch(self, "draws")
 
 
-ATTACKS: dict[str, AttackEntry] = {
+_OWN_ATTACKS = {
     "dlg": AttackEntry(
         "attacks.dlg:DLG", DLGSettings, "A", "Deep Leakage from Gradients: image and soft label matched together"
     ),
@@ -51,6 +61,7 @@ ATTACKS: dict[str, AttackEntry] = {
         "attacks.grnn:GRNN", GRNNSettings, "B", "GRNN: a generator of image and soft label fitted to each update"
     ),
 }
+ATTACKS = Table("spikeleak.attacks", AttackEntry, _OWN_ATTACKS)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class InversionEntry:
         attack: a class whose constructor takes `settings`, or where to import it from ("package.module:name").
         settings: its settings.
         spiking: whether it inverts spiking models; else it inverts ANNs.
-        summary: one line.
+        summary: one line for `spikeleak list attacks`.
         draws: whether it draws anything; else its answer is the same for every seed.
     """
 
@@ -71,8 +82,15 @@ class InversionEntry:
     summary: str
     draws: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse what is no such entry, where it is written and not where it is used."""
+        refuse_place(self, "attack")
+        refuse_class(self, "settings", ModelInversionSettings)
+        refuse_text(self, "summary")
+        refuse_switch(self, "spiking", "draws")
 
-MODEL_INVERSIONS: dict[str, InversionEntry] = {
+
+_OWN_INVERSIONS = {
     "mi_face": InversionEntry(
         "attacks.mi_face:MIFace",
         MIFaceSettings,
@@ -93,6 +111,7 @@ MODEL_INVERSIONS: dict[str, InversionEntry] = {
         summary="BrainLeaks-v2: the parameters of a Bernoulli distribution over spikes, fitted to a population",
     ),
 }
+MODEL_INVERSIONS = Table("spikeleak.model_inversions", InversionEntry, _OWN_INVERSIONS)
 
 
 def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> GradientInversion:
@@ -101,7 +120,9 @@ def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> Gradie
     Raises:
         ConfigError: no such attack, or a setting that it does not have or accept.
     """
-    built: GradientInversion = _build(name, ATTACKS, settings)
+    if name not in ATTACKS:
+        raise unknown_name("attack.name", name, ATTACKS)
+    built: GradientInversion = build_entry(name, ATTACKS[name], settings)
     return built
 
 
@@ -111,18 +132,24 @@ def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> Mod
     Raises:
         ConfigError: no such attack, or a setting that it does not have or accept.
     """
-    built: ModelInversion = _build(name, MODEL_INVERSIONS, settings)
+    if name not in MODEL_INVERSIONS:
+        raise unknown_name("attack.name", name, MODEL_INVERSIONS)
+    built: ModelInversion = build_entry(name, MODEL_INVERSIONS[name], settings)
     return built
 
 
-def _build(name: str, table: Mapping[str, AttackEntry | InversionEntry], settings: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - what the table holds
-    if name not in table:
-        raise unknown_name("attack.name", name, table)
-    entry = table[name]
-    attack: Any = entry.attack
-    if isinstance(attack, str):
-        module, _, attribute = attack.partition(":")
-        attack = getattr(importlib.import_module(module), attribute)
+def build_entry(name: str, entry: AttackEntry | InversionEntry, settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - what the entry holds
+    """Return the attack of an entry, whether it is in a table or not.
+
+    Args:
+        name: what errors call it.
+        entry: of either table.
+        settings: its defaults, or those of its preset, for what is not given.
+
+    Raises:
+        ConfigError: a setting that it does not have or accept, or its class does not import.
+    """
+    attack = located(entry.attack, f"attack '{name}'")
     try:
         return attack(entry.settings(**(settings or {})))
     except ValueError as error:

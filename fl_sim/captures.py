@@ -122,7 +122,7 @@ class CaptureStore(_Store):
 
         Raises:
             DataError: its id is none.
-            OSError: the folder cannot be written.
+            WriteError: the folder cannot be written.
         """
         path = self.path(capture.id)
         sent = record_bytes(SentModel(capture.parameters))
@@ -177,7 +177,7 @@ class SealedStore(_Store):
 
         Raises:
             DataError: its capture id is none.
-            OSError: the folder cannot be written.
+            WriteError: the folder cannot be written.
         """
         return save_record(batch, self.path(batch.capture_id))
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
 from fl_sim.records import load_record, record_bytes
 from fl_sim.specs import Scalar
 
@@ -142,14 +143,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all.
 
     It is not forced to the disk: that takes seconds for a large model, and after a loss of power the digest tells.
+
+    Raises:
+        WriteError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(record_bytes(dataclasses.replace(checkpoint, digest=_digest(checkpoint))))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = record_bytes(dataclasses.replace(checkpoint, digest=_digest(checkpoint)))
+    atomic_write(path, content, durable=False)
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> Checkpoint | None:

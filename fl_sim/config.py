@@ -20,12 +20,10 @@ from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Framing, InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
+from fl_sim.strategy_table import STRATEGY_ARGUMENTS, check_arguments
 
 Raw = dict[str, Any]
-STRATEGIES = (
-    "FedSGD", "Bulyan", "FedAdagrad", "FedAdam", "FedAvg", "FedAvgM", "FedMedian", "FedProx", "FedTrimmedAvg",
-    "FedYogi", "Krum", "MultiKrum", "QFedAvg",
-)  # fmt: skip
+STRATEGIES = tuple(STRATEGY_ARGUMENTS)
 
 
 class DatasetSettings(Framing):
@@ -155,6 +153,7 @@ class SimulationConfig(Settings):
 
     @pydantic.model_validator(mode="after")
     def _possible(self) -> SimulationConfig:
+        check_arguments(self.strategy.name, self.strategy.arguments)
         if self.strategy.name == "FedSGD" and self.federation.local_steps != 1:
             raise ValueError("federation.local_steps: FedSGD shares the gradient of one batch, so it must be 1; "
                              "for more local steps choose strategy = \"FedAvg\"")  # fmt: skip
@@ -191,7 +190,7 @@ def read_toml(path: Path) -> Raw:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: expected a config in TOML, found no readable file ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: expected TOML, but {error}.") from error
 
 
@@ -224,14 +223,18 @@ def expand(raw: Raw, tables: Sequence[str]) -> list[Raw]:
     Args:
         raw: a config as read; a list is an axis.
         tables: keys whose plain value means the table's `name`.
+
+    Raises:
+        ConfigError: an axis without a value, or a key in quotes that looks like a path.
     """
+    for key in (key for key in raw if "." in key):
+        raise ConfigError(f"{key}: expected a key in a table, got one key with a dot in it; leave out the quotes.")
     named = {
         key: {"name": value} if key in tables and not isinstance(value, dict) else value for key, value in raw.items()
     }
     flat: Raw = {}
     for key, value in named.items():
-        inner = {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
-        flat |= inner
+        flat |= {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
     axes = [value if isinstance(value, list) else [value] for value in flat.values()]
     for path, values in zip(flat, axes, strict=True):
         if not values:
@@ -269,11 +272,9 @@ def explain(kind: type[pydantic.BaseModel], error: pydantic.ValidationError) -> 
         text = f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}."
         expected = first.get("ctx", {}).get("expected")
         if expected:
-            text += nearest(
-                str(first["input"]), [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
-            )
-    more = len(problems) - 1
-    return text + (f" (and {more} more)" if more else "")
+            names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+            text += nearest(str(first["input"]), names)
+    return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 
 def _keys_at(kind: type[pydantic.BaseModel], location: Sequence[str | int]) -> list[str]:

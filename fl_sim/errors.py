@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_SLIPS = 2
+
 
 class SpikeleakError(Exception):
     """Base of all errors that are the caller's to mend. The message is one paragraph.
@@ -28,10 +30,39 @@ class DataError(SpikeleakError):
     exit_code = 3
 
 
+class WriteError(SpikeleakError, OSError):
+    """A file could not be written; the message names it, and how many bytes it was to have.
+
+    It is an OSError too, for callers that can do without the file.
+    """
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the valid name nearest to `name`, or "" where none is near."""
-    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f" Did you mean '{found[0]}'?" if found else ""
+    """Return `" Did you mean 'x'?"` for the valid name nearest to `name`, or "" where none is near.
+
+    Nearest is what the fewest slips make of it, up to two; else what shares most letters with it in their order.
+    """
+    names = list(valid)
+    slips = {other: _slips(name, other) for other in names if abs(len(other) - len(name)) <= _MOST_SLIPS}
+    # A name of two letters is two slips from every other such name: one letter at least must be right.
+    near = [other for other, count in slips.items() if count <= _MOST_SLIPS and count < max(len(name), len(other))]
+    alike = difflib.get_close_matches(name, near or names, n=len(names) or 1, cutoff=0.0 if near else 0.5)
+    found = min(alike, key=slips.__getitem__) if near else next(iter(alike), None)
+    return f" Did you mean '{found}'?" if found else ""
+
+
+def _slips(first: str, second: str) -> int:
+    """Return the optimal string alignment distance: letters inserted, left out, replaced, or swapped with the next."""
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, letter in enumerate(first, start=1):
+        earlier, before, row = before, row, [i]
+        for j, other in enumerate(second, start=1):
+            cost = min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == second[j - 2] and first[i - 2] == other:
+                cost = min(cost, earlier[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def unknown_name(path: str, name: str, valid: Iterable[str]) -> ConfigError:

@@ -128,7 +128,7 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
 
 
 def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
-    """Write a record to `path` atomically."""
+    """Write a record to `path` atomically; see `atomic_write`."""
     return atomic_write(path, record_bytes(record))
 
 
@@ -145,10 +145,11 @@ def load_record(kind: type[Record], path: Path) -> Record:
             metadata = stream.metadata() or {}
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a mapping
         plain = json.loads(metadata[_METADATA_KEY])
-        if plain.pop("record") != kind.__name__:
+        if not isinstance(plain, dict) or plain.pop("record") != kind.__name__:
             raise KeyError("record")
         return _rebuild(kind, plain, tensors)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    # JSON that is nested a thousand levels deep ends in a RecursionError.
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         size = path.stat().st_size
         raise DataError(
             f"{path}: expected a {kind.__name__} as written by spikeleak, found {size} bytes that are none "

@@ -20,7 +20,6 @@ from fl_sim.federation.interception import Sink
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.federation.process import flower_logging
 from fl_sim.federation.server_app import build_server_app
-from fl_sim.federation.strategies import strategy_arguments
 from fl_sim.records import TrainedModel
 from fl_sim.specs import Scalar
 
@@ -72,10 +71,9 @@ def check_federation(config: SimulationConfig) -> None:
     """Refuse what could not run before an engine is started.
 
     Raises:
-        ConfigError: a wrong argument of the strategy, or a client without enough examples for a batch.
+        ConfigError: a client without enough examples for a batch.
         DataError: the data set is missing or corrupt.
     """
-    strategy_arguments(config)
     check_batches(config)
 
 

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 import pydantic
 from pydantic import Field
 
+from fl_sim.errors import nearest
+
 Scalar = str | int | float | bool
 
 # Surrogates that SpikingJelly offers but gradient matching cannot use, and why.
@@ -148,7 +150,8 @@ class SpikingSpec(Settings):
         if name in REFUSED_SURROGATES:
             raise ValueError(f"'{name}' is refused: {REFUSED_SURROGATES[name]}; use atan, sigmoid or fast_sigmoid")
         if name not in ("atan", "sigmoid", "fast_sigmoid"):
-            raise ValueError(f"'{name}' is not known; use atan, sigmoid or fast_sigmoid")
+            guess = nearest(name, ("atan", "sigmoid", "fast_sigmoid"))
+            raise ValueError(f"'{name}' is not known; use atan, sigmoid or fast_sigmoid.{guess}")
         return name
 
     @pydantic.model_validator(mode="after")
@@ -203,7 +206,7 @@ class PresetSettings(Settings):
     @classmethod
     def _refusal(cls, name: str) -> str:
         """Return what is said of a preset that there is none of."""
-        return f"preset '{name}' is not known; use {', '.join(cls.PRESETS)}"
+        return f"preset '{name}' is not known; use {', '.join(cls.PRESETS)}.{nearest(name, cls.PRESETS)}"
 
 
 class TrainingSettings(PresetSettings):

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fl_sim.config import read_toml
-from fl_sim.errors import SpikeleakError, unknown_name
+from fl_sim.errors import DataError, SpikeleakError, unknown_name
 from judges.cli_judge import judge_app
+from judges.cli_list import WARNED, list_, warn_of_plugins
 from judges.cli_runs import compare, execute, rerun, verify
 from judges.cli_target import invert, train
 from judges.progress import EventWatch, Watch
@@ -35,6 +36,7 @@ app.command()(train)
 app.command()(invert)
 for command in (verify, compare, rerun):
     app.command()(command)
+app.command(name="list")(list_)
 
 INTERRUPTED = 130
 JSON_LINES = "jsonl"
@@ -49,9 +51,12 @@ Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,  # noqa: ARG001 - see below
 ) -> None:
     """Options of all commands; `main` reads --debug before typer does."""
+    if context.invoked_subcommand in WARNED:
+        warn_of_plugins()
 
 
 @app.command()
@@ -109,23 +114,6 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], sh
 
     renew_hashes(run_dir, REPORT)
     _finish(page, run_dir)
-
-
-@app.command(name="list")
-def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets or judges")]) -> None:
-    """List what there is."""
-    from attacks import ATTACKS, MODEL_INVERSIONS
-    from fl_sim.datasets import DATASETS
-    from fl_sim.models import MODELS
-    from judges.classifiers import JUDGES
-
-    tables = {"attacks": ATTACKS | MODEL_INVERSIONS, "models": MODELS, "datasets": DATASETS, "judges": JUDGES}
-    if what not in tables:
-        raise unknown_name("list", what, tables)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, entry in tables[what].items():  # type: ignore[attr-defined]  # a union of tables with the same columns
-        table.add_row(name, entry.summary)
-    _console().print(table)
 
 
 @data_app.command()
@@ -207,9 +195,11 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
-        code = _complain(
-            error, f"unexpected {type(error).__name__}: {error}. Run again with --debug for details.", 1, debug
-        )
+        text = f"unexpected {type(error).__name__}: {error}. Run again with --debug for details."
+        code = 1
+        if isinstance(error, OSError) and error.filename:  # a path that cannot be: the user's to mend
+            text, code = f"{error.filename}: it cannot be used ({error.strerror}).", DataError.exit_code
+        code = _complain(error, text, code, debug)
     if code == INTERRUPTED:  # typer itself turns an interruption into this code, and says nothing
         typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
     sys.exit(code if isinstance(code, int) else 0)
@@ -218,5 +208,6 @@ def main() -> None:
 def _complain(error: Exception, text: str, code: int, debug: bool) -> int:
     if debug:
         raise error
-    typer.echo(f"spikeleak: {text}", err=True)
+    # What a library says of a damaged file may have many lines; a user reads one paragraph.
+    typer.echo(f"spikeleak: {' '.join(line.strip() for line in text.splitlines())}", err=True)
     return code

@@ -90,12 +90,13 @@ def checked_attack(
     own = table[name].settings
     told = raw.get("attack")
     names = told.get("name", name) if isinstance(told, dict) else name
-    allowed = {key for other in (names if isinstance(names, list) else [names]) if other in table
+    allowed = {key for other in (names if isinstance(names, list) else [names])
+               if isinstance(other, str) and other in table
                for key in table[other].settings.model_fields}  # fmt: skip
     for key in attack.settings:
         if key not in allowed:
             known = ", ".join(sorted(allowed))
-            raise ConfigError(f"attack.{key}: unknown key.{nearest(key, allowed)} Known: name, {known}.")
+            raise ConfigError(f"attack.{key}: unknown key.{nearest(key, [*allowed, 'name'])} Known: name, {known}.")
     settings = {key: value for key, value in attack.settings.items() if key in own.model_fields}
     try:
         own(**settings)

@@ -49,9 +49,16 @@ def federation_label(config: SimulationConfig, varying: Iterable[str]) -> str:
 
 
 def attack_label(name: str, settings: Mapping[str, Scalar], varying: Iterable[str]) -> str:
-    """Return the name of an attack with those of its settings that vary."""
+    """Return the name of an attack with those of its settings that vary.
+
+    Raises:
+        ConfigError: it is too long for a folder.
+    """
     keys = [path.removeprefix("attack.") for path in varying if path.startswith("attack.") and path != "attack.name"]
-    return file_name("-".join([name, *(f"{key}={settings[key]}" for key in dict.fromkeys(keys) if key in settings)]))
+    label = file_name("-".join([name, *(f"{key}={settings[key]}" for key in dict.fromkeys(keys) if key in settings)]))
+    if len(label) > LONGEST:
+        raise ConfigError(f"attack: the grid gives it the name '{label}', which is too long for a folder.")
+    return label
 
 
 def file_name(text: str) -> str:

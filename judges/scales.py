@@ -17,6 +17,10 @@ def scaled(raw: Raw) -> Raw:
         raise ConfigError("scales: expected tables [scales.NAME].")
     if not scale and not scales:
         return raw
+    if not isinstance(scale, str):
+        raise ConfigError(f"scale: expected the name of one scale, got {scale!r}.")
+    if not isinstance(raw["name"], str):  # "3-smoke" would be a name
+        raise ConfigError(f"name: expected a text, got {raw['name']!r}.")
     if scale not in scales:
         raise unknown_name("scale", str(scale), scales) if scales else ConfigError("scale: this config has no scales.")
     result = {key: value for key, value in raw.items() if key != "scales"}

@@ -36,13 +36,6 @@ def test_the_smoke_scale_runs_every_cell(path: Path, tmp_path: Path, monkeypatch
     assert "<html" in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", SCALED, ids=[path.stem for path in SCALED])
-@pytest.mark.parametrize("scale", ["small", "paper"])
-def test_the_other_scales_are_plans(path: Path, scale: str) -> None:
-    plan = read_plan_of(path, [f"scale={scale}"])
-    assert plan.base.name == f"{path.stem}-{scale}"
-
-
 def _run(plan: Plan, folder: Path) -> Path:
     """Run an experiment of gradient inversion and check that every cell is there."""
     page = run_experiment(plan, folder, Watch())

@@ -15,29 +15,34 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("fl_sim", "attacks", "judges")
 
 NOUNS = ("fl_sim.specs", "fl_sim.errors", "fl_sim.files")
+TABLES = ("fl_sim.plugins",)
 RECORDS = (*NOUNS, "fl_sim.records", "fl_sim.seeding")
+ATTACKS = (
+    "attacks",
+    "fl_sim.records",
+    "fl_sim.specs",
+    "fl_sim.errors",
+    "fl_sim.plugins",
+    "fl_sim.models",
+    "fl_sim.encoders",
+    "fl_sim.seeding",
+)
 
 MAY: dict[str, Sequence[str]] = {
-    "fl_sim.specs": (),
+    "fl_sim.specs": ("fl_sim.errors",),
     "fl_sim.errors": (),
-    "fl_sim.files": (),
+    "fl_sim.files": ("fl_sim.errors",),
     "fl_sim.seeding": (),
+    "fl_sim.plugins": ("fl_sim.errors",),
     "fl_sim.records": NOUNS,
     "fl_sim.encoders": RECORDS,
-    "fl_sim.models": (*RECORDS, "fl_sim.encoders", "fl_sim.models"),
-    "fl_sim.datasets": (*RECORDS, "fl_sim.datasets"),
+    "fl_sim.models": (*RECORDS, *TABLES, "fl_sim.encoders", "fl_sim.models"),
+    "fl_sim.datasets": (*RECORDS, *TABLES, "fl_sim.datasets"),
     "fl_sim.training": (*RECORDS, "fl_sim.encoders", "fl_sim.models"),
     "fl_sim.captures": RECORDS,
     "fl_sim": ("fl_sim",),
-    "attacks": (
-        "attacks",
-        "fl_sim.records",
-        "fl_sim.specs",
-        "fl_sim.errors",
-        "fl_sim.models",
-        "fl_sim.encoders",
-        "fl_sim.seeding",
-    ),
+    "attacks": ATTACKS,
+    "attacks.testing": (*ATTACKS, "fl_sim.training", "fl_sim.promises"),
 }
 """Room -> what of ours it may import; the longest name that fits a module holds for it."""
 

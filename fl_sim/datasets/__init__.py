@@ -1,15 +1,18 @@
-"""The private data of the clients: a table name -> loader. Importing this does not import torch."""
+"""The private data of the clients: a table name -> loader. Importing this does not import torch.
+
+Data sets of other packages join by the entry point `spikeleak.datasets`, see `fl_sim.plugins`.
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fl_sim.datasets.places import Candidate, DatasetInfo, Place, info, places
 from fl_sim.datasets.table import DATASETS, DatasetEntry
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.plugins import located
 from fl_sim.specs import Framing
 
 if TYPE_CHECKING:
@@ -28,7 +31,8 @@ def load_dataset(name: str, *, root: str = "", size: int = 0, framing: Framing |
         framing: how recordings of events become frames; None for the defaults.
 
     Raises:
-        ConfigError: no such data set, a negative size, or a framing other than the default for images.
+        ConfigError: no such data set, a negative size, a framing other than the default for images, or a loader that
+            does not import.
         DataError: its files are missing or corrupt.
     """
     if name not in DATASETS:
@@ -70,9 +74,6 @@ def _load(
     framing: Framing,
     looked_in: tuple[Place, ...],  # noqa: ARG001  part of the key: the variable may change within a process
 ) -> Dataset:
-    loader: Any = DATASETS[name].loader
-    if isinstance(loader, str):
-        module, _, function = loader.partition(":")
-        loader = getattr(importlib.import_module(module), function)
+    loader = located(DATASETS[name].loader, f"data set '{name}'")
     data: Dataset = loader(root, size, framing) if DATASETS[name].events else loader(root, size)
     return data

@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import Labelled, assemble
-from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe, read_bytes, verify
+from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe, read_array, read_bytes, read_member, verify
 from fl_sim.datasets.pictures import resize
 from fl_sim.datasets.places import locate
 from fl_sim.errors import DataError
@@ -104,7 +102,8 @@ _NPZ = "an .npz file with images uint8 (N, 32, 32, 3), fine_labels (N,) and labe
 def _read_npz(path: Path, content: bytes) -> tuple[Labelled, list[str]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            images, labels, names = (_member(archive, key) for key in ("images", "fine_labels", "label_names"))
+            members = (read_member(archive, f"{key}.npy") for key in ("images", "fine_labels", "label_names"))
+            images, labels, names = map(read_array, members)
     except DAMAGED_ZIP as error:
         reason = " ".join(str(error).split())
         raise corrupt(path, _NPZ, f"{describe(content)} and cannot be read ({reason})") from error
@@ -113,10 +112,3 @@ def _read_npz(path: Path, content: bytes) -> tuple[Labelled, list[str]]:
         found = f"{images.dtype} {images.shape}, {labels.dtype} {labels.shape} and {names.dtype} {names.shape}"
         raise corrupt(path, _NPZ, found)
     return Labelled(images, labels), [str(name) for name in names]
-
-
-def _member(archive: zipfile.ZipFile, key: str) -> npt.NDArray[Any]:
-    # Read to its end first: only there does zipfile compare the CRC, and numpy may stop short of it.
-    member = io.BytesIO(archive.read(f"{key}.npy"))
-    array: npt.NDArray[Any] = np.load(member, allow_pickle=False)
-    return array

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fl_sim.datasets.event_files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.frame_cache import cached_splits
-from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe
+from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe, read_array
 from fl_sim.datasets.places import locate
 from fl_sim.specs import Framing
 
@@ -108,8 +105,8 @@ def _events(content: bytes, path: Path) -> Events:
     """Return the events in an .npy file of rows (x, y, polarity, time in milliseconds)."""
     expected = f"an .npy file of events (N, 4): x and y below {SENSOR}, polarity 0 or 1, time in ms"
     try:
-        rows: npt.NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except DAMAGED_ZIP as error:  # numpy raises no other
+        rows = read_array(content)
+    except DAMAGED_ZIP as error:
         reason = " ".join(str(error).split())
         raise corrupt(path, expected, f"{describe(content)} and cannot be read ({reason})") from error
     if rows.ndim != 2 or rows.shape[1] != 4 or not len(rows) or rows.dtype.kind not in "fiu":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, subfolders
+from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, read_member, subfolders
 from fl_sim.errors import ConfigError
 from fl_sim.files import sha256
 
@@ -108,7 +108,7 @@ def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
 
     def read(name: str) -> bytes:
         try:
-            return archive.read(members[name])  # to its end, where zipfile compares the CRC
+            return read_member(archive, members[name].filename)
         except DAMAGED_ZIP as error:
             raise _not_a_zip(path, layout, f"'{name}': {error}") from error
 

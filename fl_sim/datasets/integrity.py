@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from fl_sim.errors import DataError
 
@@ -15,6 +20,9 @@ DAMAGED_ZIP = (
     zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, KeyError, MemoryError, NotImplementedError, OSError,
     RuntimeError, ValueError,
 )  # fmt: skip
+
+MOST_UNPACKED = 190_000_000
+"""Bytes that a member of an archive may unpack to: all images of CIFAR-100 are 184 MB, a recording is far less."""
 
 _SHOWN = 24  # bytes of a file's beginning
 
@@ -56,6 +64,28 @@ def subfolders(folder: Path, expected: str) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if entry.is_dir())
     except OSError as error:
         raise corrupt(folder, expected, f"that it cannot be read ({error.strerror})") from error
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the content of a member of an archive, to its end, where zipfile compares the CRC.
+
+    Raises:
+        One of `DAMAGED_ZIP`, where it is damaged, not there, or would unpack to more than `MOST_UNPACKED`.
+    """
+    size = archive.getinfo(name).file_size  # zipfile reads no more than this, whatever follows
+    if size > MOST_UNPACKED:
+        raise ValueError(f"'{name}' would unpack to {size:,} bytes, and at most {MOST_UNPACKED:,} are expected")
+    return archive.read(name)
+
+
+def read_array(content: bytes) -> npt.NDArray[Any]:
+    """Return the array in an .npy file; nothing is unpickled, and no archive is looked into.
+
+    Raises:
+        One of `DAMAGED_ZIP`, where it is none.
+    """
+    array: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return array
 
 
 def read_bytes(path: Path, expected: str) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from fl_sim.plugins import Table, refuse_place, refuse_switch, refuse_text
+
 if TYPE_CHECKING:
     from fl_sim.datasets.examples import Dataset
     from fl_sim.specs import Framing
@@ -48,6 +50,12 @@ class DatasetEntry:
     layouts: tuple[str, ...] = ()
     constants: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no such entry, where it is written and not where it is used."""
+        refuse_place(self, "loader")
+        refuse_text(self, "summary", "terms")
+        refuse_switch(self, "events", "people")
+
 
 _FACES_TERMS = (
     "free for research with credit to Olivetti Research Laboratory / AT&T Laboratories Cambridge; cite Samaria and "
@@ -59,7 +67,7 @@ _FACES_SOURCE = (
 )
 _FACES_LAYOUTS = ("att_faces", "olivetti_faces")
 
-DATASETS: dict[str, DatasetEntry] = {
+_OWN = {
     "digits": DatasetEntry(
         "fl_sim.datasets.digits:load",
         summary="1,797 handwritten digits that come with scikit-learn, resized to 28x28; no download",
@@ -162,6 +170,7 @@ DATASETS: dict[str, DatasetEntry] = {
         layouts=("DVSGesture", "DVSGesture.zip"),
     ),
 }
+DATASETS = Table("spikeleak.datasets", DatasetEntry, _OWN)
 
 
 def constants_of(name: str) -> str:

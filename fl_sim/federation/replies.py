@@ -14,6 +14,7 @@ from fl_sim.errors import DataError
 from fl_sim.specs import Scalar
 
 _LONGEST_REASON = 500
+_LARGEST = 1.8e19  # its square is just a float32: strategies and clients square what they get
 NDArray = npt.NDArray[np.generic]
 
 
@@ -34,17 +35,25 @@ class TrainReply:
     num_examples: int
 
 
-def read_reply(reply: Message, sent: Mapping[str, Array], *, weighted_by_key: str = "num-examples") -> TrainReply:
+def read_reply(
+    reply: Message,
+    sent: Mapping[str, Array],
+    *,
+    weighted_by_key: str = "num-examples",
+    most_examples: int | None = None,
+) -> TrainReply:
     """Return the content of a train reply.
 
     Args:
         reply: as received.
         sent: the arrays that the client was sent.
         weighted_by_key: the metric that holds the number of examples.
+        most_examples: what that number may be at most; None where the client was not told how many to train on.
 
     Raises:
-        ReplyError: the reply is an error, has not exactly one ArrayRecord and one MetricRecord, has other names or
-            shapes than `sent`, a value that is not finite, or a number of examples below 1.
+        ReplyError: the reply is an error, has not exactly one ArrayRecord and one MetricRecord, has other names,
+            shapes or kinds of numbers than `sent`, a value that is not finite or whose square is not, or a number of
+            examples below 1 or above `most_examples`.
     """
     if reply.has_error():
         raise ReplyError(f"the client failed: {brief_reason(reply)}")
@@ -54,8 +63,11 @@ def read_reply(reply: Message, sent: Mapping[str, Array], *, weighted_by_key: st
     missing, surplus = sorted(set(sent) - set(arrays[0])), sorted(set(arrays[0]) - set(sent))
     if missing or surplus:
         raise ReplyError(f"its arrays are not those that were sent: missing {missing}, surplus {surplus}")
-    decoded = {name: _decode(name, arrays[0][name], tuple(sent[name].shape)) for name in sent}
-    return TrainReply(decoded, _count(metrics[0].get(weighted_by_key), weighted_by_key))
+    decoded = {name: _decode(name, arrays[0][name], sent[name]) for name in sent}
+    count = _count(metrics[0].get(weighted_by_key), weighted_by_key)
+    if most_examples is not None and count > most_examples:
+        raise ReplyError(f"expected {weighted_by_key} of at most {most_examples}, as ordered, got {count}")
+    return TrainReply(decoded, count)
 
 
 def brief_reason(reply: Message) -> str:
@@ -77,8 +89,9 @@ def told_partition(reply: Message) -> int | None:
     return partition if is_id and isinstance(partition, int) else None
 
 
-def _decode(name: str, array: Array, shape: tuple[int, ...]) -> NDArray:
+def _decode(name: str, array: Array, sent: Array) -> NDArray:
     """Return the array's values, checked; nothing is unpickled."""
+    shape = tuple(sent.shape)
     try:
         values = array.numpy()
     except (ValueError, TypeError, EOFError, OSError, MemoryError, zipfile.BadZipFile) as error:
@@ -89,6 +102,11 @@ def _decode(name: str, array: Array, shape: tuple[int, ...]) -> NDArray:
         raise ReplyError(f"{name} has shape {values.shape}, expected {shape}")
     if np.iscomplexobj(values) or not np.isfinite(values).all():
         raise ReplyError(f"{name} has values that are not finite real numbers")
+    # A counter is one number: an average of integers is sent as a float, and comes back as an integer.
+    if values.ndim and values.dtype.kind != np.dtype(sent.dtype).kind:
+        raise ReplyError(f"{name} holds {values.dtype}, expected {sent.dtype}")
+    if max(float(values.max(initial=0)), -float(values.min(initial=0))) > _LARGEST:
+        raise ReplyError(f"{name} has values above {_LARGEST:g}, whose squares are not finite")
     return values
 
 

@@ -12,6 +12,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from fl_sim.captures import CaptureStore
+from fl_sim.errors import WriteError
 from fl_sim.federation.client_data import input_spec, splits
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
@@ -21,7 +22,7 @@ from fl_sim.federation.soundness import SoundReplies
 from fl_sim.federation.strategies import build_strategy
 from fl_sim.global_models import global_model_path, trained_model_path
 from fl_sim.models import build_model
-from fl_sim.records import ModelSpec, TrainedModel, save_record
+from fl_sim.records import CapturedUpdate, ModelSpec, TrainedModel, save_record
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import Scalar
 from fl_sim.training import accuracy, load_parameters, parameters_of
@@ -39,6 +40,8 @@ def build_server_app(
     With an `output` in the settings, captures go to OUTPUT/captures, and the trained model and those of the rounds
     that `federation.keep_every` tells to OUTPUT/models.
 
+    The app raises WriteError where a record could not be kept.
+
     Args:
         run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them there.
         sink: called with each captured update instead of storing it.
@@ -50,8 +53,11 @@ def build_server_app(
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         run = RunSettings.read(context.run_config if run_config is None else run_config)
+        store = _Storing(run.output / "captures") if run.output is not None and sink is None else None
         with private_torch():
-            trained = _federate(grid, run, _sink(run, sink) if observe else None)
+            trained = _federate(grid, run, (sink or store) if observe else None)
+        if store is not None and store.failure is not None:
+            raise store.failure
         if run.output is not None:
             _save(trained, run, run.output / "models")
             log(INFO, "Records of federation '%s' saved to %s", run.federation_id, run.output)
@@ -62,11 +68,22 @@ def build_server_app(
     return app
 
 
-def _sink(run: RunSettings, given: Sink | None) -> Sink | None:
-    """Return where captures go; None for nowhere."""
-    if given is not None or run.output is None:
-        return given
-    return CaptureStore(run.output / "captures")
+class _Storing:
+    """Stores captures, and remembers the first failure to: whatever a sink raises is but logged.
+
+    A federation that lacks some captures must not pass for a finished one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._store = CaptureStore(folder)
+        self.failure: WriteError | None = None
+
+    def __call__(self, capture: CapturedUpdate) -> None:
+        try:
+            self._store(capture)
+        except WriteError as error:
+            self.failure = self.failure or error
+            raise
 
 
 def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:

@@ -1,13 +1,16 @@
-"""The models of the clients: a table name -> builder. Importing this does not import torch."""
+"""The models of the clients: a table name -> builder. Importing this does not import torch.
+
+Models of other packages join by the entry point `spikeleak.models`, see `fl_sim.plugins`.
+"""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fl_sim.errors import unknown_name
+from fl_sim.plugins import Table, located, refuse_place, refuse_switch, refuse_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,8 +32,14 @@ class ModelEntry:
     spiking: bool
     summary: str
 
+    def __post_init__(self) -> None:
+        """Refuse what is no such entry, where it is written and not where it is used."""
+        refuse_place(self, "builder")
+        refuse_text(self, "summary")
+        refuse_switch(self, "spiking")
 
-MODELS: dict[str, ModelEntry] = {
+
+_OWN = {
     "lenet": ModelEntry(
         "fl_sim.models.lenet:LeNet", spiking=False, summary="DLG's LeNet: three strided 5x5 convolutions, sigmoid"
     ),
@@ -58,6 +67,7 @@ MODELS: dict[str, ModelEntry] = {
         summary="its spiking twin, which BrainLeaks inverts: IF or LIF neurons over T steps",
     ),
 }
+MODELS = Table("spikeleak.models", ModelEntry, _OWN)
 
 
 def build_model(spec: ModelSpec, *, seed: int | None = None) -> nn.Module:
@@ -69,17 +79,13 @@ def build_model(spec: ModelSpec, *, seed: int | None = None) -> nn.Module:
             that load parameters next.
 
     Raises:
-        ConfigError: `spec.architecture` or `spec.init` is not known.
+        ConfigError: `spec.architecture` or `spec.init` is not known, or the builder does not import.
     """
     from fl_sim.models.initialisation import initialise
 
     if spec.architecture not in MODELS:
         raise unknown_name("model.name", spec.architecture, MODELS)
-    builder = MODELS[spec.architecture].builder
-    if isinstance(builder, str):
-        module, _, name = builder.partition(":")
-        builder = getattr(importlib.import_module(module), name)
-    model: nn.Module = builder(spec)
+    model: nn.Module = located(MODELS[spec.architecture].builder, f"model '{spec.architecture}'")(spec)
     if seed is not None:
         initialise(model, spec.init, seed=seed)
     return model

@@ -178,7 +178,7 @@ def make_inversion_plan(raw: Raw) -> InversionPlan:
     targets: dict[str, TargetPlan] = {}
     cells: dict[tuple[str, str], InversionCell] = {}
     told = dict(raw)
-    told["attack"] = {"name": list(MODEL_INVERSIONS), **_table(raw, "attack")}
+    told["attack"] = {"name": list(MODEL_INVERSIONS.own), **_table(raw, "attack")}
     for combination in expand(told, TABLES):
         config = _checked(combination, told)
         if not _fits(config):
@@ -246,7 +246,8 @@ def _checked(combination: Raw, raw: Raw) -> InversionConfig:
 def _holds_events(raw: Raw) -> bool:
     """Return whether a grid has recordings of events too, for which its settings of frames are meant."""
     name = _table(raw, "dataset").get("name", "")
-    return any(one in DATASETS and DATASETS[one].events for one in (name if isinstance(name, list) else [name]))
+    names = [one for one in (name if isinstance(name, list) else [name]) if isinstance(one, str)]
+    return any(one in DATASETS and DATASETS[one].events for one in names)
 
 
 def _fits(config: InversionConfig) -> bool:

@@ -25,6 +25,7 @@ from fl_sim.config import (
 )
 from fl_sim.errors import ConfigError
 from fl_sim.specs import REFUSED_SURROGATES, InputSpec, SpikingSpec
+from fl_sim.strategy_table import STRATEGY_ARGUMENTS
 
 TABLES = ("dataset", "model", "strategy")
 POSITIVE = st.floats(min_value=1e-6, max_value=1e6)
@@ -54,8 +55,10 @@ CONFIGS = st.fixed_dictionaries(
         "federation": st.fixed_dictionaries(
             {}, optional={"clients": st.integers(1, 9), "learning_rate": POSITIVE, "batch_size": st.integers(1, 9)}
         ),
-        "strategy": st.fixed_dictionaries(
-            {"name": st.sampled_from(STRATEGIES)}, optional={"proximal_mu": POSITIVE, "eta": POSITIVE}
+        "strategy": st.one_of(
+            st.fixed_dictionaries({"name": st.sampled_from(STRATEGIES)}),
+            st.fixed_dictionaries({"name": st.just("FedProx")}, optional={"proximal_mu": POSITIVE}),
+            st.fixed_dictionaries({"name": st.just("FedAdam")}, optional={"eta": POSITIVE, "tau": POSITIVE}),
         ),
     },
 )
@@ -117,8 +120,10 @@ def test_a_spiking_model_gets_its_settings_and_an_ann_gets_none() -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_may_take_its_own_arguments(name: str) -> None:
-    config = validate(SimulationConfig, {"strategy": {"name": name, "eta": 0.5}})
-    assert config.strategy.arguments == {"eta": 0.5}
+    arguments = {key: kind(2) for key, kind in STRATEGY_ARGUMENTS[name].items()}
+    config = validate(SimulationConfig, {"strategy": {"name": name, **arguments}})
+    assert config.strategy.arguments == arguments
+    assert "unknown argument" in refusal({"strategy": {"name": name, "epsilon": 0.5}})
 
 
 def test_the_config_is_read_without_torch() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import typing
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 with warnings.catch_warnings():
     # typer 0.20 reads two names that click 8.5 deprecates; neither is ours.
     warnings.filterwarnings("ignore", "'click", DeprecationWarning)
-    import flwr.serverapp  # noqa: F401
+    import flwr.serverapp
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch, re
 from fl_sim.seeding import torch_stream
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
+from fl_sim.strategy_table import FIXED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.training import parameters_of
 
 SPEC = ModelSpec("lenet", InputSpec(channels=1, height=28, width=28, classes=10))
@@ -393,6 +395,12 @@ class TestStrategies:
         trained = run_federation(config, output=tmp_path, federation_id="f")
         assert all(bool(tensor.isfinite().all()) for tensor in trained.parameters.values())
         assert len(CaptureStore(tmp_path / "captures")) == 14
+
+    @pytest.mark.parametrize("name", STRATEGIES)
+    def test_the_table_of_arguments_is_flowers(self, name: str) -> None:
+        constructor = (FedAvg if name == "FedSGD" else getattr(flwr.serverapp.strategy, name)).__init__
+        told = {key: kind for key, kind in typing.get_type_hints(constructor).items() if kind in (int, float)}
+        assert STRATEGY_ARGUMENTS[name] == {key: kind for key, kind in told.items() if key not in FIXED_ARGUMENTS}
 
     @pytest.mark.parametrize(
         ("table", "problem"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from attacks import ATTACKS
+from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
@@ -114,24 +114,22 @@ def test_a_wrong_config_is_refused_in_one_paragraph(call: Any, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("case", [*list(WRONG)[:6], "impossible pair", "malformed --set", "no TOML", "no file"])
-def test_a_wrong_config_is_refused_within_two_seconds(tmp_path: Path, case: str) -> None:
-    """The better of two tries, since the machine may be busy."""
+def test_a_wrong_config_is_refused_within_two_seconds_of_work(tmp_path: Path, case: str) -> None:
+    """Of the processor's time: the clock on the wall also counts what else the machine is doing."""
     changes, arguments, said = WRONG.get(case, ({}, [], ["config.toml: expected"]))
     path = config(tmp_path, changes)
     if case == "no TOML":
         path.write_text("name = [")
     elif case == "no file":
         path.unlink()
-    seconds: list[float] = []
-    while not seconds or (seconds[-1] >= 2.0 and len(seconds) < 2):
-        started = time.perf_counter()
-        done = process("run", path, *arguments, cwd=tmp_path)
-        seconds.append(time.perf_counter() - started)
-        assert done.code == 2
-        assert one_paragraph(done.err), done.err
-        assert "Traceback" not in done.err
-        assert all(part in done.err for part in said), done.err
-    assert min(seconds) < 2.0
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = process("run", path, *arguments, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.code == 2
+    assert one_paragraph(done.err), done.err
+    assert "Traceback" not in done.err
+    assert all(part in done.err for part in said), done.err
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
 
 
 def test_a_wrong_command_line_shows_how_it_is_used(call: Any) -> None:
@@ -222,15 +220,22 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "table"), [("attacks", ATTACKS), ("models", MODELS), ("datasets", DATASETS), ("judges", JUDGES)]
+    ("what", "table"),
+    [
+        ("attacks", {**ATTACKS, **MODEL_INVERSIONS}),
+        ("models", MODELS),
+        ("datasets", DATASETS),
+        ("judges", JUDGES),
+    ],
 )
-def test_list_shows_each_line_of_a_table(call: Any, what: str, table: dict[str, Any]) -> None:
+def test_list_shows_each_line_of_a_table_and_its_origin(call: Any, what: str, table: dict[str, Any]) -> None:
     done = call("list", what)
     assert done.code == 0
     lines = done.out.splitlines()
     assert [line.split()[0] for line in lines] == list(table)
     for line, entry in zip(lines, table.values(), strict=True):
         assert entry.summary in line
+        assert line.split()[1] == "spikeleak"
 
 
 def test_list_of_what_is_not_there_names_the_nearest(call: Any) -> None:

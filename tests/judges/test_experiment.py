@@ -14,6 +14,7 @@ from attacks.settings import DLGSettings, IDLGSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
 from judges.experiment import Plan, make_plan, override_attack, read_plan
+from judges.plans import read_plan_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 
@@ -40,11 +41,12 @@ def labels(made: Plan) -> list[str]:
 def test_every_shipped_config_is_a_plan_named_after_its_file(path: Path) -> None:
     scales = tomllib.loads(path.read_text(encoding="utf-8")).get("scales", {})
     for scale in scales or [""]:
-        made = read_plan(path, [f"scale={scale}"] if scale else [])
+        made = read_plan_of(path, [f"scale={scale}"] if scale else [])
         assert made.base.name == f"{path.stem}-{scale}".rstrip("-")
         assert made.base.scale == scale
-        assert len(made.federations) > 0
-        assert len(made.cells) >= len(made.federations) or made.base.class_distances > 0
+        attacked = made.federations if isinstance(made, Plan) else made.targets
+        assert len(attacked) > 0
+        assert len(made.cells) >= len(attacked) or (isinstance(made, Plan) and made.base.class_distances > 0)
     assert not scales or list(scales) == ["smoke", "small", "paper"]
 
 

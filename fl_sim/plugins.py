@@ -1,0 +1,221 @@
+"""The tables of this project, and how other packages' entries join them: by entry points, without a line of ours.
+
+A package that is installed beside this one names its entries in the groups `spikeleak.attacks`,
+`spikeleak.model_inversions`, `spikeleak.models` and `spikeleak.datasets`. The name of the entry point is the name in
+the table, its value loads to an entry of that table. A plugin that is broken is left out and told of, never fatal.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fl_sim.errors import ConfigError
+
+OURS = "spikeleak"
+BY_HAND = "added by hand"
+"""Origin of an entry that a program put into a table while it ran."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+"""Names become parts of file names and of keys of a config."""
+
+RESERVED = ("none",)
+"""What configs call no attack and no judge."""
+
+PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_LONGEST_REASON = 300
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An entry point that did not join its table.
+
+    Attributes:
+        group: of the entry point, such as "spikeleak.attacks".
+        name: of the entry point.
+        distribution: the package that brought it, with its version.
+        reason: one sentence.
+    """
+
+    group: str
+    name: str
+    distribution: str
+    reason: str
+
+
+class Table(MutableMapping[str, Entry], Generic[Entry]):
+    """Entries by name: ours first, then those of other packages' entry points by package and name.
+
+    The others join when the table is first read, not when it is made: a plugin's module imports ours, and while either
+    is half imported neither could be used by the other.
+
+    Args:
+        group: of the entry points.
+        kind: what each entry is.
+        own: our entries.
+
+    Attributes:
+        own: our entries, whatever is installed beside us.
+    """
+
+    def __init__(self, group: str, kind: type[Entry], own: Mapping[str, Entry]) -> None:
+        self.own: Mapping[str, Entry] = dict(own)
+        self._group, self._kind = group, kind
+        self._entries: dict[str, Entry] = dict(own)
+        self._origins: dict[str, str] = dict.fromkeys(own, OURS)
+        self._left_out: list[LeftOut] = []
+        self._joined = False
+        self._lock = threading.RLock()  # one thread may read the table while another is the first to do so
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Return the entry points that did not join, with the reason."""
+        self._join()
+        return tuple(self._left_out)
+
+    def origin(self, name: str) -> str:
+        """Return where an entry is from: "spikeleak", "DISTRIBUTION VERSION", or "added by hand"."""
+        self._join()
+        return self._origins.get(name, BY_HAND)
+
+    def __getitem__(self, name: str) -> Entry:
+        """Return the entry called `name`."""
+        self._join()
+        return self._entries[name]
+
+    def __setitem__(self, name: str, entry: Entry) -> None:
+        """Put an entry into the table for as long as the process runs."""
+        self._join()
+        self._origins.pop(name, None)
+        self._entries[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        """Take an entry out of the table for as long as the process runs."""
+        self._join()
+        del self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        self._join()
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        """Return how many entries there are."""
+        self._join()
+        return len(self._entries)
+
+    def _join(self) -> None:
+        """Let other packages' entries in, once."""
+        with self._lock:
+            if self._joined:
+                return
+            self._joined = True  # first: a plugin may read this very table while it is imported
+            points = _select()(group=self._group)
+            for point in sorted(points, key=lambda point: (_distribution(point), point.name)):
+                try:
+                    entry = self._admitted(point)
+                except _RefusedError as refusal:
+                    left_out = LeftOut(self._group, point.name, _distribution(point), str(refusal))
+                    self._left_out.append(left_out)
+                else:
+                    self._entries[point.name] = entry
+                    self._origins[point.name] = _distribution(point)
+
+    def _admitted(self, point: importlib.metadata.EntryPoint) -> Entry:
+        """Return the entry that an entry point loads to."""
+        if not NAME.fullmatch(point.name) or point.name in RESERVED:
+            raise _RefusedError("this is no name for an entry: use up to 40 letters, digits, '_' and '-'")
+        if point.name in self._entries:
+            raise _RefusedError(f"the name is taken by {self._origins.get(point.name, BY_HAND)}")
+        try:
+            entry = point.load()
+        except (Exception, SystemExit) as error:  # a plugin's import may raise anything
+            raise _RefusedError(f"'{point.value}' could not be imported: {_one_line(error)}") from error
+        if not isinstance(entry, self._kind):
+            found = f"the class {entry.__name__}" if isinstance(entry, type) else f"a {type(entry).__name__}"
+            raise _RefusedError(f"expected '{point.value}' to be an instance of {self._kind.__name__}, found {found}")
+        return entry
+
+
+class _RefusedError(Exception):
+    """Why an entry point does not join."""
+
+
+@functools.cache
+def _select() -> Callable[..., importlib.metadata.EntryPoints]:
+    """Return how to select from the entry points of all that is installed, searched for once for all tables."""
+    return importlib.metadata.entry_points().select
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    """Return the name and version of what brought an entry point."""
+    told = (point.dist.metadata["Name"], point.dist.metadata["Version"]) if point.dist else ()
+    return " ".join(part for part in told if part) or "an unknown package"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
+def located(place: Any, what: str) -> Any:  # noqa: ANN401 - a class or function, or where to import it from
+    """Return what an entry's place stands for: itself, or what "package.module:name" names.
+
+    Args:
+        place: of an entry.
+        what: whose it is, for the error.
+
+    Raises:
+        ConfigError: there is no such module or name, or the module does not import.
+    """
+    if not isinstance(place, str):
+        return place
+    module, _, name = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{what}: '{place}' could not be imported: {_one_line(error)}.") from error
+
+
+def refuse_place(entry: object, field: str) -> None:
+    """Raise TypeError where a field of an entry is neither callable nor "package.module:name"."""
+    place = getattr(entry, field)
+    if not (PLACE.fullmatch(place) if isinstance(place, str) else callable(place)):
+        raise TypeError(f"{_field(entry, field)}: expected a callable or 'package.module:name', found {place!r}.")
+
+
+def refuse_text(entry: object, *fields: str) -> None:
+    """Raise TypeError where a field of an entry is no text, or an empty one."""
+    for field in fields:
+        text = getattr(entry, field)
+        if not isinstance(text, str) or not text.strip():
+            raise TypeError(f"{_field(entry, field)}: expected a text of one line, found {text!r}.")
+
+
+def refuse_switch(entry: object, *fields: str) -> None:
+    """Raise TypeError where a field of an entry is neither True nor False."""
+    for field in fields:
+        if not isinstance(getattr(entry, field), bool):
+            raise TypeError(f"{_field(entry, field)}: expected True or False, found {getattr(entry, field)!r}.")
+
+
+def refuse_class(entry: object, field: str, base: type) -> None:
+    """Raise TypeError where a field of an entry is not a class derived from `base`."""
+    kind = getattr(entry, field)
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise TypeError(
+            f"{_field(entry, field)}: expected a class derived from {base.__module__}.{base.__name__}, found {kind!r}."
+        )
+
+
+def _field(entry: object, field: str) -> str:
+    return f"{type(entry).__name__}.{field}"

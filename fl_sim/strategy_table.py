@@ -1,0 +1,67 @@
+"""What a config may say of each strategy. No Flower here, so that a wrong argument is refused before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fl_sim.errors import ConfigError, nearest
+
+_STEPS = {"eta": float, "eta_l": float, "tau": float}
+_MOMENTS = {**_STEPS, "beta_1": float, "beta_2": float}
+_MALICIOUS = {"num_malicious_nodes": int}
+
+STRATEGY_ARGUMENTS: Mapping[str, Mapping[str, type]] = {
+    "FedSGD": {},
+    "Bulyan": _MALICIOUS,
+    "FedAdagrad": _STEPS,
+    "FedAdam": _MOMENTS,
+    "FedAvg": {},
+    "FedAvgM": {"server_learning_rate": float, "server_momentum": float},
+    "FedMedian": {},
+    "FedProx": {"proximal_mu": float},
+    "FedTrimmedAvg": {"beta": float},
+    "FedYogi": _MOMENTS,
+    "Krum": _MALICIOUS,
+    "MultiKrum": {**_MALICIOUS, "num_nodes_to_select": int},
+    "QFedAvg": {"q": float},
+}
+"""{strategy: {argument: type}} of Flower's constructors, of those that a config can tell; a test compares the two."""
+
+FIXED_ARGUMENTS = {
+    "fraction_train": "federation.fraction",
+    "fraction_evaluate": "the testbed",
+    "min_train_nodes": "federation.fraction",
+    "min_evaluate_nodes": "the testbed",
+    "min_available_nodes": "federation.clients",
+    "weighted_by_key": "the testbed",
+    "arrayrecord_key": "the testbed",
+    "configrecord_key": "the testbed",
+    "train_metrics_aggr_fn": "the testbed",
+    "evaluate_metrics_aggr_fn": "the testbed",
+    "client_learning_rate": "federation.learning_rate",
+    "train_loss_key": "the testbed",
+}
+"""Arguments of Flower's constructors that the testbed sets, and what sets them."""
+
+
+def check_arguments(name: str, given: Mapping[str, object]) -> None:
+    """Refuse arguments that a strategy does not take, that the testbed sets, or of the wrong type.
+
+    Args:
+        name: of the strategy.
+        given: its arguments, by name.
+
+    Raises:
+        ConfigError: names `strategy.<key>`.
+    """
+    free = STRATEGY_ARGUMENTS[name]
+    for key, value in given.items():
+        if key in FIXED_ARGUMENTS:
+            raise ConfigError(f"strategy.{key}: set by {FIXED_ARGUMENTS[key]}, so it cannot be given here.")
+        if key not in free:
+            known = f" Known: name, {', '.join(sorted(free))}." if free else " It has none."
+            raise ConfigError(f"strategy.{key}: unknown argument of {name}.{nearest(key, [*free, 'name'])}{known}")
+        fits = isinstance(value, int if free[key] is int else int | float) and not isinstance(value, bool)
+        if not fits:
+            kind = "integer" if free[key] is int else "number"
+            raise ConfigError(f"strategy.{key}: input should be a valid {kind}, got {value!r}.")

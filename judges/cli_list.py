@@ -1,0 +1,84 @@
+"""The command `spikeleak list`, and the warning of plugins that were left out. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.table import Table as Rows
+from rich.text import Text
+
+from attacks import ATTACKS, MODEL_INVERSIONS
+from fl_sim.datasets import DATASETS
+from fl_sim.errors import unknown_name
+from fl_sim.models import MODELS
+from fl_sim.plugins import OURS, LeftOut, Table
+from judges.classifiers.table import JUDGES
+
+WARNED = ("run", "attack", "list", "train", "invert", "rerun")
+"""Commands that say on standard error which plugins were left out: those that read whole tables."""
+
+_WIDE = 1000
+"""Of files and pipes, where a line is a row."""
+
+
+class _Summed(Protocol):
+    """An entry of any table."""
+
+    @property
+    def summary(self) -> str:
+        """Return one line."""
+
+
+_TABLES: Mapping[str, tuple[Mapping[str, _Summed], ...]] = {
+    "attacks": (ATTACKS, MODEL_INVERSIONS),
+    "models": (MODELS,),
+    "datasets": (DATASETS,),
+    "judges": (JUDGES,),
+}
+
+
+def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets or judges")]) -> None:
+    """List what there is and where it is from: this project, or the package that brought it."""
+    if what not in _TABLES:
+        raise unknown_name("list", what, _TABLES)
+    rows, left_out = _rows(), _rows()
+    for table in _TABLES[what]:
+        for name, entry in table.items():
+            origin = table.origin(name) if isinstance(table, Table) else OURS
+            rows.add_row(*map(Text, (name, origin, _one_line(entry.summary))))
+    for left in _left_out(_TABLES[what]):
+        left_out.add_row(*map(Text, (_one_line(left.name), left.distribution, left.reason)))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    console.print(rows)
+    if left_out.row_count:
+        typer.echo("\nleft out:")
+        console.print(left_out)
+
+
+def warn_of_plugins() -> None:
+    """Print a line on standard error for each plugin of any table that was left out."""
+    for left in _left_out(table for tables in _TABLES.values() for table in tables):
+        name = _one_line(left.name)
+        typer.echo(f"spikeleak: plugin '{name}' of {left.distribution} ({left.group}): {left.reason}", err=True)
+
+
+def _left_out(tables: Iterable[Mapping[str, _Summed]]) -> list[LeftOut]:
+    return [left for table in tables if isinstance(table, Table) for left in table.left_out]
+
+
+def _rows() -> Rows:
+    """Return an empty table whose last column is the one that is wrapped."""
+    rows = Rows(box=None, pad_edge=False, show_header=False)
+    rows.add_column(no_wrap=True)
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    return rows
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,224 @@
+"""Other packages' entries: the README's own plugin installed beside broken ones, and what is refused in which words."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attacks import AttackEntry, InversionEntry, build_entry
+from attacks.inversion_settings import ModelInversionSettings
+from attacks.settings import DLGSettings
+from fl_sim import plugins
+from fl_sim.datasets import DatasetEntry
+from fl_sim.errors import ConfigError
+from fl_sim.models import ModelEntry
+from fl_sim.plugins import BY_HAND, OURS, Table
+
+COMMAND = Path(sys.executable).with_name("spikeleak")
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("## Your own attack, model or data set")[2].partition("\n## ")[0]
+BROKEN = {
+    "raises.py": "raise RuntimeError('no licence\\nfound')",
+    "leaves.py": "import sys\nsys.exit('bye')",
+    "mistaken.py": """
+from attacks import AttackEntry
+from attacks.settings import DLGSettings
+from fl_sim.models import ModelEntry
+CLASS = AttackEntry
+OTHER = ModelEntry("mistaken:Net", spiking=False, summary="a model")
+PLACE = AttackEntry("mistaken:Gone", DLGSettings, adversary="A", summary="whose class is not there")
+""",
+    "untyped.py": """
+from attacks import AttackEntry
+ENTRY = AttackEntry("untyped:Attack", dict, adversary="A", summary="whose settings are none")
+""",
+}
+BROKEN_POINTS = """
+[spikeleak.attacks]
+dlg = mistaken:PLACE
+none = mistaken:PLACE
+raises = raises:ENTRY
+leaves = leaves:ENTRY
+is_a_class = mistaken:CLASS
+is_a_model = mistaken:OTHER
+is_missing = mistaken:NOTHING
+untyped = untyped:ENTRY
+gone = mistaken:PLACE
+[spikeleak.models]
+lenet = mistaken:OTHER
+"""
+
+
+def install(site: Path, name: str, points: str, files: dict[str, str]) -> None:
+    """Lay a distribution of version 1.2 out as an installer would."""
+    for file, text in files.items():
+        (site / file).write_text(text, encoding="utf-8")
+    folder = site / f"{name.replace('-', '_')}-1.2.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n", encoding="utf-8")
+    (folder / "entry_points.txt").write_text(points, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of installed packages: the README's own, and one whose entries are all broken but one."""
+    folder = tmp_path_factory.mktemp("site")
+    points = re.findall(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?)```', SECTION, flags=re.DOTALL)
+    written = "".join(f"[{group}]\n{lines.replace(chr(34), '')}" for group, lines in points)
+    entry, attack, test = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
+    own = {"grey_dlg.py": entry, "grey_dlg_attack.py": attack, "own_test.py": test}
+    install(folder, "grey-dlg", written, own)
+    install(folder, "mistakes", BROKEN_POINTS, BROKEN)
+    return folder
+
+
+def call(site: Path, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
+    command = [str(argument) for argument in arguments]
+    return subprocess.run(
+        command, cwd=cwd or site, env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def test_list_names_the_plugin_and_its_origin_and_what_was_left_out(site: Path) -> None:
+    done = call(site, COMMAND, "list", "attacks")
+    assert done.returncode == 0
+    there, _, left_out = done.stdout.partition("\n\nleft out:\n")
+    rows = [line.split(None, 2) for line in there.splitlines()]
+    assert [row[0] for row in rows][:4] == ["dlg", "idlg", "grnn", "grey_dlg"]
+    lines = {line.split()[0]: " ".join(line.split()) for line in there.splitlines()}
+    assert lines["grey_dlg"] == "grey_dlg grey-dlg 1.2 DLG that starts from grey"
+    assert lines["gone"] == "gone mistakes 1.2 whose class is not there"
+    assert lines["dlg"].startswith("dlg spikeleak Deep Leakage from Gradients")
+    reasons = {line.split()[0]: " ".join(line.split()[1:]) for line in left_out.splitlines()}
+    assert reasons == {
+        "dlg": "mistakes 1.2 the name is taken by spikeleak",
+        "none": "mistakes 1.2 this is no name for an entry: use up to 40 letters, digits, '_' and '-'",
+        "raises": "mistakes 1.2 'raises:ENTRY' could not be imported: RuntimeError: no licence found",
+        "leaves": "mistakes 1.2 'leaves:ENTRY' could not be imported: SystemExit: bye",
+        "is_a_class": "mistakes 1.2 expected 'mistaken:CLASS' to be an instance of AttackEntry, found the class "
+        "AttackEntry",
+        "is_a_model": "mistakes 1.2 expected 'mistaken:OTHER' to be an instance of AttackEntry, found a ModelEntry",
+        "is_missing": "mistakes 1.2 'mistaken:NOTHING' could not be imported: AttributeError: module 'mistaken' has no "
+        "attribute 'NOTHING'",
+        "untyped": "mistakes 1.2 'untyped:ENTRY' could not be imported: TypeError: AttackEntry.settings: expected a "
+        "class derived from attacks.settings.InversionSettings, found <class 'dict'>.",
+    }
+    warnings = done.stderr.splitlines()
+    assert len(warnings) == len(reasons) + 1
+    assert "spikeleak: plugin 'dlg' of mistakes 1.2 (spikeleak.attacks): the name is taken by spikeleak" in warnings
+    assert "spikeleak: plugin 'lenet' of mistakes 1.2 (spikeleak.models): the name is taken by spikeleak" in warnings
+
+
+def test_plugins_load_no_torch_and_may_be_imported_before_the_tables(site: Path) -> None:
+    code = (
+        "import grey_dlg, sys; from attacks import ATTACKS; import judges.cli\n"
+        "assert ATTACKS['grey_dlg'] is grey_dlg.ENTRY\n"
+        "assert ATTACKS['dlg'].attack == 'attacks.dlg:DLG'\n"
+        "assert list(ATTACKS.own) == ['dlg', 'idlg', 'grnn']\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = call(site, sys.executable, "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        'dataset = "digits"\nmodel = "lenet"\njudge = "none"\n[federation]\nclients = 1\n'
+        '[attack]\nname = ["grey_dlg", "dlg"]\niterations = 1\n',
+        encoding="utf-8",
+    )
+    done = call(site, COMMAND, "run", "own.toml", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "plugin 'raises' of mistakes 1.2" in done.stderr
+    with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    assert [row["attack"] for row in rows if not row["attack"].startswith("control")] == ["grey_dlg", "dlg"]
+    refused = call(site, COMMAND, "run", "own.toml", "--set", "attack=gone", "--out", "x", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "spikeleak: attack 'gone': 'mistaken:Gone' could not be imported: AttributeError" in refused.stderr
+
+
+def test_the_readmes_own_test_passes_without_pytest(site: Path) -> None:
+    code = (
+        "import sys, own_test; own_test.test_it_keeps_the_promises_that_ours_keep(); assert 'pytest' not in sys.modules"
+    )
+    done = call(site, sys.executable, "-W", "error", "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+ENTRY = AttackEntry("attacks.dlg:DLG", DLGSettings, adversary="A", summary="one of ours")
+
+
+def joined(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Table[AttackEntry]:
+    """Return a table with the entry "own" that finds these entry points, which belong to no distribution."""
+    found = EntryPoints(EntryPoint(name, value, "group") for name, value in points)
+    monkeypatch.setattr(plugins, "_select", lambda: found.select)
+    return Table("group", AttackEntry, {"own": ENTRY})
+
+
+def test_a_table_is_a_mapping_that_says_where_entries_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = joined(monkeypatch, ("b", f"{__name__}:ENTRY"), ("a", "attacks:ATTACKS"), ("c d", "attacks:ATTACKS"))
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    table["mine"] = ENTRY
+    assert (list(table), len(table)) == (["own", "b", "mine"], 3)
+    assert [table.origin(name) for name in table] == [OURS, "an unknown package", BY_HAND]
+    assert [left.name for left in table.left_out] == ["a", "c d"]
+    assert table.left_out[0].reason == "expected 'attacks:ATTACKS' to be an instance of AttackEntry, found a Table"
+    table["own"] = ENTRY
+    assert table.origin("own") == BY_HAND
+    del table["mine"]
+    assert "mine" not in table
+
+
+def test_of_two_packages_with_one_name_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = joined(monkeypatch, ("b", f"{__name__}:ENTRY"), ("b", f"{__name__}:ENTRY"))
+    assert list(table) == ["own", "b"]
+    assert [left.reason for left in table.left_out] == ["the name is taken by an unknown package"]
+
+
+def attack_entry(**changed: Any) -> object:
+    return AttackEntry(**{"attack": "a.b:C", "settings": DLGSettings, "adversary": "A", "summary": "s", **changed})
+
+
+def inversion_entry(**changed: Any) -> object:
+    known = {"attack": "a:C", "settings": ModelInversionSettings, "spiking": True, "summary": "s"}
+    return InversionEntry(**{**known, **changed})
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda: attack_entry(attack="no place"),
+            r"AttackEntry\.attack: expected a callable or 'package\.module:name'",
+        ),
+        (lambda: attack_entry(attack=3), r"AttackEntry\.attack: .* found 3"),
+        (lambda: attack_entry(settings=ModelInversionSettings), r"derived from attacks\.settings\.InversionSettings"),
+        (lambda: attack_entry(settings=DLGSettings()), r"AttackEntry\.settings: expected a class"),
+        (lambda: attack_entry(summary=" "), r"AttackEntry\.summary: expected a text"),
+        (lambda: attack_entry(draws=1), r"AttackEntry\.draws: expected True or False, found 1"),
+        (lambda: inversion_entry(settings=DLGSettings), r"InversionEntry\.settings: .*\.ModelInversionSettings"),
+        (lambda: inversion_entry(spiking="yes"), r"InversionEntry\.spiking: expected True or False, found 'yes'"),
+        (lambda: ModelEntry("lenet", spiking=False, summary="s"), r"ModelEntry\.builder: .* found 'lenet'"),
+        (lambda: DatasetEntry("a:b", summary="s", terms=""), r"DatasetEntry\.terms: expected a text of one line"),
+    ],
+)
+def test_a_wrong_entry_is_refused_where_it_is_written(build: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        build()
+
+
+@pytest.mark.parametrize("place", ["no_such_package:Attack", "attacks.dlg:Missing"])
+def test_a_class_that_is_not_there_is_the_callers_to_mend(place: str) -> None:
+    entry = AttackEntry(place, DLGSettings, adversary="A", summary="s")
+    with pytest.raises(ConfigError, match=rf"attack 'x': '{place}' could not be imported: \w+Error: "):
+        build_entry("x", entry)
