@@ -262,7 +262,7 @@ def test_the_key_holds_all_that_matters(folder: Path, monkeypatch: pytest.Monkey
 
 def test_a_presets_name_does_not_count(folder: Path) -> None:
     preset = TrainingSettings(preset="att_faces_snn")
-    spelt = TrainingSettings(epochs=70, batch_size=8, learning_rate=5e-5)
+    spelt = TrainingSettings(epochs=30, batch_size=8, learning_rate=5e-5)
     assert target_path(MLP, stripes(), preset, seed=0) == target_path(MLP, stripes(), spelt, seed=0)
 
 
