@@ -81,9 +81,10 @@ def soak(kills: int, folder: Path, *, seed: int = 0, longest: float = 0.0) -> Ou
     killed, disturbed, recomputed = 0, folder / "disturbed", 0
     while killed < kills:
         before = _finished(disturbed)
-        process = _start(config, disturbed)
+        process, started = _start(config, disturbed), time.perf_counter()
         try:
             process.wait(moments.uniform(0.3, 1.0) * longest)
+            longest = min(longest, time.perf_counter() - started)  # it came to its end: the machine has less to do now
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
