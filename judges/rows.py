@@ -14,8 +14,25 @@ SOLVED_MSE = 1e-3
 RECOGNISABLE_SSIM = 0.5
 
 
+class Answer:
+    """What the rows of all kinds of attack have in common."""
+
+    attack: str
+    stop_reason: str
+
+    @property
+    def is_control(self) -> bool:
+        """Return whether the row is of a control, not of an attack."""
+        return self.attack.startswith(CONTROL_PREFIX)
+
+    @property
+    def diverged(self) -> bool:
+        """Return whether the attack diverged."""
+        return self.stop_reason == DIVERGED
+
+
 @dataclass(frozen=True)
-class Score:
+class Score(Answer):
     """What one attack achieved on one example. A diverged attack is a row too, with every success False.
 
     Attributes:
@@ -75,16 +92,6 @@ class Score:
     last_ssim: float
     last_psnr_db: float
     last_mse: float
-
-    @property
-    def is_control(self) -> bool:
-        """Return whether the row is of a control, not of an attack."""
-        return self.attack.startswith(CONTROL_PREFIX)
-
-    @property
-    def diverged(self) -> bool:
-        """Return whether the attack diverged."""
-        return self.stop_reason == DIVERGED
 
     @property
     def group(self) -> tuple[str, str, str, str]:

@@ -136,19 +136,6 @@ def seen_by_judges(inputs: Tensor) -> Tensor:
     return inputs if inputs.dim() == 5 else min_max_scaled(inputs)
 
 
-def score_inversion(inversion: Inverted, judge: Judge) -> InversionScores:
-    """Return the scores of one attack's answer as it stands; see `seen_by_judges`.
-
-    Args:
-        inversion: the answer.
-        judge: of images for images; for spikes one that reads them.
-
-    Raises:
-        ValueError: the judge does not read such inputs.
-    """
-    return score(judge.log_probabilities(seen_by_judges(inversion.inputs)), inversion.classes)
-
-
 def score_draws(
     probabilities: Tensor, classes: Tensor, judge: Judge, *, seed: int, draws: int = DRAWS
 ) -> tuple[InversionScores, ...]:

@@ -17,8 +17,8 @@ SHAPES: dict[str, tuple[int, int, int]] = {
 }
 """{data set: (C, H, W)} of the paper's inputs. Ours are compared with the paper's at this size only."""
 
-ARCHITECTURES = {False: "mlp", True: "spiking_mlp"}
-"""Of the paper's targets, by whether they are spiking."""
+ARCHITECTURES = ("mlp", "spiking_mlp")
+"""Of the paper's targets."""
 
 TARGETS: dict[tuple[str, str], float] = {
     ("mnist", "mlp"): 0.9796,

@@ -44,7 +44,7 @@ class FederationSection:
 
 
 def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
-    """Write report.html and report.md into the folder of a run and return the path of the HTML page.
+    """Write report.html, report.md and report.tex into the folder of a run and return the path of the HTML page.
 
     Pictures of a data set are shown only where the manifest says that it shows no people
     (`datasets.NAME.people = false`), or with `show_faces`.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from judges.rows import CONTROL_PREFIX, DIVERGED
+from judges.rows import Answer
 
 CENTRAL, FEDERATION = "central", "federation"
 
 
 @dataclass(frozen=True)
-class ClassScore:
+class ClassScore(Answer):
     """What one attack achieved on one class of one target. A diverged attack is a row too.
 
     Attributes:
@@ -67,16 +67,6 @@ class ClassScore:
     nearest_train_label: int
     nearer_train: bool
     seconds: float
-
-    @property
-    def is_control(self) -> bool:
-        """Return whether the row is of a control, not of an attack."""
-        return self.attack.startswith(CONTROL_PREFIX)
-
-    @property
-    def diverged(self) -> bool:
-        """Return whether the attack diverged."""
-        return self.stop_reason == DIVERGED
 
     @property
     def target(self) -> tuple[str, str, str, int]:

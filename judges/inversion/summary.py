@@ -292,4 +292,4 @@ def _rate(flags: Sequence[bool], rows: Sequence[ClassScore], seed: int, stream: 
 
 def _as_the_paper(dataset: str, model: str, source: str, _round: int, shape: tuple[int, int, int]) -> bool:
     """Return whether a target is of the paper's kind: its architecture, trained centrally, on inputs of its size."""
-    return source == CENTRAL and model in published.ARCHITECTURES.values() and published.SHAPES.get(dataset) == shape
+    return source == CENTRAL and model in published.ARCHITECTURES and published.SHAPES.get(dataset) == shape

@@ -15,12 +15,13 @@ from judges.classifiers.model import JudgeModel
 from judges.inversion import metrics
 from judges.inversion.metrics import (
     InversionScores,
+    Inverted,
     min_max_scaled,
     over_attacks,
     over_draws,
     score,
     score_draws,
-    score_inversion,
+    seen_by_judges,
 )
 
 
@@ -64,6 +65,10 @@ def direct(log_probabilities: Tensor, classes: list[int]) -> InversionScores:
     own = [row[label] for row, label in zip(beliefs, classes, strict=True)]
     count = len(classes)
     return InversionScores(first / count, third / count, float(np.mean(own)), daa / count)
+
+
+def score_inversion(answer: Inverted, judge: Judge) -> InversionScores:
+    return score(judge.log_probabilities(seen_by_judges(answer.inputs)), answer.classes)
 
 
 def test_a_case_worked_by_hand() -> None:
