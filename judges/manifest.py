@@ -73,7 +73,7 @@ def describe_run(
             for name, data in datasets.items()
         },
         **({"added": {name: dict(settings) for name, settings in added.items()}} if added else {}),
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
 
 
