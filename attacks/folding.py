@@ -156,6 +156,7 @@ class Fold:
     Raises:
         ConfigError: the model has a layer with parameters other than Conv2d and Linear, uses one of them twice, or
             mixes channels elsewhere (a softmax over features, say), so that victims would read each other.
+        DataError: the parameters are not those of the model.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class Fold:
         }
         self._device, self._dtype = device, dtype
         # Dropout draws what the server cannot know; without it is the best that it can do.
-        self._module = build_model(spec).eval().to(device=device, dtype=dtype)
+        self._module = build_model(spec, parameters=parameters[0]).eval().to(device=device, dtype=dtype)
         self._taps: dict[str, _Tap] = {}
         for name, layer in list(self._module.named_modules()):
             dynamics = dynamics_of(layer)

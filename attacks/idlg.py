@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from attacks.labels import recover_labels
 from attacks.matching import MatchingAttack, batch_size, observed_gradient
 from attacks.settings import IDLGSettings
 from fl_sim.models import build_model
-from fl_sim.records import CapturedUpdate, ModelSpec
+from fl_sim.records import CapturedUpdate
 
 
 class IDLG(MatchingAttack):
@@ -33,7 +33,7 @@ class IDLG(MatchingAttack):
             capture.labels
             if capture.labels is not None
             else recover_labels(
-                in_layer_order(capture.model, observed_gradient(capture)),
+                in_layer_order(capture),
                 classes=capture.model.input.classes,
                 count=batch_size(capture),
                 rule=self._rule,
@@ -42,6 +42,7 @@ class IDLG(MatchingAttack):
         ]
 
 
-def in_layer_order(spec: ModelSpec, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a gradient with its names in the order of the model's layers; a file keeps them in another."""
-    return {name: gradient[name] for name, _ in build_model(spec).named_parameters() if name in gradient}
+def in_layer_order(capture: CapturedUpdate) -> dict[str, Tensor]:
+    """Return a captured gradient with its names in the order of the model's layers; a file keeps them in another."""
+    model, gradient = build_model(capture.model, parameters=capture.parameters), observed_gradient(capture)
+    return {name: gradient[name] for name, _ in model.named_parameters() if name in gradient}

@@ -56,13 +56,14 @@ class Target:
 
     Raises:
         ConfigError: the model is of the other kind, or a spiking one that does not say what it outputs at each step.
+        DataError: the parameters are not those of the model.
     """
 
     def __init__(self, model: TrainedModel, *, spiking: bool, attack: str, device: str, precision: str) -> None:
         self.dtype, self.device = getattr(torch, precision), device
         self._spec = model.model
         with torch.random.fork_rng(devices=[]):  # the first parameters are drawn, and replaced next
-            module: Any = build_model(self._spec).eval()
+            module: Any = build_model(self._spec, parameters=model.parameters).eval()
         if MODELS[self._spec.architecture].spiking != spiking:
             kind, others = ("spiking models", "mi_face") if spiking else ("ANNs", "brainleaks_v1 or brainleaks_v2")
             raise ConfigError(

@@ -11,16 +11,19 @@ import itertools
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from fl_sim.datasets import DATASETS
-from fl_sim.errors import ConfigError, nearest, unknown_name
+from fl_sim.defence_settings import DefenceSettings
+from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import Framing, InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
 from fl_sim.strategy_table import STRATEGY_ARGUMENTS, check_arguments
+from fl_sim.validation import in_table
+from fl_sim.validation import validate as validate  # so that whoever reads configs needs this module only
 
 Raw = dict[str, Any]
 STRATEGIES = tuple(STRATEGY_ARGUMENTS)
@@ -50,7 +53,7 @@ class DatasetSettings(Framing):
     @pydantic.field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _in_table(name, DATASETS)
+        return in_table(name, DATASETS)
 
     @pydantic.field_validator("size")
     @classmethod
@@ -81,7 +84,7 @@ class ModelSettings(SpikingSpec):
     @pydantic.field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _in_table(name, MODELS)
+        return in_table(name, MODELS)
 
     def spec(self, input_spec: InputSpec) -> ModelSpec:
         """Return the record that rebuilds this model for inputs of `input_spec`."""
@@ -128,7 +131,7 @@ class StrategySettings(Settings):
     @pydantic.field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _in_table(name, STRATEGIES)
+        return in_table(name, STRATEGIES)
 
     @property
     def arguments(self) -> dict[str, Scalar]:
@@ -150,6 +153,7 @@ class SimulationConfig(Settings):
     model: ModelSettings = ModelSettings()
     federation: FederationSettings = FederationSettings()
     strategy: StrategySettings = StrategySettings()
+    defence: DefenceSettings = DefenceSettings()
 
     @pydantic.model_validator(mode="after")
     def _possible(self) -> SimulationConfig:
@@ -240,56 +244,6 @@ def expand(raw: Raw, tables: Sequence[str]) -> list[Raw]:
         if not values:
             raise ConfigError(f"{path}: expected a value or a list of values, got an empty list.")
     return [unflatten(dict(zip(flat, combination, strict=True))) for combination in itertools.product(*axes)]
-
-
-Model = TypeVar("Model", bound=pydantic.BaseModel)
-
-
-def validate(kind: type[Model], raw: Raw) -> Model:
-    """Return `raw` as settings of type `kind`.
-
-    Raises:
-        ConfigError: names the key's path, what was expected and got, and the nearest valid key.
-    """
-    try:
-        return kind.model_validate(raw)
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(kind, error)) from error
-
-
-def explain(kind: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
-    """Return one paragraph for the first thing that is wrong, and how many more there are."""
-    problems = error.errors()
-    first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        keys = _keys_at(kind, first["loc"][:-1])
-        text = f"{path}: unknown key.{nearest(str(first['loc'][-1]), keys)} Known: {', '.join(sorted(keys))}."
-    elif first["type"] == "value_error":
-        message = first["msg"].removeprefix("Value error, ")
-        text = f"{path}: {message}" if path else message
-    else:
-        text = f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}."
-        expected = first.get("ctx", {}).get("expected")
-        if expected:
-            names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
-            text += nearest(str(first["input"]), names)
-    return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
-
-
-def _keys_at(kind: type[pydantic.BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Return the valid keys of the table at `location` inside `kind`."""
-    for part in location:
-        kind = kind.model_fields[str(part)].annotation  # type: ignore[assignment]
-    return list(kind.model_fields)
-
-
-def _in_table(name: str, table: Iterable[str]) -> str:
-    """Return `name` where the table has it; raise ValueError, which pydantic reports with the path, where not."""
-    names = list(table)
-    if name not in names:
-        raise ValueError(str(unknown_name("", name, names)).removeprefix(": "))
-    return name
 
 
 def _value(text: str) -> Any:  # noqa: ANN401 - any TOML value

@@ -1,9 +1,9 @@
 """The tables of this project, and how other packages' entries join them: by entry points, without a line of ours.
 
 A package that is installed beside this one names its entries in the groups `spikeleak.attacks`,
-`spikeleak.model_inversions`, `spikeleak.models` and `spikeleak.datasets`. The name of the entry point is the name in
-the table, its value loads to an entry of that table. A plugin that is broken is left out and told of, never fatal.
-Nothing here imports torch.
+`spikeleak.model_inversions`, `spikeleak.models`, `spikeleak.datasets` and `spikeleak.defences`. The name of the entry
+point is the name in the table, its value loads to an entry of that table. A plugin that is broken is left out and told
+of, never fatal. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 """Names become parts of file names and of keys of a config."""
 
 RESERVED = ("none",)
-"""What configs call no attack and no judge."""
+"""What configs call no attack, no defence and no judge."""
 
 PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _LONGEST_REASON = 300

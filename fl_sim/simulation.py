@@ -13,6 +13,7 @@ from flwr.app.exception import AppExitException
 from flwr.serverapp import ServerApp
 
 from fl_sim.config import SimulationConfig
+from fl_sim.defences import NO_DEFENCE, build_defence
 from fl_sim.errors import SpikeleakError
 from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import check_batches
@@ -71,9 +72,11 @@ def check_federation(config: SimulationConfig) -> None:
     """Refuse what could not run before an engine is started.
 
     Raises:
-        ConfigError: a client without enough examples for a batch.
+        ConfigError: a client without enough examples for a batch, or a defence that does not import.
         DataError: the data set is missing or corrupt.
     """
+    if config.defence.name != NO_DEFENCE:
+        build_defence(config.defence.name, config.defence.settings)
     check_batches(config)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
@@ -12,6 +12,9 @@ from pydantic import Field
 from fl_sim.errors import nearest
 
 Scalar = str | int | float | bool
+
+MOST_STEPS = 1000
+"""Steps in time, of a recording or of a network. A record may tell of any number; what is read is as long as that."""
 
 # Surrogates that SpikingJelly offers but gradient matching cannot use, and why.
 REFUSED_SURROGATES = {
@@ -39,7 +42,7 @@ class InputSpec:
     classes: int
     low: float = 0.0
     high: float = 1.0
-    timesteps: int = 0
+    timesteps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
 
     @property
     def frame(self) -> tuple[int, int, int]:
@@ -73,7 +76,7 @@ class Framing(Settings):
         classes: only recordings of the first so many classes are examples; 0 for those of all classes.
     """
 
-    time_bins: int = Field(default=0, ge=0, le=1000)
+    time_bins: int = Field(default=0, ge=0, le=MOST_STEPS)
     window_ms: float = Field(default=0.0, ge=0)
     polarity: Literal["both", "merged", "on", "off"] = "both"
     voxels: Literal["binary", "counts"] = "binary"
@@ -131,7 +134,7 @@ class SpikingSpec(Settings):
     1.0 only.
     """
 
-    timesteps: int = Field(default=10, ge=1)
+    timesteps: int = Field(default=10, ge=1, le=MOST_STEPS)
     neuron: Literal["if", "lif"] = "if"
     threshold: float = Field(default=1.0, gt=0)
     tau: float = Field(default=2.0, gt=1)

@@ -1,6 +1,8 @@
-"""The contract of models and data sets, for whoever writes one: each check takes a name in a table, or an entry.
+"""The contract of models, data sets and defences, for whoever writes one.
 
-    from fl_sim.testing import check_dataset, check_model
+Each check takes a name in a table, or an entry.
+
+    from fl_sim.testing import check_dataset, check_defence, check_model
 
     def test_my_model():
         check_model("mine")
@@ -30,9 +32,10 @@ from fl_sim.models.initialisation import initialise
 from fl_sim.plugins import located
 from fl_sim.promises import by_name, keep_promises, require
 from fl_sim.specs import Framing, InputSpec, ModelSpec, SpikingSpec
+from fl_sim.testing_defences import DEFENCE_PROMISES, check_defence
 from fl_sim.training import load_parameters, parameters_of
 
-__all__ = ["DATASET_PROMISES", "MODEL_PROMISES", "check_dataset", "check_model"]
+__all__ = ["DATASET_PROMISES", "DEFENCE_PROMISES", "MODEL_PROMISES", "check_dataset", "check_defence", "check_model"]
 
 SMALL = InputSpec(channels=1, height=16, width=16, classes=3)
 STEPS = 4

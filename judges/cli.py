@@ -14,10 +14,12 @@ from rich.text import Text
 
 from fl_sim.config import read_toml
 from fl_sim.errors import DataError, SpikeleakError, unknown_name
+from judges.cli_export import export
 from judges.cli_judge import judge_app
 from judges.cli_list import WARNED, list_, warn_of_plugins
-from judges.cli_runs import compare, execute, rerun, verify
+from judges.cli_runs import compare, execute, rerun, tell_failed, verify
 from judges.cli_target import invert, train
+from judges.engine_options import LOCAL, EngineName, EngineOptions, RayAddress, Workers
 from judges.progress import EventWatch, Watch
 
 # Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
@@ -34,7 +36,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.command()(train)
 app.command()(invert)
-for command in (verify, compare, rerun):
+for command in (verify, compare, rerun, export):
     app.command()(command)
 app.command(name="list")(list_)
 
@@ -71,6 +73,9 @@ def run(
     events: Annotated[
         str, typer.Option("--events", help="jsonl: print a line of JSON for each event in place of all else.")
     ] = "",
+    workers: Workers = 1,
+    engine: EngineName = LOCAL,
+    ray_address: RayAddress = "",
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
     from judges.plans import read_plan_of
@@ -80,11 +85,14 @@ def run(
     plan = read_plan_of(config, [*(assignments or []), *([f"device={device}"] if device else [])])
     folder = out or Path("runs") / plan.base.name
     watch = EventWatch(sys.stdout) if events else Watch.silent() if quiet else Watch()
-    page = execute(plan, folder, watch, fresh=fresh, show_faces=show_faces)
+    options = EngineOptions(engine, workers, ray_address)
+    options.check()
+    page = execute(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
     if isinstance(watch, EventWatch):
         watch.tell("report", str(page.resolve()))
     elif not quiet:
         _finish(page, folder)
+    tell_failed(folder)
 
 
 @app.command()
@@ -92,11 +100,16 @@ def attack(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     assignments: Assignments = None,
     device: Device = "",
+    workers: Workers = 1,
+    engine: EngineName = LOCAL,
+    ray_address: RayAddress = "",
 ) -> None:
     """Run a new attack on the captures of an old run; no new federation."""
     from judges.bench import attack_run
 
-    _finish(attack_run(run_dir, assignments or [], Watch(), device=device), run_dir)
+    options = EngineOptions(engine, workers, ray_address)
+    _finish(attack_run(run_dir, assignments or [], Watch(), device=device, options=options), run_dir)
+    tell_failed(run_dir)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.datasets import DATASETS
+from fl_sim.defences import DEFENCES
 from fl_sim.errors import unknown_name
 from fl_sim.models import MODELS
 from fl_sim.plugins import OURS, LeftOut, Table
@@ -36,11 +37,12 @@ _TABLES: Mapping[str, tuple[Mapping[str, _Summed], ...]] = {
     "attacks": (ATTACKS, MODEL_INVERSIONS),
     "models": (MODELS,),
     "datasets": (DATASETS,),
+    "defences": (DEFENCES,),
     "judges": (JUDGES,),
 }
 
 
-def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets or judges")]) -> None:
+def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets, defences or judges")]) -> None:
     """List what there is and where it is from: this project, or the package that brought it."""
     if what not in _TABLES:
         raise unknown_name("list", what, _TABLES)

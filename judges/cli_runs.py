@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fl_sim.config import read_toml
 from fl_sim.errors import DataError
+from judges.engine_options import LOCAL, EngineName, EngineOptions, RayAddress, Workers
 from judges.experiment import Plan
 from judges.inversion.plan import InversionPlan
 from judges.plans import plan_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Whatever loads torch is imported inside the command that needs it.
 
 DIFFERENT = 1
+INCOMPLETE = 4
 DAMAGED = DataError.exit_code
 MOST_SHOWN = 20
 
@@ -52,6 +54,9 @@ def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folde
 def rerun(
     run_dir: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN.rerun where not given.")] = None,
+    workers: Workers = 1,
+    engine: EngineName = LOCAL,
+    ray_address: RayAddress = "",
 ) -> None:
     """Run a finished run's config again in another folder, and say whether the scores are equal to the last digit.
 
@@ -62,23 +67,40 @@ def rerun(
     if not path.is_file():
         raise DataError(f"{run_dir}: expected the folder of a run, found no config.toml in it.")
     plan, folder = plan_of(read_toml(path)), out or run_dir.with_name(f"{run_dir.resolve().name}.rerun")
-    execute(plan, folder, Watch())
+    execute(plan, folder, Watch(), options=EngineOptions(engine, workers, ray_address))
     from judges.comparison import compare as side_by_side
 
     _print(side_by_side(run_dir, folder))
 
 
 def execute(
-    plan: Plan | InversionPlan, folder: Path, watch: Watch, *, fresh: bool = False, show_faces: bool = False
+    plan: Plan | InversionPlan,
+    folder: Path,
+    watch: Watch,
+    *,
+    fresh: bool = False,
+    show_faces: bool = False,
+    options: EngineOptions | None = None,
 ) -> Path:
     """Run an experiment of either kind in a folder and return the path of the report; see `judges.bench`."""
     if isinstance(plan, InversionPlan):
         from judges.inversion.bench import run_inversions
 
-        return run_inversions(plan, folder, watch, fresh=fresh, show_faces=show_faces)
+        return run_inversions(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
     from judges.bench import run_experiment
 
-    return run_experiment(plan, folder, watch, fresh=fresh, show_faces=show_faces)
+    return run_experiment(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
+
+
+def tell_failed(folder: Path) -> None:
+    """Name the cells of a run that could not be done, and end with an exit code of its own where there are any."""
+    from judges.manifest import manifest_so_far
+
+    failed: dict[str, str] = manifest_so_far(folder).get("failed", {})
+    for cell, reason in failed.items():
+        typer.echo(f"spikeleak: {cell}: not done: {reason}.", err=True)
+    if failed:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _print(found: Comparison) -> None:

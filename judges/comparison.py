@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -81,6 +82,15 @@ def compare(first: Path, second: Path) -> Comparison:
         _differences(_made_by(first), _made_by(second)),
         tuple(_cell(cell, own, other, keys) for cell, (own, other) in zip(cells, parts, strict=True)),
     )
+
+
+def scores_digest(folder: Path) -> str:
+    """Return the SHA-256 of a run's rows without their wall times: equal where all scores are, to the last digit.
+
+    Raises:
+        DataError: the folder holds no run.
+    """
+    return hashlib.sha256(_rows(folder).to_csv(index=False).encode()).hexdigest()
 
 
 def _cell(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> CellDifference:

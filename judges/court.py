@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
 
 from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.records import InputSpec
+from fl_sim.global_models import trained_model_path
+from fl_sim.models import MODELS
+from fl_sim.records import CapturedUpdate, InputSpec, TrainedModel, load_record
 from fl_sim.specs import Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
 from judges.classifiers.settings import NONE
 from judges.distances import ClassDistances, class_distances
-from judges.experiment import Federation, Plan
+from judges.examination import Vitals, examine, vitals
+from judges.experiment import TABLES, Federation, Plan
+from judges.health import Health
+from judges.labels import axes, defence_told
 from judges.progress import Watch
 from judges.rows import Score
 from judges.scoring import Means, control_reconstructions, mean_inputs, score
+
+Group = tuple[str, str, str, str]
+GROUP = ("dataset", "model", "init", "defence")
 
 
 class Court:
@@ -29,6 +40,7 @@ class Court:
         datasets: those that were read, by name.
         judges: those that were called, by the digest of their data.
         distances: between the examples of a data set, by name.
+        health: of the models that were examined, by group.
         seconds: wall time spent on judges.
     """
 
@@ -39,8 +51,18 @@ class Court:
         self.distances: dict[str, ClassDistances] = {}
         self.seconds = 0.0
         self._means: dict[str, Means] = {}
+        self._vitals: dict[Group, dict[str, Vitals]] = {}
+        self._accuracies: dict[Group, dict[str, float]] = {}
 
-    def rows(self, federation: Federation, attack: str, cell: str, results: Sequence[Reconstruction]) -> list[Score]:
+    def rows(
+        self,
+        federation: Federation,
+        attack: str,
+        cell: str,
+        results: Sequence[Reconstruction],
+        *,
+        guesses: Mapping[str, Tensor] | None = None,
+    ) -> list[Score]:
         """Open the seal and return one row for each example, in the order of `results`.
 
         Args:
@@ -48,24 +70,59 @@ class Court:
             attack: name for the rows; a control keeps its own.
             cell: name of the cell.
             results: of the attack.
+            guesses: {capture id: the attack's initial guess, shaped as its answer}, where it is known.
         """
-        config = federation.config
-        context: dict[str, Scalar] = {
-            "experiment": self.plan.base.name,
-            "cell": cell,
-            "dataset": config.dataset.name,
-            "model": f"{config.model.name} {federation.variant}".strip(),
-            "init": config.model.init,
-            "attack": attack,
-            "seed": config.seed,
-        }
+        context = {**self._context(federation), "cell": cell, "attack": attack}
         spec, judge = self.spec(federation), self.judge(federation)
         rows = []
         for result in results:
             repeat = int(result.capture_id.partition("/")[0].rpartition("-")[2])
             sealed = self.sealed.load(result.capture_id)
-            rows += score(result, sealed, spec=spec, judge=judge, context=context | {"repeat": repeat})
+            guess = (guesses or {}).get(result.capture_id)
+            rows += score(result, sealed, spec=spec, judge=judge, context=context | {"repeat": repeat}, guess=guess)
         return rows
+
+    def _context(self, federation: Federation) -> dict[str, Scalar]:
+        """Return the columns that all rows of a federation share."""
+        config, bins = federation.config, self.spec(federation).timesteps
+        return {
+            "experiment": self.plan.base.name,
+            "dataset": config.dataset.name,
+            "model": f"{config.model.name} {federation.variant}".strip(),
+            "init": config.model.init,
+            "defence": defence_told(config, axes(self.plan.raw, TABLES)),
+            "seed": config.seed,
+            # A spiking model takes one step for each frame of a recording, whatever its own T.
+            "timesteps": (bins or config.model.timesteps) if MODELS[config.model.name].spiking else 0,
+        }
+
+    def examine(self, federation: Federation, captures: Iterable[CapturedUpdate], *, models: Path) -> None:
+        """Look at the models that captured updates are of; `health` then tells of them.
+
+        Args:
+            federation: whose captures they are.
+            captures: with their sealed truth in `sealed`. One that was looked at before is not looked at again.
+            models: folder of the models that federations trained; one that is missing has no accuracy.
+        """
+        dataset, model, init, defence = (str(self._context(federation)[name]) for name in GROUP)
+        group = dataset, model, init, defence
+        seen, accuracies = self._vitals.setdefault(group, {}), self._accuracies.setdefault(group, {})
+        for capture in captures:
+            if capture.id not in seen:
+                seen[capture.id] = vitals(capture, self.sealed.load(capture.id).inputs)
+            name = capture.id.partition("/")[0]
+            path = trained_model_path(models, name)
+            if name not in accuracies and path.is_file():
+                accuracies[name] = load_record(TrainedModel, path).test_accuracy
+
+    @property
+    def health(self) -> tuple[Health, ...]:
+        """Return what is known of the models that were examined, one entry a group, in the order in which they were."""
+        told = []
+        for group, seen in self._vitals.items():
+            classes, accuracies = self.datasets[group[0]].spec.classes, self._accuracies[group]
+            told.append(examine(group, list(seen.values()), accuracies=list(accuracies.values()), classes=classes))
+        return tuple(told)
 
     def plain_controls(self, federation: Federation, capture_id: str) -> list[Reconstruction]:
         """Return the controls that need no attack for one capture."""

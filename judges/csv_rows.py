@@ -34,20 +34,23 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
     """Read the rows that `write_rows` wrote.
 
     Raises:
-        DataError: the file is missing, or its columns or a value are not those of the kind of row.
+        DataError: the file is missing, or its columns or a value are not those of the kind of row. Columns at the end
+            that have defaults may be missing: rows written before there were such columns can still be read.
     """
     columns = columns_of(kind)
+    required = sum(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))  # type: ignore[arg-type]
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
-    if tuple(frame.columns) != columns:
+    found = tuple(frame.columns)
+    if len(found) < required or found != columns[: len(found)]:
         missing = sorted(set(columns) - set(frame.columns))
         raise DataError(f"{path}: expected the columns of a table of scores; missing or misplaced: {missing}.")
     hints = get_type_hints(kind)
     try:
         return [
-            kind(**{name: _value(text, hints[name]) for name, text in zip(columns, row, strict=True)})
+            kind(**{name: _value(text, hints[name]) for name, text in zip(found, row, strict=True)})
             for row in frame.itertuples(index=False, name=None)
         ]
     except ValueError as error:

@@ -16,18 +16,19 @@ from pydantic import Field
 from attacks import ATTACKS
 from attacks.settings import POST, UNTHRESHOLDED
 from fl_sim.config import Raw, SimulationConfig, expand, override, read_toml, validate
+from fl_sim.defence_settings import agreed_settings, with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import Scalar, SpikingSpec
 from judges.classifiers.settings import JudgeOptions
-from judges.experiment_settings import NO_ATTACK, AttackSettings, ExperimentBase, checked_attack
+from judges.experiment_settings import NO_ATTACK, AttackSettings, ExperimentBase, checked_attack, unit_digest
 from judges.labels import attack_label, axes, federation_label, variant
 from judges.scales import scaled
 
-TABLES = ("dataset", "model", "strategy", "attack", "judge")
+TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge")
 ONE_VALUE = (
-    "name", "scale", "repeats", "repeat", "threads", "device", "class_distances", "dataset.root", "dataset.size",
-    "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels", "dataset.bin_ms",
+    "name", "scale", "repeats", "repeat", "threads", "device", "chunk", "class_distances", "dataset.root",
+    "dataset.size", "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels", "dataset.bin_ms",
     "dataset.denoise_ms", "dataset.classes", "federation.keep_every",
     *(f"judge.{key}" for key in JudgeOptions.model_fields),
 )  # fmt: skip
@@ -38,11 +39,14 @@ class ExperimentConfig(ExperimentBase):
     """One combination of an experiment's axes.
 
     Attributes:
+        chunk: how many captures one call of an attack gets: what is lost at most where a run is killed, and what is
+            done side by side. Another number changes the last digits, for the victims of a call share its sums.
         class_distances: how many examples of a data set are compared with each other for the table of distances inside
             and between classes; 0 for none.
         judge: which classifier says what a reconstruction shows.
     """
 
+    chunk: int = Field(default=32, ge=1, le=100_000)
     class_distances: int = Field(default=0, ge=0, le=5000)
     judge: JudgeOptions = JudgeOptions()
 
@@ -94,6 +98,12 @@ class Cell:
         """Return what the rows call it."""
         return f"{self.federation}/{self.label}"
 
+    @property
+    def all_settings(self) -> dict[str, Scalar]:
+        """Return its settings with the attack's defaults for what was not told."""
+        settings: dict[str, Scalar] = ATTACKS[self.attack].settings(**self.settings).model_dump()
+        return settings
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -103,12 +113,14 @@ class Plan:
         raw: the config as resolved: its lists, and every setting that it leaves to its default.
         base: settings that no axis varies are read from here.
         federations, cells: the grid, in the order of the config.
+        units: {name of a cell, or label of a federation without any: hash of all that it depends on}.
     """
 
     raw: Raw
     base: ExperimentConfig
     federations: tuple[Federation, ...]
     cells: tuple[Cell, ...]
+    units: Mapping[str, str]
 
     @property
     def digest(self) -> str:
@@ -162,7 +174,8 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
             raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
     combinations = [_checked(combination, raw) for combination in expand(raw, TABLES)]
     federations: dict[str, Federation] = {}
-    cells: dict[tuple[str, str], Cell] = {}
+    cells: dict[str, Cell] = {}
+    units: dict[str, str] = {}
     for config in combinations:
         simulation = _simulation(config)
         label = federation_label(simulation, varying)
@@ -170,10 +183,15 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
         known = federations.setdefault(label, fresh)
         if known.config != simulation:
             raise ConfigError(f"the grid names two different federations '{label}'; give one axis only.")
-        if config.attack.name != NO_ATTACK:
-            cell = _cell(label, config.attack, varying)
-            cells[label, cell.label] = cell
-    return Plan(_resolved(raw, combinations), combinations[0], tuple(federations.values()), tuple(cells.values()))
+        told = config.model_copy(update={name: getattr(simulation, name) for name in SimulationConfig.model_fields})
+        if config.attack.name == NO_ATTACK:
+            units[label] = unit_digest(told, {})
+            continue
+        cell = _cell(label, config.attack, varying)
+        cells[cell.name] = cell
+        units[cell.name] = unit_digest(told, {"name": cell.attack, **cell.all_settings})
+    raw = _resolved(raw, combinations)
+    return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()), units)
 
 
 def _cell(federation: str, attack: AttackSettings, varying: Iterable[str]) -> Cell:
@@ -189,13 +207,13 @@ def _cell(federation: str, attack: AttackSettings, varying: Iterable[str]) -> Ce
 
 
 def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
-    """Return `raw` with every setting that it leaves to its default, those of all its attacks among them."""
+    """Return `raw` with every setting that it leaves to its default and that is the same wherever it is read."""
     resolved = combinations[0].model_dump(exclude={"repeat"})
-    for config in combinations:
-        if config.attack.name == NO_ATTACK:
-            continue
-        settings = ATTACKS[config.attack.name].settings(**config.attack.settings).model_dump()
-        resolved["attack"] = settings | resolved["attack"]
+    attacks = [config.attack for config in combinations if config.attack.name != NO_ATTACK]
+    settings = [ATTACKS[attack.name].settings(**attack.settings).model_dump() for attack in attacks]
+    resolved["attack"] = {"name": combinations[0].attack.name, **agreed_settings(settings)}
+    defences = agreed_settings(config.defence.settings for config in combinations)
+    resolved["defence"] = {"name": combinations[0].defence.name, **defences}
     for key, value in raw.items():
         if key in TABLES and not isinstance(value, dict):
             resolved[key]["name"] = value
@@ -229,8 +247,8 @@ def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
 
 
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
-    """Return one combination as settings, without the keys that belong to another attack of the same experiment."""
-    config = validate(ExperimentConfig, combination)
+    """Return one combination as settings, without the keys of another attack or defence of the same experiment."""
+    config = validate(ExperimentConfig, with_own_settings(combination, raw))
     return config.model_copy(update={"attack": checked_attack(config.attack, raw, ATTACKS, NO_ATTACK)})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,9 +12,10 @@ import pydantic
 from pydantic import Field
 
 from attacks import AttackEntry, InversionEntry
-from fl_sim.config import Raw, SimulationConfig, explain
+from fl_sim.config import Raw, SimulationConfig
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.specs import Settings
+from fl_sim.validation import explain
 
 NO_ATTACK = "none"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -103,3 +106,14 @@ def checked_attack(
     except pydantic.ValidationError as error:
         raise ConfigError(f"attack.{explain(own, error)}") from error
     return AttackSettings(name=name, **settings)
+
+
+def unit_digest(config: ExperimentBase, attack: Mapping[str, Any]) -> str:
+    """Return a hash of all that the results of one cell depend on, but for code and data.
+
+    Args:
+        config: of the combination.
+        attack: all settings of its attack, and its name; empty where there is none.
+    """
+    told = {**config.model_dump(mode="json", exclude={"attack"}), "attack": dict(attack)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from judges.rows import CONTROL_PREFIX
 from judges.summary import CellSummary, Summary
 from judges.tables import Nearness, SpikeRow, SpikeTable, nearness, spike_tables
-from judges.verdicts import VERDICTS
+from judges.verdicts import FAILED, NO_BETTER, VERDICTS
 from judges.wording import name_of_group, number, percent, way
 
 MOST_DETAILED = 8
@@ -25,9 +25,11 @@ def findings(summary: Summary) -> list[str]:
     if lost:
         text += f" {lost} of {total} diverged and count as failures."
     plain = [cell for cell in attacks if cell.tau is None]
-    verdicts = sorted({cell.verdict for cell in plain}, key=VERDICTS.index)
+    known = {name: place for place, name in enumerate(VERDICTS)}  # a summary of an older version may have others
+    verdicts = sorted({cell.verdict for cell in plain}, key=lambda name: (known.get(name, len(known)), name))
+    of_verdicts = [_of_verdict(name, plain) for name in verdicts]
     of_spikes = [sentence for table in spike_tables(summary) for sentence in _of_table(table)]
-    return [text, *(_of_verdict(name, plain) for name in verdicts), *_of_controls(summary), *of_spikes]
+    return [text, *of_verdicts, *_of_misses(plain), *_of_controls(summary), *of_spikes]
 
 
 def observations(table: SpikeTable) -> list[str]:
@@ -114,7 +116,31 @@ def _of_verdict(verdict: str, attacks: Sequence[CellSummary]) -> str:
         by_attacks[", ".join(names)].append(group)
     items = [f"{names} on {', '.join(groups)}" for names, groups in by_attacks.items()]
     share = "" if detailed else f", {len(own)} of {len(attacks)} cells"
-    return f"{verdict.capitalize()}{share}: {'; '.join(items)}."
+    return f"{verdict.capitalize().replace(': ', ', ')}{share}: {'; '.join(items)}."
+
+
+def _of_misses(attacks: Sequence[CellSummary]) -> Iterator[str]:
+    """Yield what follows where no attack on a group found anything: little, and nothing where all failed.
+
+    Groups without controls are left out: nothing was there to be better than.
+    """
+    by_group: dict[tuple[str, str, str, str], list[CellSummary]] = defaultdict(list)
+    for cell in attacks:
+        by_group[cell.group].append(cell)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for group, cells in by_group.items():
+        verdicts = {cell.verdict for cell in cells}
+        if not verdicts <= {NO_BETTER, *FAILED}:
+            continue
+        named = {verdict: [cell.attack for cell in cells if cell.verdict == verdict] for verdict in FAILED}
+        failed = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in named.items() if names)
+        text = f"every attack failed ({failed}), so nothing follows about what the updates give away"
+        if NO_BETTER in verdicts:
+            besides = f" ({failed})" if failed else ""
+            text = f"no attack tried here did better than the controls{besides}, which does not tell that none would"
+        groups[text].append(name_of_group(group))
+    for text, names in groups.items():
+        yield f"On {', '.join(names)}: {text}."
 
 
 def _of_controls(summary: Summary) -> list[str]:

@@ -20,6 +20,7 @@ from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
+from judges.comparison import scores_digest
 from judges.page import read_manifest
 from judges.plans import RunPlan, plan_of
 
@@ -60,6 +61,7 @@ def describe_run(
         "title": plan.base.name,
         "experiment": plan.base.name,
         "config_sha256": plan.digest,
+        "cells": dict(plan.units),
         "seed": plan.base.seed,
         "repeats": plan.base.repeats,
         "engine": plan.base.federation.engine,
@@ -78,19 +80,24 @@ def describe_run(
 
 
 def claim_folder(plan: RunPlan, folder: Path) -> None:
-    """Write the plan's config into `folder`, or check that the folder holds the same one.
+    """Write the plan's config into `folder`, where it holds none, or one that this one extends by further cells.
 
     Raises:
-        ConfigError: the folder holds another experiment.
+        ConfigError: the folder holds another experiment: a cell that the plan does not have, or has in another way.
     """
     path = folder / "config.toml"
-    if not path.is_file():
-        atomic_write(path, tomli_w.dumps(plan.raw))
-    elif read_toml(path) != plan.raw:
-        raise ConfigError(
-            f"{folder}: holds another experiment (its config.toml differs). "
-            "Choose another folder with --out, or remove it with --fresh."
-        )
+    if path.is_file():
+        raw = read_toml(path)
+        if raw == plan.raw:
+            return
+        lost = [cell for cell, digest in plan_of(raw).units.items() if plan.units.get(cell) != digest]
+        if lost:
+            raise ConfigError(
+                f"{folder}: holds another experiment: its cell '{lost[0]}' is not in this config, or with other "
+                f"settings{f', and {len(lost) - 1} more' if lost[1:] else ''}. Choose another folder with --out, or "
+                "remove it with --fresh. A config that adds cells only goes on in the same folder."
+            )
+    atomic_write(path, tomli_w.dumps(plan.raw))
 
 
 def remove_run(folder: Path) -> None:
@@ -119,6 +126,11 @@ def remove_run(folder: Path) -> None:
 def manifest_so_far(folder: Path) -> dict[str, Any]:
     """Return the manifest that an earlier call left in the folder; empty where there was none."""
     return read_manifest(folder) if (folder / FILE).is_file() else {}
+
+
+def outcome(folder: Path, failed: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the manifest says of a run's results: a hash of its scores, and why a cell was not done, by name."""
+    return {"scores_sha256": scores_digest(folder), **({"failed": dict(failed)} if failed else {})}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

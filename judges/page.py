@@ -1,8 +1,14 @@
-"""What all reports share: a run's manifest and config, and templates in which everything printed is escaped."""
+"""What all reports share: a run's manifest and config, and templates in which everything printed is escaped.
+
+A page loads nothing and runs nothing: its policy allows pictures that stand in it, and its own style, by its hash.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,9 @@ from fl_sim.files import atomic_write
 from judges import wording
 
 TEMPLATES = Path(__file__).parent / "templates"
+FAILED = "failed"
+"""Key of the manifest under which the cells stand that could not be computed."""
+
 KINDS = ("html", "md", "tex")
 FILTERS = ("number", "error", "percent", "interval", "rate_interval", "tone", "way", "per_cent", "beside")
 """Functions of `judges.wording` that every template may use."""
@@ -41,6 +50,10 @@ _TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
 _BEYOND_LATIN = "\u0250"
 """The first sign that LaTeX stops at unless more packages are loaded; such signs are printed as question marks."""
 
+_BREAKS = re.compile("[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+")
+_UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+"""Signs that are not seen but change how those around them are: controls, directions of writing, half characters."""
+
 
 def write_page(
     run_dir: Path,
@@ -63,7 +76,9 @@ def write_page(
     """
     shared = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
-        "provenance": list(_flat(manifest)),
+        "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
+        "failed": failed_cells(manifest),
+        "style_hash": _hash(TEMPLATES / "report.css"),
         "config": _config(run_dir / "config.toml"),
     }
     texts = {kind: _render(f"{template}.{kind}.j2", {**shared, **context}, filters or {}, kind) for kind in KINDS}
@@ -95,12 +110,23 @@ def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
     return isinstance(entry, dict) and entry.get("people") is False
 
 
+def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return {cell: why it could not be computed} as the manifest has it; nothing where every cell was."""
+    failed = manifest.get(FAILED)
+    return {str(cell): _plain(reason) for cell, reason in failed.items()} if isinstance(failed, dict) else {}
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file as a content security policy names it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
+
+
 def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., object]], kind: str) -> str:
     """Return a filled template; everything that is printed is escaped for its kind of text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=kind == "html",  # noqa: S701 - the others are escaped by `finalize`
-        finalize={"html": None, "md": _markdown, "tex": _latex}[kind],
+        finalize={"html": _seen, "md": _markdown, "tex": _latex}[kind],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -110,21 +136,36 @@ def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Cal
     return environment.get_template(template).render(context)
 
 
+def _seen(value: object) -> object:
+    """Return text with the sign for an unknown one in place of each that is not seen, but not markup of our own."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
+
+
 def _markdown(value: object) -> object:
     """Return text that can stand in a cell of a Markdown table and starts no markup."""
     if not isinstance(value, str):
         return value
-    text = " ".join(value.split("\n")).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = (
+        _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", value))
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
     for sign in "\\`*_[]|#":
         text = text.replace(sign, f"\\{sign}")
     return text
+
+
+def _one_line(text: str) -> str:
+    """Return text that ends no line, and in which every sign is seen."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text))
 
 
 def _latex(value: object) -> object:
     """Return text that can stand in a cell of a LaTeX table; a bracket after a line break would be its length."""
     if not isinstance(value, str):
         return value
-    return "".join(_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in " ".join(value.split("\n")))
+    return "".join(_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
 
 
 def _config(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,10 @@ class RunPlan(Protocol):
     @property
     def base(self) -> ExperimentBase:
         """Return the settings that no axis varies."""
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Return {cell: hash of all that it depends on}."""
 
     @property
     def digest(self) -> str:

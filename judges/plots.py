@@ -6,8 +6,10 @@ A figure is an SVG whose ink follows the light or dark setting of the reader.
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -17,7 +19,9 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.font_manager import fontManager, get_font
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as MplPath
 from PIL import Image
 from torch import Tensor
 
@@ -30,23 +34,24 @@ _NAMES = {INK: "--ink", GOOD: "--good", BAD: "--bad", THIRD: "--third", MUTED: "
 COLOURS, MARKERS = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v")
 _JITTER = 0.16
 _PATH = re.compile(r' d="[^"]*"')
+_FONT = "DejaVu Sans"
+FONT_SIZE = 8.5
+"""In points: 11 pixels on a screen, where a figure is shown at its own size."""
+
 MOST_POINTS = 80
+MOST_DOTS = 400
+"""Dots that a line of the strip shows at most."""
+
+LONGEST_NAME = 48
+"""Signs of a name that a figure shows at most."""
 
 
 class Point(NamedTuple):
-    """A mean at one threshold, and its interval where there is one."""
+    """A mean at one threshold, or whatever else lies along the axis, and its interval where there is one."""
 
     tau: float
     mean: float
     interval: tuple[float, float] | None
-
-
-class Sweep(NamedTuple):
-    """A line of the figure of thresholds: lines of one way share a colour, those of one attack a marker."""
-
-    attack: str
-    way: str
-    points: Sequence[Point]
 
 
 def picture_uri(picture: Tensor, *, low: float, high: float, side: int = PICTURE_SIDE) -> str:
@@ -87,7 +92,7 @@ def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
     figure, axes = _panel(3.5, 2.1)
     drawn = False
     for curve, success in zip(curves.double().numpy(), recognisable, strict=True):
-        steps = _thinned(np.flatnonzero(np.isfinite(curve) & (curve > 0)))
+        steps = thinned(np.flatnonzero(np.isfinite(curve) & (curve > 0)))
         if len(steps):
             colour = GOOD if success else BAD
             axes.plot(
@@ -108,6 +113,9 @@ def strip_figure(
 ) -> str:
     """Return one line of dots for each name, a dot for each victim or other unit, as an SVG data URI.
 
+    A line is one path, so that a page of 10,000 victims opens at once; of more than 400 dots as many are shown, the
+    least and the greatest among them, spread evenly by rank.
+
     Args:
         values: {name: the measure of each}, top to bottom.
         threshold: where a dashed line marks a recognisable picture; None for no line, and an axis from 0.
@@ -116,11 +124,15 @@ def strip_figure(
     """
     figure, axes = _panel(7.2, 0.55 + 0.3 * len(values))
     for row, (name, dots) in enumerate(values.items()):
-        offsets = _JITTER * (np.arange(len(dots)) * 0.618 % 1.0 * 2.0 - 1.0)
+        places = np.asarray(dots, dtype=np.float64)
+        if len(places) > MOST_DOTS:
+            places = thinned(np.sort(places), MOST_DOTS)
+        offsets = _JITTER * (np.arange(len(places)) * 0.618 % 1.0 * 2.0 - 1.0)
         colour = MUTED if name.startswith("control") else GOOD
-        axes.scatter(dots, row + offsets, s=9, color=colour, alpha=0.75, linewidths=0)
+        axes.add_patch(_dots(places, row + offsets, colour))
         centre = float(np.median(dots))
         axes.plot([centre, centre], [row - 0.3, row + 0.3], color=INK, linewidth=1.2)
+    axes.autoscale_view(scaley=False)
     axes.set_yticks(range(len(values)), [verbatim(name) for name in values], color=INK)
     axes.set_ylim(len(values) - 0.5, -0.5)
     if threshold is None:
@@ -134,90 +146,39 @@ def strip_figure(
     return svg_uri(figure)
 
 
-def sweep_figure(
-    asr: Sequence[Sweep],
-    l2: Sequence[Sweep],
-    *,
-    chance: float | None,
-    guess: Sequence[Point],
-    norm: float | None,
-) -> str:
-    """Return success rate, left, and l2, right, against the threshold, with their intervals, as an SVG data URI.
+def _dots(across: np.ndarray, down: np.ndarray, colour: str) -> PathPatch:
+    """Return dots as one path: strokes of no length with round ends."""
+    ends = np.repeat(np.stack([across, down], axis=1), 2, axis=0)
+    codes = np.tile([MplPath.MOVETO, MplPath.LINETO], len(across))
+    stroke = {"linewidth": 3.0, "capstyle": "round", "alpha": 0.75}
+    return PathPatch(MplPath(ends, codes), fill=False, edgecolor=colour, **stroke)
 
-    Args:
-        asr: of each attack and way of thresholding, in [0, 1].
-        l2: the same; a distance of 0 makes the axis linear, else it is logarithmic.
-        chance: success rate of guessing; a dotted line.
-        guess: l2 of the thresholded guess with zero steps; a grey dashed line.
-        norm: l2 of the empty recording; a grey dotted line.
+
+def verbatim(name: str, longest: int = LONGEST_NAME) -> str:
+    """Return a name for a figure: at most so many signs, all of them in the font, and a dollar starts no formula.
+
+    Signs that set the direction of writing are left out: a figure is written from left to right.
     """
-    figure, (left, right) = panels(7.4, 3.3, 2)
-    _draw_sweeps(left, [line._replace(points=[_percent(point) for point in line.points]) for line in asr])
-    _draw_sweeps(right, l2)
-    if not asr:
-        left.text(0.5, 0.5, "no judge", ha="center", va="center", color=INK, transform=left.transAxes)
-    if chance is not None:
-        left.axhline(100 * chance, color=MUTED, linewidth=1.0, linestyle=":", label="chance")
-    left.set_ylim(bottom=0)
-    _draw_references(right, guess, norm)
-    means = [point.mean for line in l2 for point in line.points]
-    if means and min(means) > 0:
-        right.set_yscale("log")
-        for put in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
-            put(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    for axes, name in ((left, "ASR, %"), (right, "mean l2")):
-        axes.set_xlabel("tau", color=INK)
-        axes.set_ylabel(name, color=INK)
-    told = [axes.get_legend_handles_labels() for axes in (right, left)]
-    lines = {label: handle for pair in told for handle, label in zip(*pair, strict=True)}
-    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3, frameon=False, labelcolor=INK)
-    return svg_uri(figure)
+    plain = "".join(sign for sign in " ".join(name.split()) if unicodedata.category(sign) != "Cf")
+    if len(plain) > longest:
+        kept = longest - 1
+        plain = f"{plain[: kept // 2]}\N{HORIZONTAL ELLIPSIS}{plain[len(plain) - (kept - kept // 2) :]}"
+    known = _signs()
+    shown = "".join(sign if ord(sign) in known else "\N{REPLACEMENT CHARACTER}" for sign in plain)
+    return ("\N{NO-BREAK SPACE}" if shown.startswith("_") else "") + shown.replace("$", r"\$")  # _: no legend has it
 
 
-def _draw_references(axes: Axes, guess: Sequence[Point], norm: float | None) -> None:
-    """Draw the l2 of the guess, broad and behind the lines, which may lie on it, and of the empty recording."""
-    if guess:
-        taus, means = [point.tau for point in guess], [point.mean for point in guess]
-        label = "guess, zero steps"
-        axes.plot(taus, means, color=MUTED, linewidth=4.0, linestyle="--", alpha=0.5, label=label, zorder=1)
-    if norm is not None:
-        axes.axhline(norm, color=MUTED, linewidth=1.0, linestyle=":", label="empty recording")
+@functools.cache
+def _signs() -> frozenset[int]:
+    """Return the code points that the font of the figures can draw."""
+    return frozenset(get_font(fontManager.findfont(_FONT)).get_charmap())
 
 
-def _draw_sweeps(axes: Axes, lines: Sequence[Sweep]) -> None:
-    """Draw lines with their bands; points of several lines at one place stay visible by their markers."""
-    ways = list(dict.fromkeys(line.way for line in lines))
-    attacks = list(dict.fromkeys(line.attack for line in lines))
-    for line in lines:
-        colour = COLOURS[ways.index(line.way) % len(COLOURS)]
-        marker = MARKERS[attacks.index(line.attack) % len(MARKERS)]
-        taus, means = [point.tau for point in line.points], [point.mean for point in line.points]
-        banded = [(point.tau, *point.interval) for point in line.points if point.interval]
-        if banded:
-            places, low, high = zip(*banded, strict=True)
-            axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
-        axes.plot(
-            taus, means, color=colour, marker=marker, markersize=4, markerfacecolor="none", linewidth=1.0, alpha=0.9,
-            label=verbatim(f"{line.attack}, {line.way}"),
-        )  # fmt: skip
-
-
-def _percent(point: Point) -> Point:
-    """Return a share as a number out of 100."""
-    bounds = None if point.interval is None else (100 * point.interval[0], 100 * point.interval[1])
-    return Point(point.tau, 100 * point.mean, bounds)
-
-
-def verbatim(name: str) -> str:
-    """Return a name in which a dollar starts no formula, for a figure."""
-    return name.replace("$", r"\$")
-
-
-def _thinned(steps: np.ndarray) -> np.ndarray:
-    """Return at most 80 of the steps, evenly spread, with the first and the last."""
-    if len(steps) <= MOST_POINTS:
-        return steps
-    chosen: np.ndarray = steps[np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int)]
+def thinned(places: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
+    """Return at most so many of the places, evenly spread, with the first and the last."""
+    if len(places) <= most:
+        return places
+    chosen: np.ndarray = places[np.linspace(0, len(places) - 1, most).round().astype(int)]
     return chosen
 
 
@@ -225,8 +186,8 @@ def _style() -> AbstractContextManager[None]:
     """Return the setting in which figures are made and saved, the same everywhere."""
     return mpl.rc_context(
         {
-            "font.size": 8.0,
-            "font.family": "DejaVu Sans",
+            "font.size": FONT_SIZE,
+            "font.family": _FONT,
             "axes.linewidth": 0.6,
             "svg.hashsalt": "spikeleak",
         }

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from judges import wording
+from judges.curves import Sweep, sweep_figure
+from judges.digits import FILTERS
 from judges.findings import closeness, findings, observations, spike_verdicts
+from judges.leaks import by_round, by_timesteps, distributions, health_lines, line_name
 from judges.page import read_manifest, without_people, write_page
 from judges.panels import load_galleries, panel_blocks, sizes
-from judges.plots import Point, Sweep, strip_figure, sweep_figure
+from judges.plots import Point, strip_figure
 from judges.published import PUBLISHED_DISTANCES
 from judges.rows import RECOGNISABLE_SSIM, Score, read_scores
 from judges.summary import CellSummary, Summary, read_summary
@@ -109,6 +112,10 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "paper_shape": _TIMES.join(map(str, PAPER_SHAPE)),
         "pictures": panel_blocks(galleries, summary, lambda dataset: show_faces or without_people(manifest, dataset)),
         "groups": list(_groups(summary, scores)),
+        "distributions": list(distributions(summary, scores)),
+        "rounds": by_round(summary, scores),
+        "timesteps": by_timesteps(summary, scores),
+        "health": health_lines(summary),
         "summary": summary,
         "ceilings": _ceilings(summary),
         "definitions": wording.DEFINITIONS,
@@ -116,7 +123,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "closeness": closeness,
         "paper_guess": paper_guess_l2,
     }
-    return write_page(run_dir, "report", manifest, context)
+    return write_page(run_dir, "report", manifest, context, FILTERS)
 
 
 def _groups(summary: Summary, scores: Sequence[Score]) -> Iterator[Group]:
@@ -130,9 +137,9 @@ def _groups(summary: Summary, scores: Sequence[Score]) -> Iterator[Group]:
     told = spike_verdicts(summary)
     for group, own in cells.items():
         measure = "l2" if any(cell.tau is not None for cell in own) else "SSIM"
-        values: dict[str, list[float]] = {_line_name(cell, own): [] for cell in own}
+        values: dict[str, list[float]] = {line_name(cell, own): [] for cell in own}
         for score in rows[group]:
-            dots = values.get(_line_name(score, own))
+            dots = values.get(line_name(score, own))
             if dots is not None:
                 dots.append(getattr(score, measure.lower()))
         strip = strip_figure(
@@ -153,12 +160,6 @@ def _best(cells: Sequence[CellSummary], measure: str) -> int:
         means = [cell.l2.mean for cell in cells]
         return min(range(len(cells)), key=lambda at: math.inf if (mean := means[at]) is None else mean)
     return max(range(len(cells)), key=lambda at: cells[at].ssim.mean or 0.0)
-
-
-def _line_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
-    """Return the attack's name, with the cell's where two cells of a group share the attack."""
-    namesakes = [other for other in lines if other.attack == line.attack]
-    return f"{line.attack} ({line.cell})" if len(namesakes) > 1 else line.attack
 
 
 def _spike_section(table: SpikeTable, shapes: Mapping[str, tuple[int, ...]]) -> SpikeSection:

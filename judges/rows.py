@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from judges.csv_rows import read_rows, write_rows
@@ -12,6 +13,7 @@ CONTROL_PREFIX = "control: "
 DIVERGED = "diverged"
 SOLVED_MSE = 1e-3
 RECOGNISABLE_SSIM = 0.5
+_ROUND = re.compile(r"/r(\d{3,})-c\d{3,}")
 
 
 class Answer:
@@ -55,6 +57,13 @@ class Score(Answer):
         solved: MSE below 1e-3 of the squared data range, and not diverged.
         recognisable: SSIM above 0.5, and not diverged.
         last_ssim, last_psnr_db, last_mse: of the attack's last iterate, held to the data range; for comparison.
+        round: of the federation, in which the update was captured, from 1; 0 where the capture id tells none.
+        timesteps: T of a spiking model; 0 of an ANN.
+        moved: root mean square distance between the attack's answer and its own initial guess, in units of the data
+            range; None where the guess is not known.
+        first_loss: the matching loss that the attempt behind the answer started from; None where the attack tells none.
+
+    The last four columns have defaults for rows that were written before there were such columns.
     """
 
     experiment: str
@@ -92,6 +101,10 @@ class Score(Answer):
     last_ssim: float
     last_psnr_db: float
     last_mse: float
+    round: int = 0
+    timesteps: int = 0
+    moved: float | None = None
+    first_loss: float | None = None
 
     @property
     def group(self) -> tuple[str, str, str, str]:
@@ -115,4 +128,11 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         DataError: as `judges.csv_rows.read_rows`.
     """
-    return read_rows(Score, path)
+    rows = read_rows(Score, path)
+    return [row if row.round else replace(row, round=round_of(row.capture_id)) for row in rows]
+
+
+def round_of(capture_id: str) -> int:
+    """Return the server round that a capture id tells, FEDERATION/rRRR-cCCC; 0 where it tells none."""
+    found = _ROUND.search(capture_id)
+    return int(found[1]) if found else 0

@@ -16,7 +16,7 @@ from fl_sim.records import InputSpec, Scalar, SealedBatch
 from judges.assignment import assign
 from judges.classifiers.cache import Judge
 from judges.metrics import as_images, l2, mse, psnr_db, ssim
-from judges.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, read_scores, write_scores
+from judges.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, read_scores, round_of, write_scores
 
 __all__ = [
     "Means",
@@ -28,7 +28,7 @@ __all__ = [
     "write_scores",
 ]
 
-CONTEXT_KEYS = ("experiment", "cell", "dataset", "model", "init", "attack", "defence", "seed", "repeat")
+CONTEXT_KEYS = ("experiment", "cell", "dataset", "model", "init", "attack", "defence", "seed", "repeat", "timesteps")
 NO_LABEL = -1
 _MEAN_CHUNK = 256
 
@@ -40,6 +40,7 @@ def score(
     spec: InputSpec,
     judge: Judge | None,
     context: Mapping[str, Scalar],
+    guess: Tensor | None = None,
 ) -> list[Score]:
     """Return one row for each original of a batch, in the order of the originals.
 
@@ -52,13 +53,14 @@ def score(
         judge: a classifier, or None.
         context: values for `CONTEXT_KEYS`. Without one the attack's name is the reconstruction's (a control's always
             is), the defence the sealed batch's, and the rest "" or 0.
+        guess: the attack's initial guess, of the shape of its answer and in the same order; None where it is not known.
 
     Raises:
         ValueError: the capture ids or the shapes differ, or the context has an unknown key.
     """
     if reconstruction.capture_id != sealed.capture_id:
         raise ValueError(f"a reconstruction of {reconstruction.capture_id} is not of {sealed.capture_id}")
-    columns = _columns(reconstruction, sealed, spec, judge)
+    columns = _columns(reconstruction, sealed, spec, judge, guess)
     shared = _context(reconstruction, sealed, context) | _effort(reconstruction)
     alive = reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
@@ -139,7 +141,7 @@ def mean_inputs(examples: Examples) -> Means:
 
 
 def _columns(
-    reconstruction: Reconstruction, sealed: SealedBatch, spec: InputSpec, judge: Judge | None
+    reconstruction: Reconstruction, sealed: SealedBatch, spec: InputSpec, judge: Judge | None, guess: Tensor | None
 ) -> dict[str, list[Any]]:
     """Return the columns that differ from example to example, in the order of the originals."""
     truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
@@ -149,7 +151,13 @@ def _columns(
         **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
         **_labels(reconstruction.labels[order], sealed.labels),
         **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
+        "moved": [None] * len(order) if guess is None else _moved(ours, as_images(guess), spec)[order].tolist(),
     }
+
+
+def _moved(ours: Tensor, guess: Tensor, spec: InputSpec) -> Tensor:
+    """Return how far answers (N, C, H, W) are from guesses of the same shape, (N,), in units of the data range."""
+    return mse(ours, guess).sqrt() / (spec.high - spec.low)
 
 
 def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
@@ -201,6 +209,7 @@ def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
         "restarts": reconstruction.restarts,
         "stop_reason": str(reconstruction.stop_reason),
         "seconds": float(reconstruction.seconds),
+        "first_loss": float(reconstruction.loss_history[0]) if len(reconstruction.loss_history) else None,
     }
 
 
@@ -211,7 +220,7 @@ def _context(reconstruction: Reconstruction, sealed: SealedBatch, context: Mappi
         raise ValueError(f"the context of a score has no {unknown}; known: {', '.join(CONTEXT_KEYS)}")
     defaults: dict[str, Scalar] = dict.fromkeys(CONTEXT_KEYS, "")
     defaults |= {"attack": reconstruction.attack, "defence": sealed.defence}
-    defaults |= {"seed": reconstruction.seed, "repeat": 0}
+    defaults |= {"seed": reconstruction.seed, "repeat": 0, "timesteps": 0}
     values = defaults | dict(context)
     if reconstruction.attack.startswith(CONTROL_PREFIX):
         values["attack"] = reconstruction.attack
@@ -224,4 +233,6 @@ def _context(reconstruction: Reconstruction, sealed: SealedBatch, context: Mappi
         "seed": int(values["seed"]),
         "repeat": int(values["repeat"]),
         "capture_id": reconstruction.capture_id,
+        "round": round_of(reconstruction.capture_id),
+        "timesteps": int(values["timesteps"]),
     }

@@ -18,6 +18,7 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.distances import ClassDistances
+from judges.health import Health
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.published import PUBLISHED, Published
 from judges.rows import CONTROL_PREFIX, Score
@@ -101,12 +102,14 @@ class Summary:
         judges: {data set: facts}, see `judges.classifiers.cache.Judge.facts`.
         seed: of the bootstrap.
         distances: {data set: distances between its examples}, where they were asked for.
+        health: of the models under attack, in the order of the groups; empty where it was not measured.
     """
 
     cells: tuple[CellSummary, ...]
     judges: Mapping[str, Mapping[str, Scalar]]
     seed: int
     distances: Mapping[str, ClassDistances]
+    health: tuple[Health, ...] = ()
 
 
 def summarise(
@@ -114,6 +117,7 @@ def summarise(
     *,
     judges: Mapping[str, Mapping[str, Scalar]] | None = None,
     distances: Mapping[str, ClassDistances] | None = None,
+    health: Sequence[Health] = (),
     seed: int = 0,
 ) -> Summary:
     """Return the summary of all rows of a run, the same for any order of the rows of a cell.
@@ -123,6 +127,7 @@ def summarise(
             control, as two cells may both hold them, count once.
         judges: {data set: `Judge.facts()`}.
         distances: {data set: distances between its examples}.
+        health: of the models under attack, at most one for each group; those of a group without a row are left out.
         seed: of the bootstrap.
     """
     best_control = _best_controls(scores)
@@ -132,8 +137,12 @@ def summarise(
         cells[key][(score.victim, score.mse, score.ssim) if score.is_control else index] = score
     groups = list(dict.fromkeys(key[:4] for key in cells))
     keys = sorted(cells, key=lambda key: (groups.index(key[:4]), key[4].startswith(CONTROL_PREFIX)))
-    lines = [_cell(sorted(cells[key].values(), key=_by_victim), best_control, seed=seed) for key in keys]
-    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}))
+    known: dict[tuple[str, ...], Health] = {one.group: one for one in health}
+    lines = [
+        _cell(sorted(cells[key].values(), key=_by_victim), best_control, known.get(key[:4]), seed=seed) for key in keys
+    ]
+    examined = tuple(known[group] for group in groups if group in known)
+    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined)
 
 
 def write_summary(summary: Summary, path: Path) -> Path:
@@ -166,14 +175,16 @@ def _by_victim(score: Score) -> tuple[str, float]:
     return repr(score.victim), score.mse
 
 
-def _cell(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float], *, seed: int) -> CellSummary:
+def _cell(
+    rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float], health: Health | None, *, seed: int
+) -> CellSummary:
     """Return the line of a cell's rows."""
     first = rows[0]
-    units = _units(rows)
+    units = units_of(rows)
     stream = "/".join((*first.group, first.attack, first.cell))
     comparison = None if first.is_control else _compare(rows, best_control)
     recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
-    verdict, reason = verdict_on(rows, recognisable, comparison)
+    verdict, reason = verdict_on(rows, recognisable, comparison, health)
     columns: dict[str, Any] = {name: getattr(first, name) for name in _NAMES}
     columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
     untouched = first.defence == "none" and not first.is_control
@@ -214,7 +225,7 @@ def _intervals(
     return {**intervals, "asr": (seen.low, seen.high)}
 
 
-def _units(rows: Sequence[Score]) -> list[object]:
+def units_of(rows: Sequence[Score]) -> list[object]:
     """Return what each row is drawn with: its federation, whose victims share a model, or its batch if there is one."""
     federations = [(row.seed, row.repeat) for row in rows]
     return list(federations) if len(set(federations)) > 1 else [row.capture_id for row in rows]
@@ -235,7 +246,7 @@ def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...],
     differences = [row.ssim - control for row, control in pairs]
     better = [difference > 0 for difference in differences]
     by_unit: dict[object, list[float]] = defaultdict(list)
-    for unit, difference in zip(_units([row for row, _ in pairs]), differences, strict=True):
+    for unit, difference in zip(units_of([row for row, _ in pairs]), differences, strict=True):
         by_unit[unit].append(difference)
     return Comparison(
         victims=len(pairs),

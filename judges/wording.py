@@ -89,8 +89,12 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Verdict",
         "Of attacks without thresholding. Recovered: at least half of the victims are recognisable and above the best "
         "control of the same victim, by SSIM. Partly recovered: some are. Traces only: none is, but SSIM tends to be "
-        "above the best control's (one-sided Wilcoxon signed-rank over federations, p < 0.05). Diverged: none of "
-        "these, and at least half of the attacks diverged. No better than the controls: none of these. A verdict "
+        "above the best control's (one-sided Wilcoxon signed-rank over federations, p < 0.05). Where none of these "
+        "holds, the first of: dead network, at least half of the updates are exactly 0 outside the output layer, or no "
+        "neuron spiked on the clients' inputs; diverged, at least half of the attacks did; stuck at the guess, the "
+        "median answer is within 0.01 of the data range of the attack's own starting point, or the matching loss of at "
+        "least half did not fall by 1 %; wrong label, at least half of the labels named are not the victims'; trivial, "
+        "no better than the controls. The first four of these are failures, no defence. A verdict "
         "describes this attack at this budget; it is not evidence that another attack would fail.",
     ),
 )

@@ -38,6 +38,8 @@ MAY: dict[str, Sequence[str]] = {
     "fl_sim.encoders": RECORDS,
     "fl_sim.models": (*RECORDS, *TABLES, "fl_sim.encoders", "fl_sim.models"),
     "fl_sim.datasets": (*RECORDS, *TABLES, "fl_sim.datasets"),
+    "fl_sim.validation": ("fl_sim.errors",),
+    "fl_sim.defences": (*NOUNS, *TABLES, "fl_sim.validation", "fl_sim.defences"),
     "fl_sim.training": (*RECORDS, "fl_sim.encoders", "fl_sim.models"),
     "fl_sim.captures": RECORDS,
     "fl_sim": ("fl_sim",),

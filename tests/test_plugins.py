@@ -18,6 +18,8 @@ from attacks.inversion_settings import ModelInversionSettings
 from attacks.settings import DLGSettings
 from fl_sim import plugins
 from fl_sim.datasets import DatasetEntry
+from fl_sim.defences import DefenceEntry
+from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import ModelEntry
 from fl_sim.plugins import BY_HAND, OURS, Table
@@ -41,6 +43,33 @@ from attacks import AttackEntry
 ENTRY = AttackEntry("untyped:Attack", dict, adversary="A", summary="whose settings are none")
 """,
 }
+SIGNS = {
+    "signs.py": """
+from pydantic import Field
+from fl_sim.defences import DefenceEntry
+from fl_sim.specs import Settings
+
+
+class SignSettings(Settings):
+    scale: float = Field(default=0.01, gt=0)
+
+
+ENTRY = DefenceEntry("signs_defence:sign", SignSettings, summary="the sign of each entry, times a scale")
+LATE = DefenceEntry("signs_defence:gone", SignSettings, summary="whose function is not there")
+""",
+    "signs_defence.py": """
+def sign(update, *, scale):
+    return {name: scale * tensor.sign() for name, tensor in update.items()}
+""",
+}
+SIGNS_POINTS = """
+[spikeleak.defences]
+sign = signs:ENTRY
+late = signs:LATE
+clip = signs:ENTRY
+none = signs:ENTRY
+settings = signs:SignSettings
+"""
 BROKEN_POINTS = """
 [spikeleak.attacks]
 dlg = mistaken:PLACE
@@ -155,6 +184,69 @@ def test_the_readmes_own_test_passes_without_pytest(site: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def defended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an installed package of defences, all but one of which are no use."""
+    folder = tmp_path_factory.mktemp("defended")
+    install(folder, "signs", SIGNS_POINTS, SIGNS)
+    return folder
+
+
+def test_list_names_the_defence_and_its_origin_and_what_was_left_out(defended: Path) -> None:
+    done = call(defended, COMMAND, "list", "defences")
+    assert done.returncode == 0
+    there, _, left_out = done.stdout.partition("\n\nleft out:\n")
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in there.splitlines()}
+    assert list(lines) == ["clip", "noise", "prune", "quantise", "late", "sign"]
+    assert lines["sign"] == "signs 1.2 the sign of each entry, times a scale"
+    assert lines["clip"].startswith("spikeleak the update is scaled down")
+    reasons = {line.split()[0]: " ".join(line.split()[3:]) for line in left_out.splitlines()}
+    assert reasons == {
+        "clip": "the name is taken by spikeleak",
+        "none": "this is no name for an entry: use up to 40 letters, digits, '_' and '-'",
+        "settings": "expected 'signs:SignSettings' to be an instance of DefenceEntry, found the class SignSettings",
+    }
+    assert "spikeleak: plugin 'clip' of signs 1.2 (spikeleak.defences): the name is taken" in done.stderr
+
+
+def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(defended: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        'dataset = "digits"\njudge = "none"\nattack = {name = "idlg", iterations = 1}\n[federation]\nclients = 1\n'
+        '[defence]\nname = ["none", "sign"]\nscale = 0.5\n',
+        encoding="utf-8",
+    )
+    done = call(defended, COMMAND, "run", "own.toml", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    assert [row["defence"] for row in rows if row["attack"] == "idlg"] == ["none", "sign"]
+    code = (
+        "import sys; from fl_sim.captures import CaptureStore; from pathlib import Path\n"
+        "store = CaptureStore(Path(sys.argv[1]))\n"
+        "plain, signed = (store.load(f'digits-lenet-uniform-{name}-000/r001-c000') for name in ('none', 'sign'))\n"
+        "assert all(signed.update[key].equal(0.5 * tensor.sign()) for key, tensor in plain.update.items())"
+    )
+    checked = call(defended, sys.executable, "-c", code, tmp_path / "runs" / "own" / "captures")
+    assert checked.returncode == 0, checked.stderr
+    for assignment, words in [
+        ("defence.scale=0", "spikeleak: defence.scale: input should be greater than 0, got 0"),
+        ("defence.scle=1", "spikeleak: defence.scle: unknown key. Did you mean 'scale'?"),
+        ("defence=late", "defence 'late': 'signs_defence:gone' could not be imported: AttributeError"),
+    ]:
+        refused = call(defended, COMMAND, "run", "own.toml", "--set", assignment, "--out", "x", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert words in refused.stderr
+
+
+def test_a_plugins_defence_passes_the_shipped_check_without_pytest(defended: Path) -> None:
+    code = (
+        "import sys; from fl_sim.testing import check_defence; check_defence('sign')\n"
+        "assert 'pytest' not in sys.modules"
+    )
+    done = call(defended, sys.executable, "-W", "error", "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 ENTRY = AttackEntry("attacks.dlg:DLG", DLGSettings, adversary="A", summary="one of ours")
 
 
@@ -194,6 +286,10 @@ def inversion_entry(**changed: Any) -> object:
     return InversionEntry(**{**known, **changed})
 
 
+def defence_entry(**changed: Any) -> object:
+    return DefenceEntry(**{"defence": "a.b:c", "settings": ClipSettings, "summary": "s", **changed})
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -209,6 +305,10 @@ def inversion_entry(**changed: Any) -> object:
         (lambda: inversion_entry(settings=DLGSettings), r"InversionEntry\.settings: .*\.ModelInversionSettings"),
         (lambda: inversion_entry(spiking="yes"), r"InversionEntry\.spiking: expected True or False, found 'yes'"),
         (lambda: ModelEntry("lenet", spiking=False, summary="s"), r"ModelEntry\.builder: .* found 'lenet'"),
+        (lambda: defence_entry(defence="clip"), r"DefenceEntry\.defence: .* found 'clip'"),
+        (lambda: defence_entry(settings=3), r"DefenceEntry\.settings: .* fl_sim\.specs\.Settings, found 3"),
+        (lambda: defence_entry(summary=""), r"DefenceEntry\.summary: expected a text of one line"),
+        (lambda: defence_entry(draws=0), r"DefenceEntry\.draws: expected True or False, found 0"),
         (lambda: DatasetEntry("a:b", summary="s", terms=""), r"DatasetEntry\.terms: expected a text of one line"),
     ],
 )

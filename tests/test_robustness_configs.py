@@ -41,6 +41,8 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "federation.local_steps": [2, 0],
     "federation.keep_every": [-1, [1, 2]],
     "strategy": ["FedAvgg", 3, [["FedAvg"]]],
+    "defence": ["clpi", 3, [["clip"]], ["none", "sing"]],
+    "defence.bits": [4, [4, 8], 0, "four"],
     "attack.guess": ["zeros", ["normal", "zeros"], 1],
     "attack.iterations": [-1, "many", [[1]]],
     "attack.tau": [-0.5, "half", [0.5, []]],
@@ -71,6 +73,7 @@ NAMES: dict[str, list[str]] = {
     "model.surrogate": ["fast_sigmoid", "atan"],
     "model.encoder": ["latency"],
     "strategy.name": ["FedAdam", "MultiKrum"],
+    "defence.name": ["quantise", "noise"],
     "attack.name": ["grnn", "idlg"],
     "attack.guess": ["normal", "spikes"],
     "attack.thresholding": ["straight_through"],
@@ -130,12 +133,14 @@ def misspelt(name: str, draw: random.Random) -> str:
 def known_keys() -> set[str]:
     """Return every key of any table, and every name in one: a typo that hits another of them proves nothing."""
     from attacks import ATTACKS, MODEL_INVERSIONS
+    from fl_sim.defences import DEFENCES
     from fl_sim.specs import TrainingSettings
     from judges.experiment import ExperimentConfig
     from judges.inversion.plan import InversionConfig
 
     kinds: list[Any] = [ExperimentConfig, InversionConfig, TrainingSettings]
     kinds += [entry.settings for entry in ATTACKS.values()] + [entry.settings for entry in MODEL_INVERSIONS.values()]
+    kinds += [entry.settings for entry in DEFENCES.values()]
     keys = {key for kind in kinds for key in kind.model_fields}
     for kind in kinds[:2]:
         for field in kind.model_fields.values():
@@ -208,6 +213,12 @@ def other_mutations() -> list[Mutation]:
         Mutation("scales are no tables", f"scales = 3\n{demo}", "scales", scale=""),
         Mutation("unknown strategy key", 'strategy = {name = "FedProx", proximal_nu = 1.0}', "strategy.proximal_nu",
                  "proximal_nu", "proximal_mu", scale=""),
+        Mutation("unknown defence key", 'defence = {name = ["none", "noise"], noise_multiplie = 1.0}',
+                 "defence.noise_multiplie", "noise_multiplie", "noise_multiplier", scale=""),
+        Mutation("wrong defence value", 'defence = {name = "prune", prune_ratio = 2.0}', "defence.prune_ratio",
+                 scale=""),
+        Mutation("defence of a central target", 'task = "model_inversion"\ndefence = "clip"', "defence: is not read",
+                 scale=""),
         Mutation("unknown preset", 'task = "model_inversion"\ntraining.preset = "mnist_an"', "training: preset",
                  "mnist_an", "mnist_ann", scale=""),
         Mutation("wrong strategy value", 'strategy = {name = "FedProx", proximal_mu = "a"}', "strategy.proximal_mu",

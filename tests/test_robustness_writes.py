@@ -238,6 +238,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of a few bytes: what is written counts here, not what it looks like."""
     monkeypatch.setattr(page, "TEMPLATES", tmp_path / "templates")
     (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "report.css").touch()
     for kind in ("md", "html", "tex"):
         (tmp_path / "templates" / f"told.{kind}.j2").write_text(f"{kind} {{{{ version }}}}" + "x" * 150)
 

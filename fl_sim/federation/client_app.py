@@ -1,28 +1,27 @@
 """The honest client: trains on its own data as the server's config says, and seals the truth out of band.
 
 The config of a train message decides what is done: `share` ("gradient" of one batch, or "weights" after local SGD),
-`learning-rate`, `batch-size`, `local-steps`, FedProx's `proximal-mu`, and `server-round`, which Flower sets.
+`learning-rate`, `batch-size`, `local-steps`, FedProx's `proximal-mu`, and `server-round`, which Flower sets. Between
+the client's training and what it shares stands its defence, a mod.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
 
-import pydantic
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fl_sim.captures import SealedStore, capture_id
-from fl_sim.config import validate
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.federation.client_data import Batch, draw_batches, input_spec, partition_indices, splits
+from fl_sim.federation.mods import defence_mod
 from fl_sim.federation.ordering import answer_partition_query, client_record
+from fl_sim.federation.orders import TrainOrder
 from fl_sim.federation.process import private_torch
 from fl_sim.federation.settings import RunSettings
 from fl_sim.models import build_model
@@ -32,34 +31,6 @@ from fl_sim.specs import Scalar
 from fl_sim.training import Parameters, accuracy, gradient_and_loss, load_parameters, local_sgd, parameters_of
 
 _EVALUATION_BATCH = 500
-
-
-class TrainOrder(pydantic.BaseModel):
-    """What the server told a client to do in a round: the keys of the config, read by their names in kebab-case.
-
-    Attributes:
-        server_round: from 1.
-        share: what the client replies.
-        learning_rate, local_steps: of local SGD; a gradient is of one batch.
-        batch_size: N.
-        proximal_mu: FedProx's mu, 0 for none.
-    """
-
-    model_config = pydantic.ConfigDict(
-        frozen=True, strict=True, extra="ignore", alias_generator=lambda name: name.replace("_", "-")
-    )
-    server_round: int = Field(ge=1)
-    share: Literal["gradient", "weights"] = "weights"
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
-    local_steps: int = Field(default=1, ge=1)
-    proximal_mu: float = Field(default=0.0, ge=0)
-
-    @pydantic.model_validator(mode="after")
-    def _possible(self) -> TrainOrder:
-        if self.share == "gradient" and self.local_steps != 1:
-            raise ValueError("local-steps: a shared gradient is of one batch, so it must be 1")
-        return self
 
 
 def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientApp:
@@ -73,7 +44,7 @@ def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientAp
     def settings(context: Context) -> RunSettings:
         return RunSettings.read(context.run_config if run_config is None else run_config)
 
-    @app.train()
+    @app.train(mods=[defence_mod(settings)])
     def train(message: Message, context: Context) -> Message:
         with private_torch():
             return _train(message, context, settings(context))
@@ -88,7 +59,7 @@ def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientAp
 
 def _train(message: Message, context: Context, run: RunSettings) -> Message:
     """Reply the gradient of one batch, or the weights after local SGD."""
-    config, order = run.config, validate(TrainOrder, dict(message.content["config"]))
+    config, order = run.config, TrainOrder.of(message)
     partition = int(context.node_config["partition-id"])
     name = config.repeat, order.server_round, partition
     batches = draw_batches(
@@ -104,7 +75,8 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     update, loss = _update(model, encoded, order)
     inputs, labels = (torch.cat(tensors, dim=_examples(tensors[0])) for tensors in zip(*batches, strict=True))
     if run.output is not None:
-        sealed = SealedBatch(capture_id(run.federation_id, order.server_round, partition), inputs, labels)
+        own_id = capture_id(run.federation_id, order.server_round, partition)
+        sealed = SealedBatch(own_id, inputs, labels, defence=config.defence.name)
         SealedStore(run.output / "sealed")(sealed)
     content = RecordDict(
         {

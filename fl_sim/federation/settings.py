@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fl_sim.captures import check_federation_id
 from fl_sim.config import SimulationConfig, flatten, unflatten, validate
+from fl_sim.defence_settings import default_settings, without_defaults
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 
@@ -30,6 +31,10 @@ class RunSettings:
     def read(cls, run_config: Mapping[str, Scalar]) -> RunSettings:
         """Return the settings that a flat run config holds.
 
+        Args:
+            run_config: as Flower hands it over, or as `flat` returns it. Settings of defences that are not chosen may
+                stand in it with their defaults.
+
         Raises:
             ConfigError: it is empty, a key is unknown or of the wrong type, or `output` is not absolute.
         """
@@ -44,13 +49,17 @@ class RunSettings:
             raise ConfigError(
                 f"output: expected an absolute folder, since the apps run in a folder of Flower's, got {output!r}."
             )
+        raw = unflatten(rest)
+        if isinstance(raw.get("defence"), dict):
+            raw["defence"] = without_defaults(raw["defence"])
         return cls(
-            config=validate(SimulationConfig, unflatten(rest)),
+            config=validate(SimulationConfig, raw),
             output=Path(output) if output else None,
             federation_id=check_federation_id(str(run_config.get("federation_id", "federation"))),
         )
 
     def flat(self) -> dict[str, Scalar]:
-        """Return the run config that `read` reads."""
+        """Return the run config that `read` reads, the defaults of every defence among it."""
         output = str(self.output) if self.output else ""
-        return {**flatten(self.config), "output": output, "federation_id": self.federation_id}
+        defaults = {f"defence.{key}": value for key, value in default_settings().items()}
+        return {**defaults, **flatten(self.config), "output": output, "federation_id": self.federation_id}

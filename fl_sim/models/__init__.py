@@ -5,15 +5,18 @@ Models of other packages join by the entry point `spikeleak.models`, see `fl_sim
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fl_sim.errors import unknown_name
+from fl_sim.errors import ConfigError, DataError, unknown_name
 from fl_sim.plugins import Table, located, refuse_place, refuse_switch, refuse_text
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from fl_sim.specs import ModelSpec
 
@@ -69,23 +72,87 @@ _OWN = {
 }
 MODELS = Table("spikeleak.models", ModelEntry, _OWN)
 
+MOST_UNITS = 2**24
+"""Of an input, or of a layer that a spec tells of; asked only of models whose parameters cannot be counted first."""
+_BYTES = 4  # of a parameter as it is drawn
 
-def build_model(spec: ModelSpec, *, seed: int | None = None) -> nn.Module:
+
+def build_model(
+    spec: ModelSpec, *, seed: int | None = None, parameters: Mapping[str, Tensor] | None = None
+) -> nn.Module:
     """Return the model that `spec` describes.
+
+    A spec of some bytes may tell of a layer of terabytes. It is refused before anything of that size is allocated.
 
     Args:
         spec: architecture, input and settings.
         seed: draws the parameters by `spec.init` from this seed; None leaves them as torch drew them, for callers
             that load parameters next.
+        parameters: {name: tensor} that a record holds beside `spec`, which have to be those of the model.
 
     Raises:
-        ConfigError: `spec.architecture` or `spec.init` is not known, or the builder does not import.
+        ConfigError: `spec.architecture` or `spec.init` is not known, the builder does not import, or the model is
+            larger than this machine's memory.
+        DataError: `parameters` lack one of the model's, or hold one of another shape.
     """
     from fl_sim.models.initialisation import initialise
 
     if spec.architecture not in MODELS:
         raise unknown_name("model.name", spec.architecture, MODELS)
-    model: nn.Module = located(MODELS[spec.architecture].builder, f"model '{spec.architecture}'")(spec)
+    builder = located(MODELS[spec.architecture].builder, f"model '{spec.architecture}'")
+    shapes = _shapes(builder, spec)
+    if parameters is not None and shapes is not None:
+        _refuse_misfit(spec, shapes, parameters)
+    _refuse_giant(spec, shapes)
+    model: nn.Module = builder(spec)
     if seed is not None:
         initialise(model, spec.init, seed=seed)
     return model
+
+
+@functools.lru_cache(maxsize=32)  # a run has a few specs and thousands of records of each
+def _shapes(builder: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> Mapping[str, tuple[int, ...]] | None:
+    """Return {name: shape} of a model's parameters, none of which is allocated; None where it cannot be built so."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return {name: tuple(parameter.shape) for name, parameter in builder(spec).named_parameters()}
+    # It reads the values it has drawn, or its sizes are beyond all numbers; whatever else is wrong with it is told
+    # where it is built.
+    except Exception:  # noqa: BLE001 - a plugin's builder may raise anything
+        return None
+
+
+def _refuse_misfit(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Tensor]) -> None:
+    """Raise DataError where parameters are not those of a model."""
+    for name, shape in shapes.items():
+        found = tuple(parameters[name].shape) if name in parameters else "none"
+        if found != shape:
+            raise DataError(
+                f"model: expected the parameters of the '{spec.architecture}' that goes with them, {name} of shape "
+                f"{shape}; found {found}."
+            )
+
+
+def _refuse_giant(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
+    """Raise ConfigError where a model is larger than the memory; one of unknown shapes, where its sizes are absurd."""
+    if shapes is None:
+        sizes = math.prod(spec.input.frame), spec.input.classes, spec.hidden
+        if max(sizes) > MOST_UNITS:
+            raise ConfigError(
+                f"model: expected sizes of a '{spec.architecture}' of at most {MOST_UNITS:,}, found {sizes[0]:,} "
+                f"values of an input, {sizes[1]:,} classes and {sizes[2]:,} hidden units."
+            )
+        return
+    needed, memory = _BYTES * sum(map(math.prod, shapes.values())), _memory()
+    if needed > memory:
+        raise ConfigError(
+            f"model: expected a '{spec.architecture}' whose parameters fit into {memory:,} bytes, the memory of this "
+            f"machine, found one with {needed:,} bytes of them."
+        )
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

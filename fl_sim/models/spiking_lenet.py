@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from spikingjelly.activation_based import functional
@@ -113,18 +114,48 @@ def over_time(layer: nn.Module, sequence: Tensor) -> Tensor:
     return output.view(steps, count, *output.shape[1:])
 
 
+class Activity(NamedTuple):
+    """What a layer of spiking neurons did on a batch of inputs.
+
+    Attributes:
+        rate: mean spikes of a neuron and time step.
+        silent: share of neurons that never spiked on an input, mean over the inputs.
+    """
+
+    rate: float
+    silent: float
+
+
 @torch.no_grad()
-def firing_rates(model: SpikingTwin, inputs: Tensor) -> dict[str, float]:
-    """Return the mean firing rate of each spiking layer, spikes per neuron and step, by module name."""
-    rates: dict[str, float] = {}
+def activities(model: nn.Module, inputs: Tensor) -> dict[str, Activity]:
+    """Return what each layer of SpikingJelly's neurons does, by module name; {} of a network that has none.
+
+    Output neurons that fire are such a layer too, unless the model reads their potential.
+
+    Args:
+        model: any; its layers of neurons are run once for all steps, or once a step.
+        inputs: as it reads them.
+    """
+    steps: dict[str, list[Tensor]] = {}
+
+    def note(name: str, module: nn.Module, spikes: Tensor) -> None:
+        whole = getattr(module, "step_mode", "m") == "m"
+        steps.setdefault(name, []).append(spikes if whole else spikes.unsqueeze(0))
+
     handles = [
-        module.register_forward_hook(lambda _m, _i, spikes, name=name: rates.update({name: float(spikes.mean())}))
+        module.register_forward_hook(lambda module, _inputs, spikes, name=name: note(name, module, spikes))
         for name, module in model.named_modules()
         if hasattr(module, "surrogate_function") and hasattr(module, "v_threshold")
     ]
     try:
-        model(inputs)
+        if handles:
+            model(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return rates
+    return {name: _activity(torch.cat(parts)) for name, parts in steps.items()}
+
+
+def _activity(spikes: Tensor) -> Activity:
+    """Return the activity of spikes (T, N, ...)."""
+    return Activity(float(spikes.mean()), float((spikes == 0).all(0).float().mean()))

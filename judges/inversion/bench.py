@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from attacks import MODEL_INVERSIONS, build_inversion
+from attacks import MODEL_INVERSIONS
 from attacks.contracts import Inversion
-from attacks.posterior import model_id
-from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import ConfigError
-from fl_sim.records import load_record, save_record
+from fl_sim.errors import ConfigError, DataError
+from fl_sim.records import load_record
 from fl_sim.simulation import check_federation
 from judges.classifiers import JudgeOptions, get_judge
 from judges.classifiers.cache import Judge
 from judges.csv_rows import write_rows
+from judges.engine_options import EngineOptions
+from judges.engines import Engine, Started, open_engine
 from judges.hashes import write_hashes
 from judges.inversion.album import build_album, save_album
+from judges.inversion.answers import Answer, inversion_job, is_done
 from judges.inversion.judgement import judgement
 from judges.inversion.metrics import Repeated
 from judges.inversion.plan import InversionCell, InversionPlan, TargetPlan
@@ -34,8 +36,8 @@ from judges.inversion.report import write_inversion_report
 from judges.inversion.rows import CENTRAL, FEDERATION, ClassScore, TargetFacts
 from judges.inversion.scoring import class_scores, plain_controls
 from judges.inversion.summary import judge_key, summarise, write_inversions
-from judges.inversion.targets import Trained, trained_targets
-from judges.manifest import claim_folder, describe_run, manifest_so_far, remove_run, write_manifest
+from judges.inversion.targets import TargetJob, Trained, target_data, trained_targets
+from judges.manifest import claim_folder, describe_run, manifest_so_far, outcome, remove_run, write_manifest
 from judges.process import prepare_process
 from judges.progress import Watch
 
@@ -47,10 +49,12 @@ class InversionRun:
         plan: the experiment.
         folder: of its results; made where it is missing.
         watch: shows progress.
+        options: where its jobs are done.
     """
 
-    def __init__(self, plan: InversionPlan, folder: Path, watch: Watch) -> None:
-        self.plan, self.folder, self.watch = plan, folder, watch
+    def __init__(self, plan: InversionPlan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
+        self.plan, self.folder, self.watch = plan, folder.resolve(), watch
+        self.options = options or EngineOptions()
         self._before = manifest_so_far(folder)
         self._seconds: dict[str, float] = dict(self._before.get("seconds", {}))
         self._datasets: dict[str, Dataset] = {}
@@ -59,18 +63,40 @@ class InversionRun:
         self._targets: list[TargetFacts] = []
         self._draws: dict[str, Repeated] = {}
         self._plain: dict[str, list[ClassScore]] = {}
+        self._failed: dict[str, str] = {}
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Train all targets, attack them and return the path of the report.
 
-        What an earlier call with the same config has finished is not done again. What can be refused is refused before
-        anything is removed or written.
+        What an earlier call has finished is not done again. A cell for which the memory does not suffice is left out,
+        and the manifest says so. What can be refused is refused before anything is removed or written.
 
         Raises:
             ConfigError: the folder holds another experiment.
             DataError: a data set or a file of the run is missing or corrupt.
         """
+        self._prepare()
+        if fresh:
+            remove_run(self.folder)
+            self._before, self._seconds = {}, {}
+        claim_folder(self.plan, self.folder)
+        with open_engine(self.options, self.plan.base.threads) as engine:
+            self._train(engine)
+            for target, trained, answers in [self._start(engine, *one) for one in self._all_targets()]:
+                self._targets.append(trained.facts)
+                for answer in answers:
+                    self._judge_answer(target, trained, answer)
+                self._controls(target, trained)
+                self._write_tables()
+        self._write_tables()
+        page = write_inversion_report(self.folder, show_faces=show_faces)
+        write_hashes(self.folder)
+        return page
+
+    def _prepare(self) -> None:
+        """Set up the process; refuse what could not run."""
         base = self.plan.base
+        self.options.check()
         if base.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
         prepare_process(base.threads)
@@ -78,72 +104,68 @@ class InversionRun:
             self._dataset(target)
             if base.target == FEDERATION:
                 check_federation(target.simulation(base.seed))
-        if fresh:
-            remove_run(self.folder)
-            self._before, self._seconds = {}, {}
-        claim_folder(self.plan, self.folder)
+
+    def _train(self, engine: Engine) -> None:
+        """Let an engine that works elsewhere train the targets; else each is trained when it is asked for."""
+        if not engine.parallel:
+            return
+        wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]
+        jobs = [Started(engine, TargetJob(target, seed, self.folder)) for target, seed in wanted]
+        with self.watch.task("targets") as advance:
+            for done, (job, (target, seed)) in enumerate(zip(jobs, wanted, strict=True)):
+                outcome = job.finish(lambda _done, _total: None)
+                if outcome.failure:
+                    raise DataError(f"target {target.label}, seed {seed}: cannot be trained: {outcome.failure}.")
+                if target.config.target == FEDERATION:
+                    self._seconds.setdefault(f"federation {target.label}-{seed:03d}", outcome.seconds)
+                advance(done + 1, len(jobs))
+
+    def _all_targets(self) -> Iterator[tuple[TargetPlan, Trained]]:
+        """Yield every model that is attacked."""
         for target in self.plan.targets:
             for seed in target.seeds:
-                self._attack_all(target, seed)
-        page = write_inversion_report(self.folder, show_faces=show_faces)
-        write_hashes(self.folder)
-        return page
+                for trained in trained_targets(target, seed, self.folder, spent=self._seconds, watch=self.watch):
+                    yield target, trained
 
-    def _attack_all(self, target: TargetPlan, seed: int) -> None:
-        """Attack the target of a seed in every way, after every round that was kept."""
-        dataset = self._dataset(target)
-        for trained in trained_targets(target, seed, dataset, self.folder, spent=self._seconds, watch=self.watch):
-            self._targets.append(trained.facts)
-            for cell in self.plan.attacks_on(target):
-                for number, attack_seed in enumerate(self._attack_seeds(cell)):
-                    first = seed == target.config.seed and number == 0
-                    self._attack(target, cell, trained, attack_seed, first=first)
-            self._controls(target, trained)
-            self._write_tables()
+    def _start(self, engine: Engine, target: TargetPlan, trained: Trained) -> tuple[TargetPlan, Trained, list[Answer]]:
+        """Start all attacks on a model that are not done."""
+        folder, base = self.folder / "inversions" / _name(target, trained), self.plan.base
+        answers = []
+        for cell in self.plan.attacks_on(target):
+            for number, seed in enumerate(self._attack_seeds(cell)):
+                first = trained.facts.seed == target.config.seed and number == 0
+                job = inversion_job(cell, trained, seed, folder / f"{cell.label}-{seed:03d}.safetensors", base.device)
+                started = None if is_done(cell, trained, job.path) else Started(engine, job)
+                answers.append(Answer(cell, seed, job.path, first=first, job=started))
+        return target, trained, answers
 
-    def _attack(self, target: TargetPlan, cell: InversionCell, trained: Trained, seed: int, *, first: bool) -> None:
-        """Attack a target once, and judge the answer and its values in random order.
-
-        Args:
-            target: of which kind.
-            cell: the attack.
-            trained: the model.
-            seed: of the attack.
-            first: whether this is the attack whose answer is drawn again and shown.
-        """
-        path = self.folder / "inversions" / _name(target, trained) / f"{cell.label}-{seed:03d}.safetensors"
-        inversion = self._inversion(cell, trained, seed, path)
-        with self.watch.task(f"judging {cell.label} on {path.parent.name}, seed {seed}"):
+    def _judge_answer(self, target: TargetPlan, trained: Trained, answer: Answer) -> None:
+        """Wait for an answer, and judge it and its values in random order."""
+        cell, told = answer.cell, f"{answer.cell.label} on {answer.path.parent.name}, seed {answer.seed}"
+        context = self._context(target, trained, cell.label)
+        if answer.job is not None:
+            with self.watch.task(told) as advance:
+                outcome = answer.job.finish(advance)
+            self._clock("attacks", outcome.seconds)
+            if outcome.failure:
+                self._failed[f"{context['cell']}, seed {answer.seed}"] = outcome.failure
+                return
+        inversion = load_record(Inversion, answer.path)
+        with self.watch.task(f"judging {told}"):
             found = judgement(
                 inversion,
                 self._judge(target),
                 self._dataset(target),
                 name=cell.label,
-                context=self._context(target, trained, cell.label),
-                draws=self.plan.base.draws if first else 0,
-                path=path.with_suffix(".json"),
+                context=context,
+                draws=self.plan.base.draws if answer.first else 0,
+                path=answer.path.with_suffix(".json"),
             )
         self._rows += [*found.rows, *found.control]
         if found.draws is not None:
             self._draws[found.rows[0].cell] = found.draws
-        if first:
+        if answer.first:
             save_album(build_album(inversion, found.rows, found.nearest, self._dataset(target)), self.folder)
-
-    def _inversion(self, cell: InversionCell, trained: Trained, seed: int, path: Path) -> Inversion:
-        """Return the answer of an attack: that of an earlier call, where it is of the same model and settings."""
-        settings = MODEL_INVERSIONS[cell.attack].settings.model_validate(cell.settings).model_dump()
-        if path.is_file():
-            kept = load_record(Inversion, path)
-            if kept.settings == settings and kept.model_id == model_id(trained.model):
-                return kept
-        started = time.perf_counter()
-        with self.watch.task(f"{cell.label} on {path.parent.name}, seed {seed}") as advance:
-            attack = build_inversion(cell.attack, cell.settings)
-            classes = range(trained.facts.classes)
-            found = attack.invert(trained.model, classes, seed=seed, device=self.plan.base.device, progress=advance)
-        self._clock("attacks", started)
-        save_record(found, path)
-        return found
 
     def _attack_seeds(self, cell: InversionCell) -> range:
         """Return the seeds of the attacks on one target; one where nothing is drawn."""
@@ -183,8 +205,7 @@ class InversionRun:
 
     def _dataset(self, target: TargetPlan) -> Dataset:
         """Return the data set that the targets are trained on."""
-        settings = target.config.dataset
-        data = load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
+        data = target_data(target)
         self._datasets[data.name] = data
         return data
 
@@ -197,7 +218,7 @@ class InversionRun:
             started = time.perf_counter()
             with self.watch.task(f"judge of {dataset.name}: {target.judge}") as advance:
                 self._judges[key] = get_judge(options, dataset, device=self.plan.base.device, progress=advance)
-            self._clock("judges", started)
+            self._clock("judges", time.perf_counter() - started)
         return self._judges[key]
 
     def _write_tables(self) -> None:
@@ -207,14 +228,21 @@ class InversionRun:
         write_rows(ClassScore, self._rows, self.folder / "scores.csv")
         write_inversions(summary, self.folder / "summary.json")
         told = describe_run(self.plan, self._datasets, self._seconds, {}, self._before)
-        write_manifest(self.folder, {**told, "targets": {plan.label: _training(plan) for plan in self.plan.targets}})
+        targets = {plan.label: _training(plan) for plan in self.plan.targets}
+        write_manifest(self.folder, {**told, "targets": targets, **outcome(self.folder, self._failed)})
 
-    def _clock(self, part: str, started: float) -> None:
-        self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - started
+    def _clock(self, part: str, seconds: float) -> None:
+        self._seconds[part] = self._seconds.get(part, 0.0) + seconds
 
 
 def run_inversions(
-    plan: InversionPlan, folder: Path, watch: Watch, *, fresh: bool = False, show_faces: bool = False
+    plan: InversionPlan,
+    folder: Path,
+    watch: Watch,
+    *,
+    fresh: bool = False,
+    show_faces: bool = False,
+    options: EngineOptions | None = None,
 ) -> Path:
     """Run `plan` in `folder` and return the path of the report.
 
@@ -224,8 +252,9 @@ def run_inversions(
         watch: shows progress.
         fresh: remove what an earlier run left there, and nothing else; see `judges.manifest.remove_run`.
         show_faces: whether the report shows pictures of real people.
+        options: where its jobs are done.
     """
-    return InversionRun(plan, folder, watch).execute(fresh=fresh, show_faces=show_faces)
+    return InversionRun(plan, folder, watch, options).execute(fresh=fresh, show_faces=show_faces)
 
 
 def _name(target: TargetPlan, trained: Trained) -> str:

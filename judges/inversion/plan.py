@@ -16,15 +16,16 @@ from pydantic import Field
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, Raw, SimulationConfig, expand, validate
 from fl_sim.datasets.table import DATASETS, constants_of
+from fl_sim.defence_settings import with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, TrainingSettings
-from judges.experiment_settings import ExperimentBase, checked_attack
+from judges.experiment_settings import ExperimentBase, checked_attack, unit_digest
 from judges.inversion.rows import CENTRAL, FEDERATION
-from judges.labels import attack_label, axes, federation_label, variant
+from judges.labels import attack_label, axes, federation_label, told_parts
 
 TASK = "model_inversion"
-TABLES = ("dataset", "model", "strategy", "attack", "judge", "training")
+TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge", "training")
 ONE_VALUE = (
     "name",
     "task",
@@ -135,6 +136,18 @@ class InversionCell:
     attack: str
     settings: Mapping[str, Scalar]
 
+    @property
+    def name(self) -> str:
+        """Return the names of both."""
+        return f"{self.target}/{self.label}"
+
+    @property
+    def all_settings(self) -> dict[str, Scalar]:
+        """Return its settings with those of its preset, and the attack's defaults, for what was not told."""
+        kind = MODEL_INVERSIONS[self.attack].settings
+        settings: dict[str, Scalar] = kind.model_validate(self.settings).model_dump()
+        return settings
+
 
 @dataclass(frozen=True)
 class InversionPlan:
@@ -144,12 +157,14 @@ class InversionPlan:
         raw: the config as read, and the settings that no axis varies.
         base: settings that no axis varies are read from here.
         targets, cells: the grid, in the order of the config.
+        units: {name of a cell: hash of all that it depends on}.
     """
 
     raw: Raw
     base: InversionConfig
     targets: tuple[TargetPlan, ...]
     cells: tuple[InversionCell, ...]
+    units: Mapping[str, str]
 
     def attacks_on(self, target: TargetPlan) -> Sequence[InversionCell]:
         """Return the attacks on the targets of one kind."""
@@ -176,25 +191,27 @@ def make_inversion_plan(raw: Raw) -> InversionPlan:
             raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
     _refuse_unread(raw)
     targets: dict[str, TargetPlan] = {}
-    cells: dict[tuple[str, str], InversionCell] = {}
+    cells: dict[str, InversionCell] = {}
+    units: dict[str, str] = {}
     told = dict(raw)
     told["attack"] = {"name": list(MODEL_INVERSIONS.own), **_table(raw, "attack")}
     for combination in expand(told, TABLES):
         config = _checked(combination, told)
         if not _fits(config):
             continue
-        kind = f"{config.model.name} {variant(config, varying)}".strip()
+        kind = " ".join([config.model.name, *told_parts(config, varying)])
         target = TargetPlan(federation_label(config, varying), kind, config)
         known = targets.setdefault(target.label, target)
         if known.config.model_copy(update={"attack": config.attack}) != config:
             raise ConfigError(f"the grid names two different targets '{target.label}'; give one axis only.")
         label = attack_label(config.attack.name, config.attack.settings, varying)
         cell = InversionCell(target.label, label, config.attack.name, config.attack.settings)
-        cells[cell.target, cell.label] = cell
+        cells[cell.name] = cell
+        units[cell.name] = unit_digest(config, {"name": cell.attack, **cell.all_settings})
     if not cells:
         raise ConfigError("attack.name: none of the attacks is for any of the models on these data sets.")
     base = next(iter(targets.values())).config
-    return InversionPlan(_resolved(raw, base), base, tuple(targets.values()), tuple(cells.values()))
+    return InversionPlan(_resolved(raw, base), base, tuple(targets.values()), tuple(cells.values()), units)
 
 
 def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
@@ -215,7 +232,7 @@ def _table(raw: Raw, key: str) -> Raw:
 def _refuse_unread(raw: Raw) -> None:
     """Refuse tables that the kind of target does not read."""
     target = raw.get("target", CENTRAL)
-    unread = {CENTRAL: ("federation", "strategy"), FEDERATION: ("training",)}.get(str(target), ())
+    unread = {CENTRAL: ("federation", "strategy", "defence"), FEDERATION: ("training",)}.get(str(target), ())
     for key in unread:
         if key in raw:
             raise ConfigError(f'{key}: is not read where target = "{target}".')
@@ -236,7 +253,7 @@ def _checked(combination: Raw, raw: Raw) -> InversionConfig:
     if inversion is not None and constants_of(dataset) in inversion.settings.PRESETS:
         attack.setdefault("preset", constants_of(dataset))
     tables = {"dataset": data, "model": model, "training": training, "attack": attack}
-    config = validate(InversionConfig, {**combination, **tables})
+    config = validate(InversionConfig, {**with_own_settings(combination, raw), **tables})
     if config.dataset.split != "train":
         raise ConfigError("dataset.split: targets are trained on the train split, and judges measured on the other.")
     chosen = checked_attack(config.attack, raw, MODEL_INVERSIONS)

@@ -7,26 +7,82 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_sim.central import central_training
+from attacks.posterior import model_id
+from fl_sim.central import CentralTraining, central_training
+from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from judges.inversion.plan import TargetPlan
 from judges.inversion.rows import CENTRAL, TargetFacts
-from judges.progress import Watch
+from judges.progress import Advance, Watch
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model under attack, and how well it does what it was trained for."""
+    """A model under attack, and how well it does what it was trained for.
 
-    model: TrainedModel
+    Attributes:
+        path: of its record in the run.
+        id: `attacks.posterior.model_id` of it.
+        facts: on it.
+    """
+
+    path: Path
+    id: str
     facts: TargetFacts
 
 
+@dataclass(frozen=True)
+class TargetJob:
+    """The training of a target in another process: what comes out is found in the run, or in the cache of targets.
+
+    Attributes:
+        plan: of targets of its kind.
+        seed: of this one.
+        folder: of the run.
+    """
+
+    plan: TargetPlan
+    seed: int
+    folder: Path
+
+    def run(self, advance: Advance) -> None:
+        """Train it, unless it is there."""
+        if self.plan.config.target == CENTRAL:
+            central(self.plan, self.seed, advance)
+        else:
+            federate(self.plan, self.seed, self.folder)
+
+    def smaller(self) -> None:
+        """Return nothing: a training is one piece."""
+
+
+def central(plan: TargetPlan, seed: int, advance: Advance) -> CentralTraining:
+    """Return the target of a seed that is trained on the whole train split; the cache is asked first."""
+    config = plan.config
+    dataset = target_data(plan)
+    return central_training(
+        config.model.spec(dataset.spec), dataset, config.training, seed=seed, device=config.device, progress=advance
+    )
+
+
+def federate(plan: TargetPlan, seed: int, folder: Path) -> None:
+    """Run the federation of a seed, unless its model is there."""
+    name = f"{plan.label}-{seed:03d}"
+    if not trained_model_path(folder / "models", name).is_file():
+        run_federation(plan.simulation(seed), output=folder, federation_id=name, observe=False)
+
+
+def target_data(plan: TargetPlan) -> Dataset:
+    """Return the data set that targets are trained on."""
+    settings = plan.config.dataset
+    return load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
+
+
 def trained_targets(
-    plan: TargetPlan, seed: int, dataset: Dataset, folder: Path, *, spent: dict[str, float], watch: Watch
+    plan: TargetPlan, seed: int, folder: Path, *, spent: dict[str, float], watch: Watch
 ) -> Iterator[Trained]:
     """Yield the target of a seed; of a federation, its global model after each round that is kept, in their order.
 
@@ -35,52 +91,50 @@ def trained_targets(
     Args:
         plan: of targets of one kind.
         seed: of this one.
-        dataset: that trains it.
         folder: of the run; models go to FOLDER/models.
         spent: wall time of each federation in seconds, by name; one that is run now is added.
         watch: shows progress.
     """
     if plan.config.target == CENTRAL:
-        yield _central(plan, seed, dataset, folder, watch)
+        yield _central(plan, seed, folder, watch)
     else:
-        yield from _federated(plan, seed, dataset, folder, spent=spent, watch=watch)
+        yield from _federated(plan, seed, folder, spent=spent, watch=watch)
 
 
-def _central(plan: TargetPlan, seed: int, dataset: Dataset, folder: Path, watch: Watch) -> Trained:
+def _central(plan: TargetPlan, seed: int, folder: Path, watch: Watch) -> Trained:
     """Return the target that was trained on the whole train split."""
-    config = plan.config
     with watch.task(f"target {plan.label}, seed {seed}") as advance:
-        done = central_training(
-            config.model.spec(dataset.spec), dataset, config.training, seed=seed, device=config.device, progress=advance
-        )
+        done = central(plan, seed, advance)
     path = trained_model_path(folder / "models", f"{plan.label}-{seed:03d}")
-    if not path.is_file():
+    if not path.is_file() or model_id(load_record(TrainedModel, path)) != model_id(done.model):
         save_record(done.model, path)
-    return _with_facts(plan, seed, dataset, done.model, train_accuracy=done.train_accuracy, seconds=done.seconds)
+    return _with_facts(plan, seed, done.model, path, train_accuracy=done.train_accuracy, seconds=done.seconds)
 
 
 def _federated(
-    plan: TargetPlan, seed: int, dataset: Dataset, folder: Path, *, spent: dict[str, float], watch: Watch
+    plan: TargetPlan, seed: int, folder: Path, *, spent: dict[str, float], watch: Watch
 ) -> Iterator[Trained]:
     """Yield the global models of a federation."""
     name, models = f"{plan.label}-{seed:03d}", folder / "models"
     if not trained_model_path(models, name).is_file():
         started = time.perf_counter()
         with watch.task(f"federation {name}"):
-            run_federation(plan.simulation(seed), output=folder, federation_id=name, observe=False)
+            federate(plan, seed, folder)
         spent[f"federation {name}"] = time.perf_counter() - started
     seconds = spent.get(f"federation {name}", 0.0)
     kept = global_models(models, name) or {plan.config.federation.rounds: trained_model_path(models, name)}
     for path in kept.values():
-        yield _with_facts(plan, seed, dataset, load_record(TrainedModel, path), train_accuracy=None, seconds=seconds)
+        yield _with_facts(plan, seed, load_record(TrainedModel, path), path, train_accuracy=None, seconds=seconds)
 
 
 def _with_facts(
-    plan: TargetPlan, seed: int, dataset: Dataset, model: TrainedModel, *, train_accuracy: float | None, seconds: float
+    plan: TargetPlan, seed: int, model: TrainedModel, path: Path, *, train_accuracy: float | None, seconds: float
 ) -> Trained:
     """Return a model with its facts."""
+    dataset = target_data(plan)
     return Trained(
-        model,
+        path,
+        model_id(model),
         TargetFacts(
             dataset=dataset.name,
             model=plan.model,

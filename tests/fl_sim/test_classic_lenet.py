@@ -11,7 +11,7 @@ from attacks import build_attack
 from attacks.folding import Fold
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
-from fl_sim.models.spiking_lenet import SpikingTwin, firing_rates
+from fl_sim.models.spiking_lenet import SpikingTwin, activities
 from fl_sim.specs import InputSpec, ModelSpec, SpikingSpec
 from fl_sim.training import capture_gradient, parameters_of
 
@@ -62,9 +62,9 @@ def test_the_spiking_twin_reads_images_and_events_and_tells_its_rates() -> None:
     inputs = torch.rand(2, *SMALL.frame, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(model(inputs.expand(3, *inputs.shape)), model(inputs))
     assert isinstance(model, SpikingTwin)
-    rates = firing_rates(model, inputs)
-    assert list(rates) == ["body.1", "body.3", "body.5", "body.7"]
-    assert all(0.0 <= rate <= 1.0 for rate in rates.values())
+    found = activities(model, inputs)
+    assert list(found) == ["body.1", "body.3", "body.5", "body.7"]
+    assert all(0.0 <= share <= 1.0 for layer in found.values() for share in layer)
     with pytest.raises(ConfigError, match="needs spiking settings"):
         build_model(ModelSpec("spiking_classic_lenet", SMALL))
 

@@ -12,7 +12,7 @@ import sys
 import time
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 with warnings.catch_warnings():
@@ -30,8 +30,17 @@ ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
 
 
-def config_of(strategy: str = "FedSGD", **federation: object) -> SimulationConfig:
-    return validate(SimulationConfig, {"strategy": {"name": strategy}, "federation": federation})
+DEFENCES: dict[str, dict[str, str | float]] = {
+    "none": {},
+    "noise": {"name": "noise", "clipping_norm": 1.0, "noise_multiplier": 0.01},
+}
+
+
+def config_of(
+    strategy: str = "FedSGD", defence: Mapping[str, object] | None = None, **federation: object
+) -> SimulationConfig:
+    tables = {"strategy": {"name": strategy}, "defence": dict(defence or {}), "federation": federation}
+    return validate(SimulationConfig, tables)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -45,9 +54,10 @@ def recorded(config: SimulationConfig, output: Path) -> dict[str, str]:
     return digests(output)
 
 
+@pytest.mark.parametrize("defence", DEFENCES.values(), ids=DEFENCES)
 @pytest.mark.parametrize("strategy", ["FedSGD", "FedAvg", "FedAdam"])
-def test_two_runs_write_the_same_bytes(strategy: str, tmp_path: Path) -> None:
-    config = config_of(strategy, rounds=2, clients=3)
+def test_two_runs_write_the_same_bytes(strategy: str, defence: dict[str, str | float], tmp_path: Path) -> None:
+    config = config_of(strategy, defence, rounds=2, clients=3)
     first = recorded(config, tmp_path / "first")
     assert len(first) == 6 + 2 + 6 + 1  # captures, sent models, sealed batches, trained model
     assert recorded(config, tmp_path / "second") == first
@@ -133,11 +143,14 @@ def flwr_run(environment: dict[str, str], run_config: dict[str, object]) -> subp
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_every_engine_writes_the_same_bytes(tmp_path: Path, flower_home: dict[str, str]) -> None:
+@pytest.mark.parametrize("defence", DEFENCES.values(), ids=DEFENCES)
+def test_every_engine_writes_the_same_bytes(
+    defence: dict[str, str | float], tmp_path: Path, flower_home: dict[str, str]
+) -> None:
     """In processes of their own: Ray leaves sockets and files open, which would be this test's warnings."""
     federation: dict[str, object] = {"clients": 3, "rounds": 2, "batch_size": 2, "local_steps": 2, "fraction": 0.7}
     federation["keep_every"] = 1
-    local = recorded(config_of("FedAvg", **federation), tmp_path / "local")
+    local = recorded(config_of("FedAvg", defence, **federation), tmp_path / "local")
     assert {"models/f@r000.safetensors", "models/f@r001.safetensors", "models/f@r002.safetensors"} < local.keys()
 
     ray = tmp_path / "ray"
@@ -147,13 +160,15 @@ def test_every_engine_writes_the_same_bytes(tmp_path: Path, flower_home: dict[st
         "config = validate(SimulationConfig, json.loads(sys.argv[1]))\n"
         "run_federation(config, output=Path(sys.argv[2]), federation_id='f')\n"
     )
-    raw = json.dumps({"strategy": {"name": "FedAvg"}, "federation": {**federation, "engine": "ray"}})
+    tables = {"strategy": {"name": "FedAvg"}, "defence": defence, "federation": {**federation, "engine": "ray"}}
+    raw = json.dumps(tables)
     environment = flower_home | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, raw, str(ray)], cwd=ROOT, env=environment, check=True, timeout=180)
     assert digests(ray) == local
 
     deployed = tmp_path / "deployed"
     run_config = {f"federation.{key}": value for key, value in federation.items()}
+    run_config |= {f"defence.{key}": value for key, value in defence.items()}
     run_config |= {"strategy.name": "FedAvg", "output": str(deployed), "federation_id": "f"}
     finished = flwr_run(flower_home, run_config)
     assert "Test accuracy after round 2" in finished.stdout + finished.stderr, finished.stdout + finished.stderr

@@ -28,11 +28,12 @@ from fl_sim.captures import CaptureStore, SealedStore, capture_id
 from fl_sim.config import STRATEGIES, SimulationConfig, validate
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError, DataError, SpikeleakError
-from fl_sim.federation.client_app import TrainOrder, build_client_app
+from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import draw_batches, input_spec, partition_indices, splits
 from fl_sim.federation.fedsgd import FedSGD
 from fl_sim.federation.local_grid import ClientCall, LocalGrid
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy, answer_partition_query
+from fl_sim.federation.orders import TrainOrder
 from fl_sim.federation.replies import NDArray
 from fl_sim.federation.settings import RunSettings
 from fl_sim.federation.strategies import build_strategy

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.models.neurons import FastSigmoid, Readout, build_neuron
-from fl_sim.models.spiking_lenet import SpikingLeNet, firing_rates
+from fl_sim.models.spiking_lenet import SpikingLeNet, activities
 from fl_sim.specs import REFUSED_SURROGATES, InputSpec, ModelSpec, SpikingSpec
 
 MNIST, CIFAR, LFW = InputSpec(1, 28, 28, 10), InputSpec(3, 32, 32, 100), InputSpec(3, 32, 32, 5749)
@@ -224,10 +224,29 @@ def test_frames_replicated_by_hand_give_the_direct_encoding() -> None:
 def test_firing_rates_name_each_layer() -> None:
     model = build_model(ModelSpec("spiking_lenet", TINY, spiking=SpikingSpec(timesteps=4)), seed=0)
     assert isinstance(model, SpikingLeNet)
-    rates = firing_rates(model, torch.rand(2, 1, 8, 8))
-    assert list(rates) == ["body.1", "body.3", "body.5"]
-    assert all(0.0 <= rate <= 1.0 for rate in rates.values())
+    found = activities(model, torch.rand(2, 1, 8, 8))
+    assert list(found) == ["body.1", "body.3", "body.5"]
+    # In 4 steps a neuron that is not silent fires at least once, at most 4 times.
+    assert all((1 - layer.silent) / 4 <= layer.rate + 1e-6 <= 1 - layer.silent + 2e-6 for layer in found.values())
     assert isinstance(model.body[1], neuron.IFNode)
+
+
+def test_activity_by_hand() -> None:
+    """Currents of 0, 1/4, 1/2 and 1 make an IF neuron of threshold 1 fire 0, 1, 2 and 4 times in 4 steps."""
+    currents = torch.tensor([0.0, 0.25, 0.5, 1.0]).expand(4, 1, 4)
+    whole, stepwise = neuron.IFNode(step_mode="m"), neuron.IFNode(step_mode="s")
+    assert activities(nn.Sequential(whole), currents) == {"0": (7 / 16, 1 / 4)}
+
+    class OneByOne(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.node = stepwise
+
+        def forward(self, sequence: Tensor) -> Tensor:
+            return torch.stack([self.node(current) for current in sequence])
+
+    assert activities(OneByOne(), currents) == {"node": (7 / 16, 1 / 4)}
+    assert activities(build_model(ModelSpec("lenet", TINY)), torch.rand(2, 1, 8, 8)) == {}
 
 
 def test_an_unknown_architecture_and_init_are_named() -> None:

@@ -7,19 +7,31 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MEASURE = """
 const frame = document.querySelector("iframe"), page = frame.contentDocument, root = page.documentElement;
 const inside = name => [...page.querySelectorAll(name)].map(table => table.scrollWidth);
 page.querySelectorAll("details").forEach(part => part.open = true);
+const texts = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT), sizes = {};
+while (texts.nextNode()) {
+  const holder = texts.currentNode.parentElement;
+  if (texts.currentNode.data.trim() && holder.getClientRects().length)
+    sizes[parseFloat(frame.contentWindow.getComputedStyle(holder).fontSize)] = texts.currentNode.data.trim();
+}
+const shown = [...page.images].map(image => ({
+  width: image.getBoundingClientRect().width, natural: image.naturalWidth, alt: image.alt, left: image.x,
+}));
 document.body.textContent = "found: " + JSON.stringify({
   width: root.scrollWidth, tables: inside(".results"), sections: page.querySelectorAll("section").length,
   broken: [...page.images].filter(image => !image.naturalWidth).length, images: page.images.length,
+  shown: shown, sizes: sizes, inner: frame.contentWindow.innerWidth,
 });
 """
 
@@ -43,12 +55,46 @@ def measured(page: str, folder: Path, width: int) -> dict[str, Any]:
     (folder / "frame.html").write_text(
         f"<!DOCTYPE html><meta charset=utf-8>{frame}<script>window.onload = () => {{{MEASURE}}}</script>"
     )
-    assert CHROMIUM is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     size = [f"--window-size={max(width, 800)},1000", "--virtual-time-budget=20000", "--dump-dom"]
-    command = [CHROMIUM, *options, *size, (folder / "frame.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    told = re.search(r"found: (\{.*\})", done.stdout)
-    assert told is not None, done.stdout[-500:]
+    dumped = browse((folder / "frame.html").as_uri(), folder, *size)
+    told = re.search(r"found: (\{.*\})", dumped)
+    assert told is not None, dumped[-500:]
     found: dict[str, Any] = json.loads(html.unescape(told[1]))
     return found
+
+
+def browse(address: str, folder: Path, *options: str) -> str:
+    """Open an address in headless Chromium, which can reach this machine only, and return what it printed.
+
+    Args:
+        address: of the page.
+        folder: for the browser's files.
+        options: what it does with the page, as --dump-dom.
+    """
+    assert CHROMIUM is not None
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    alone = [f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+    command = [CHROMIUM, *quiet, *alone, *options, address]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def screenshot(page: Path, folder: Path, width: int, height: int) -> Image.Image:
+    """Return a picture of a page in a window of a width and a height, in pixels, at least 500 wide."""
+    told = folder / "screen.png"
+    browse(page.as_uri(), folder, "--hide-scrollbars", f"--screenshot={told}", f"--window-size={width},{height}")
+    with Image.open(told) as picture:
+        return picture.convert("RGB")
+
+
+def seconds_to_open(page: Path, folder: Path) -> float:
+    """Return how much longer Chromium takes to show a page than to show an empty one: the least of three times."""
+    empty = folder / "empty.html"
+    empty.write_text("<!DOCTYPE html><title>empty</title>")
+
+    def taken(shown: Path) -> float:
+        started = time.perf_counter()
+        screenshot(shown, folder, 1280, 1000)
+        return time.perf_counter() - started
+
+    taken(empty)  # makes the browser's files
+    return min(taken(page) for _ in range(3)) - min(taken(empty) for _ in range(3))

@@ -138,8 +138,8 @@ def test_progress_is_told_one_line_a_task(folder: Path) -> None:
     run_experiment(make_plan(RAW), folder, Watch(Console(file=told, width=40)))
     assert told.getvalue().splitlines() == [
         "federation digits-lenet-uniform ...",
-        "dlg on digits-lenet-uniform ...",
         "federation digits-spiking_lenet-uniform ...",
+        "dlg on digits-lenet-uniform ...",
         "dlg on digits-spiking_lenet-uniform ...",
     ]
 
@@ -212,9 +212,28 @@ def test_a_corrupt_reconstruction_is_named(folder: Path) -> None:
 
 def test_another_config_in_the_same_folder_is_refused_and_harms_nothing(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=r"holds another experiment .* --out, or remove it with --fresh"):
+    with pytest.raises(ConfigError, match=r"holds another experiment: .* --out, or remove it with --fresh"):
         run(folder, RAW | {"repeats": 2})
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_config_that_adds_cells_goes_on_in_the_same_folder_and_computes_these_only(folder: Path) -> None:
+    before, rows = times(folder), without_seconds(folder)
+    run(
+        folder,
+        RAW | {"attack": {"name": ["dlg", "idlg"], "iterations": 2}, "model": {**RAW["model"], "init": "uniform"}},
+    )
+    assert times(folder) == before
+    more = RAW | {"attack": {"name": ["dlg", "idlg", "grnn"], "iterations": 2, "steps": 2}}
+    run(folder, more)
+    after = times(folder)
+    assert {path: when for path, when in after.items() if path in before} == before
+    assert {path.split("/")[1] for path in after.keys() - before.keys()} == {"grnn"}
+    assert [row for row in without_seconds(folder) if row["attack"] in ("dlg", "idlg")] == [
+        row for row in rows if row["attack"] in ("dlg", "idlg")
+    ]
+    with pytest.raises(ConfigError, match="its cell 'digits-lenet-uniform/grnn' is not in this config"):
+        run(folder)
 
 
 def test_fresh_removes_what_a_run_wrote_and_nothing_else(folder: Path) -> None:

@@ -292,7 +292,7 @@ def test_run_attack_report(call: Any, tmp_path: Path) -> None:
     assert "dlg on" not in done.out  # progress is on standard error
     assert "idlg on digits-lenet-uniform ..." in done.err
 
-    refused = call("run", path)
+    refused = call("run", path, "--set", "attack.name=idlg", "--set", "seed=1")
     assert refused.code == 2
     assert "holds another experiment" in refused.err
 

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from attacks.settings import DLGSettings, IDLGSettings
+from fl_sim.defences import DEFENCES, DefenceEntry
+from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
 from judges.experiment import Plan, make_plan, override_attack, read_plan
+from judges.labels import defence_told
 from judges.plans import read_plan_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -115,6 +118,31 @@ def test_naming_the_attack_itself_names_no_setting(path: str) -> None:
     assert made.cells[0].name == "digits-lenet-uniform/dlg-iterations=3"
 
 
+def test_a_defence_is_an_axis_whose_settings_are_those_of_the_defences_that_have_them() -> None:
+    made = plan(defence={"name": ["none", "clip", "noise", "quantise"], "clipping_norm": [1.0, 2.0], "bits": [4, 8]})
+    assert labels(made) == [
+        "digits-lenet-uniform-none",
+        *(f"digits-lenet-uniform-clip-clipping_norm={norm}" for norm in (1.0, 2.0)),
+        *(f"digits-lenet-uniform-noise-clipping_norm={norm}" for norm in (1.0, 2.0)),
+        *(f"digits-lenet-uniform-quantise-bits={bits}" for bits in (4, 8)),
+    ]
+    assert made.federations[3].config.defence.settings == {"clipping_norm": 1.0, "noise_multiplier": 4.0}
+    assert {federation.variant for federation in made.federations} == {""}  # the rows have a column for it
+    assert labels(plan(defence=["none"])) == ["digits-lenet-uniform-none"]
+    assert labels(plan(defence="none")) == labels(plan(defence={})) == ["digits-lenet-uniform"]
+
+
+def test_one_defence_is_named_and_its_settings_are_where_they_vary() -> None:
+    assert labels(plan(defence="clip")) == ["digits-lenet-uniform-clip"]
+    assert labels(plan(defence={"name": "quantise", "bits": 4})) == ["digits-lenet-uniform-quantise"]
+    made = plan(defence={"name": "quantise", "bits": [4, 8]}, seed=[0, 1])
+    assert set(labels(made)) == {
+        f"digits-lenet-uniform-quantise-bits={bits}-seed={seed}" for bits in (4, 8) for seed in (0, 1)
+    }
+    told = {defence_told(one.config, ["defence.name", "defence.bits"]) for one in made.federations}
+    assert told == {"quantise bits=4", "quantise bits=8"}
+
+
 def test_a_list_of_one_value_is_an_axis_that_is_named() -> None:
     assert labels(plan(federation={"clients": [2]})) == ["digits-lenet-uniform-clients=2"]
 
@@ -168,6 +196,34 @@ def test_the_resolved_config_is_whole_and_makes_the_same_plan() -> None:
     assert [cell.name for cell in again.cells] == [cell.name for cell in made.cells]
 
 
+def test_attacks_keep_their_own_defaults_when_the_resolved_config_is_read_again() -> None:
+    plan = make_plan({"name": "both", "attack": {"name": ["dlg", "grnn"]}})
+    again = make_plan(plan.raw)
+    assert [cell.all_settings for cell in again.cells] == [cell.all_settings for cell in plan.cells]
+    assert again.units == plan.units
+    assert {cell.attack: cell.all_settings["learning_rate"] for cell in again.cells} == {"dlg": 1.0, "grnn": 1e-4}
+
+
+def test_the_resolved_config_tells_what_all_its_defences_do() -> None:
+    made = plan(defence=["none", "clip", "noise", "quantise"])
+    told = {"clipping_norm": 4.0, "noise_multiplier": 4.0, "bits": 8}
+    assert made.raw["defence"] == told | {"name": ["none", "clip", "noise", "quantise"]}
+    assert make_plan(made.raw).federations == made.federations
+    assert made.digest == plan(defence={"name": ["none", "clip", "noise", "quantise"], **told}).digest
+    assert plan(defence="clip").digest == plan(defence={"name": "clip", "clipping_norm": 4.0}).digest
+    assert plan(defence="clip").digest != plan(defence={"name": "clip", "clipping_norm": 3.0}).digest
+
+
+def test_what_two_defences_have_with_different_defaults_stays_untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strict(ClipSettings):
+        clipping_norm: float = 1.0
+
+    monkeypatch.setitem(DEFENCES, "strict", DefenceEntry("a:b", Strict, summary="s"))
+    made = plan(defence=["clip", "strict"])
+    assert made.raw["defence"] == {"name": ["clip", "strict"]}
+    assert [one.config.defence.settings["clipping_norm"] for one in make_plan(made.raw).federations] == [4.0, 1.0]
+
+
 @pytest.mark.parametrize("name", ["../up", "a/b", "/top", "..", ".hidden", "", "a b", "x" * 81, "a\x00"])
 def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
     assert refusal(name=name).startswith("name: ")
@@ -193,6 +249,11 @@ def test_a_plain_name_is_taken(name: str) -> None:
         ({"attack": {"iterations": [3, -1]}}, ["attack.iterations: input should be greater", "got -1"]),
         ({"attack": {"guess": "unifrom"}}, ["attack.guess: ", "Did you mean 'uniform'?"]),
         ({"attack": {"name": 3}}, ["attack.name: input should be a valid string, got 3"]),
+        ({"defence": "clpi"}, ["defence.name: 'clpi' is not known.", "Did you mean 'clip'?"]),
+        ({"defence": {"name": ["none", "prune"], "prune_rati": 0.1}}, ["defence.prune_rati: ", "'prune_ratio'?"]),
+        ({"defence": {"name": ["none", "clip"], "bits": 4}}, ["defence.bits: unknown key.", "Known: name, clipping"]),
+        ({"defence": {"bits": [4, 8]}}, ["defence.bits: unknown key.", "Known: name."]),
+        ({"defence": {"name": "quantise", "bits": [8, 17]}}, ["defence.bits: input should be less", "got 17"]),
         ({"judge": "lennet"}, ["judge.name: 'lennet' is not known.", "Did you mean 'lenet'?"]),
         ({"judge": {"sed": 1}}, ["judge.sed: unknown key.", "Did you mean 'seed'?"]),
         ({"modle": "lenet"}, ["modle: unknown key.", "Did you mean 'model'?"]),

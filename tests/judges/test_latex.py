@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,16 +17,24 @@ from judges.rows import Score, write_scores
 from judges.summary import summarise, write_summary
 from tests.judges.inversion.runs import central_run, federated_run
 from tests.judges.spike_rows import spike_rows
+from tests.judges.test_leaks import health
 
 Row = Callable[..., Score]
 AWKWARD = "a_b & 50 % of $x$ {y} #1 ~ ^ \\end{table} [z] <w> |v| \N{MINUS SIGN}\N{GRINNING FACE}"
 
 
 def write_run(folder: Path, rows: list[Score]) -> None:
+    healths = [
+        health(**dict(zip(("dataset", "model", "init", "defence"), group, strict=True))) for group in groups(rows)
+    ]
     write_scores(rows, folder / "scores.csv")
-    write_summary(summarise(rows), folder / "summary.json")
-    (folder / "manifest.json").write_text("{}")
+    write_summary(summarise(rows, health=healths), folder / "summary.json")
+    (folder / "manifest.json").write_text(json.dumps({"failed": {AWKWARD: AWKWARD + "\r\N{LINE SEPARATOR}x"}}))
     (folder / "config.toml").write_text('name = "e"\n')
+
+
+def groups(rows: list[Score]) -> list[tuple[str, str, str, str]]:
+    return list(dict.fromkeys(row.group for row in rows))
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from judges.plots import Point, Sweep, picture_uri, strip_figure, sweep_figure
+from judges.curves import Sweep, sweep_figure
+from judges.plots import Point, picture_uri, strip_figure
 
 RATES = [Sweep("dlg", "in-optimisation", [Point(0.1, 0.2, (0.1, 0.3)), Point(0.5, 0.1, None)])]
 FAR = [

@@ -26,7 +26,7 @@ from judges.rows import Score
 from judges.scoring import Means, control_reconstructions, score, write_scores
 from judges.summary import summarise, write_summary
 from judges.wording import DEFINITIONS, error, interval, number, percent
-from tests.judges.pages import Tags
+from tests.judges.pages import POLICY, Tags, policy_of
 
 EVIL = "<script>alert(1)</script>"
 HIDDEN = "faces are shown on request"
@@ -107,8 +107,7 @@ def test_the_page_is_one_file(run_dir: Path) -> None:
     assert not tags.attributes("srcset")
     for reference in ("http:", "https:", "url(", "@import"):
         assert reference not in page
-    policy = tags.attributes("content")[0]
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy_of(page) == POLICY
 
 
 def test_figures_refer_to_nothing_outside() -> None:

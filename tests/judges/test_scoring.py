@@ -187,7 +187,7 @@ def test_csv_round_trip(
     row = Score(
         "NA", "", name, "null", 'a"b,c', "control: x", "none", "none", tau, seed, 0, "f/r001-c000", 1, number, 1 / 3,
         math.inf, 5e-324, 3, -1, False, None, flag, confidence, flag, -math.inf, 1, 2, 3, "budget spent", 0.1, True,
-        False, number, number, number,
+        False, number, number, number, 1, seed, confidence, tau,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("csv") / "scores.csv"
     assert read_scores(write_scores([row, row], path)) == [row, row]
@@ -199,6 +199,49 @@ def test_csv_keeps_nan_and_an_empty_table(tmp_path: Path, row: Row) -> None:
     assert math.isnan(back.matching_loss)
     assert path.read_text().splitlines()[0] == ",".join(columns_of(Score))
     assert read_scores(write_scores([], path)) == []
+
+
+def test_rows_of_before_the_last_columns_can_be_read(tmp_path: Path, row: Row) -> None:
+    """The round stands in the capture id; what cannot be known of old rows has its default."""
+    told = row(capture_id="toy/r012-c000", round=12, timesteps=10, moved=0.5, first_loss=2.0)
+    path = write_scores([told], tmp_path / "scores.csv")
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    assert lines[0][-4:] == ["round", "timesteps", "moved", "first_loss"]
+    for missing in (4, 2):
+        path.write_text("".join(",".join(line[:-missing]) + "\n" for line in lines))
+        (old,) = read_scores(path)
+        steps = 0 if missing == 4 else 10
+        assert old == dataclasses.replace(told, timesteps=steps, moved=None, first_loss=None)
+    path.write_text("".join(",".join(line[:-5]) + "\n" for line in lines))
+    with pytest.raises(DataError, match="last_mse"):
+        read_scores(path)
+
+
+def test_how_far_an_answer_moved_from_its_own_guess(sealed: SealedBatch, answer: Answer, spec: InputSpec) -> None:
+    """Answers in the other order, moved by 0.1 and 0.2 of a range of 2: the guess is paired with its own answer."""
+    inputs = sealed.inputs.flip(0)
+    guess = inputs + torch.tensor([0.2, 0.4]).reshape(2, 1, 1, 1)
+    wide = dataclasses.replace(spec, low=-1.0)
+    rows = score(answer(sealed, inputs=inputs), sealed, spec=wide, judge=None, context={"timesteps": 5}, guess=guess)
+    assert [row.moved for row in rows] == pytest.approx([0.2, 0.1])
+    assert [(row.round, row.timesteps, row.first_loss) for row in rows] == [(1, 5, 1.0)] * 2
+    plain = answer(sealed, loss_history=torch.empty(0))
+    (unknown, _) = score(plain, sealed, spec=spec, judge=None, context={})
+    assert (unknown.moved, unknown.first_loss, unknown.timesteps) == (None, None, 0)
+    broken = answer(sealed, inputs=torch.full_like(inputs, torch.nan))
+    assert score(broken, sealed, spec=spec, judge=None, context={}, guess=guess)[0].moved == math.inf
+    with pytest.raises(ValueError, match="same shape"):
+        score(answer(sealed), sealed, spec=spec, judge=None, context={}, guess=guess[:1])
+
+
+def test_how_far_an_answer_of_events_moved(answer: Answer) -> None:
+    frames = torch.zeros(5, 2, 1, 8, 8)
+    guess = frames.clone()
+    guess[:, 1, :, :, :2] = 1.0  # a quarter of the voxels of the second example
+    sealed = SealedBatch("events/r003-c000", frames, torch.tensor([0, 1]))
+    spec = InputSpec(1, 8, 8, 11, timesteps=5)
+    rows = score(answer(sealed), sealed, spec=spec, judge=None, context={}, guess=guess)
+    assert [row.moved for row in rows] == [0.0, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_cell_by_hand(row: Row) -> None:
         ([0.9, 0.9, 0.1, 0.1], 0, "recovered"),
         ([0.9, 0.1, 0.1, 0.1], 3, "partly recovered"),
         ([0.35] * 6, 0, "traces only"),
-        ([0.1] * 6, 0, "no better than the controls"),
+        ([0.1] * 6, 0, "trivial: no better than the controls"),
         ([0.1] * 6, 3, "diverged"),
         ([0.9] * 6, 6, "traces only"),
     ],
@@ -138,7 +138,7 @@ def test_verdicts(row: Row, ssims: list[float], lost: int, verdict: str) -> None
 def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
     (cell, _) = summarise(cell_of(row, [0.6] * 4) + cell_of(row, [0.7] * 4, "control: mean image")).cells
     assert cell.recognisable.share == 1.0
-    assert cell.verdict == "no better than the controls"
+    assert cell.verdict == "trivial: no better than the controls"
 
 
 def test_without_controls_the_verdict_says_so(row: Row) -> None:

@@ -12,7 +12,7 @@ from judges.inversion.report import write_inversion_report
 from judges.inversion.wording import DEFINITIONS
 from tests.judges.inversion.reading import images_of, line_of, page_of
 from tests.judges.inversion.runs import DRAWN, Toy
-from tests.judges.pages import Tags, cells_of, text_of
+from tests.judges.pages import POLICY, Tags, cells_of, policy_of, text_of
 
 EVIL = "<script>alert(1)</script>"
 DASH, TIMES = "\N{EN DASH}", " \N{MULTIPLICATION SIGN} "
@@ -155,7 +155,7 @@ def test_the_page_is_one_file(run: str, request: pytest.FixtureRequest) -> None:
     assert not tags.attributes("href")
     for reference in ("http:", "https:", "url(", "@import"):
         assert reference not in page_of(folder)
-    assert tags.attributes("content")[0] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy_of(page_of(folder)) == POLICY
 
 
 def test_markdown_has_the_same_tables(central: Path, federated: Path) -> None:

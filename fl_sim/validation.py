@@ -1,0 +1,59 @@
+"""Plain values -> settings, and the words for what is wrong with them. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import pydantic
+
+from fl_sim.errors import ConfigError, nearest, unknown_name
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def validate(kind: type[Model], raw: Mapping[str, Any]) -> Model:
+    """Return `raw` as settings of type `kind`.
+
+    Raises:
+        ConfigError: names the key's path, what was expected and got, and the nearest valid key.
+    """
+    try:
+        return kind.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(kind, error)) from error
+
+
+def explain(kind: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
+    """Return one paragraph for the first thing that is wrong, and how many more there are."""
+    problems = error.errors()
+    first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        keys = _keys_at(kind, first["loc"][:-1])
+        text = f"{path}: unknown key.{nearest(str(first['loc'][-1]), keys)} Known: {', '.join(sorted(keys))}."
+    elif first["type"] == "value_error":
+        message = first["msg"].removeprefix("Value error, ")
+        text = f"{path}: {message}" if path else message
+    else:
+        text = f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}."
+        expected = first.get("ctx", {}).get("expected")
+        if expected:
+            names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+            text += nearest(str(first["input"]), names)
+    return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _keys_at(kind: type[pydantic.BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Return the valid keys of the table at `location` inside `kind`."""
+    for part in location:
+        kind = kind.model_fields[str(part)].annotation  # type: ignore[assignment]
+    return list(kind.model_fields)
+
+
+def in_table(name: str, table: Iterable[str]) -> str:
+    """Return `name` where the table has it; raise ValueError, which pydantic reports with the path, where not."""
+    names = list(table)
+    if name not in names:
+        raise ValueError(str(unknown_name("", name, names)).removeprefix(": "))
+    return name

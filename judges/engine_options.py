@@ -1,0 +1,46 @@
+"""Where the jobs of a run are done, as the command line says it. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from fl_sim.errors import ConfigError, unknown_name
+
+LOCAL, RAY = "local", "ray"
+
+Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
+EngineName = Annotated[str, typer.Option("--engine", help="local, or ray: a Ray cluster that is running.")]
+RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; as Ray finds it by default.")]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where jobs are done. It is no part of an experiment's config, for it changes no result.
+
+    Attributes:
+        name: "local", or "ray" for a Ray cluster that is running.
+        workers: processes beside this one; 1 does everything here. Not read on a Ray cluster.
+        ray_address: of the cluster, "HOST:PORT"; "" for the one that Ray itself finds.
+    """
+
+    name: str = LOCAL
+    workers: int = 1
+    ray_address: str = ""
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if self.name not in (LOCAL, RAY):
+            raise unknown_name("--engine", self.name, [LOCAL, RAY])
+        if self.workers < 1:
+            raise ConfigError(f"--workers: expected at least 1, got {self.workers}.")
+        if self.name == RAY and self.workers > 1:
+            raise ConfigError("--workers: a Ray cluster decides how many jobs it does at once; leave it out.")
+        if self.ray_address and self.name != RAY:
+            raise ConfigError(f"--ray-address: is read with --engine {RAY} only.")

@@ -1,0 +1,302 @@
+"""The same experiment in one process, in several, and on a Ray cluster: the same bytes. What a lack of memory does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fl_sim.errors import ConfigError
+from fl_sim.files import sha256
+from judges.bench import run_experiment
+from judges.cli import app
+from judges.engine_options import EngineOptions
+from judges.engines import Started, open_engine
+from judges.experiment import make_plan
+from judges.inversion.bench import run_inversions
+from judges.inversion.plan import make_inversion_plan
+from judges.jobs import perform
+from judges.manifest import manifest_so_far
+from judges.progress import Advance
+from tests.judges.test_bench import RAW, quiet
+
+GRID = RAW | {"repeats": 2, "chunk": 3}
+INVERSION = {
+    "name": "engines",
+    "task": "model_inversion",
+    "dataset": {"name": "digits", "size": 16},
+    "model": {"name": ["mlp", "spiking_mlp"], "hidden": 24, "timesteps": 3},
+    "training": {"epochs": 1},
+    "attack": {"iterations": 2},
+    "attack_repeats": 2,
+    "draws": 2,
+    "judge": {"max_epochs": 1},
+}
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Return {file: hash} of what does not hold a wall time, and the hash of the scores."""
+    kept = ("captures", "sealed", "models")
+    files = {str(path.relative_to(folder)): sha256(path) for name in kept for path in (folder / name).rglob("*.*")}
+    return files | {"scores": manifest_so_far(folder)["scores_sha256"]}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the results of the grid in one process."""
+    folder = tmp_path_factory.mktemp("engines") / "alone"
+    run_experiment(make_plan(GRID), folder, quiet())
+    return results(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_one_two_and_four_workers_give_the_same_bytes(alone: dict[str, str], tmp_path: Path, workers: int) -> None:
+    run_experiment(make_plan(GRID), tmp_path / "run", quiet(), options=EngineOptions(workers=workers))
+    assert results(tmp_path / "run") == alone
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Start a Ray cluster of two cores and return its address."""
+    ray = Path(sys.executable).with_name("ray")
+    started = [str(ray), "start", "--head", "--num-cpus=2", "--port=0", "--include-dashboard=false",
+               "--disable-usage-stats", "--object-store-memory=100000000"]  # fmt: skip
+    told = subprocess.run(started, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = re.search(r"--address='([^']+)'", told)
+    assert found is not None, told
+    yield found[1]
+    subprocess.run([str(ray), "stop", "--force"], capture_output=True, check=True, timeout=120)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_bytes(alone: dict[str, str], tmp_path: Path, cluster: str) -> None:
+    options = EngineOptions("ray", ray_address=cluster)
+    run_experiment(make_plan(GRID), tmp_path / "run", quiet(), options=options)
+    assert results(tmp_path / "run") == alone
+
+
+@pytest.mark.slow
+def test_model_inversion_in_two_workers_gives_the_same_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    scores = []
+    for workers in (1, 2):
+        monkeypatch.setenv("SPIKELEAK_CACHE", str(cache / str(workers)))  # so that both train their targets
+        folder = tmp_path / str(workers)
+        run_inversions(make_inversion_plan(dict(INVERSION)), folder, quiet(), options=EngineOptions(workers=workers))
+        scores.append(manifest_so_far(folder)["scores_sha256"])
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--engine", "rya"), "--engine: 'rya' is not known. Did you mean 'ray'?"),
+        (("--workers", "0"), "--workers: expected at least 1, got 0."),
+        (("--engine", "ray", "--workers", "2"), "--workers: a Ray cluster decides"),
+        (("--ray-address", "127.0.0.1:1"), "--ray-address: is read with --engine ray only."),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        CliRunner().invoke(app, ["run", _config(tmp_path), "--out", str(tmp_path / "run"), *arguments],
+                           catch_exceptions=False)  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_told_in_one_paragraph(tmp_path: Path) -> None:
+    command = _command("run", _config(tmp_path), "--engine", "ray", "--ray-address", "127.0.0.1:1")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == ConfigError.exit_code
+    assert "--ray-address: expected the address of a running Ray cluster" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# A lack of memory
+
+
+class Hungry:
+    """Needs a gigabyte for each of its captures, and writes how many pieces it was done in."""
+
+    def __init__(self, path: Path, captures: int = 8, pieces: int = 1, needs: int = 4) -> None:
+        self.path, self.captures, self.pieces, self.needs = path, captures, pieces, needs
+
+    def run(self, advance: Advance) -> None:
+        if self.captures // self.pieces > self.needs:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        self.path.write_text(str(self.pieces))
+        advance(self.captures, self.captures)
+
+    def smaller(self) -> Hungry | None:
+        more = self.pieces * 2
+        return Hungry(self.path, self.captures, more, self.needs) if more <= self.captures else None
+
+
+class Killed(Hungry):
+    """Is killed by the system, as where memory runs out."""
+
+    def run(self, advance: Advance) -> None:
+        if self.captures // self.pieces > self.needs:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().run(advance)
+
+    def smaller(self) -> Killed | None:
+        more = self.pieces * 2
+        return Killed(self.path, self.captures, more, self.needs) if more <= self.captures else None
+
+
+def test_a_job_that_lacks_memory_is_tried_in_smaller_pieces(tmp_path: Path) -> None:
+    with open_engine(EngineOptions(), threads=1) as engine:
+        assert not Started(engine, Hungry(tmp_path / "pieces", needs=2)).finish(lambda _done, _total: None).failure
+        lost = Started(engine, Hungry(tmp_path / "none", needs=0)).finish(lambda _done, _total: None)
+    assert (tmp_path / "pieces").read_text() == "4"
+    assert "not enough memory" in lost.failure
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_job_a_smaller_piece_and_others_nothing(tmp_path: Path) -> None:
+    with open_engine(EngineOptions(workers=2), threads=1) as engine:
+        jobs = [Started(engine, Killed(tmp_path / name, needs=needs)) for name, needs in (("a", 8), ("b", 4), ("c", 0))]
+        found = [job.finish(lambda _done, _total: None).failure for job in jobs]
+    assert found[:2] == ["", ""]
+    assert "its process was killed (exit code" in found[2]
+    assert [(tmp_path / name).read_text() for name in ("a", "b")] == ["1", "2"]
+
+
+def test_another_error_is_no_lack_of_memory(tmp_path: Path) -> None:
+    class Broken(Hungry):
+        def run(self, _advance: Advance) -> None:
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        perform(Broken(tmp_path), lambda _done, _total: None)
+    assert not perform(Hungry(tmp_path / "x", needs=8), lambda _done, _total: None).failure
+
+
+CAPPED = """
+import resource, sys, torch
+from pydantic import Field
+import attacks
+from attacks import ATTACKS, AttackEntry
+from attacks.idlg import IDLG
+from attacks.settings import IDLGSettings
+
+class HungrySettings(IDLGSettings):
+    megabytes: int = Field(default=0, ge=0)
+
+class HungryIDLG(IDLG):
+    name = "hungry"
+    def __init__(self, settings=None):
+        super().__init__(settings or HungrySettings())
+    def reconstruct(self, captures, **more):
+        took = torch.ones(len(captures) * self.settings.megabytes * 2**18)
+        return super().reconstruct(captures, **more)
+
+sys.modules["hungry_module"] = sys.modules["__main__"]
+ATTACKS["hungry"] = AttackEntry("hungry_module:HungryIDLG", HungrySettings, adversary="A", summary="takes memory")
+from judges.cli import main
+import judges.bench, judges.report
+held = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (held + 2**30, held + 2**30))
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_is_capped_too_low_costs_the_cell_and_not_the_grid(tmp_path: Path) -> None:
+    """300 MB a victim: four at once do not go into one gigabyte, two do. 2,000 MB a victim never do."""
+    script, config = tmp_path / "capped.py", tmp_path / "capped.toml"
+    script.write_text(CAPPED)
+    config.write_text(
+        textwrap.dedent("""
+        name = "capped"
+        judge = "none"
+        dataset = {name = "digits", size = 8}
+        model = "lenet"
+        federation.clients = 4
+        attack = {name = ["hungry", "idlg"], megabytes = [300, 2000], iterations = 2}
+    """)
+    )
+    command = [sys.executable, str(script), "run", str(config), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path.cwd(),
+                          env={**os.environ, "PYTHONPATH": str(Path.cwd())})  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    cells = {json.loads(line) for line in _cells(tmp_path / "run")}
+    assert cells == {"digits-lenet-uniform/hungry-megabytes=300", "digits-lenet-uniform/idlg"}
+    failed = manifest_so_far(tmp_path / "run")["failed"]
+    assert list(failed) == ["digits-lenet-uniform/hungry-megabytes=2000"]
+    assert "not enough memory" in failed["digits-lenet-uniform/hungry-megabytes=2000"]
+    assert "hungry-megabytes=2000: not done: not enough memory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hungry-megabytes=2000" in (tmp_path / "run" / "report.html").read_text()
+
+
+# Ctrl-C
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("after", [3.0, 8.0])
+def test_ctrl_c_ends_in_five_seconds_and_the_run_goes_on_later(tmp_path: Path, workers: int, after: float) -> None:
+    config = _config(tmp_path, iterations=3000)
+    command = _command("run", config, "--out", str(tmp_path / "run"), "--workers", str(workers), "--quiet")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(after)
+    asked = time.perf_counter()
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: all processes of the group get it
+    _, told = process.communicate(timeout=60)
+    assert time.perf_counter() - asked < 5
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "the same command goes on from there" in told
+    assert _is_gone(process.pid), "a process of the group is left"
+
+
+def _is_gone(group: int, patience: float = 5.0) -> bool:
+    """Return whether nobody of a process group is left, now or soon."""
+    until = time.perf_counter() + patience
+    while time.perf_counter() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _config(folder: Path, iterations: int = 2) -> str:
+    path = folder / "grid.toml"
+    path.write_text(f"""
+        name = "grid"
+        judge = "none"
+        dataset = {{name = "digits", size = 12}}
+        model = {{name = ["lenet", "spiking_lenet"], timesteps = 2}}
+        attack = {{name = ["dlg", "idlg"], iterations = {iterations}, tolerance_change = 0.0, loss_tolerance = 0.0}}
+    """)
+    return str(path)
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from judges.cli import main; main()", *arguments]
+
+
+def _cells(folder: Path) -> set[str]:
+    from judges.rows import read_scores
+
+    return {json.dumps(row.cell) for row in read_scores(folder / "scores.csv") if not row.is_control}

@@ -1,0 +1,200 @@
+"""Hundreds of victims in one process: memory that stops growing after the first of them, and no file left open.
+
+`python -m tests.test_memory_growth NAME FOLDER` runs one loop and prints what it measured as JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from attacks import build_attack, build_inversion
+from attacks.contracts import Inversion, Reconstruction
+from attacks.testing.victims import LENET, MLP, SMALL, SPIKING_LENET, SPIKING_MLP, captures_of, trained, truth
+from fl_sim.models import build_model
+from fl_sim.records import CapturedUpdate, ModelSpec, SealedBatch, TrainedModel, load_record, save_record
+from fl_sim.specs import InputSpec
+from judges.classifiers.cache import Judge
+from judges.gallery import build_gallery, save_gallery
+from judges.report import write_report
+from judges.rows import write_scores
+from judges.scoring import score
+from judges.summary import summarise, write_summary
+
+STATM, OPEN = Path("/proc/self/statm"), Path("/proc/self/fd")
+MOST_GROWTH = 0.05
+CONTEXT = {"experiment": "growth", "cell": "toy/idlg", "dataset": "toy", "model": "lenet", "init": "uniform"}
+
+Step = Callable[[int], None]
+"""Does the work of the call with that number."""
+
+
+class Loop(NamedTuple):
+    """A kind of work, done again and again.
+
+    Attributes:
+        begin: sets the work up in a folder.
+        calls: how often it is done.
+        warm_up: after how many of them the memory is measured for the first time.
+    """
+
+    begin: Callable[[Path], Step]
+    calls: int
+    warm_up: int
+
+
+class Measured(NamedTuple):
+    """Memory in MB and open files, after the warm-up and at the end."""
+
+    warm: float
+    end: float
+    open_warm: int
+    open_end: int
+
+    @property
+    def growth(self) -> float:
+        """Return the growth as a share."""
+        return self.end / self.warm - 1.0
+
+
+def attacked(attack: str, model: ModelSpec, victims: int, **settings: int) -> Callable[[Path], Step]:
+    """Return work that captures so many updates, keeps them, attacks them as they were kept, and judges the answers."""
+
+    def begin(folder: Path) -> Step:
+        judge = Judge("net", "toy", build_model(LENET, seed=0).eval(), 1.0, 0.25, 40, 8, "an untrained network")
+
+        def step(call: int) -> None:
+            inputs, labels = truth(victims, seed=call)
+            captures = captures_of(model, inputs, labels, seed=victims * call)
+            kept = [save_record(capture, folder / f"c{at}.safetensors") for at, capture in enumerate(captures)]
+            loaded = [load_record(CapturedUpdate, path) for path in kept]
+            for at, answer in enumerate(build_attack(attack, settings).reconstruct(loaded, seed=call)):
+                found = load_record(Reconstruction, save_record(answer, folder / "answer.safetensors"))
+                sealed = SealedBatch(found.capture_id, inputs[at], labels[at])
+                assert len(score(found, sealed, spec=SMALL, judge=judge, context=CONTEXT)) == 1
+
+        return step
+
+    return begin
+
+
+def inverted(attack: str, model: ModelSpec, **settings: int) -> Callable[[Path], Step]:
+    """Return work that keeps a model, inverts it as it was kept, and keeps the answer."""
+
+    def begin(folder: Path) -> Step:
+        def step(call: int) -> None:
+            kept = save_record(trained(model, seed=call), folder / "model.safetensors")
+            answer = build_inversion(attack, settings).invert(load_record(TrainedModel, kept), [0, 1, 2, 3], seed=call)
+            load_record(Inversion, save_record(answer, folder / "answer.safetensors"))
+
+        return step
+
+    return begin
+
+
+def reported(folder: Path) -> Step:
+    """Return work that writes the report of one run anew: two attacks on eight victims, with pictures and figures."""
+    spec = InputSpec(channels=1, height=12, width=12, classes=4)
+    inputs, labels = truth(8, spec)
+    captures = captures_of(ModelSpec("lenet", spec), inputs, labels)
+    sealed = [SealedBatch(capture.id, inputs[at], labels[at]) for at, capture in enumerate(captures)]
+    rows = []
+    for attack in ("dlg", "idlg"):
+        answers = build_attack(attack, {"iterations": 3}).reconstruct(captures, seed=0)
+        context = {**CONTEXT, "cell": f"toy/{attack}", "attack": attack}
+        own = [
+            row
+            for answer, truth in zip(answers, sealed, strict=True)
+            for row in score(answer, truth, spec=spec, judge=None, context=context)
+        ]
+        save_gallery(build_gallery(own, answers, sealed, spec=spec), folder)
+        rows += own
+    write_scores(rows, folder / "scores.csv")
+    write_summary(summarise(rows), folder / "summary.json")
+    (folder / "manifest.json").write_text(json.dumps({"title": "growth", "datasets": {"toy": {"people": False}}}))
+    (folder / "config.toml").write_text('name = "growth"\n')
+    return lambda _: assert_written(write_report(folder))
+
+
+def assert_written(page: Path) -> None:
+    assert page.stat().st_size > 0
+
+
+LOOPS = {
+    "idlg on 500 victims": Loop(attacked("idlg", LENET, 10, iterations=3, inner_iterations=5), 50, 10),
+    "idlg on 200 spiking victims": Loop(attacked("idlg", SPIKING_LENET, 10, iterations=2, inner_iterations=4), 20, 5),
+    "dlg on 200 victims": Loop(attacked("dlg", LENET, 10, iterations=2, inner_iterations=4), 20, 5),
+    "grnn on 60 victims": Loop(attacked("grnn", LENET, 5, steps=4), 12, 4),
+    "mi_face on 100 models": Loop(inverted("mi_face", MLP, iterations=20), 100, 20),
+    "brainleaks_v2 on 60 models": Loop(inverted("brainleaks_v2", SPIKING_MLP, iterations=6), 60, 15),
+    "20 reports": Loop(reported, 25, 5),
+}
+
+
+def measured(loop: Loop, folder: Path) -> Measured:
+    """Run a loop in this process."""
+    step = loop.begin(folder)
+    for call in range(loop.warm_up):
+        step(call)
+    warm, open_warm = resident()
+    for call in range(loop.warm_up, loop.calls):
+        step(call)
+    end, open_end = resident()
+    return Measured(warm, end, open_warm, open_end)
+
+
+def resident() -> tuple[float, int]:
+    """Return the resident memory in MB and the number of open files; what only waits to be collected counts not."""
+    gc.collect()
+    pages = int(STATM.read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(list(OPEN.iterdir()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STATM.exists(), reason="reads /proc, which Linux has")
+@pytest.mark.parametrize("name", LOOPS)
+def test_memory_stops_growing_and_no_file_stays_open(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.test_memory_growth", name, str(tmp_path)],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = Measured(*json.loads(done.stdout))
+    sys.stdout.write(f"{name}: {found.warm:.1f} MB after the warm-up, {found.end:.1f} MB at the end\n")
+    assert found.growth < MOST_GROWTH, found
+    assert found.open_end == found.open_warm, found
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="reads /proc, which Linux has")
+def test_a_leak_is_seen(tmp_path: Path) -> None:
+    """A measure that no leak moves proves nothing."""
+    kept: list[object] = []
+
+    def begin(folder: Path) -> Step:
+        def leak(call: int) -> None:
+            kept.append(torch.ones(2**20))  # 4 MB
+            kept.append((folder / str(call)).open("w"))
+
+        return leak
+
+    try:
+        found = measured(Loop(begin, 40, 10), tmp_path)
+    finally:
+        for one in kept[1::2]:
+            one.close()  # type: ignore[attr-defined]
+    assert found.end - found.warm > 100
+    assert found.open_end - found.open_warm == 30
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.stdout.write(json.dumps(measured(LOOPS[sys.argv[1]], Path(sys.argv[2]))))
