@@ -255,6 +255,10 @@ def attack_run(
     if not (folder / "config.toml").is_file():
         raise DataError(f"{folder}: expected the folder of a run, found no config.toml in it.")
     old = read_toml(folder / "config.toml")
+    if old.get("task") == "audit":
+        raise ConfigError(
+            f"{folder}: is an audit; for another attack call `spikeleak audit {folder} --set attack=...`."
+        )
     if "task" in old:
         raise ConfigError(
             f"{folder}: holds model inversions, not captures; for another attack on one of its models use "

@@ -20,6 +20,7 @@ from judges.cli_list import WARNED, list_, warn_of_plugins
 from judges.cli_runs import compare, execute, rerun, tell_failed, verify
 from judges.cli_target import invert, train
 from judges.engine_options import LOCAL, EngineName, EngineOptions, RayAddress, Workers
+from judges.inversion.plan import TASK
 from judges.progress import EventWatch, Watch
 
 # Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
@@ -129,6 +130,30 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], sh
     _finish(page, run_dir)
 
 
+@app.command()
+def audit(
+    folder: Annotated[
+        Path, typer.Argument(help="With captures/ of your own federation, and sealed/ where it has one.")
+    ],
+    assignments: Assignments = None,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS.")
+    ] = None,
+    people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
+    device: Device = "",
+    show_faces: Faces = False,
+) -> None:
+    """Attack the captures of your own federation; score what its clients sealed; write a report."""
+    from judges.audit_settings import read_audit
+
+    extra = [*([f"device={device}"] if device else []), *(["people=true"] if people else [])]
+    plan = read_audit([*(assignments or []), *extra])
+    from judges.audit import Audit, import_modules
+
+    import_modules(imports or [])
+    _finish(Audit(folder, plan, Watch()).execute(show_faces=show_faces), folder)
+
+
 @data_app.command()
 def info(
     name: Annotated[str, typer.Argument(help="Name of a data set.")],
@@ -185,7 +210,7 @@ def _finish(page: Path, folder: Path) -> None:
 def _inverts_models(folder: Path) -> bool:
     """Return whether a run folder holds an experiment of model inversion."""
     path = folder / "config.toml"
-    return path.is_file() and "task" in read_toml(path)
+    return path.is_file() and read_toml(path).get("task") == TASK
 
 
 def _console() -> Console:

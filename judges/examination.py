@@ -48,7 +48,7 @@ def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
         inputs: (N, C, H, W), or (T, N, C, H, W) of events, that the client computed it on.
     """
     kind = next(iter(capture.parameters.values())).dtype
-    model = build_model(capture.model).to(kind).eval()
+    model = build_model(capture.model, parameters=capture.parameters).to(kind).eval()
     load_parameters(model, capture.parameters)
     found = activities(model, inputs.to(kind))
     last = _output_layer(model)

@@ -27,7 +27,7 @@ from judges.plans import RunPlan, plan_of
 FILE = "manifest.json"
 WRITTEN = (
     "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
-    "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
 )  # fmt: skip
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
@@ -48,15 +48,6 @@ def describe_run(
         added: settings of the cells that `spikeleak attack` added, by name.
         before: the manifest that an earlier call left, or nothing; what made its results stays on record.
     """
-    maker = {
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "git_commit": _commit(),
-    }
-    earlier = list(before.get("earlier", []))
-    old = {key: before.get(key) for key in maker}
-    if before and old != maker and old not in earlier:
-        earlier.append(old)
     return {
         "title": plan.base.name,
         "experiment": plan.base.name,
@@ -67,9 +58,7 @@ def describe_run(
         "engine": plan.base.federation.engine,
         "device": plan.base.device,
         "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        **maker,
-        **({"earlier": earlier} if earlier else {}),
+        **made_by(before),
         "datasets": {
             name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
             for name, data in datasets.items()
@@ -77,6 +66,21 @@ def describe_run(
         **({"added": {name: dict(settings) for name, settings in added.items()}} if added else {}),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
+
+
+def made_by(before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of machine, versions and code, and of those of an earlier call that differ."""
+    maker = {
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _commit(),
+    }
+    earlier = list(before.get("earlier", []))
+    old = {key: before.get(key) for key in maker}
+    if before and old != maker and old not in earlier:
+        earlier.append(old)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return {"machine": machine, **maker, **({"earlier": earlier} if earlier else {})}
 
 
 def claim_folder(plan: RunPlan, folder: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from judges import wording
+from judges.answers import CAPTURES, answer_panels
 from judges.curves import Sweep, sweep_figure
 from judges.digits import FILTERS
 from judges.findings import closeness, findings, observations, spike_verdicts
@@ -111,6 +112,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "paper_distances": {(SPIKES_OF_PAPER, kind): told for kind, told in PUBLISHED_DISTANCES.items()},
         "paper_shape": _TIMES.join(map(str, PAPER_SHAPE)),
         "pictures": panel_blocks(galleries, summary, lambda dataset: show_faces or without_people(manifest, dataset)),
+        "answers": answer_panels(run_dir, shown=show_faces or without_people(manifest, CAPTURES)),
         "groups": list(_groups(summary, scores)),
         "distributions": list(distributions(summary, scores)),
         "rounds": by_round(summary, scores),

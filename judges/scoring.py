@@ -73,7 +73,7 @@ def score(
     return rows
 
 
-def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means) -> list[Reconstruction]:
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> list[Reconstruction]:
     """Return what needs no attack at all: black, grey, the mean of all inputs, and the mean of the true class.
 
     The last stands for an adversary who knows the label and how the class looks, and nothing of the victim.
@@ -81,14 +81,17 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means) 
     Args:
         sealed: the batch that they stand beside; only its id, shape and labels are used.
         spec: black is the low end of its value range, grey the middle.
-        means: of the train split.
+        means: of the train split; None where there is none, and then no control of a mean.
     """
     pictures = {
         "black": torch.full_like(sealed.inputs, spec.low),
         "grey": torch.full_like(sealed.inputs, (spec.low + spec.high) / 2),
-        "mean image": means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
-        "class mean": torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
     }
+    if means is not None:
+        pictures |= {
+            "mean image": means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
+            "class mean": torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
+        }
     return [
         Reconstruction(
             capture_id=sealed.capture_id,

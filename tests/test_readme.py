@@ -13,9 +13,12 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.models import MODELS
+from judges.cli import app
+from judges.rows import read_scores
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,35 +63,44 @@ def quickstart_client() -> ClientApp:
         F.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord({"num-examples": 1})})
+        told = {"message": message, "context": context, "content": content, "images": inputs, "labels": labels}
+        exec(BLOCKS[1], told)  # noqa: S102 - the README's own lines
         return Message(content=content, reply_to=message)
 
     return app
 
 
-def test_the_one_line_captures_a_foreign_app_and_the_captures_can_be_attacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = types.ModuleType("task")
     task.Net = Net  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "task", task)
     monkeypatch.setattr("fl_sim.models.MODELS", MODELS)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     names: dict[str, object] = {}
-    exec(BLOCKS[0], names)  # noqa: S102 - the README's own lines
+    exec(BLOCKS[0], names)  # noqa: S102
     grid = LocalGrid(quickstart_client(), 2)
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
     names["app"](grid, context)  # type: ignore[operator]
+    (tmp_path / "my_models.py").write_text(BLOCKS[2])
+    (line,) = re.findall(r"^spikeleak (audit runs/mine .*?) *#", TEXT, flags=re.MULTILINE)
     try:
-        exec(BLOCKS[1], {})  # noqa: S102
+        done = CliRunner().invoke(app, [*line.replace("=100", "=5").split()], catch_exceptions=False)
     finally:
         MODELS.pop("net", None)
-    printed = capsys.readouterr().out
-    assert "mine/r001-c000" in printed
-    assert "mine/r001-c001" in printed
+        sys.modules.pop("my_models", None)
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == f"report: {(tmp_path / 'runs/mine/report.html').resolve().as_uri()}"
+    rows = read_scores(tmp_path / "runs" / "mine" / "scores.csv")
+    assert {row.capture_id for row in rows} == {"mine/r001-c000", "mine/r001-c001"}
+    assert {row.attack for row in rows if not row.is_control} == {"idlg", "dlg"}
+    assert {row.label for row in rows} == {3}
 
 
 def test_the_attack_without_a_federation_solves_its_example(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(BLOCKS[2], {})  # noqa: S102
+    exec(BLOCKS[3], {})  # noqa: S102
     found = re.search(r"label 7, MSE (\S+), converged", capsys.readouterr().out)
     assert found is not None
     assert float(found[1]) < 1e-3

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,10 @@ import torch
 from PIL import Image
 
 from attacks.settings import IDLGSettings
-from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record
-from judges import cli
 from judges.bench import attack_run
 from judges.exports import Export, ExportedCell, read_export
 from judges.gallery import Gallery
-from judges.hashes import verify
 from judges.inversion.album import Album
 from judges.inversion.summary import read_inversions
 from judges.summary import read_summary
@@ -71,19 +66,6 @@ def uri(tmp_path: Path) -> str:
     """Return the address of an empty store of MLflow, where that is installed."""
     pytest.importorskip("mlflow")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["spikeleak", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, printed.out, printed.err
-
-    return command
 
 
 def boards(folder: Path) -> dict[str, Any]:
@@ -269,70 +251,6 @@ def test_an_export_to_mlflow_takes_the_place_of_the_one_before(folder: Path, uri
     assert len(after) == 7 + 1
     assert len(client.get_metric_history(after[CELL].info.run_id, "ssim")) == 1
     assert after["theirs"].data.tags.get(CELL_TAG) is None
-
-
-def test_the_command_leaves_the_run_as_it_is(folder: Path, call: Callable[..., tuple[int, str, str]]) -> None:
-    pytest.importorskip("mlflow")
-    assert verify(folder).is_sound
-    code, out, err = call("export", folder, "--to", "tensorboard")
-    assert (code, err) == (0, "")
-    assert out == f"tensorboard --logdir {folder}.tensorboard\n"
-    assert len(boards(Path(f"{folder}.tensorboard"))) == 8
-    code, out, _ = call("export", folder, "--to", "mlflow")
-    assert code == 0
-    assert out == f"experiment 'tiny' in sqlite:///{folder}.mlflow/mlflow.db\n"
-    assert len(runs_in(f"sqlite:///{folder}.mlflow/mlflow.db", "tiny")) == 8
-    assert verify(folder).is_sound
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--to", "tensorbord"], "Did you mean 'tensorboard'?"),
-        (["--to", "tensorboard", "--out", "RUN/board"], "lies in the folder of the run"),
-        (["--to", "mlflow", "--tracking-uri", "sqlite:///RUN/mlflow.db"], "lies in the folder of the run"),
-        (["--to", "mlflow", "--out", "elsewhere"], "--out is where tensorboard's files go"),
-        (["--to", "tensorboard", "--tracking-uri", "sqlite:///x"], "--tracking-uri where mlflow's runs go"),
-        (["--to", "mlflow", "--show-faces"], "mlflow is given no pictures"),
-        (["--to", "mlflow", "--tracking-uri", "nonsense://x"], "MLflow refuses it"),
-    ],
-)
-def test_a_wrong_option_is_refused(
-    finished: Path, call: Callable[..., tuple[int, str, str]], arguments: list[str], said: str
-) -> None:
-    code, out, err = call("export", finished, *(part.replace("RUN", str(finished)) for part in arguments))
-    assert code == ConfigError.exit_code
-    assert said in err
-    assert err.count("\n") == 1
-    assert out == ""
-
-
-def test_what_is_no_run_is_refused(folder: Path, tmp_path: Path, call: Callable[..., tuple[int, str, str]]) -> None:
-    assert call("export", tmp_path, "--to", "mlflow")[0] == DataError.exit_code
-    for name in ("summary.json", "manifest.json"):
-        (folder / name).write_text("{")
-        code, _, err = call("export", folder, "--to", "tensorboard")
-        assert code == DataError.exit_code
-        assert name in err
-
-
-@pytest.mark.parametrize(("to", "module"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow")])
-def test_without_the_extra_one_paragraph_says_how_to_add_it(
-    finished: Path, tmp_path: Path, to: str, module: str
-) -> None:
-    code = f"import sys; sys.modules[{module!r}] = None; from judges.cli import main; main()"
-    place = (
-        ["--out", str(tmp_path / "board")] if to == "tensorboard" else ["--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "export", str(finished), "--to", to, *place],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == ConfigError.exit_code
-    assert done.stderr.startswith("spikeleak: ")
-    assert f"pip install 'spikeleak[{to}]'" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
 
 
 def test_no_name_of_a_cell_leads_out_of_the_folder(tmp_path: Path) -> None:
