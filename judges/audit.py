@@ -33,7 +33,7 @@ from judges.hashes import write_hashes
 from judges.health import Health
 from judges.jobs import offset, reconstruction_path
 from judges.manifest import made_by, outcome, write_manifest
-from judges.process import prepare_process
+from judges.process import check_device, prepare_process
 from judges.progress import Watch
 from judges.report import write_report
 from judges.rows import CONTROL_PREFIX, Score, write_scores
@@ -66,8 +66,7 @@ class Audit:
             ConfigError: a model that is in no table, or that the attack is not for; a device that is not there.
             DataError: there are no captures, or a file is corrupt.
         """
-        if self.settings.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
+        check_device(self.settings.device)
         prepare_process(self.settings.threads)
         groups = self._groups()
         atomic_write(self.folder / "config.toml", tomli_w.dumps(self.plan.raw))

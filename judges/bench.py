@@ -11,51 +11,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
 from fl_sim.config import read_toml, validate
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.simulation import check_federation
-from fl_sim.specs import Scalar
 from judges.attacking import Attacks, beginning, guesses_of
 from judges.court import Court
 from judges.engine_options import EngineOptions
 from judges.engines import Engine, Started, open_engine
+from judges.execution import Execution
 from judges.experiment import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
 from judges.gallery import build_gallery, save_gallery
 from judges.hashes import write_hashes
 from judges.jobs import FederationJob
-from judges.manifest import claim_folder, describe_run, manifest_so_far, outcome, remove_run, write_manifest
-from judges.process import prepare_process
+from judges.manifest import describe_run, outcome, write_manifest
 from judges.progress import Watch
 from judges.report import write_report
 from judges.rows import CONTROL_PREFIX, Score, read_scores, write_scores
 from judges.summary import Summary, summarise, write_summary
 
 
-class Run:
-    """One experiment in one folder.
-
-    Args:
-        plan: the experiment.
-        folder: of its results; made where it is missing.
-        watch: shows progress.
-        options: where its jobs are done.
-    """
+class Run(Execution):
+    """One experiment of gradient inversion in one folder; see `Execution`."""
 
     def __init__(self, plan: Plan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
-        self.plan, self.folder, self.watch = plan, folder.resolve(), watch
-        self.options = options or EngineOptions()
+        super().__init__(plan, folder, watch, options)
+        self.plan = plan
         self.sealed = SealedStore(self.folder / "sealed")
         self.court = Court(plan, self.sealed, watch)
-        self._before = manifest_so_far(folder)
-        self._seconds: dict[str, float] = dict(self._before.get("seconds", {}))
-        self._added_cells: dict[str, Mapping[str, Scalar]] = dict(self._before.get("added", {}))
         self._scores: list[Score] = []
         self._added: list[Score] = []
-        self._failed: dict[str, str] = {}
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Run all federations and all attacks and return the path of the report.
@@ -68,13 +54,10 @@ class Run:
             ConfigError: the folder holds another experiment.
             DataError: a data set or a file of the run is missing or corrupt.
         """
-        self._prepare()
+        self.set_up()
         for federation in self.plan.federations:
             check_federation(federation.config)
-        if fresh:
-            remove_run(self.folder)
-            self._before, self._seconds, self._added_cells = {}, {}, {}
-        claim_folder(self.plan, self.folder)
+        self.claim(fresh=fresh)
         planned = {cell.name for cell in self.plan.cells}
         self._added = [row for row in self._rows_so_far() if not row.is_control and row.cell not in planned]
         with open_engine(self.options, self.plan.base.threads) as engine:
@@ -95,13 +78,14 @@ class Run:
 
     def attack(self, cells: Iterable[Cell]) -> Path:
         """Run further attacks on the captures of a finished run; other rows stay as they are."""
-        self._prepare()
+        self.set_up()
         federations = {federation.label: federation for federation in self.plan.federations}
         fresh = list(cells)
         replaced, planned = {cell.name for cell in fresh}, {cell.name for cell in self.plan.cells}
         self._scores = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
-        self._failed = {name: why for name, why in self._before.get("failed", {}).items() if name not in replaced}
-        self._added_cells |= {cell.name: cell.settings for cell in fresh if cell.name not in planned}
+        self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
+        added = {cell.name: dict(cell.settings) for cell in fresh if cell.name not in planned}
+        self.before["added"] = {**self.before.get("added", {}), **added}
         with open_engine(self.options, self.plan.base.threads) as engine:
             attacks = Attacks(self.plan, self.folder, engine, self.watch)
             for federation in federations.values():
@@ -117,14 +101,6 @@ class Run:
                 self._score(federation, own, attacks, {kind: names[kind] for kind in names.keys() - known.keys()})
                 self._write_tables()
         return self._finish()
-
-    def _prepare(self) -> None:
-        """Set up the process; refuse a device that is not there."""
-        base = self.plan.base
-        self.options.check()
-        if base.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
-        prepare_process(base.threads)
 
     def _rows_so_far(self) -> list[Score]:
         """Return the rows of an earlier call; none where there was none."""
@@ -150,9 +126,9 @@ class Run:
         with self.watch.task(f"federation {federation.label}") as advance:
             for done, job in enumerate(jobs):
                 outcome = job.finish(lambda _done, _total: None)
-                self._clock("federations", outcome.seconds)
+                self.clock("federations", outcome.seconds)
                 if outcome.failure:
-                    self._failed |= {cell.name: outcome.failure for cell in self._cells(federation)}
+                    self.failed |= {cell.name: outcome.failure for cell in self._cells(federation)}
                     return False
                 advance(federation.repeats - len(jobs) + done + 1, federation.repeats)
         return True
@@ -168,7 +144,7 @@ class Run:
         for cell in cells:
             results, failure = attacks.results(federation, cell)
             if failure:
-                self._failed[cell.name] = failure
+                self.failed[cell.name] = failure
                 continue
             rows = self.court.rows(
                 federation, cell.told, cell.name, results, guesses=guesses_of(guesses[beginning(cell)])
@@ -177,7 +153,7 @@ class Run:
             sealed = [self.sealed.load(result.capture_id) for result in results]
             save_gallery(build_gallery(rows, results, sealed, spec=self.court.spec(federation)), self.folder)
             write_scores([*self._scores, *self._added], self.folder / "scores.csv")
-        self._clock("attacks", attacks.seconds)
+        self.clock("attacks", attacks.seconds)
         attacks.seconds = 0.0
         for kind, name in names.items():
             self._scores = [row for row in self._scores if row.cell != f"{federation.label}/{name}"]
@@ -190,9 +166,9 @@ class Run:
     def _write_tables(self) -> None:
         write_scores([*self._scores, *self._added], self.folder / "scores.csv")
         write_summary(self._summary(), self.folder / "summary.json")
-        seconds = {**self._seconds, "judges": self._seconds.get("judges", 0.0) + self.court.seconds}
-        told = describe_run(self.plan, self.court.datasets, seconds, self._added_cells, self._before)
-        write_manifest(self.folder, {**told, **outcome(self.folder, self._failed)})
+        seconds = {**self.seconds, "judges": self.seconds.get("judges", 0.0) + self.court.seconds}
+        told = describe_run(self.plan, self.court.datasets, seconds, self.before)
+        write_manifest(self.folder, {**told, **outcome(self.folder, self.failed)})
 
     def _finish(self, *, show_faces: bool = False) -> Path:
         """Write what a finished run has, and return the path of its report."""
@@ -209,9 +185,6 @@ class Run:
 
     def _cells(self, federation: Federation) -> list[Cell]:
         return [cell for cell in self.plan.cells if cell.federation == federation.label]
-
-    def _clock(self, part: str, seconds: float) -> None:
-        self._seconds[part] = self._seconds.get(part, 0.0) + seconds
 
 
 def run_experiment(

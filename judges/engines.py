@@ -34,16 +34,10 @@ Wait = Callable[[Advance], Outcome]
 
 
 class Engine(Protocol):
-    """Does jobs.
-
-    Attributes:
-        parallel: whether they are done elsewhere, as soon as they are started.
-    """
-
-    parallel: bool
+    """Does jobs."""
 
     def start(self, job: Job) -> Wait:
-        """Start a job and return the function that waits for its end; without `parallel` that function does it."""
+        """Start a job and return the function that waits for its end, or does it only then."""
 
 
 class Started:
@@ -93,8 +87,6 @@ def open_engine(options: EngineOptions, threads: int) -> Iterator[Engine]:
 class _Here:
     """Does a job when it is waited for, in this process."""
 
-    parallel = False
-
     def start(self, job: Job) -> Wait:
         """Return the function that does the job."""
         return functools.partial(perform, job)
@@ -105,8 +97,6 @@ class _Workers:
 
     That is what the system's out-of-memory killer does, and a process cannot say so any more.
     """
-
-    parallel = True
 
     def __init__(self, pool: ProcessPool) -> None:
         self._pool = pool
@@ -128,8 +118,6 @@ class _Workers:
 
 class _RayCluster:
     """Hands jobs to a Ray cluster. The folder of the run must be the same place on all its machines."""
-
-    parallel = True
 
     def __init__(self, remote: Any) -> None:  # noqa: ANN401 - Ray's remote functions are not typed
         self._remote = remote

@@ -15,11 +15,15 @@ from typing import Any
 import tomli_w
 import torch
 
+from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.config import read_toml
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset
+from fl_sim.defences import DEFENCES
 from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
+from fl_sim.models import MODELS
+from fl_sim.plugins import BY_HAND, OURS, Table
 from judges.comparison import scores_digest
 from judges.page import read_manifest
 from judges.plans import RunPlan, plan_of
@@ -36,7 +40,6 @@ def describe_run(
     plan: RunPlan,
     datasets: Mapping[str, Dataset],
     seconds: Mapping[str, float],
-    added: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the manifest of a run.
@@ -45,8 +48,8 @@ def describe_run(
         plan: the experiment.
         datasets: those that were read, by name.
         seconds: wall time of each part of the run.
-        added: settings of the cells that `spikeleak attack` added, by name.
-        before: the manifest that an earlier call left, or nothing; what made its results stays on record.
+        before: the manifest that an earlier call left, or nothing; what made its results stays on record, and
+            the cells that `spikeleak attack` added.
     """
     return {
         "title": plan.base.name,
@@ -63,7 +66,7 @@ def describe_run(
             name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
             for name, data in datasets.items()
         },
-        **({"added": {name: dict(settings) for name, settings in added.items()}} if added else {}),
+        **({"added": before["added"]} if before.get("added") else {}),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
 
@@ -72,7 +75,7 @@ def made_by(before: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of machine, versions and code, and of those of an earlier call that differ."""
     maker = {
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {**{name: _version(name) for name in _PACKAGES}, **_plugin_versions()},
         "git_commit": _commit(),
     }
     earlier = list(before.get("earlier", []))
@@ -140,6 +143,13 @@ def outcome(folder: Path, failed: Mapping[str, str]) -> dict[str, Any]:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest into a run folder, atomically."""
     atomic_write(folder / FILE, json.dumps(manifest, indent=1) + "\n")
+
+
+def _plugin_versions() -> dict[str, str]:
+    """Return {package: version} of those that brought entries of a table, used here or not."""
+    tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MODELS, DATASETS, DEFENCES)
+    origins = {table.origin(name) for table in tables for name in table} - {OURS, BY_HAND}
+    return {package: version for package, _, version in (origin.rpartition(" ") for origin in sorted(origins))}
 
 
 def _version(package: str) -> str:

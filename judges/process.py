@@ -7,7 +7,19 @@ import platform
 
 import torch
 
+from fl_sim.errors import ConfigError
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
 
 
 def prepare_process(threads: int) -> None:

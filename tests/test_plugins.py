@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -171,6 +172,8 @@ def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Pa
     with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [row["attack"] for row in rows if not row["attack"].startswith("control")] == ["grey_dlg", "dlg"]
+    versions = json.loads((tmp_path / "runs" / "own" / "manifest.json").read_text(encoding="utf-8"))["versions"]
+    assert (versions["grey-dlg"], versions["mistakes"]) == ("1.2", "1.2")
     refused = call(site, COMMAND, "run", "own.toml", "--set", "attack=gone", "--out", "x", cwd=tmp_path)
     assert refused.returncode == 2
     assert "spikeleak: attack 'gone': 'mistaken:Gone' could not be imported: AttributeError" in refused.stderr

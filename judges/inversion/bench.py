@@ -13,12 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from attacks import MODEL_INVERSIONS
 from attacks.contracts import Inversion
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record
 from fl_sim.simulation import check_federation
 from judges.classifiers import JudgeOptions, get_judge
@@ -26,6 +23,7 @@ from judges.classifiers.cache import Judge
 from judges.csv_rows import write_rows
 from judges.engine_options import EngineOptions
 from judges.engines import Engine, Started, open_engine
+from judges.execution import Execution
 from judges.hashes import write_hashes
 from judges.inversion.album import build_album, save_album
 from judges.inversion.answers import Answer, inversion_job, is_done
@@ -37,33 +35,22 @@ from judges.inversion.rows import CENTRAL, FEDERATION, ClassScore, TargetFacts
 from judges.inversion.scoring import class_scores, plain_controls
 from judges.inversion.summary import judge_key, summarise, write_inversions
 from judges.inversion.targets import TargetJob, Trained, target_data, trained_targets
-from judges.manifest import claim_folder, describe_run, manifest_so_far, outcome, remove_run, write_manifest
-from judges.process import prepare_process
+from judges.manifest import describe_run, outcome, write_manifest
 from judges.progress import Watch
 
 
-class InversionRun:
-    """One experiment in one folder.
-
-    Args:
-        plan: the experiment.
-        folder: of its results; made where it is missing.
-        watch: shows progress.
-        options: where its jobs are done.
-    """
+class InversionRun(Execution):
+    """One experiment of model inversion in one folder; see `Execution`."""
 
     def __init__(self, plan: InversionPlan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
-        self.plan, self.folder, self.watch = plan, folder.resolve(), watch
-        self.options = options or EngineOptions()
-        self._before = manifest_so_far(folder)
-        self._seconds: dict[str, float] = dict(self._before.get("seconds", {}))
+        super().__init__(plan, folder, watch, options)
+        self.plan = plan
         self._datasets: dict[str, Dataset] = {}
         self._judges: dict[str, Judge] = {}
         self._rows: list[ClassScore] = []
         self._targets: list[TargetFacts] = []
         self._draws: dict[str, Repeated] = {}
         self._plain: dict[str, list[ClassScore]] = {}
-        self._failed: dict[str, str] = {}
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Train all targets, attack them and return the path of the report.
@@ -75,14 +62,15 @@ class InversionRun:
             ConfigError: the folder holds another experiment.
             DataError: a data set or a file of the run is missing or corrupt.
         """
-        self._prepare()
-        if fresh:
-            remove_run(self.folder)
-            self._before, self._seconds = {}, {}
-        claim_folder(self.plan, self.folder)
+        self.set_up()
+        for target in self.plan.targets:
+            self._dataset(target)
+            if self.plan.base.target == FEDERATION:
+                check_federation(target.simulation(self.plan.base.seed))
+        self.claim(fresh=fresh)
         with open_engine(self.options, self.plan.base.threads) as engine:
-            self._train(engine)
-            for target, trained, answers in [self._start(engine, *one) for one in self._all_targets()]:
+            found = [self._start(engine, *one) for one in self._train(engine)]
+            for target, trained, answers in found:
                 self._targets.append(trained.facts)
                 for answer in answers:
                     self._judge_answer(target, trained, answer)
@@ -93,39 +81,22 @@ class InversionRun:
         write_hashes(self.folder)
         return page
 
-    def _prepare(self) -> None:
-        """Set up the process; refuse what could not run."""
-        base = self.plan.base
-        self.options.check()
-        if base.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
-        prepare_process(base.threads)
-        for target in self.plan.targets:
-            self._dataset(target)
-            if base.target == FEDERATION:
-                check_federation(target.simulation(base.seed))
-
-    def _train(self, engine: Engine) -> None:
-        """Let an engine that works elsewhere train the targets; else each is trained when it is asked for."""
-        if not engine.parallel:
-            return
+    def _train(self, engine: Engine) -> Iterator[tuple[TargetPlan, Trained]]:
+        """Train the targets that are not there, and yield every model that is attacked."""
         wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]
         jobs = [Started(engine, TargetJob(target, seed, self.folder)) for target, seed in wanted]
-        with self.watch.task("targets") as advance:
-            for done, (job, (target, seed)) in enumerate(zip(jobs, wanted, strict=True)):
-                outcome = job.finish(lambda _done, _total: None)
-                if outcome.failure:
-                    raise DataError(f"target {target.label}, seed {seed}: cannot be trained: {outcome.failure}.")
-                if target.config.target == FEDERATION:
-                    self._seconds.setdefault(f"federation {target.label}-{seed:03d}", outcome.seconds)
-                advance(done + 1, len(jobs))
-
-    def _all_targets(self) -> Iterator[tuple[TargetPlan, Trained]]:
-        """Yield every model that is attacked."""
-        for target in self.plan.targets:
-            for seed in target.seeds:
-                for trained in trained_targets(target, seed, self.folder, spent=self._seconds, watch=self.watch):
-                    yield target, trained
+        for (target, seed), job in zip(wanted, jobs, strict=True):
+            name = f"{target.label}-{seed:03d}"
+            with self.watch.task(f"target {name}") as advance:
+                outcome = job.finish(advance)
+            if outcome.failure:
+                attacks = self.plan.attacks_on(target)
+                self.failed |= {f"{cell.name}, target seed {seed}": outcome.failure for cell in attacks}
+                continue
+            if target.config.target == FEDERATION:
+                self.seconds.setdefault(f"federation {name}", outcome.seconds)
+            for trained in trained_targets(target, seed, self.folder, spent=self.seconds):
+                yield target, trained
 
     def _start(self, engine: Engine, target: TargetPlan, trained: Trained) -> tuple[TargetPlan, Trained, list[Answer]]:
         """Start all attacks on a model that are not done."""
@@ -146,9 +117,9 @@ class InversionRun:
         if answer.job is not None:
             with self.watch.task(told) as advance:
                 outcome = answer.job.finish(advance)
-            self._clock("attacks", outcome.seconds)
+            self.clock("attacks", outcome.seconds)
             if outcome.failure:
-                self._failed[f"{context['cell']}, seed {answer.seed}"] = outcome.failure
+                self.failed[f"{context['cell']}, seed {answer.seed}"] = outcome.failure
                 return
         inversion = load_record(Inversion, answer.path)
         with self.watch.task(f"judging {told}"):
@@ -218,7 +189,7 @@ class InversionRun:
             started = time.perf_counter()
             with self.watch.task(f"judge of {dataset.name}: {target.judge}") as advance:
                 self._judges[key] = get_judge(options, dataset, device=self.plan.base.device, progress=advance)
-            self._clock("judges", time.perf_counter() - started)
+            self.clock("judges", time.perf_counter() - started)
         return self._judges[key]
 
     def _write_tables(self) -> None:
@@ -227,12 +198,9 @@ class InversionRun:
         summary = summarise(self._rows, self._targets, judges=facts, draws=self._draws, seed=self.plan.base.seed)
         write_rows(ClassScore, self._rows, self.folder / "scores.csv")
         write_inversions(summary, self.folder / "summary.json")
-        told = describe_run(self.plan, self._datasets, self._seconds, {}, self._before)
+        told = describe_run(self.plan, self._datasets, self.seconds, self.before)
         targets = {plan.label: _training(plan) for plan in self.plan.targets}
-        write_manifest(self.folder, {**told, "targets": targets, **outcome(self.folder, self._failed)})
-
-    def _clock(self, part: str, seconds: float) -> None:
-        self._seconds[part] = self._seconds.get(part, 0.0) + seconds
+        write_manifest(self.folder, {**told, "targets": targets, **outcome(self.folder, self.failed)})
 
 
 def run_inversions(

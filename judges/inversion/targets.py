@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from judges.inversion.plan import TargetPlan
 from judges.inversion.rows import CENTRAL, TargetFacts
-from judges.progress import Advance, Watch
+from judges.progress import Advance
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class TargetJob:
-    """The training of a target in another process: what comes out is found in the run, or in the cache of targets.
+    """The training of a target, where it is not there: what comes out is in the run's folder, or the cache of targets.
 
     Attributes:
         plan: of targets of its kind.
@@ -81,50 +80,27 @@ def target_data(plan: TargetPlan) -> Dataset:
     return load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
 
 
-def trained_targets(
-    plan: TargetPlan, seed: int, folder: Path, *, spent: dict[str, float], watch: Watch
-) -> Iterator[Trained]:
+def trained_targets(plan: TargetPlan, seed: int, folder: Path, *, spent: Mapping[str, float]) -> Iterator[Trained]:
     """Yield the target of a seed; of a federation, its global model after each round that is kept, in their order.
-
-    What is in the folder, or in the cache of targets, is not trained again.
 
     Args:
         plan: of targets of one kind.
-        seed: of this one.
+        seed: of this one, whose `TargetJob` is done.
         folder: of the run; models go to FOLDER/models.
-        spent: wall time of each federation in seconds, by name; one that is run now is added.
-        watch: shows progress.
+        spent: wall time of each federation in seconds, by "federation NAME".
     """
-    if plan.config.target == CENTRAL:
-        yield _central(plan, seed, folder, watch)
-    else:
-        yield from _federated(plan, seed, folder, spent=spent, watch=watch)
-
-
-def _central(plan: TargetPlan, seed: int, folder: Path, watch: Watch) -> Trained:
-    """Return the target that was trained on the whole train split."""
-    with watch.task(f"target {plan.label}, seed {seed}") as advance:
-        done = central(plan, seed, advance)
-    path = trained_model_path(folder / "models", f"{plan.label}-{seed:03d}")
-    if not path.is_file() or model_id(load_record(TrainedModel, path)) != model_id(done.model):
-        save_record(done.model, path)
-    return _with_facts(plan, seed, done.model, path, train_accuracy=done.train_accuracy, seconds=done.seconds)
-
-
-def _federated(
-    plan: TargetPlan, seed: int, folder: Path, *, spent: dict[str, float], watch: Watch
-) -> Iterator[Trained]:
-    """Yield the global models of a federation."""
     name, models = f"{plan.label}-{seed:03d}", folder / "models"
-    if not trained_model_path(models, name).is_file():
-        started = time.perf_counter()
-        with watch.task(f"federation {name}"):
-            federate(plan, seed, folder)
-        spent[f"federation {name}"] = time.perf_counter() - started
+    path = trained_model_path(models, name)
+    if plan.config.target == CENTRAL:
+        done = central(plan, seed, lambda _done, _total: None)
+        if not path.is_file() or model_id(load_record(TrainedModel, path)) != model_id(done.model):
+            save_record(done.model, path)
+        yield _with_facts(plan, seed, done.model, path, train_accuracy=done.train_accuracy, seconds=done.seconds)
+        return
     seconds = spent.get(f"federation {name}", 0.0)
-    kept = global_models(models, name) or {plan.config.federation.rounds: trained_model_path(models, name)}
-    for path in kept.values():
-        yield _with_facts(plan, seed, load_record(TrainedModel, path), path, train_accuracy=None, seconds=seconds)
+    kept = global_models(models, name) or {plan.config.federation.rounds: path}
+    for one in kept.values():
+        yield _with_facts(plan, seed, load_record(TrainedModel, one), one, train_accuracy=None, seconds=seconds)
 
 
 def _with_facts(

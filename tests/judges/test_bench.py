@@ -87,7 +87,7 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_writes_what_the_folder_is_said_to_hold(finished: Path) -> None:
-    assert {path.name for path in finished.iterdir()} == set(WRITTEN) - {"live", "inversions"}
+    assert {path.name for path in finished.iterdir()} == set(WRITTEN) - {"live", "inversions", "answers"}
     assert read_toml(finished / "config.toml") == make_plan(RAW).raw
     for label in FEDERATIONS:
         for client in (0, 1):

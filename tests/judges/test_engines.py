@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -255,17 +256,26 @@ def test_memory_that_is_capped_too_low_costs_the_cell_and_not_the_grid(tmp_path:
 def test_ctrl_c_ends_in_five_seconds_and_the_run_goes_on_later(tmp_path: Path, workers: int, after: float) -> None:
     config = _config(tmp_path, iterations=3000)
     command = _command("run", config, "--out", str(tmp_path / "run"), "--workers", str(workers), "--quiet")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(after)
-    asked = time.perf_counter()
-    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: all processes of the group get it
-    _, told = process.communicate(timeout=60)
-    assert time.perf_counter() - asked < 5
-    assert process.returncode == 130
-    assert "Traceback" not in told
-    assert "the same command goes on from there" in told
-    assert _is_gone(process.pid), "a process of the group is left"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_hear)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(after)
+        asked = time.perf_counter()
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal does: all processes of the group get it
+        _, told = process.communicate(timeout=60)
+        assert time.perf_counter() - asked < 5
+        assert process.returncode == 130
+        assert "Traceback" not in told
+        assert "the same command goes on from there" in told
+        assert _is_gone(process.pid), "a process of the group is left"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _hear() -> None:
+    """Let a process hear of Ctrl-C though its parent may run in the background, where a shell has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _is_gone(group: int, patience: float = 5.0) -> bool:

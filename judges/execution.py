@@ -1,0 +1,60 @@
+"""What runs of both kinds of experiment share: whose folder it is, what an earlier call left, what failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from judges.engine_options import EngineOptions
+from judges.manifest import claim_folder, manifest_so_far, remove_run
+from judges.plans import RunPlan
+from judges.process import check_device, prepare_process
+from judges.progress import Watch
+
+
+class Execution:
+    """One experiment in one folder.
+
+    Args:
+        plan: the experiment.
+        folder: of its results; made where it is missing.
+        watch: shows progress.
+        options: where its jobs are done.
+
+    Attributes:
+        before: the manifest that an earlier call left.
+        seconds: wall time of each part, of earlier calls too.
+        failed: why a cell could not be done, by name.
+    """
+
+    def __init__(self, plan: RunPlan, folder: Path, watch: Watch, options: EngineOptions | None) -> None:
+        self.folder, self.watch, self.options = folder.resolve(), watch, options or EngineOptions()
+        self.before: dict[str, Any] = manifest_so_far(folder)
+        self.seconds: dict[str, float] = dict(self.before.get("seconds", {}))
+        self.failed: dict[str, str] = {}
+        self._plan = plan
+
+    def set_up(self) -> None:
+        """Set up the process.
+
+        Raises:
+            ConfigError: the options do not go together, or the device is not there.
+        """
+        self.options.check()
+        check_device(self._plan.base.device)
+        prepare_process(self._plan.base.threads)
+
+    def claim(self, *, fresh: bool) -> None:
+        """Take the folder for this experiment; `fresh` removes what an earlier run wrote there, and nothing else.
+
+        Raises:
+            ConfigError: the folder holds another experiment.
+        """
+        if fresh:
+            remove_run(self.folder)
+            self.before, self.seconds = {}, {}
+        claim_folder(self._plan, self.folder)
+
+    def clock(self, part: str, seconds: float) -> None:
+        """Add to the wall time of a part."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
