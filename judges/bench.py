@@ -13,8 +13,9 @@ from pathlib import Path
 
 from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
-from fl_sim.config import read_toml, validate
+from fl_sim.config import SimulationConfig, read_toml, validate
 from fl_sim.errors import ConfigError, DataError
+from fl_sim.global_models import trained_model_path
 from fl_sim.simulation import check_federation
 from judges.attacking import Attacks, beginning, guesses_of
 from judges.court import Court
@@ -77,10 +78,14 @@ class Run(Execution):
         return self._finish(show_faces=show_faces)
 
     def attack(self, cells: Iterable[Cell]) -> Path:
-        """Run further attacks on the captures of a finished run; other rows stay as they are."""
+        """Run further attacks on the captures of a finished run; other rows stay as they are.
+
+        A federation that the run could not do has none, and is left out.
+        """
         self.set_up()
-        federations = {federation.label: federation for federation in self.plan.federations}
-        fresh = list(cells)
+        there = [federation for federation in self.plan.federations if not self._lacking(federation)]
+        federations = {federation.label: federation for federation in there}
+        fresh = [cell for cell in cells if cell.federation in federations]
         replaced, planned = {cell.name for cell in fresh}, {cell.name for cell in self.plan.cells}
         self._scores = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
@@ -97,8 +102,9 @@ class Run(Execution):
             for federation in federations.values():
                 own = [cell for cell in fresh if cell.federation == federation.label]
                 known = _names_of_guesses(self._cells(federation))
-                names = {beginning(cell): _name_of_guess(beginning(cell)) for cell in own}
-                self._score(federation, own, attacks, {kind: names[kind] for kind in names.keys() - known.keys()})
+                kinds = dict.fromkeys(beginning(cell) for cell in own)
+                names = {kind: _name_of_guess(kind) for kind in kinds if kind not in known}
+                self._score(federation, own, attacks, names)
                 self._write_tables()
         return self._finish()
 
@@ -114,12 +120,13 @@ class Run(Execution):
 
     def _start(self, engine: Engine, federation: Federation) -> list[Started]:
         """Start the repetitions of a federation that are not there."""
+        return [Started(engine, FederationJob(config, self.folder, name)) for name, config in self._lacking(federation)]
+
+    def _lacking(self, federation: Federation) -> list[tuple[str, SimulationConfig]]:
+        """Return (name, config) of the repetitions of a federation that are not there."""
         repetitions = [federation.repetition(repeat) for repeat in range(federation.repeats)]
-        return [
-            Started(engine, FederationJob(config, self.folder, name))
-            for name, config in repetitions
-            if not (self.folder / "models" / f"{name}.safetensors").is_file()
-        ]
+        models = self.folder / "models"
+        return [(name, config) for name, config in repetitions if not trained_model_path(models, name).is_file()]
 
     def _whole(self, federation: Federation, jobs: Sequence[Started]) -> bool:
         """Wait for the repetitions of a federation; where one fails, so do its cells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from fl_sim.errors import ConfigError, unknown_name
 
 LOCAL, RAY = "local", "ray"
+_ADDRESS = re.compile(r"(ray://)?\S+:\d{1,5}")
 
 Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
 EngineName = Annotated[str, typer.Option("--engine", help="local, or ray: a Ray cluster that is running.")]
@@ -44,3 +46,5 @@ class EngineOptions:
             raise ConfigError("--workers: a Ray cluster decides how many jobs it does at once; leave it out.")
         if self.ray_address and self.name != RAY:
             raise ConfigError(f"--ray-address: is read with --engine {RAY} only.")
+        if self.ray_address and not _ADDRESS.fullmatch(self.ray_address):
+            raise ConfigError(f"--ray-address: expected HOST:PORT such as 127.0.0.1:6379, got '{self.ray_address}'.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from judges.engine_options import EngineOptions
+from fl_sim.errors import ConfigError
+from judges.engine_options import RAY, EngineOptions
 from judges.manifest import claim_folder, manifest_so_far, remove_run
 from judges.plans import RunPlan
 from judges.process import check_device, prepare_process
@@ -41,6 +42,11 @@ class Execution:
             ConfigError: the options do not go together, or the device is not there.
         """
         self.options.check()
+        if self._plan.base.federation.engine == RAY and self.options != EngineOptions():
+            raise ConfigError(
+                'federation.engine: "ray" lets Flower start a Ray of its own, so the run itself must stay in this '
+                'process; leave out --workers and --engine, or set federation.engine to "local".'
+            )
         check_device(self._plan.base.device)
         prepare_process(self._plan.base.threads)
 

@@ -108,6 +108,8 @@ def test_model_inversion_in_two_workers_gives_the_same_scores(
         (("--workers", "0"), "--workers: expected at least 1, got 0."),
         (("--engine", "ray", "--workers", "2"), "--workers: a Ray cluster decides"),
         (("--ray-address", "127.0.0.1:1"), "--ray-address: is read with --engine ray only."),
+        (("--engine", "ray", "--ray-address", "here"), "--ray-address: expected HOST:PORT"),
+        (("--workers", "2", "--set", "federation.engine=ray"), 'federation.engine: "ray" lets Flower start'),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
