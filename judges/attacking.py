@@ -16,10 +16,11 @@ from attacks.settings import POST, UNTHRESHOLDED
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore
 from fl_sim.errors import DataError
+from fl_sim.memory import lack_of_memory
 from fl_sim.records import CapturedUpdate, load_record
 from judges.engines import Engine, Started
 from judges.experiment import Cell, Federation, Plan
-from judges.jobs import AttackJob, lack_of_memory, offset, reconstruction_path
+from judges.jobs import AttackJob, offset, reconstruction_path
 from judges.progress import Watch
 from judges.scoring import NO_LABEL
 
@@ -32,11 +33,13 @@ class Attacks:
 
     Attributes:
         seconds: wall time of the attacks that were run now, added up over all processes.
+        pieces: {cell: into how many pieces a chunk of it had to be cut}, for a lack of memory.
     """
 
     def __init__(self, plan: Plan, folder: Path, engine: Engine, watch: Watch) -> None:
         self.plan, self.folder, self.engine, self.watch = plan, folder, engine, watch
         self.seconds = 0.0
+        self.pieces: dict[str, int] = {}
         self._captures = CaptureStore(folder / "captures")
         self._started: dict[_Key, list[tuple[int, Started]]] = {}
         self._ended: dict[_Key, str] = {}
@@ -124,6 +127,8 @@ class Attacks:
                 self.seconds += outcome.seconds
                 if outcome.failure:
                     return outcome.failure
+                if outcome.pieces > 1:
+                    self.pieces[source.name] = max(outcome.pieces, self.pieces.get(source.name, 1))
                 done += count
                 advance(done, total)
         return ""

@@ -7,8 +7,9 @@ batches there. What the audit adds is what a run of an experiment leaves: recons
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,19 +21,21 @@ from torch import Tensor
 from attacks import ATTACKS, build_attack
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore, SealedStore
+from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write
 from fl_sim.models import MODELS
 from fl_sim.records import CapturedUpdate, SealedBatch, save_record
 from fl_sim.specs import ModelSpec, Scalar
 from judges.answers import CAPTURES, save_answers
-from judges.audit_settings import AuditPlan
+from judges.audit_settings import TASK, AuditPlan
+from judges.evidence import check_size, completed, doubts
 from judges.examination import examine, vitals
 from judges.gallery import build_gallery, save_gallery
 from judges.hashes import write_hashes
 from judges.health import Health
 from judges.jobs import offset, reconstruction_path
-from judges.manifest import made_by, outcome, write_manifest
+from judges.manifest import WRITTEN, made_by, outcome, write_manifest
 from judges.process import check_device, prepare_process
 from judges.progress import Watch
 from judges.report import write_report
@@ -41,6 +44,8 @@ from judges.scoring import NO_LABEL, control_reconstructions, score
 from judges.summary import summarise, write_summary
 
 INIT = "as sent"
+GIVEN = ("captures", "sealed", "models", "live")
+"""What an audit finds in the folder and leaves as it is."""
 
 
 class Audit:
@@ -58,6 +63,7 @@ class Audit:
         self._known = set(self._sealed.ids())
         self._rows: list[Score] = []
         self._health: list[Health] = []
+        self._doubts: list[str] = []
 
     def execute(self, *, show_faces: bool = False) -> Path:
         """Attack all captures and return the path of the report.
@@ -69,23 +75,46 @@ class Audit:
         check_device(self.settings.device)
         prepare_process(self.settings.threads)
         groups = self._groups()
-        atomic_write(self.folder / "config.toml", tomli_w.dumps(self.plan.raw))
+        self._clear()
         for name, captures in groups.items():
             self._audit(name, captures)
         write_scores(self._rows, self.folder / "scores.csv")
         summary = summarise(self._rows, judges={}, distances={}, health=tuple(self._health), seed=self.settings.seed)
         write_summary(summary, self.folder / "summary.json")
+        atomic_write(self.folder / "config.toml", tomli_w.dumps(self.plan.raw))
         write_manifest(self.folder, self._manifest())
         page = write_report(self.folder, show_faces=show_faces)
         write_hashes(self.folder)
+        for text in self._doubts:
+            self.watch.say(f"warning: {text}")
         return page
+
+    def _clear(self) -> None:
+        """Remove what an earlier audit left; an experiment's results are not touched.
+
+        Raises:
+            ConfigError: the folder holds an experiment.
+        """
+        path = self.folder / "config.toml"
+        if path.is_file() and read_toml(path).get("task") != TASK:
+            raise ConfigError(
+                f"{self.folder}: holds an experiment, whose results an audit would replace. For another attack on "
+                f"its captures use `spikeleak attack {self.folder} --set attack=...`; or copy captures/ and sealed/."
+            )
+        for name in set(WRITTEN) - set(GIVEN):
+            left = self.folder / name
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
 
     def _groups(self) -> dict[str, list[CapturedUpdate]]:
         """Return the captures that can share a call, by the name of their model."""
-        captures = [self._completed(capture) for capture in CaptureStore(self.folder / "captures")]
+        captures = completed(list(CaptureStore(self.folder / "captures")), self.settings.assumed)
         if not captures:
+            guess = f" Did you mean '{self.folder.parent}'?" if self.folder.name == "captures" else ""
             raise DataError(
-                f"{self.folder / 'captures'}: expected captures, found none. Record them with "
+                f"{self.folder / 'captures'}: expected captures, found none.{guess} Record them with "
                 'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
             )
         groups: dict[tuple[ModelSpec, int | None], list[CapturedUpdate]] = defaultdict(list)
@@ -98,15 +127,13 @@ class Audit:
             groups[capture.model, capture.batch_size].append(capture)
         return dict(zip(_names(model for model, _ in groups), groups.values(), strict=True))
 
-    def _completed(self, capture: CapturedUpdate) -> CapturedUpdate:
-        """Return a capture with what is assumed where the server's config did not tell it."""
-        assumed = self.settings.assumed.model_dump(exclude_none=True)
-        return replace(capture, **{key: value for key, value in assumed.items() if getattr(capture, key) is None})
-
     def _audit(self, name: str, captures: Sequence[CapturedUpdate]) -> None:
         """Attack the captures of one model in every way, and score those whose truth is there."""
         known = [capture for capture in captures if capture.id in self._known]
         truths = [self._sealed.load(capture.id) for capture in known]
+        for capture, truth in zip(known, truths, strict=True):
+            check_size(capture, truth)
+            self._doubts += doubts(capture, truth)
         for label, attack in self.plan.attacks.items():
             results = self._attack(attack.name, attack.settings, captures, f"{label} on {name}")
             for result in results:
@@ -180,6 +207,7 @@ class Audit:
             "model": name,
             "init": INIT,
             "attack": label,
+            "defence": self.settings.defence,
             "timesteps": steps if MODELS[model.architecture].spiking else 0,
         }
         return score(result, sealed, spec=model.input, judge=None, context=context, guess=guess)
@@ -194,7 +222,8 @@ class Audit:
             "threads": settings.threads,
             **made_by({}),
             "datasets": {CAPTURES: {"people": settings.people, "source": "the clients of the audited federation"}},
-            **outcome(self.folder, {}),
+            **({"warnings": self._doubts} if self._doubts else {}),
+            **outcome(self.folder, {}, {}),
         }
 
 
@@ -208,8 +237,11 @@ def import_modules(names: Iterable[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            raise ConfigError(f"--import {name}: cannot be imported ({error}).") from error
+        except Exception as error:
+            raise ConfigError(
+                f"--import {name}: cannot be imported ({type(error).__name__}: {error}); modules are looked "
+                "for in the folder that you call from."
+            ) from error
 
 
 def _no_op(label: str, labels: Collection[str]) -> str:
@@ -219,8 +251,9 @@ def _no_op(label: str, labels: Collection[str]) -> str:
 
 def _names(models: Iterable[ModelSpec]) -> list[str]:
     """Return what the rows call models: the architecture, and a number where several share it."""
-    names: list[str] = []
+    names, seen = list[str](), Counter[str]()
     for model in models:
-        namesakes = sum(name.partition(" ")[0] == model.architecture for name in names)
-        names.append(f"{model.architecture} {namesakes + 1}" if namesakes else model.architecture)
+        seen[model.architecture] += 1
+        number = seen[model.architecture]
+        names.append(f"{model.architecture}#{number}" if number > 1 else model.architecture)
     return names

@@ -37,6 +37,7 @@ class AuditSettings(Settings):
     Attributes:
         task: tells an audit's folder.
         people: whether the data show people; their pictures are hidden then.
+        defence: what the rows call the defence that the clients apply, as its owner knows it.
         seed: of the initial guesses.
         threads: torch threads.
         chunk: how many captures one call of the attack gets.
@@ -47,6 +48,7 @@ class AuditSettings(Settings):
 
     task: Literal["audit"] = "audit"
     people: bool = False
+    defence: str = Field(default="none", min_length=1, max_length=80)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     chunk: int = Field(default=32, ge=1)

@@ -7,7 +7,7 @@ soon as there are any, the rows after each cell, so that whatever was finished s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from fl_sim.errors import ConfigError, DataError
 from fl_sim.global_models import trained_model_path
 from fl_sim.simulation import check_federation
 from judges.attacking import Attacks, beginning, guesses_of
+from judges.audit_settings import TASK as AUDIT
 from judges.court import Court
 from judges.engine_options import EngineOptions
 from judges.engines import Engine, Started, open_engine
@@ -60,7 +61,9 @@ class Run(Execution):
             check_federation(federation.config)
         self.claim(fresh=fresh)
         planned = {cell.name for cell in self.plan.cells}
-        self._added = [row for row in self._rows_so_far() if not row.is_control and row.cell not in planned]
+        self._added = [row for row in self._rows_so_far() if _is_added(row, planned)]
+        added = self.before.get("added", {}).keys() - planned
+        self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name in added}
         with open_engine(self.options, self.plan.base.threads) as engine:
             attacks = Attacks(self.plan, self.folder, engine, self.watch)
             sound = [federation for federation, whole in self._federate(engine) if whole]
@@ -83,12 +86,15 @@ class Run(Execution):
         A federation that the run could not do has none, and is left out.
         """
         self.set_up()
+        self.recall()
         there = [federation for federation in self.plan.federations if not self._lacking(federation)]
         federations = {federation.label: federation for federation in there}
-        fresh = [cell for cell in cells if cell.federation in federations]
+        wanted = list(cells)
+        fresh = [cell for cell in wanted if cell.federation in federations]
         replaced, planned = {cell.name for cell in fresh}, {cell.name for cell in self.plan.cells}
         self._scores = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
+        self.failed |= {cell.name: "there are no captures" for cell in wanted if cell.federation not in federations}
         added = {cell.name: dict(cell.settings) for cell in fresh if cell.name not in planned}
         self.before["added"] = {**self.before.get("added", {}), **added}
         with open_engine(self.options, self.plan.base.threads) as engine:
@@ -135,7 +141,8 @@ class Run(Execution):
                 outcome = job.finish(lambda _done, _total: None)
                 self.clock("federations", outcome.seconds)
                 if outcome.failure:
-                    self.failed |= {cell.name: outcome.failure for cell in self._cells(federation)}
+                    names = [cell.name for cell in self._cells(federation)] or [federation.label]
+                    self.failed |= dict.fromkeys(names, outcome.failure)
                     return False
                 advance(federation.repeats - len(jobs) + done + 1, federation.repeats)
         return True
@@ -159,7 +166,8 @@ class Run(Execution):
             self._scores += rows
             sealed = [self.sealed.load(result.capture_id) for result in results]
             save_gallery(build_gallery(rows, results, sealed, spec=self.court.spec(federation)), self.folder)
-            write_scores([*self._scores, *self._added], self.folder / "scores.csv")
+            write_scores(self._all_rows(), self.folder / "scores.csv")
+        self.pieces |= attacks.pieces
         self.clock("attacks", attacks.seconds)
         attacks.seconds = 0.0
         for kind, name in names.items():
@@ -171,11 +179,11 @@ class Run(Execution):
             self._scores += self.court.rows(federation, result.attack, f"{federation.label}/{result.attack}", [result])
 
     def _write_tables(self) -> None:
-        write_scores([*self._scores, *self._added], self.folder / "scores.csv")
+        write_scores(self._all_rows(), self.folder / "scores.csv")
         write_summary(self._summary(), self.folder / "summary.json")
         seconds = {**self.seconds, "judges": self.seconds.get("judges", 0.0) + self.court.seconds}
         told = describe_run(self.plan, self.court.datasets, seconds, self.before)
-        write_manifest(self.folder, {**told, **outcome(self.folder, self.failed)})
+        write_manifest(self.folder, {**told, **outcome(self.folder, self.failed, self.pieces)})
 
     def _finish(self, *, show_faces: bool = False) -> Path:
         """Write what a finished run has, and return the path of its report."""
@@ -185,10 +193,14 @@ class Run(Execution):
         return page
 
     def _summary(self) -> Summary:
-        rows = [*self._scores, *self._added]
-        seed = self.plan.base.seed
+        rows, seed = self._all_rows(), self.plan.base.seed
         court = self.court
         return summarise(rows, judges=court.facts(), distances=court.distances, health=court.health, seed=seed)
+
+    def _all_rows(self) -> list[Score]:
+        """Return the rows of this call, and those that `attack` added in an earlier one."""
+        scored = {row.cell for row in self._scores}
+        return [*self._scores, *(row for row in self._added if row.cell not in scored)]
 
     def _cells(self, federation: Federation) -> list[Cell]:
         return [cell for cell in self.plan.cells if cell.federation == federation.label]
@@ -235,9 +247,10 @@ def attack_run(
     if not (folder / "config.toml").is_file():
         raise DataError(f"{folder}: expected the folder of a run, found no config.toml in it.")
     old = read_toml(folder / "config.toml")
-    if old.get("task") == "audit":
+    if old.get("task") == AUDIT:
         raise ConfigError(
-            f"{folder}: is an audit; for another attack call `spikeleak audit {folder} --set attack=...`."
+            f"{folder}: is an audit; for another attack call `spikeleak audit {folder}` with its --import and "
+            "--set attack=..."
         )
     if "task" in old:
         raise ConfigError(
@@ -262,6 +275,11 @@ def _names_of_guesses(cells: Sequence[Cell]) -> dict[str, str]:
     """Return {how an initial guess is drawn: what its control is called} of the cells of a federation."""
     kinds = dict.fromkeys(beginning(cell) for cell in reversed(cells))
     return {kind: _name_of_guess(kind if len(kinds) > 1 else "") for kind in kinds}
+
+
+def _is_added(row: Score, planned: Collection[str]) -> bool:
+    """Return whether an earlier row is none of the plan's cells: an attack that was added, or its initial guess."""
+    return row.attack.startswith(f"{CONTROL_PREFIX}no-op (") if row.is_control else row.cell not in planned
 
 
 def _name_of_guess(kind: str) -> str:

@@ -203,7 +203,11 @@ def _finish(page: Path, folder: Path) -> None:
         from judges.console import results_table
         from judges.summary import read_summary
 
-        _console().print(results_table(read_summary(folder / "summary.json")))
+        summary = read_summary(folder / "summary.json")
+        if summary.cells:
+            _console().print(results_table(summary))
+        else:
+            typer.echo("Nothing could be scored; what attacks answered is in the report.")
     typer.echo(f"\nreport: {page.resolve().as_uri()}")
 
 

@@ -13,7 +13,7 @@ from judges.findings import spike_verdicts
 from judges.summary import CellSummary, Summary
 from judges.wording import name_of_group, number, percent, success_rate
 
-_IMAGES = ("attack", "n", "SSIM", "PSNR dB", "solved", "recognisable", "diverged", "label", "ASR", "verdict")
+_IMAGES = ("attack", "n", "median SSIM", "PSNR dB", "solved", "recognisable", "diverged", "label", "ASR", "verdict")
 _EVENTS = ("attack", "n", "l2", "diverged", "label", "ASR", "by l2")
 _LEFT = ("attack", "verdict", "by l2")
 

@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fl_sim.errors import ConfigError
@@ -25,7 +26,7 @@ from judges.progress import Advance
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-_CARRIED = ("SPIKELEAK_DATA", "SPIKELEAK_CACHE", "OMP_NUM_THREADS")
+_FOLDERS, _CARRIED = ("SPIKELEAK_DATA", "SPIKELEAK_CACHE"), ("OMP_NUM_THREADS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
 """Variables that a worker on another machine of a cluster needs; a process of this one inherits them."""
 
 _PATIENCE = 10.0
@@ -56,7 +57,7 @@ class Started:
             seconds += found.seconds
             less = self._job.smaller() if found.failure else None
             if less is None:
-                self._outcome = Outcome(seconds, found.failure)
+                self._outcome = Outcome(seconds, found.failure, getattr(self._job, "pieces", 1))
             else:
                 self._job, self._wait = less, self._engine.start(less)
         return self._outcome
@@ -165,11 +166,18 @@ def _ray_cluster(address: str, threads: int) -> Iterator[_RayCluster]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do one day, and warns of till then
     import ray
 
-    carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
+    folders = {name: str(Path(os.environ[name]).resolve()) for name in _FOLDERS if os.environ.get(name)}
+    carried = folders | {name: os.environ[name] for name in _CARRIED if name in os.environ}
     try:
         ray.init(address=address or "auto", log_to_driver=False, runtime_env={"env_vars": carried})
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from error
+
+    machines = ray.nodes()  # type: ignore[no-untyped-call]
+    cores = max((node["Resources"].get("CPU", 0) for node in machines if node["Alive"]), default=0)
+    if cores < threads:
+        ray.shutdown()
+        raise ConfigError(f"threads: {threads} of a job do not fit on a machine of the cluster, which have {cores:g}.")
 
     def perform_there(job: Job) -> Outcome:
         prepare_process(threads)

@@ -26,13 +26,15 @@ class Execution:
         before: the manifest that an earlier call left.
         seconds: wall time of each part, of earlier calls too.
         failed: why a cell could not be done, by name.
+        pieces: into how many pieces a chunk of a cell was cut, by name.
     """
 
     def __init__(self, plan: RunPlan, folder: Path, watch: Watch, options: EngineOptions | None) -> None:
         self.folder, self.watch, self.options = folder.resolve(), watch, options or EngineOptions()
-        self.before: dict[str, Any] = manifest_so_far(folder)
-        self.seconds: dict[str, float] = dict(self.before.get("seconds", {}))
+        self.before: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
         self.failed: dict[str, str] = {}
+        self.pieces: dict[str, int] = {}
         self._plan = plan
 
     def set_up(self) -> None:
@@ -58,8 +60,13 @@ class Execution:
         """
         if fresh:
             remove_run(self.folder)
-            self.before, self.seconds = {}, {}
         claim_folder(self._plan, self.folder)
+        self.recall()
+
+    def recall(self) -> None:
+        """Read what an earlier call left on record."""
+        self.before = manifest_so_far(self.folder)
+        self.seconds, self.pieces = dict(self.before.get("seconds", {})), dict(self.before.get("pieces", {}))
 
     def clock(self, part: str, seconds: float) -> None:
         """Add to the wall time of a part."""

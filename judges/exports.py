@@ -133,7 +133,7 @@ def _gradients(
             0,
             dict(zip(("dataset", "model", "init", "defence", "attack"), (*cell.group, cell.attack), strict=True))
             | _plain(federations.get(name.partition("/")[0], {}))
-            | _of_attack(ATTACKS, cell.attack, attacks.get(name)),
+            | _of_attack(ATTACKS, _named(ATTACKS, cell.attack), attacks.get(name)),
             dict(_finite(_gradient_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_gallery_pictures(gallery)) if gallery and shown(cell.dataset) else {},
@@ -158,7 +158,7 @@ def _inversions(plan: InversionPlan, run_dir: Path, shown: Callable[[str], bool]
             cell.round,
             told
             | _plain(targets.get(label.partition("/")[0], {}))
-            | _of_attack(MODEL_INVERSIONS, cell.attack.partition("-")[0], attacks.get(label)),
+            | _of_attack(MODEL_INVERSIONS, _named(MODEL_INVERSIONS, cell.attack), attacks.get(label)),
             dict(_finite(_inversion_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_album_pictures(album)) if album and shown(cell.dataset) else {},
@@ -169,6 +169,12 @@ def _plain(settings: Mapping[str, Any]) -> Settings:
     """Return settings but for the attack's, which `_of_attack` tells whole; what is no plain value as text."""
     told = {name: value for name, value in settings.items() if not name.startswith("attack.")}
     return {name: value if isinstance(value, Scalar) else str(value) for name, value in told.items()}
+
+
+def _named(table: Iterable[str], label: str) -> str:
+    """Return which attack of a table a label is of: its name, then "-" and settings that vary; "" where of none."""
+    found = [name for name in table if label == name or label.startswith(f"{name}-")]
+    return max(found, key=len, default="")
 
 
 def _of_attack(

@@ -2,7 +2,7 @@
 
 A job is a value that another process can get. It reads what it needs from the run's folder, or the cache, and leaves
 its results there, each file whole or not at all. It draws from named streams only, so its results are the same bytes
-wherever and whenever it is done.
+wherever and whenever it is done, unless it had to be cut for a lack of memory.
 """
 
 from __future__ import annotations
@@ -23,15 +23,12 @@ from attacks import build_attack, build_inversion
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
+from fl_sim.memory import lack_of_memory
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from judges.progress import Advance
 
-_NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "errno 12")
-"""What torch, C++, NumPy and the system say of it, in lower case; torch has no exception of its own for a CPU."""
-
-_LONGEST_REASON = 200
 _CLASSES = -4
 """The axis of the classes in images (K, C, H, W) and in spikes (T, K, C, H, W)."""
 
@@ -56,10 +53,13 @@ class Outcome:
     Attributes:
         seconds: wall time.
         failure: why there are no results, or no more of them: a lack of memory; "" where all are there.
+        pieces: into how many the job was cut in the end. The victims of one call share its sums, so the last digits of
+            a job that was cut differ.
     """
 
     seconds: float
     failure: str = ""
+    pieces: int = 1
 
 
 def perform(job: Job, advance: Advance) -> Outcome:
@@ -74,14 +74,6 @@ def perform(job: Job, advance: Advance) -> Outcome:
     if failure:  # only here is the error gone, and with it the frames that hold what was allocated
         gc.collect()
     return Outcome(time.perf_counter() - started, failure)
-
-
-def lack_of_memory(error: Exception) -> str:
-    """Return one line that says so; "" where the error is of another kind."""
-    reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or any(words in reason.lower() for words in _NO_MEMORY):
-        return f"not enough memory ({reason.splitlines()[0][:_LONGEST_REASON]})"
-    return ""
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,16 @@ def manifest_so_far(folder: Path) -> dict[str, Any]:
     return read_manifest(folder) if (folder / FILE).is_file() else {}
 
 
-def outcome(folder: Path, failed: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the manifest says of a run's results: a hash of its scores, and why a cell was not done, by name."""
-    return {"scores_sha256": scores_digest(folder), **({"failed": dict(failed)} if failed else {})}
+def outcome(folder: Path, failed: Mapping[str, str], pieces: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the manifest says of a run's results.
+
+    Args:
+        folder: of the run; its scores are hashed without their wall times.
+        failed: why a cell was not done, by name.
+        pieces: into how many pieces a chunk of a cell was cut for a lack of memory, by name.
+    """
+    lacks = {"failed": dict(failed), "pieces": dict(pieces)}
+    return {"scores_sha256": scores_digest(folder), **{key: told for key, told in lacks.items() if told}}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -73,10 +73,10 @@ class PanelBlock:
 
 
 def load_galleries(folder: Path, summary: Summary) -> list[Gallery]:
-    """Return the galleries of a folder in the order of the summary's cells; those of no cell last."""
+    """Return the galleries of a folder in the order of the summary's cells; those of no cell are of an earlier call."""
     keys = [(*cell.group, cell.attack, cell.cell) for cell in summary.cells]
     galleries = [load_record(Gallery, path) for path in sorted(folder.glob("*.safetensors"))]
-    return sorted(galleries, key=lambda item: keys.index(item.key) if item.key in keys else len(keys))
+    return sorted((item for item in galleries if item.key in keys), key=lambda item: keys.index(item.key))
 
 
 def panel_blocks(galleries: Sequence[Gallery], summary: Summary, shown: Callable[[str], bool]) -> list[PanelBlock]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fl_sim.config import Raw, read_toml
 from fl_sim.errors import ConfigError, nearest
+from judges.audit_settings import TASK as AUDIT
 from judges.experiment import TABLES, Plan, make_plan, read_config
 from judges.experiment_settings import ExperimentBase
 from judges.inversion import plan as inversion
@@ -42,6 +43,10 @@ def plan_of(raw: Raw) -> Plan | InversionPlan:
     """
     if "task" not in raw:
         return make_plan(raw)
+    if raw["task"] == AUDIT:
+        raise ConfigError(
+            "task: this is an audit, not an experiment; call `spikeleak audit FOLDER` with its settings again."
+        )
     if raw["task"] != inversion.TASK:
         guess = nearest(str(raw["task"]), [inversion.TASK])
         raise ConfigError(f'task: expected "{inversion.TASK}" or no such key, got {raw["task"]!r}.{guess}')

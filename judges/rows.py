@@ -60,7 +60,7 @@ class Score(Answer):
         round: of the federation, in which the update was captured, from 1; 0 where the capture id tells none.
         timesteps: T of a spiking model; 0 of an ANN.
         moved: root mean square distance between the attack's answer and its own initial guess, in units of the data
-            range; None where the guess is not known.
+            range; None where the guess is not known, or where the attack was restarted from another one.
         first_loss: the matching loss that the attempt behind the answer started from; None where the attack tells none.
 
     The last four columns have defaults for rows that were written before there were such columns.

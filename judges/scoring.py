@@ -154,7 +154,10 @@ def _columns(
         **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
         **_labels(reconstruction.labels[order], sealed.labels),
         **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
-        "moved": [None] * len(order) if guess is None else _moved(ours, as_images(guess), spec)[order].tolist(),
+        # After a restart the answer may come from another guess than the first.
+        "moved": [None] * len(order)
+        if guess is None or reconstruction.restarts > 1
+        else _moved(ours, as_images(guess), spec)[order].tolist(),
     }
 
 

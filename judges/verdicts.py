@@ -29,6 +29,9 @@ LEAST_FALL = 0.01
 """Share by which the matching loss of a search that works falls at the very least: one outer step of L-BFGS takes off
 more, rounding in float32 far less."""
 
+_KEEP_LIFE = ("none", "clip", "noise")
+"""Defences that make no entry of an update 0: under another one, zeros say nothing of the network."""
+
 RECOVERED = "recovered"
 PARTLY = "partly recovered"
 TRACES = "traces only"
@@ -71,8 +74,8 @@ def verdict_on(
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
     4. dead network: at least half of the updates carry nothing outside the output layer, or no neuron ever spiked;
     5. diverged: at least half of the attacks did;
-    6. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess,
-       or the matching loss of at least half has not fallen by 1 %;
+    6. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
+       where no guess is known, the matching loss of at least half has not fallen by 1 %;
     7. wrong label: the attack names labels, and at least half are not those of the victim's batch;
     8. trivial: no better than the controls (not recognisable, where there is no control to compare with).
 
@@ -136,7 +139,7 @@ def _of_dead(health: Health | None) -> str:
     if health is None:
         return ""
     parts, of = [], health.captures
-    if health.dead >= MOST:
+    if health.dead >= MOST and health.defence.partition(" ")[0] in _KEEP_LIFE:
         parts.append(f"{round(health.dead * of)} of {of} updates are exactly 0 outside the output layer")
     if health.all_silent:
         parts.append(f"no neuron of {len(health.silent)} spiking layers fired on the inputs of {of} updates")
@@ -147,7 +150,9 @@ def _of_standstill(rows: Sequence[Score]) -> str:
     """Return what shows that searches that did not diverge got nowhere; "" where nothing does."""
     parts = []
     moves = [row.moved for row in rows if row.moved is not None]
-    if moves and median(moves) < STANDSTILL:
+    if moves and median(moves) >= STANDSTILL:
+        return ""  # a loss that is mostly noise of a defence hardly falls, however far the search gets
+    if moves:
         parts.append(f"the answers lie a median of {median(moves):.2g} of the data range from the initial guess")
     losses = [(row.first_loss, row.matching_loss) for row in rows if row.first_loss is not None]
     still = sum(last >= (1.0 - LEAST_FALL) * first for first, last in losses if math.isfinite(first))

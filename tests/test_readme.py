@@ -64,7 +64,7 @@ def quickstart_client() -> ClientApp:
         optimiser.step()
         content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord({"num-examples": 1})})
         told = {"message": message, "context": context, "content": content, "images": inputs, "labels": labels}
-        exec(BLOCKS[1], told)  # noqa: S102 - the README's own lines
+        exec(BLOCKS[2], told)  # noqa: S102 - the README's own lines
         return Message(content=content, reply_to=message)
 
     return app
@@ -84,8 +84,8 @@ def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(
     grid = LocalGrid(quickstart_client(), 2)
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
     names["app"](grid, context)  # type: ignore[operator]
-    (tmp_path / "my_models.py").write_text(BLOCKS[2])
-    (line,) = re.findall(r"^spikeleak (audit runs/mine .*?) *#", TEXT, flags=re.MULTILINE)
+    (tmp_path / "my_models.py").write_text(BLOCKS[1])
+    (line,) = re.findall(r"^spikeleak (audit runs/mine .*?attack=.*?) *#", TEXT, flags=re.MULTILINE)
     try:
         done = CliRunner().invoke(app, [*line.replace("=100", "=5").split()], catch_exceptions=False)
     finally:

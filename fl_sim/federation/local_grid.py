@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fl_sim.memory import lack_of_memory
 from fl_sim.specs import Scalar
 
 ClientCall = Callable[[Message, Context], Message]
@@ -111,7 +112,9 @@ class LocalGrid(Grid):
             return Message(error, reply_to=message)
         try:
             return _copied(self._client_app(_copied(message), self._contexts[node]))
-        except Exception as error:  # noqa: BLE001 - whatever a client does must not end the server, as on any engine
+        except Exception as error:  # whatever a client does must not end the server, as on any engine
+            if lack_of_memory(error):
+                raise  # it is this process's own: the round would go on without that client, and nobody would know
             partition = self._contexts[node].node_config["partition-id"]
             reason = f"{type(error).__name__}: {error}"
             log(ERROR, "Client %s raised %s", partition, reason)

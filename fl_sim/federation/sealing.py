@@ -8,9 +8,9 @@ from flwr.app import Context, Message, RecordDict
 from torch import Tensor
 
 from fl_sim.captures import SealedStore, capture_id
-from fl_sim.errors import ConfigError
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.federation.ordering import client_record
-from fl_sim.records import SealedBatch
+from fl_sim.records import SealedBatch, record_bytes
 
 
 def seal(
@@ -38,6 +38,7 @@ def seal(
 
     Raises:
         ConfigError: the message tells no round.
+        DataError: another batch of that client and round is there: each federation needs a folder, or name, of its own.
     """
     configs = list(message.content.config_records.values())
     number = configs[0].get("server-round") if configs else None
@@ -47,4 +48,10 @@ def seal(
     content["client"] = told
     name = capture_id(federation_id, number, int(str(told["partition-id"])))
     batch = SealedBatch(name, inputs.detach().cpu(), labels.detach().cpu())
-    return SealedStore(Path(folder) / "sealed")(batch)
+    store = SealedStore(Path(folder) / "sealed")
+    if store.path(name).is_file() and record_bytes(store.load(name)) != record_bytes(batch):
+        raise DataError(
+            f"{store.path(name)}: holds another batch already. Use a fresh folder, or another federation_id, for each "
+            "run."
+        )
+    return store(batch)

@@ -50,7 +50,7 @@ class InversionRun(Execution):
         self._rows: list[ClassScore] = []
         self._targets: list[TargetFacts] = []
         self._draws: dict[str, Repeated] = {}
-        self._plain: dict[str, list[ClassScore]] = {}
+        self._plain: dict[tuple[str, int], list[ClassScore]] = {}
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Train all targets, attack them and return the path of the report.
@@ -95,6 +95,7 @@ class InversionRun(Execution):
                 continue
             if target.config.target == FEDERATION:
                 self.seconds.setdefault(f"federation {name}", outcome.seconds)
+                self._write_tables()  # so that a resumed run knows how long it took
             for trained in trained_targets(target, seed, self.folder, spent=self.seconds):
                 yield target, trained
 
@@ -119,8 +120,11 @@ class InversionRun(Execution):
                 outcome = answer.job.finish(advance)
             self.clock("attacks", outcome.seconds)
             if outcome.failure:
-                self.failed[f"{context['cell']}, seed {answer.seed}"] = outcome.failure
+                name = f"{context['cell']}, target seed {trained.facts.seed}, seed {answer.seed}"
+                self.failed[name] = outcome.failure
                 return
+            if outcome.pieces > 1:
+                self.pieces[str(context["cell"])] = outcome.pieces
         inversion = load_record(Inversion, answer.path)
         with self.watch.task(f"judging {told}"):
             found = judgement(
@@ -146,9 +150,9 @@ class InversionRun(Execution):
     def _controls(self, target: TargetPlan, trained: Trained) -> None:
         """Score the controls that need no attack; they are the same whatever the target's seed and round."""
         judge, dataset, base = self._judge(target), self._dataset(target), self.plan.base
-        key = judge_key(dataset.name, judge.name)
+        spiking = target.config.model.timesteps if target.spiking else 0
+        key = judge_key(dataset.name, judge.name), spiking
         if key not in self._plain:
-            spiking = target.config.model.timesteps if target.spiking else 0
             classes = range(dataset.spec.classes)
             self._plain[key] = [
                 row
@@ -200,7 +204,7 @@ class InversionRun(Execution):
         write_inversions(summary, self.folder / "summary.json")
         told = describe_run(self.plan, self._datasets, self.seconds, self.before)
         targets = {plan.label: _training(plan) for plan in self.plan.targets}
-        write_manifest(self.folder, {**told, "targets": targets, **outcome(self.folder, self.failed)})
+        write_manifest(self.folder, {**told, "targets": targets, **outcome(self.folder, self.failed, self.pieces)})
 
 
 def run_inversions(

@@ -23,6 +23,7 @@ from judges.page import read_manifest
 from judges.progress import Watch
 from judges.rows import read_scores
 from judges.summary import read_summary
+from tests.judges.test_bench import run
 
 MODULE = """
 from torch import nn
@@ -106,17 +107,63 @@ def test_a_second_audit_with_the_same_seed_gives_the_same_scores(tmp_path: Path)
     assert digests[0] == digests[1]
 
 
+def test_another_audit_shows_nothing_of_the_one_before(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=1, count=2)
+    assert "lenet/dlg" in audit(tmp_path, "attack=dlg", "attack.iterations=1").read_text()
+    page = audit(tmp_path, "attack=idlg", "attack.iterations=1").read_text()
+    assert "lenet/dlg" not in page
+    assert page.count("<h4>") == 1
+
+
+def test_an_experiment_is_never_replaced_by_an_audit(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    before = verify(tmp_path / "run")
+    with pytest.raises(ConfigError, match="holds an experiment, whose results an audit would replace"):
+        audit(tmp_path / "run")
+    assert verify(tmp_path / "run") == before
+    assert before.is_sound
+
+
+def test_a_truth_of_another_class_of_inputs_or_range_is_doubted(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=3)
+    audit(tmp_path, "attack.iterations=1")
+    assert "warnings" not in read_manifest(tmp_path)
+    store = SealedStore(tmp_path / "sealed")
+    first, second = store.load("mine/r001-c000"), store.load("mine/r001-c001")
+    store(replace(first, inputs=second.inputs, labels=second.labels))
+    store(replace(second, inputs=second.inputs * 2 - 1))
+    audit(tmp_path, "attack.iterations=1")
+    told = " ".join(read_manifest(tmp_path)["warnings"])
+    assert "mine/r001-c000: the gradient of the sealed batch hardly points along the update" in told
+    assert "mine/r001-c001: the sealed inputs lie in [-" in told
+    assert "mine/r001-c002" not in told
+    assert "hardly points along" in (tmp_path / "report.html").read_text()
+
+
+def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=1)
+    store = SealedStore(tmp_path / "sealed")
+    truth = store.load("mine/r001-c000")
+    store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
+    with pytest.raises(DataError, match="its client sealed 4 examples, but batch size times local steps is 1"):
+        audit(tmp_path)
+    assert not (tmp_path / "reconstructions").exists()
+
+
 def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=1, count=1)
     store = CaptureStore(tmp_path / "captures")
     gradient = store.load("mine/r001-c000")
     delta = {name: -0.5 * entries for name, entries in gradient.update.items()}
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
-    with pytest.raises(ConfigError, match="learning"):
+    with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps and no batch_size .* --set assumed\."):
         audit(tmp_path, "attack.iterations=60")
     told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
     audit(tmp_path, "attack.iterations=60", *told)
     assert [row.solved for row in read_scores(tmp_path / "scores.csv") if not row.is_control] == [True]
+    store(replace(store.load("mine/r001-c000"), learning_rate=0.5))
+    with pytest.raises(ConfigError, match=r"assumed\.learning_rate: 0.4 is assumed, but .* 0\.5"):
+        audit(tmp_path, "assumed.learning_rate=0.4", "assumed.local_steps=1", "assumed.batch_size=1")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -337,6 +338,19 @@ def test_what_an_attack_added_stays_when_the_run_is_called_again(folder: Path) -
     assert (folder / "scores.csv").read_bytes() == scores
     attack_run(folder, ["attack=dlg", "attack.iterations=0"], quiet())
     assert (folder / "scores.csv").read_bytes() == scores
+
+
+def test_the_control_and_the_failure_of_an_added_attack_stay_when_the_run_is_called_again(folder: Path) -> None:
+    attack_run(folder, ["attack.name=idlg", "attack.guess=uniform"], quiet())
+    before = without_seconds(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    lost = "digits-lenet-uniform/lost"
+    manifest |= {"failed": {lost: "not enough memory"}, "added": {**manifest["added"], lost: {}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    run(folder)
+    key = operator.itemgetter("cell", "capture_id", "attack")
+    assert sorted(without_seconds(folder), key=key) == sorted(before, key=key)
+    assert read_manifest(folder)["failed"] == {lost: "not enough memory"}
 
 
 @pytest.mark.parametrize("assignment", ["seed=1", "model=lenet", "repeats=2", "judge=lenet", "federation.clients=3"])

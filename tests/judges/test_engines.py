@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -11,14 +12,21 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from attacks.contracts import Reconstruction
 from fl_sim.errors import ConfigError
+from fl_sim.federation import client_app
 from fl_sim.files import sha256
+from fl_sim.memory import lack_of_memory
+from fl_sim.records import load_record
+from fl_sim.training import gradient_and_loss
 from judges.bench import run_experiment
 from judges.cli import app
 from judges.engine_options import EngineOptions
@@ -29,6 +37,7 @@ from judges.inversion.plan import make_inversion_plan
 from judges.jobs import perform
 from judges.manifest import manifest_so_far
 from judges.progress import Advance
+from judges.rows import read_scores
 from tests.judges.test_bench import RAW, quiet
 
 GRID = RAW | {"repeats": 2, "chunk": 3}
@@ -45,6 +54,12 @@ INVERSION = {
 }
 
 
+def answers(folder: Path) -> dict[str, torch.Tensor]:
+    """Return what the attacks answered; the records hold wall times, so files differ."""
+    paths = sorted((folder / "reconstructions").rglob("*.safetensors"))
+    return {str(path.relative_to(folder)): load_record(Reconstruction, path).inputs for path in paths}
+
+
 def results(folder: Path) -> dict[str, str]:
     """Return {file: hash} of what does not hold a wall time, and the hash of the scores."""
     kept = ("captures", "sealed", "models")
@@ -53,18 +68,29 @@ def results(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the results of the grid in one process."""
+def alone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the grid in one process."""
     folder = tmp_path_factory.mktemp("engines") / "alone"
     run_experiment(make_plan(GRID), folder, quiet())
-    return results(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(alone_folder: Path) -> dict[str, str]:
+    """Return the results of the grid in one process."""
+    return results(alone_folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_one_two_and_four_workers_give_the_same_bytes(alone: dict[str, str], tmp_path: Path, workers: int) -> None:
+def test_one_two_and_four_workers_give_the_same_bytes(
+    alone: dict[str, str], alone_folder: Path, tmp_path: Path, workers: int
+) -> None:
     run_experiment(make_plan(GRID), tmp_path / "run", quiet(), options=EngineOptions(workers=workers))
     assert results(tmp_path / "run") == alone
+    assert len(answers(tmp_path / "run")) == 16
+    for path, ours in answers(tmp_path / "run").items():
+        assert torch.equal(ours, load_record(Reconstruction, alone_folder / path).inputs)
 
 
 @pytest.fixture
@@ -178,6 +204,48 @@ def test_a_worker_that_is_killed_costs_its_job_a_smaller_piece_and_others_nothin
     assert found[:2] == ["", ""]
     assert "its process was killed (exit code" in found[2]
     assert [(tmp_path / name).read_text() for name in ("a", "b")] == ["1", "2"]
+
+
+def test_a_client_without_memory_costs_its_federation_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's round would go on without that client, and nobody would know of the victim that is missing."""
+    monkeypatch.setattr(client_app, "gradient_and_loss", _no_memory_for_the_second())
+    raw = {**RAW, "model": "lenet", "strategy": "FedSGD"}
+    run_experiment(make_plan(raw), tmp_path / "run", quiet())
+    failed = manifest_so_far(tmp_path / "run")["failed"]
+    assert list(failed) == ["digits-lenet-uniform/dlg", "digits-lenet-uniform/idlg"]
+    assert "not enough memory" in failed["digits-lenet-uniform/dlg"]
+    monkeypatch.undo()
+    run_experiment(make_plan(raw), tmp_path / "run", quiet())
+    assert "failed" not in manifest_so_far(tmp_path / "run")
+    assert {row.cell for row in read_scores(tmp_path / "run" / "scores.csv")} >= failed.keys()
+
+
+def _no_memory_for_the_second() -> Callable[..., Any]:
+    calls: list[int] = []
+
+    def compute(*arguments: Any) -> Any:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise MemoryError
+        return gradient_and_loss(*arguments)
+
+    return compute
+
+
+@pytest.mark.parametrize(
+    ("error", "lacks"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), False),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_a_lack_of_memory_is_told_from_other_errors(error: Exception, lacks: bool) -> None:
+    assert bool(lack_of_memory(error)) == lacks
 
 
 def test_another_error_is_no_lack_of_memory(tmp_path: Path) -> None:
@@ -309,6 +377,4 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _cells(folder: Path) -> set[str]:
-    from judges.rows import read_scores
-
     return {json.dumps(row.cell) for row in read_scores(folder / "scores.csv") if not row.is_control}

@@ -57,7 +57,7 @@ def miss(**changes: Any) -> dict[str, Any]:
 HIT: dict[str, Any] = {"ssim": 0.9, "recognisable": True}
 LOST = miss(stop_reason="diverged")
 STILL = miss(moved=0.009)
-FLAT = miss(matching_loss=0.995)
+FLAT = miss(matching_loss=0.995, moved=None)
 MISNAMED = miss(label_recovered=2, label_correct=False)
 
 
@@ -70,6 +70,8 @@ MISNAMED = miss(label_recovered=2, label_correct=False)
         ([miss()] * 6, ALIVE, NO_BETTER, "0 of 6 above it at all"),
         ([miss()] * 6, None, NO_BETTER, "0 of 6 above it at all"),
         ([miss()] * 6, BEYOND_REACH, DEAD, "3 of 6 updates are exactly 0 outside the output layer"),
+        ([miss(defence="prune")] * 6, replace(BEYOND_REACH, defence="prune"), NO_BETTER, "0 of 6"),
+        ([miss(defence="clip")] * 6, replace(BEYOND_REACH, defence="clip"), DEAD, "3 of 6 updates are exactly 0"),
         ([miss()] * 6, SILENT, DEAD, "no neuron of 2 spiking layers fired on the inputs of 6 updates"),
         ([miss()] * 6, replace(SILENT, silent={"a": 1.0, "b": 0.999}), NO_BETTER, "0 of 6"),
         ([miss()] * 6, replace(ALIVE, dead=0.49), NO_BETTER, "0 of 6"),
@@ -77,8 +79,9 @@ MISNAMED = miss(label_recovered=2, label_correct=False)
         ([LOST] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "2 of 6 diverged"),
         ([STILL] * 4 + [miss()] * 2, ALIVE, STUCK, "a median of 0.009 of the data range from the initial guess"),
         ([STILL] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
-        ([FLAT] * 3 + [miss()] * 3, ALIVE, STUCK, "the matching loss fell by less than 1 % for 3 of 6"),
-        ([FLAT] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
+        ([FLAT] * 3 + [miss(moved=None)] * 3, ALIVE, STUCK, "the matching loss fell by less than 1 % for 3 of 6"),
+        ([FLAT] * 2 + [miss(moved=None)] * 4, ALIVE, NO_BETTER, "0 of 6"),
+        ([miss(matching_loss=0.995)] * 6, ALIVE, NO_BETTER, "0 of 6"),
         ([miss(moved=None, first_loss=None)] * 6, ALIVE, NO_BETTER, "0 of 6"),
         ([MISNAMED] * 3 + [miss()] * 3, ALIVE, WRONG_LABEL, "3 of 6 labels named wrongly"),
         ([MISNAMED] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
