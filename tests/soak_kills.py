@@ -43,7 +43,7 @@ CELLS = 24
 
 os.environ["OMP_NUM_THREADS"] = "1"
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["judges.bench", "tests.soak_kills"])
+_PROCESSES.set_forkserver_preload(["judges.bench", "judges.cli"])
 
 
 @dataclass
