@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 demo: $(READY)          ## a federation, two attacks, a report: about a minute, no download
 	@$(BIN)/spikeleak run configs/demo.toml --fresh
 
-test: $(READY)          ## all tests; those that read real data skip where SPIKELEAK_DATA is unset
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(READY)          ## all tests, in two processes; those that read real data skip where SPIKELEAK_DATA is unset
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
