@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from attacks.contracts import Reconstruction
 from fl_sim.records import InputSpec, load_record, save_record
 from judges.plots import picture_uri
+
+if TYPE_CHECKING:  # a report is written without the room of the attacks
+    from attacks.contracts import Reconstruction
 
 FOLDER = "answers"
 CAPTURES = "captures"
