@@ -33,11 +33,11 @@ judge = "none"
 dataset.name = "digits"
 dataset.size = 8
 model.name = ["lenet", "spiking_lenet"]
-model.timesteps = 1
+model.init = ["uniform", "torch"]
+model.timesteps = 2
 federation.clients = 2
 attack.name = ["dlg", "idlg"]
-attack.iterations = [1, 2, 3, 4, 5, 6]
-attack.inner_iterations = 2
+attack.iterations = [1, 2, 3]
 """
 CELLS = 24
 
