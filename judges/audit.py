@@ -76,12 +76,12 @@ class Audit:
         prepare_process(self.settings.threads)
         groups = self._groups()
         self._clear()
+        atomic_write(self.folder / "config.toml", tomli_w.dumps(self.plan.raw))
         for name, captures in groups.items():
             self._audit(name, captures)
         write_scores(self._rows, self.folder / "scores.csv")
         summary = summarise(self._rows, judges={}, distances={}, health=tuple(self._health), seed=self.settings.seed)
         write_summary(summary, self.folder / "summary.json")
-        atomic_write(self.folder / "config.toml", tomli_w.dumps(self.plan.raw))
         write_manifest(self.folder, self._manifest())
         page = write_report(self.folder, show_faces=show_faces)
         write_hashes(self.folder)
@@ -90,13 +90,15 @@ class Audit:
         return page
 
     def _clear(self) -> None:
-        """Remove what an earlier audit left; an experiment's results are not touched.
+        """Remove what an earlier audit left; where none was, files of these names are somebody else's and stay.
 
         Raises:
             ConfigError: the folder holds an experiment.
         """
         path = self.folder / "config.toml"
-        if path.is_file() and read_toml(path).get("task") != TASK:
+        if not path.is_file():
+            return
+        if read_toml(path).get("task") != TASK:
             raise ConfigError(
                 f"{self.folder}: holds an experiment, whose results an audit would replace. For another attack on "
                 f"its captures use `spikeleak attack {self.folder} --set attack=...`; or copy captures/ and sealed/."

@@ -124,6 +124,15 @@ def test_an_experiment_is_never_replaced_by_an_audit(tmp_path: Path) -> None:
     assert before.is_sound
 
 
+def test_what_lies_in_a_folder_of_captures_is_not_removed(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=1, count=1)
+    mine = tmp_path / "gallery" / "mine.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"a picture of the user's")
+    audit(tmp_path, "attack.iterations=1")
+    assert mine.is_file()
+
+
 def test_a_truth_of_another_class_of_inputs_or_range_is_doubted(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=3)
     audit(tmp_path, "attack.iterations=1")
