@@ -75,3 +75,17 @@ def unknown_name(path: str, name: str, valid: Iterable[str]) -> ConfigError:
     """
     names = sorted(valid)
     return ConfigError(f"{path}: '{name}' is not known.{nearest(name, names)} Known: {', '.join(names)}.")
+
+
+_SAID = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "errno 12]")
+"""What torch, C++, NumPy and the system say, in lower case."""
+
+_LONGEST = 200
+
+
+def lack_of_memory(error: BaseException) -> str:
+    """Return one line where an error is a lack of memory; "" where it is of another kind."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(words in reason.lower() for words in _SAID):
+        return f"not enough memory ({reason.splitlines()[0][:_LONGEST]})"
+    return ""

@@ -15,8 +15,7 @@ from attacks.contracts import Reconstruction
 from attacks.settings import POST, UNTHRESHOLDED
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore
-from fl_sim.errors import DataError
-from fl_sim.memory import lack_of_memory
+from fl_sim.errors import DataError, lack_of_memory
 from fl_sim.records import CapturedUpdate, load_record
 from judges.engines import Engine, Started
 from judges.experiment import Cell, Federation, Plan

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attacks.problem import batch_size, observed_gradient
+from attacks.matching.problem import batch_size, observed_gradient
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, SealedBatch

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from torch import Tensor, nn
 
-from attacks.problem import observed_gradient
+from attacks.matching.problem import observed_gradient
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.models.spiking_lenet import activities

@@ -16,7 +16,7 @@ from pydantic import Field
 from attacks import ATTACKS
 from attacks.settings import POST, UNTHRESHOLDED
 from fl_sim.config import Raw, SimulationConfig, expand, override, read_toml, validate
-from fl_sim.defence_settings import agreed_settings, with_own_settings
+from fl_sim.config.defence import agreed_settings, with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import Scalar, SpikingSpec

@@ -23,7 +23,7 @@ from attacks import build_attack, build_inversion
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
-from fl_sim.memory import lack_of_memory
+from fl_sim.errors import lack_of_memory
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar

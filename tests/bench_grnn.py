@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from attacks.generator import LATENT, draw, layout_of
 from attacks.grnn import GRNN
+from attacks.grnn.generator import LATENT, draw, layout_of
 from attacks.settings import GRNNSettings
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec

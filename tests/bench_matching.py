@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.idlg import IDLG
-from attacks.lbfgs import BatchedLBFGS, StepRule
 from attacks.matching import MatchingProblem
+from attacks.matching.lbfgs import BatchedLBFGS, StepRule
 from attacks.settings import IDLGSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.errors import DataError

@@ -48,7 +48,7 @@ class PeerGenerator(nn.Module):
         return images, self.label(latents)
 
     def load(self, parameters: Mapping[str, Tensor]) -> None:
-        """Copy parameters named as `attacks.generator.draw` names them."""
+        """Copy parameters named as `attacks.grnn.generator.draw` names them."""
         names = {"weight": "1.weight", "scale": "2.weight", "shift": "2.bias"}
         state = {}
         for name, parameter in parameters.items():

@@ -44,7 +44,7 @@ MAY: dict[str, Sequence[str]] = {
     "fl_sim.captures": RECORDS,
     "fl_sim": ("fl_sim",),
     "attacks": ATTACKS,
-    "attacks.testing": (*ATTACKS, "fl_sim.training", "fl_sim.promises"),
+    "attacks.testing": (*ATTACKS, "fl_sim.training", "fl_sim.testing.promises"),
 }
 """Room -> what of ours it may import; the longest name that fits a module holds for it."""
 

@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fl_sim.errors import SpikeleakError
-from fl_sim.federation.fedsgd import FedSGD
 from fl_sim.federation.interception import CuriousGrid
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.federation.ordering import SeededStrategy
-from fl_sim.federation.soundness import SoundReplies
+from fl_sim.federation.replies import SoundReplies
+from fl_sim.federation.strategies import FedSGD
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec
 
 SHAPES = {"w": (2, 3), "b": (4,)}

@@ -20,8 +20,8 @@ from attacks.testing.inversions import INVERSION_PROMISES, Inverted
 from attacks.testing.victims import LENET, SPIKING_LENET, TARGETS
 from fl_sim.errors import unknown_name
 from fl_sim.plugins import Table
-from fl_sim.promises import keep_promises
 from fl_sim.records import ModelSpec, Scalar
+from fl_sim.testing.promises import keep_promises
 
 Entry = TypeVar("Entry", AttackEntry, InversionEntry)
 

@@ -16,8 +16,8 @@ from attacks.contracts import GradientInversion, Reconstruction, StopReason
 from attacks.settings import InversionSettings
 from attacks.testing.victims import captures_of, shuffled, truth, with_noise
 from fl_sim.errors import ConfigError
-from fl_sim.promises import by_name, require
 from fl_sim.records import CapturedUpdate, ModelSpec, Scalar, load_record, save_record
+from fl_sim.testing.promises import by_name, require
 
 FEW = 3
 COUNTERS = ("iterations", "steps")

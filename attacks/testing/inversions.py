@@ -18,8 +18,8 @@ from attacks.posterior import log_posterior, model_id
 from attacks.testing.victims import trained
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
-from fl_sim.promises import by_name, require
 from fl_sim.records import ModelSpec, Scalar, TrainedModel, load_record, save_record
+from fl_sim.testing.promises import by_name, require
 
 FEW, EARNEST = 4, 40
 CLASSES = (0, 1, 2)

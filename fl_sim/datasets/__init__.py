@@ -9,7 +9,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_sim.datasets.places import Candidate, DatasetInfo, Place, info, places
+from fl_sim.datasets.locations import Candidate, DatasetInfo, Place, info, places
 from fl_sim.datasets.table import DATASETS, DatasetEntry
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.plugins import located

@@ -9,10 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.images import Labelled, assemble
-from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe, read_array, read_bytes, read_member, verify
-from fl_sim.datasets.pictures import resize
-from fl_sim.datasets.places import locate
+from fl_sim.datasets.locations import locate
+from fl_sim.datasets.reading.images import Labelled, assemble
+from fl_sim.datasets.reading.integrity import (
+    DAMAGED_ZIP,
+    corrupt,
+    describe,
+    read_array,
+    read_bytes,
+    read_member,
+    verify,
+)
+from fl_sim.datasets.reading.pictures import resize
 from fl_sim.errors import DataError
 
 SIZE = 32

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.images import Labelled, assemble
-from fl_sim.datasets.pictures import resize
+from fl_sim.datasets.reading.images import Labelled, assemble
+from fl_sim.datasets.reading.pictures import resize
 from fl_sim.seeding import numpy_stream
 
 SIZE = 28

@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fl_sim.datasets.event_files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
+from fl_sim.datasets.events.cache import cached_splits
+from fl_sim.datasets.events.files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.frame_cache import cached_splits
-from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe, read_array
-from fl_sim.datasets.places import locate
+from fl_sim.datasets.locations import locate
+from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe, read_array
 from fl_sim.specs import Framing
 
 SENSOR = 128

@@ -20,8 +20,8 @@ from PIL import Image
 
 from fl_sim.datasets import att_faces, cifar100, dvs_gesture, lfw, mnist, nmnist
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.integrity import corrupt, describe_file
-from fl_sim.datasets.places import cache_folder
+from fl_sim.datasets.locations import cache_folder
+from fl_sim.datasets.reading.integrity import corrupt, describe_file
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
 

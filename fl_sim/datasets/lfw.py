@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.images import Labelled, assemble
-from fl_sim.datasets.integrity import corrupt, subfolders
-from fl_sim.datasets.pictures import Pixels, read_picture, resize
-from fl_sim.datasets.places import locate
+from fl_sim.datasets.locations import locate
+from fl_sim.datasets.reading.images import Labelled, assemble
+from fl_sim.datasets.reading.integrity import corrupt, subfolders
+from fl_sim.datasets.reading.pictures import Pixels, read_picture, resize
 
 SIZE = 32
 ORIGINAL = (250, 250)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.images import Labelled, assemble
-from fl_sim.datasets.integrity import corrupt, describe, read_bytes, verify
-from fl_sim.datasets.pictures import resize
-from fl_sim.datasets.places import locate
+from fl_sim.datasets.locations import locate
+from fl_sim.datasets.reading.images import Labelled, assemble
+from fl_sim.datasets.reading.integrity import corrupt, describe, read_bytes, verify
+from fl_sim.datasets.reading.pictures import resize
 
 SIZE = 28
 

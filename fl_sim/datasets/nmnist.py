@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fl_sim.datasets.event_files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
+from fl_sim.datasets.events.cache import cached_splits
+from fl_sim.datasets.events.files import EventFiles, Layout, event_files, of_classes
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.frame_cache import cached_splits
-from fl_sim.datasets.integrity import corrupt, describe
-from fl_sim.datasets.places import locate
+from fl_sim.datasets.locations import locate
+from fl_sim.datasets.reading.integrity import corrupt, describe
 from fl_sim.specs import Framing
 
 SENSOR = 34

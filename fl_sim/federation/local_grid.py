@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fl_sim.memory import lack_of_memory
+from fl_sim.errors import lack_of_memory
 from fl_sim.specs import Scalar
 
 ClientCall = Callable[[Message, Context], Message]

@@ -17,8 +17,8 @@ from fl_sim.federation.client_data import input_spec, splits
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
 from fl_sim.federation.process import private_torch
+from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
-from fl_sim.federation.soundness import SoundReplies
 from fl_sim.federation.strategies import build_strategy
 from fl_sim.global_models import global_model_path, trained_model_path
 from fl_sim.models import build_model

@@ -1,14 +1,19 @@
-"""The run config of the Flower apps: the flat form of `SimulationConfig`, and where the records go."""
+"""What the apps read: their run config (the flat form of `SimulationConfig`), and the config of a train message."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import pydantic
+from flwr.app import Message
+from pydantic import Field
 
 from fl_sim.captures import check_federation_id
 from fl_sim.config import SimulationConfig, flatten, unflatten, validate
-from fl_sim.defence_settings import default_settings, without_defaults
+from fl_sim.config.defence import default_settings, without_defaults
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 
@@ -63,3 +68,40 @@ class RunSettings:
         output = str(self.output) if self.output else ""
         defaults = {f"defence.{key}": value for key, value in default_settings().items()}
         return {**defaults, **flatten(self.config), "output": output, "federation_id": self.federation_id}
+
+
+class TrainOrder(pydantic.BaseModel):
+    """One order; keys that only other clients read are ignored.
+
+    Attributes:
+        server_round: from 1.
+        share: what the client replies.
+        learning_rate, local_steps: of local SGD; a gradient is of one batch.
+        batch_size: N.
+        proximal_mu: FedProx's mu, 0 for none.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, strict=True, extra="ignore", alias_generator=lambda name: name.replace("_", "-")
+    )
+    server_round: int = Field(ge=1)
+    share: Literal["gradient", "weights"] = "weights"
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    local_steps: int = Field(default=1, ge=1)
+    proximal_mu: float = Field(default=0.0, ge=0)
+
+    @classmethod
+    def of(cls, message: Message) -> TrainOrder:
+        """Return the order that a train message holds.
+
+        Raises:
+            ConfigError: a key is missing, of the wrong type, or does not go with another one.
+        """
+        return validate(cls, dict(message.content["config"]))
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> TrainOrder:
+        if self.share == "gradient" and self.local_steps != 1:
+            raise ValueError("local-steps: a shared gradient is of one batch, so it must be 1")
+        return self

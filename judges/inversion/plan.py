@@ -15,8 +15,8 @@ from pydantic import Field
 
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, Raw, SimulationConfig, expand, validate
+from fl_sim.config.defence import with_own_settings
 from fl_sim.datasets.table import DATASETS, constants_of
-from fl_sim.defence_settings import with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, TrainingSettings

@@ -23,9 +23,9 @@ from fl_sim.config import (
     unflatten,
     validate,
 )
+from fl_sim.config.strategies import STRATEGY_ARGUMENTS
 from fl_sim.errors import ConfigError
 from fl_sim.specs import REFUSED_SURROGATES, InputSpec, SpikingSpec
-from fl_sim.strategy_table import STRATEGY_ARGUMENTS
 
 TABLES = ("dataset", "model", "strategy")
 POSITIVE = st.floats(min_value=1e-6, max_value=1e6)

@@ -25,8 +25,8 @@ from PIL import Image
 
 from fl_sim.datasets import DATASETS, DatasetEntry, att_faces, cifar100, fetch, fetching, info, lfw, load_dataset, mnist
 from fl_sim.datasets.examples import Dataset, Examples
-from fl_sim.datasets.images import Labelled, Split, assemble
-from fl_sim.datasets.pictures import Pixels, resize
+from fl_sim.datasets.reading.images import Labelled, Split, assemble
+from fl_sim.datasets.reading.pictures import Pixels, resize
 from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import Framing

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import SimulationConfig, flatten, validate
-from fl_sim.defence_settings import DefenceSettings, agreed_settings, default_settings, with_own_settings
+from fl_sim.config.defence import DefenceSettings, agreed_settings, default_settings, with_own_settings
 from fl_sim.defences import DEFENCES, DefenceEntry, build_defence
 from fl_sim.defences.functional import Update
 from fl_sim.defences.settings import PruneSettings

@@ -250,7 +250,7 @@ def test_a_defence_is_built_with_its_defaults_and_refuses_the_rest() -> None:
 
 
 def test_the_table_is_read_without_torch() -> None:
-    code = "import sys, fl_sim.defence_settings; sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"
+    code = "import sys, fl_sim.config.defence; sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 

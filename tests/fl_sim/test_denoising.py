@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_sim.datasets.denoising import denoise
 from fl_sim.datasets.events import EVENT, Events
+from fl_sim.datasets.events.denoising import denoise
 
 REAL = os.environ.get("SPIKELEAK_DATA", "")
 real_data = pytest.mark.skipif(not REAL, reason="SPIKELEAK_DATA is not set: no real data to read")

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sim.datasets import frame_cache, nmnist
+from fl_sim.datasets import nmnist
 from fl_sim.datasets.events import EventSplit, collect
+from fl_sim.datasets.events import cache as frame_cache
+from fl_sim.datasets.events.cache import frames_folder
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.frame_cache import frames_folder
 from fl_sim.specs import Framing
 from tests.fl_sim.test_events import check, split_of
 from tests.fl_sim.test_events_files import DAMAGE, contents_of, put

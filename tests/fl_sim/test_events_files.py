@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fl_sim.datasets import DATASETS, dvs_gesture, load_dataset
-from fl_sim.datasets.frame_cache import frames_folder
+from fl_sim.datasets.events.cache import frames_folder
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import Framing
 from tests.fl_sim.test_events import Rows, check

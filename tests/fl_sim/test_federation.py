@@ -26,24 +26,22 @@ from hypothesis import strategies as st
 
 from fl_sim.captures import CaptureStore, SealedStore, capture_id
 from fl_sim.config import STRATEGIES, SimulationConfig, validate
+from fl_sim.config.strategies import FIXED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError, DataError, SpikeleakError
 from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import draw_batches, input_spec, partition_indices, splits
-from fl_sim.federation.fedsgd import FedSGD
 from fl_sim.federation.local_grid import ClientCall, LocalGrid
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy, answer_partition_query
-from fl_sim.federation.orders import TrainOrder
 from fl_sim.federation.replies import NDArray
-from fl_sim.federation.settings import RunSettings
-from fl_sim.federation.strategies import build_strategy
+from fl_sim.federation.settings import RunSettings, TrainOrder
+from fl_sim.federation.strategies import FedSGD, build_strategy
 from fl_sim.federation.wrappers import GridWrapper
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch, record_bytes
 from fl_sim.seeding import torch_stream
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
-from fl_sim.strategy_table import FIXED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.training import parameters_of
 
 SPEC = ModelSpec("lenet", InputSpec(channels=1, height=28, width=28, classes=10))

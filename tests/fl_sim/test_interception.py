@@ -30,9 +30,8 @@ from fl_sim.federation.client_data import input_spec
 from fl_sim.federation.interception import CuriousGrid, CuriousStrategy, Sink
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
-from fl_sim.federation.replies import NDArray
+from fl_sim.federation.replies import NDArray, SoundReplies
 from fl_sim.federation.settings import RunSettings
-from fl_sim.federation.soundness import SoundReplies
 from fl_sim.federation.strategies import build_strategy
 from fl_sim.federation.wrappers import GridWrapper
 from fl_sim.models import build_model

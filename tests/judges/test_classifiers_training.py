@@ -15,7 +15,7 @@ from torchvision.models import ResNet50_Weights
 
 from fl_sim.checkpoints import Checkpoint, load_checkpoint
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.images import Split
+from fl_sim.datasets.reading.images import Split
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import InputSpec
 from judges.classifiers import JUDGES, JudgeOptions

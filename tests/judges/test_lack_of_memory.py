@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from fl_sim.errors import lack_of_memory
 from fl_sim.federation import client_app
-from fl_sim.memory import lack_of_memory
 from fl_sim.training import gradient_and_loss
 from judges.bench import run_experiment
 from judges.engine_options import EngineOptions

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks.contracts import Reconstruction, StopReason
-from fl_sim.datasets.images import Split
+from fl_sim.datasets.reading.images import Split
 from fl_sim.errors import DataError
 from fl_sim.records import InputSpec, Scalar, SealedBatch, load_record
 from judges.classifiers.cache import Judge

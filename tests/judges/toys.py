@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.images import Split
+from fl_sim.datasets.reading.images import Split
 from fl_sim.specs import InputSpec
 
 NAMES = ("a", "b", "c")

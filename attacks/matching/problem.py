@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.folding import Fold
-from attacks.targets import Targets
+from attacks.folding.captured import Targets
 from attacks.thresholding import straight_through
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate

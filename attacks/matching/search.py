@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import StopReason
-from attacks.lbfgs import BatchedLBFGS, StepRule
+from attacks.matching.lbfgs import BatchedLBFGS, StepRule
 from attacks.settings import MatchingSettings
 
 # An outer step that a tolerance ends after one iteration may be followed by a better one; so many in a row are not.

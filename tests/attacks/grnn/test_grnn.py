@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.contracts import StopReason
-from attacks.generator import LATENT, Generators, draw, layout_of
 from attacks.grnn import GRNN, batches, total_variation, victim_bytes
+from attacks.grnn.generator import LATENT, Generators, draw, layout_of
+from attacks.grnn.rmsprop import RMSprop, RMSpropRule, Span
 from attacks.matching import MatchingProblem
-from attacks.rmsprop import RMSprop, RMSpropRule, Span
 from attacks.settings import GRNNSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.errors import ConfigError

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import Progress, Reconstruction, StopReason
-from attacks.generator import LATENT, Generators, draw, layout_of
+from attacks.grnn.generator import LATENT, Generators, draw, layout_of
+from attacks.grnn.rmsprop import RMSprop, RMSpropRule
 from attacks.matching import MatchingProblem, batch_size, clamped
-from attacks.rmsprop import RMSprop, RMSpropRule
+from attacks.matching.batching import shared_batches
 from attacks.settings import GRNNSettings
-from attacks.sharing import shared_batches
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import torch_stream

@@ -16,12 +16,12 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from fl_sim.config.defence import DefenceSettings
+from fl_sim.config.strategies import STRATEGY_ARGUMENTS, check_arguments
 from fl_sim.datasets import DATASETS
-from fl_sim.defence_settings import DefenceSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import Framing, InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
-from fl_sim.strategy_table import STRATEGY_ARGUMENTS, check_arguments
 from fl_sim.validation import in_table
 from fl_sim.validation import validate as validate  # so that whoever reads configs needs this module only
 

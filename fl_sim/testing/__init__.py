@@ -30,9 +30,9 @@ from fl_sim.errors import unknown_name
 from fl_sim.models import MODELS, ModelEntry
 from fl_sim.models.initialisation import initialise
 from fl_sim.plugins import located
-from fl_sim.promises import by_name, keep_promises, require
 from fl_sim.specs import Framing, InputSpec, ModelSpec, SpikingSpec
-from fl_sim.testing_defences import DEFENCE_PROMISES, check_defence
+from fl_sim.testing.defences import DEFENCE_PROMISES, check_defence
+from fl_sim.testing.promises import by_name, keep_promises, require
 from fl_sim.training import load_parameters, parameters_of
 
 __all__ = ["DATASET_PROMISES", "DEFENCE_PROMISES", "MODEL_PROMISES", "check_dataset", "check_defence", "check_model"]

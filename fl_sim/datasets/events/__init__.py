@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fl_sim.datasets.denoising import denoise
+from fl_sim.datasets.events.denoising import denoise
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, InputSpec
@@ -47,7 +47,7 @@ class FramePlan:
         window: length of an example in microseconds; 0 for the whole recording.
         polarity, voxels: see `fl_sim.specs.Framing`.
         bin_length: duration of a frame in microseconds; 0 for an equal part of the example.
-        denoise: see `fl_sim.datasets.denoising`, in microseconds; 0 for all events.
+        denoise: see `fl_sim.datasets.events.denoising`, in microseconds; 0 for all events.
         classes: recordings of classes below this one are examples.
     """
 
@@ -149,7 +149,7 @@ def without_noise(recording: Recording, duration: int) -> Recording:
 
     Args:
         recording: any; where none of its events is confirmed, it starts and ends where it did.
-        duration: see `fl_sim.datasets.denoising`; 0 for the recording as it is.
+        duration: see `fl_sim.datasets.events.denoising`; 0 for the recording as it is.
     """
     if not duration:
         return recording

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import Progress, Reconstruction
-from attacks.problem import Labels, MatchingProblem, batch_size, observed_gradient
-from attacks.search import Search
+from attacks.matching.batching import Batch, shared_batches
+from attacks.matching.problem import Labels, MatchingProblem, batch_size, observed_gradient
+from attacks.matching.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
-from attacks.sharing import Batch, shared_batches
 from attacks.thresholding import threshold, thresholded
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream

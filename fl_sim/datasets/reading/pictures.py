@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from fl_sim.datasets.integrity import corrupt, describe, read_bytes
+from fl_sim.datasets.reading.integrity import corrupt, describe, read_bytes
 
 Pixels = npt.NDArray[np.uint8]
 

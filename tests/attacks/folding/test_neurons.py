@@ -6,7 +6,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
-from attacks.neurons import SequenceNeurons, dynamics_of
+from attacks.folding.neurons import SequenceNeurons, dynamics_of
 from fl_sim.models.neurons import SURROGATES, build_neuron
 from fl_sim.specs import SpikingSpec
 

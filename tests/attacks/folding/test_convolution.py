@@ -7,7 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from attacks.convolution import Geometry, convolve, weight_gradient
+from attacks.folding.convolution import Geometry, convolve, weight_gradient
 
 GEOMETRIES = [
     Geometry(2, (1, 1), (0, 0), (1, 1)),

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from attacks.convolution import Geometry, convolve, weight_gradient
-from attacks.neurons import SequenceNeurons, dynamics_of
-from attacks.products import product
-from attacks.targets import Targets, product_distance
+from attacks.folding.captured import Targets, product_distance
+from attacks.folding.convolution import Geometry, convolve, weight_gradient
+from attacks.folding.linear import product
+from attacks.folding.neurons import SequenceNeurons, dynamics_of
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks import build_attack
 from attacks.contracts import Reconstruction, StopReason
-from attacks.search import Search
+from attacks.matching.search import Search
 from attacks.settings import MatchingSettings
 from tests.attacks.helpers import LENET, captures_of, truth, with_noise
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fl_sim.defences import DEFENCES, DefenceEntry, build_entry
 from fl_sim.errors import unknown_name
-from fl_sim.promises import by_name, keep_promises, require
 from fl_sim.seeding import torch_stream
+from fl_sim.testing.promises import by_name, keep_promises, require
 
 __all__ = ["DEFENCE_PROMISES", "check_defence"]
 

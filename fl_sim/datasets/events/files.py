@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_sim.datasets.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, read_member, subfolders
+from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, read_member, subfolders
 from fl_sim.errors import ConfigError
 from fl_sim.files import sha256
 

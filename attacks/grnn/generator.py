@@ -4,8 +4,8 @@ A generator is never trained on data. It is a way to write down one victim's inp
 parameters. Three identities, exact but for rounding, make a step cheap; the tests hold them against a plain module.
 
 First layers, one example (B = 1). The latent z is fixed, so a transposed convolution of a 1x1 input, or a linear layer,
-is h_j = sum_i z_i W_ij, and RMSprop can walk on h alone (`attacks.rmsprop`): W, which is three quarters of a generator,
-is never stored.
+is h_j = sum_i z_i W_ij, and RMSprop can walk on h alone (`attacks.grnn.rmsprop`): W, which is three quarters of a
+generator, is never stored.
 
 Upsampling. A 3x3 convolution after nearest-neighbour upsampling by two reads every pixel four times. `_UpConvolve`
 multiplies each of the nine taps with the small image once and adds the products where they belong.
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from attacks.rmsprop import Span
+from attacks.grnn.rmsprop import Span
 from fl_sim.specs import InputSpec
 
 LATENT = 128

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attacks.lbfgs import BatchedLBFGS, StepRule
+from attacks.matching.lbfgs import BatchedLBFGS, StepRule
 
 VICTIMS, UNKNOWNS = 5, 12
 

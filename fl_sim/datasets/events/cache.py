@@ -19,7 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from fl_sim.datasets.events import EventSplit, FramePlan, Recording, collect
-from fl_sim.datasets.places import cache_folder
+from fl_sim.datasets.locations import cache_folder
 from fl_sim.files import atomic_write
 
 # To be raised with every change of how events are read, simulated or framed.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.targets import Targets, factorise, product_distance
+from attacks.folding.captured import Targets, factorise, product_distance
 
 VICTIMS, OUT, IN = 3, 40, 30
 
