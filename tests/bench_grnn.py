@@ -17,7 +17,7 @@ from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec
 from fl_sim.seeding import torch_stream
 from fl_sim.training import load_parameters
-from judges.process import prepare_process
+from judges.bench.process import prepare_process
 from tests.bench_matching import Case, user_seconds, victims
 from tests.grnn_peer import PeerGenerator, peer_steps
 

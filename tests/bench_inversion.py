@@ -28,7 +28,7 @@ from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, TrainedModel
 from fl_sim.specs import BRAINLEAKS_NEURONS
 from fl_sim.training import parameters_of
-from judges.process import prepare_process
+from judges.bench.process import prepare_process
 from tests.attacks.inversion_helpers import fire
 
 DIGITS = ModelSpec("spiking_mlp", InputSpec(1, 28, 28, 10), "torch", BRAINLEAKS_NEURONS)

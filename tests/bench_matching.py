@@ -29,7 +29,7 @@ from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
 from fl_sim.seeding import torch_stream
 from fl_sim.training import capture_gradient, load_parameters, parameters_of
-from judges.process import prepare_process
+from judges.bench.process import prepare_process
 
 SOLVED = 1e-3
 

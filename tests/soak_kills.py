@@ -1,7 +1,7 @@
 """A run that is killed at random moments and started again each time: what is lost, and what comes out in the end.
 
-Run with `python -m tests.soak_kills [KILLS]` (100 by default; `make soak`); tests/judges/test_kills.py does it with
-few. A grid of 24 cells is run once undisturbed and once under SIGKILLs. After each kill every file of results must be
+Run with `python -m tests.soak_kills [KILLS]` (100 by default; `make soak`); tests/judges/bench/test_kills.py does it
+with few. A grid of 24 cells is run once undisturbed and once under SIGKILLs. After each kill every file of results must be
 whole, none may be gone, and what was finished must not be computed again but for the one cell in flight. The final rows
 must equal the undisturbed run's to the last digit, wall times aside.
 """
@@ -23,9 +23,9 @@ from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.records import TrainedModel, load_record
 from judges.cli import main as cli_main
-from judges.comparison import scores_digest
-from judges.hashes import verify
-from judges.rows import read_scores
+from judges.runs.comparison import scores_digest
+from judges.runs.integrity import verify
+from judges.runs.rows import read_scores
 
 CONFIG = """
 name = "soak"
@@ -43,7 +43,7 @@ CELLS = 24
 
 os.environ["OMP_NUM_THREADS"] = "1"
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["judges.bench", "judges.cli"])
+_PROCESSES.set_forkserver_preload(["judges.bench.gradient_inversion", "judges.cli"])
 
 
 @dataclass

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from fl_sim.datasets import info
-from judges.bench import run_experiment
-from judges.experiment import Plan
-from judges.inversion.bench import run_inversions
-from judges.inversion.plan import InversionPlan
-from judges.inversion.summary import read_inversions
-from judges.plans import read_plan_of
+from judges.bench.gradient_inversion import run_experiment
+from judges.bench.model_inversion import run_inversions
+from judges.plans.gradient_inversion import Plan
+from judges.plans.kinds import read_plan_of
+from judges.plans.model_inversion import InversionPlan
 from judges.progress import Watch
-from judges.rows import read_scores
-from judges.summary import read_summary
+from judges.runs.rows import read_scores
+from judges.summaries.gradient_inversion import read_summary
+from judges.summaries.model_inversion import read_inversions
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCALED = [path for path in sorted(CONFIGS.glob("*.toml")) if "scales" in tomllib.loads(path.read_text("utf-8"))]

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from attacks import ATTACKS, build_attack
-from judges.bench import run_experiment
-from judges.experiment import make_plan
+from judges.bench.gradient_inversion import run_experiment
+from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
-from judges.rows import read_scores
+from judges.runs.rows import read_scores
 from tests.attacks.helpers import LENET, SPIKING_LENET, captures_of, truth
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")

@@ -24,11 +24,11 @@ from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, ModelSpec, SealedBatch, TrainedModel, load_record, save_record
 from fl_sim.specs import InputSpec
 from judges.classifiers.cache import Judge
-from judges.gallery import build_gallery, save_gallery
-from judges.report import write_report
-from judges.rows import write_scores
-from judges.scoring import score
-from judges.summary import summarise, write_summary
+from judges.report.gradient_inversion.report import write_report
+from judges.runs.rows import write_scores
+from judges.scoring.gallery import build_gallery, save_gallery
+from judges.scoring.gradient_inversion import score
+from judges.summaries.gradient_inversion import summarise, write_summary
 
 STATM, OPEN = Path("/proc/self/statm"), Path("/proc/self/fd")
 MOST_GROWTH = 0.05

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.models import MODELS
 from judges.cli import app
-from judges.rows import read_scores
+from judges.runs.rows import read_scores
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

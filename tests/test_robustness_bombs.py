@@ -30,7 +30,7 @@ from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_recor
 from judges import cli
 from judges.classifiers.cache import cache_folder, cached_judges, load_judge
 from tests.fl_sim.test_datasets import make_cifar100
-from tests.judges.test_bench import run
+from tests.judges.bench.test_gradient_inversion import run
 
 SECONDS, MEGABYTES = 1.0, 200
 MARKER = "executed"

@@ -135,8 +135,8 @@ def known_keys() -> set[str]:
     from attacks import ATTACKS, MODEL_INVERSIONS
     from fl_sim.defences import DEFENCES
     from fl_sim.specs import TrainingSettings
-    from judges.experiment import ExperimentConfig
-    from judges.inversion.plan import InversionConfig
+    from judges.plans.gradient_inversion import ExperimentConfig
+    from judges.plans.model_inversion import InversionConfig
 
     kinds: list[Any] = [ExperimentConfig, InversionConfig, TrainingSettings]
     kinds += [entry.settings for entry in ATTACKS.values()] + [entry.settings for entry in MODEL_INVERSIONS.values()]

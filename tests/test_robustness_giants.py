@@ -30,7 +30,7 @@ from fl_sim.records import (
 )
 from fl_sim.training import capture_gradient
 from judges import cli
-from tests.judges.test_bench import run
+from tests.judges.bench.test_gradient_inversion import run
 from tests.test_robustness_bombs import MARKER, harmless
 
 REFUSED = (ConfigError.exit_code, DataError.exit_code)

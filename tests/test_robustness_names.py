@@ -21,8 +21,8 @@ from fl_sim.global_models import global_model_path, trained_model_path
 from fl_sim.records import SealedBatch
 from fl_sim.simulation import run_federation
 from judges import cli
-from judges.experiment import make_plan
-from judges.gallery import Gallery, save_gallery
+from judges.plans.gradient_inversion import make_plan
+from judges.scoring.gallery import Gallery, save_gallery
 from tests.fl_sim.test_events_files import contents_of, nmnist_bytes
 
 HOSTILE = ["../x", "/etc/x", "a/../../x", "x\0y", "x" * 300, "..", ".", "", "~/x", "x\n", "\\x", "-x/y"]

@@ -25,15 +25,16 @@ from fl_sim.checkpoints import Checkpoint, Stored, load_checkpoint, load_stored,
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch, TrainedModel, load_record, save_record
-from judges import cli, page
-from judges.comparison import compare
-from judges.csv_rows import read_rows, write_rows
-from judges.experiment import make_plan
-from judges.hashes import verify, write_hashes
-from judges.inversion.summary import Inversions, read_inversions, write_inversions
-from judges.manifest import claim_folder, write_manifest
-from judges.page import read_manifest, write_page
-from judges.summary import Summary, read_summary, write_summary
+from judges import cli
+from judges.plans.gradient_inversion import make_plan
+from judges.report import page
+from judges.report.page import read_manifest, write_page
+from judges.runs.comparison import compare
+from judges.runs.integrity import verify, write_hashes
+from judges.runs.manifest import claim_folder, write_manifest
+from judges.runs.tables import read_rows, write_rows
+from judges.summaries.gradient_inversion import Summary, read_summary, write_summary
+from judges.summaries.model_inversion import Inversions, read_inversions, write_inversions
 
 ROOT = Path(__file__).parents[1]
 FAULTS, SEED = 1000, 1

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attacks.contracts import Reconstruction, StopReason
 from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
-from judges.rows import Score
+from judges.runs.rows import Score
 
 SPEC = InputSpec(channels=1, height=12, width=12, classes=4)
 

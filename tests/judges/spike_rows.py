@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from judges.distances import ClassDistances, Spread
-from judges.rows import Score
+from judges.runs.rows import Score
+from judges.scoring.class_distances import ClassDistances, Spread
 
 Row = Callable[..., Score]
 GUESS = {0.1: 450.0, 0.5: 40.0}

@@ -1,0 +1,223 @@
+"""Where the jobs of a run are done: in this process, in worker processes, or on a Ray cluster that is there already.
+
+The results are the same bytes everywhere, for a job depends on nothing but its own fields, the files that it names and
+the number of torch's threads, which every process is given alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fl_sim.errors import ConfigError
+from judges.bench.engine_options import RAY, EngineOptions
+from judges.bench.jobs import Job, Outcome, perform
+from judges.bench.process import prepare_process
+from judges.progress import Advance
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+
+_FOLDERS, _CARRIED = ("SPIKELEAK_DATA", "SPIKELEAK_CACHE"), ("OMP_NUM_THREADS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
+"""Variables that a worker on another machine of a cluster needs; a process of this one inherits them."""
+
+_PATIENCE = 10.0
+
+Wait = Callable[[Advance], Outcome]
+
+
+class Engine(Protocol):
+    """Does jobs."""
+
+    def start(self, job: Job) -> Wait:
+        """Start a job and return the function that waits for its end, or does it only then."""
+
+
+class Started:
+    """A job that was started. Where the memory does not suffice it is tried again in smaller and smaller pieces."""
+
+    def __init__(self, engine: Engine, job: Job) -> None:
+        self._engine, self._job = engine, job
+        self._wait = engine.start(job)
+        self._outcome: Outcome | None = None
+
+    def finish(self, advance: Advance) -> Outcome:
+        """Wait for its end. The seconds of the outcome are those of all tries."""
+        seconds = 0.0
+        while self._outcome is None:
+            found = self._wait(advance)
+            seconds += found.seconds
+            less = self._job.smaller() if found.failure else None
+            if less is None:
+                self._outcome = Outcome(seconds, found.failure, getattr(self._job, "pieces", 1))
+            else:
+                self._job, self._wait = less, self._engine.start(less)
+        return self._outcome
+
+
+@contextlib.contextmanager
+def open_engine(options: EngineOptions, threads: int) -> Iterator[Engine]:
+    """Yield an engine; what it has not finished when the context is left by an error is stopped at once.
+
+    Args:
+        options: which one.
+        threads: torch threads of each process.
+
+    Raises:
+        ConfigError: the options do not go together, or there is no such cluster.
+    """
+    options.check()
+    if options.name == RAY:
+        with _ray_cluster(options.ray_address, threads) as cluster:
+            yield cluster
+    elif options.workers > 1:
+        with _worker_processes(options.workers, threads) as workers:
+            yield workers
+    else:
+        yield _Here()
+
+
+class _Here:
+    """Does a job when it is waited for, in this process."""
+
+    def start(self, job: Job) -> Wait:
+        """Return the function that does the job."""
+        return functools.partial(perform, job)
+
+
+class _Workers:
+    """Processes that take jobs in their order. One that dies is replaced, and its job is one that lacked memory.
+
+    That is what the system's out-of-memory killer does, and a process cannot say so any more.
+    """
+
+    def __init__(self, pool: ProcessPool) -> None:
+        self._pool = pool
+
+    def start(self, job: Job) -> Wait:
+        """Hand the job to the pool."""
+        from pebble import ProcessExpired
+
+        future = self._pool.schedule(_perform_elsewhere, args=(job,))
+
+        def wait(_advance: Advance) -> Outcome:
+            try:
+                return future.result()
+            except ProcessExpired as error:
+                return Outcome(0.0, f"its process was killed (exit code {error.exitcode}), as where memory runs out")
+
+        return wait
+
+
+class _RayCluster:
+    """Hands jobs to a Ray cluster. The folder of the run must be the same place on all its machines."""
+
+    def __init__(self, remote: Any) -> None:  # noqa: ANN401 - Ray's remote functions are not typed
+        self._remote = remote
+
+    def start(self, job: Job) -> Wait:
+        """Hand the job to the cluster."""
+        import ray
+
+        reference = self._remote.remote(job)
+        lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
+
+        def wait(_advance: Advance) -> Outcome:
+            try:
+                outcome: Outcome = ray.get(reference)
+            except lost as error:
+                return Outcome(0.0, f"its process was killed ({type(error).__name__}), as where memory runs out")
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            return outcome
+
+        return wait
+
+
+@contextlib.contextmanager
+def _worker_processes(count: int, threads: int) -> Iterator[_Workers]:
+    from pebble import ProcessPool
+
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in whatever state they are
+    pool = ProcessPool(max_workers=count, initializer=prepare_process, initargs=(threads,), context=context)
+    try:
+        with _deaf_to_interrupts():
+            pool.schedule(int)  # the pool starts its threads with the first job, and these its processes
+        yield _Workers(pool)
+        pool.close()  # type: ignore[no-untyped-call]
+    except BaseException:
+        pool.stop()  # type: ignore[no-untyped-call]
+        raise
+    finally:
+        pool.join()
+
+
+@contextlib.contextmanager
+def _ray_cluster(address: str, threads: int) -> Iterator[_RayCluster]:
+    _reach(address)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do one day, and warns of till then
+    import ray
+
+    folders = {name: str(Path(os.environ[name]).resolve()) for name in _FOLDERS if os.environ.get(name)}
+    carried = folders | {name: os.environ[name] for name in _CARRIED if name in os.environ}
+    try:
+        ray.init(address=address or "auto", log_to_driver=False, runtime_env={"env_vars": carried})
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_cluster(address, error) from error
+
+    machines = ray.nodes()  # type: ignore[no-untyped-call]
+    cores = max((node["Resources"].get("CPU", 0) for node in machines if node["Alive"]), default=0)
+    if cores < threads:
+        ray.shutdown()
+        raise ConfigError(f"threads: {threads} of a job do not fit on a machine of the cluster, which have {cores:g}.")
+
+    def perform_there(job: Job) -> Outcome:
+        prepare_process(threads)
+        return _perform_elsewhere(job)
+
+    try:
+        yield _RayCluster(ray.remote(num_cpus=threads, max_retries=0)(perform_there))
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Refuse an address at which nobody answers, before Ray tries it for minutes; "ray://" and "" are left to it."""
+    if not address or "/" in address:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigError:
+    """Return the error for an address at which there is no cluster."""
+    return ConfigError(
+        f"--ray-address: expected the address of a running Ray cluster, such as 127.0.0.1:6379; there is none at "
+        f"'{address or 'auto'}' ({str(error).splitlines()[0]}). `ray start --head` starts one."
+    )
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let threads and processes that are started meanwhile never get a Ctrl-C: it is for this one, which stops them."""
+    resource_tracker.ensure_running()  # it unblocks the signal in whatever thread starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _perform_elsewhere(job: Job) -> Outcome:
+    return perform(job, lambda _done, _total: None)

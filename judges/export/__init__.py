@@ -1,0 +1,1 @@
+"""What other tools read: the cells of a finished run, for TensorBoard and MLflow."""

@@ -1,0 +1,244 @@
+"""What of a finished run other tools are told: one cell after the other, with settings, numbers, pictures and curves.
+
+Reads files of the folder of a run of either kind only: config.toml, manifest.json, summary.json and
+gallery/*.safetensors. `judges.export.trackers` writes it for TensorBoard and MLflow; the run's files stay the truth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry
+from fl_sim.config import flatten, read_toml
+from fl_sim.errors import DataError
+from fl_sim.specs import Scalar
+from judges.plans.gradient_inversion import Plan
+from judges.plans.kinds import plan_of
+from judges.plans.model_inversion import InversionPlan
+from judges.report.figures import PICTURE_SIDE, enlarged
+from judges.report.gradient_inversion.pictures import load_galleries
+from judges.report.model_inversion.pictures import load_albums
+from judges.report.page import read_manifest, without_people
+from judges.runs.class_rows import FEDERATION
+from judges.scoring.album import Album
+from judges.scoring.gallery import Gallery
+from judges.summaries.gradient_inversion import CellSummary, read_summary
+from judges.summaries.model_inversion import InversionSummary, read_inversions
+
+Picture = npt.NDArray[np.uint8]
+Settings = dict[str, Scalar]
+
+_GAP, _WHITE = 4, 255  # between truth and reconstruction
+
+
+@dataclass(frozen=True)
+class ExportedCell:
+    """One attack, or one control, on one group of victims or one kind of target.
+
+    Attributes:
+        name: of the cell, or of the control.
+        step: the round that the target is of; 0 of gradient inversion.
+        settings: what was attacked and by what, and all settings of an attack's federation or target and of itself.
+        numbers: means and shares by name; what is missing or not finite is left out.
+        words: the verdict and its reason.
+        pictures: {what: (H, W, 3)}, truth to the left of the reconstruction.
+        curves: (curves, steps), matching losses, NaN after an attack's end.
+    """
+
+    name: str
+    step: int
+    settings: Mapping[str, Scalar]
+    numbers: Mapping[str, float]
+    words: Mapping[str, str]
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    curves: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+
+
+@dataclass(frozen=True)
+class Export:
+    """What of a run is exported.
+
+    Attributes:
+        name: of its folder.
+        written: when its summary was, in seconds since 1970; the time of all that is exported.
+        tags: versions, and what else the manifest tells in plain values.
+        cells: in the order of the summary.
+    """
+
+    name: str
+    written: float
+    tags: Mapping[str, str]
+    cells: tuple[ExportedCell, ...]
+
+    def digest(self, cell: ExportedCell) -> str:
+        """Return a hash of all that is told of a cell but for pictures and curves."""
+        parts = (cell.settings, cell.numbers, cell.words, self.tags)
+        told = [cell.name, cell.step, self.written, *(sorted(part.items()) for part in parts)]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def read_export(run_dir: Path, *, show_faces: bool = False) -> Export:
+    """Return what is exported of a finished run of either kind.
+
+    Pictures of a data set are there only where the manifest says that it shows no people, or with `show_faces`.
+
+    Args:
+        run_dir: its folder.
+        show_faces: with the pictures of real people too.
+
+    Raises:
+        DataError: a file is missing or corrupt.
+        ConfigError: its config is of no experiment, or names a plugin that is not installed.
+    """
+    path = run_dir / "config.toml"
+    if not path.is_file():
+        raise DataError(f"{run_dir}: expected the folder of a run, found no config.toml in it.")
+    plan, manifest = plan_of(read_toml(path)), read_manifest(run_dir)
+
+    def shown(dataset: str) -> bool:
+        return show_faces or without_people(manifest, dataset)
+
+    if isinstance(plan, InversionPlan):
+        cells = _inversions(plan, run_dir, shown)
+    else:
+        cells = _gradients(plan, run_dir, manifest.get("added", {}), shown)
+    written = (run_dir / "summary.json").stat().st_mtime
+    return Export(run_dir.resolve().name, written, dict(_tags(manifest)), tuple(cells))
+
+
+def _gradients(
+    plan: Plan, run_dir: Path, added: Mapping[str, Settings], shown: Callable[[str], bool]
+) -> Iterator[ExportedCell]:
+    """Yield the cells of a run of gradient inversion; `added` are settings of those that the config does not name."""
+    summary = read_summary(run_dir / "summary.json")
+    galleries = {gallery.key: gallery for gallery in load_galleries(run_dir / "gallery", summary)}
+    federations = {federation.label: flatten(federation.config) for federation in plan.federations}
+    attacks = {**added, **{cell.name: cell.settings for cell in plan.cells}}
+    for cell in summary.cells:
+        name = cell.cell or f"{'-'.join(cell.group)}/{cell.attack}"
+        gallery = galleries.get((*cell.group, cell.attack, cell.cell))
+        yield ExportedCell(
+            name,
+            0,
+            dict(zip(("dataset", "model", "init", "defence", "attack"), (*cell.group, cell.attack), strict=True))
+            | _plain(federations.get(name.partition("/")[0], {}))
+            | _of_attack(ATTACKS, _named(ATTACKS, cell.attack), attacks.get(name)),
+            dict(_finite(_gradient_numbers(cell))),
+            {"verdict": cell.verdict, "reason": cell.reason},
+            dict(_gallery_pictures(gallery)) if gallery and shown(cell.dataset) else {},
+            gallery.loss_curves if gallery else torch.empty(0, 0),
+        )
+
+
+def _inversions(plan: InversionPlan, run_dir: Path, shown: Callable[[str], bool]) -> Iterator[ExportedCell]:
+    """Yield the cells of a run of model inversion."""
+    summary = read_inversions(run_dir / "summary.json")
+    albums = {album.cell: album for album in load_albums(run_dir / "gallery", summary)}
+    targets = {target.label: flatten(target.config) for target in plan.targets}
+    attacks = {f"{cell.target}/{cell.label}": cell.settings for cell in plan.cells}
+    for cell in summary.cells:
+        after = f"@r{cell.round:03d}" if cell.source == FEDERATION else ""
+        name = cell.cell or f"{cell.dataset}-{cell.model}-{cell.source}{after}/{cell.attack}"
+        label = name.replace(f"{after}/", "/", 1)
+        album = albums.get(cell.cell)
+        told: Settings = {name: getattr(cell, name) for name in ("dataset", "model", "source", "attack", "judge")}
+        yield ExportedCell(
+            name,
+            cell.round,
+            told
+            | _plain(targets.get(label.partition("/")[0], {}))
+            | _of_attack(MODEL_INVERSIONS, _named(MODEL_INVERSIONS, cell.attack), attacks.get(label)),
+            dict(_finite(_inversion_numbers(cell))),
+            {"verdict": cell.verdict, "reason": cell.reason},
+            dict(_album_pictures(album)) if album and shown(cell.dataset) else {},
+        )
+
+
+def _plain(settings: Mapping[str, Any]) -> Settings:
+    """Return settings but for the attack's, which `_of_attack` tells whole; what is no plain value as text."""
+    told = {name: value for name, value in settings.items() if not name.startswith("attack.")}
+    return {name: value if isinstance(value, Scalar) else str(value) for name, value in told.items()}
+
+
+def _named(table: Iterable[str], label: str) -> str:
+    """Return which attack of a table a label is of: its name, then "-" and settings that vary; "" where of none."""
+    found = [name for name in table if label == name or label.startswith(f"{name}-")]
+    return max(found, key=len, default="")
+
+
+def _of_attack(
+    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry], name: str, given: Mapping[str, Any] | None
+) -> Settings:
+    """Return an attack's settings with its defaults; none where none were given, as for a control."""
+    if given is None:
+        return {}
+    told = table[name].settings.model_validate(dict(given)).model_dump() if name in table else given
+    return {f"attack.{key}": value if isinstance(value, Scalar) else str(value) for key, value in told.items()}
+
+
+def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
+    means = {name: getattr(cell, name).mean for name in ("ssim", "psnr_db", "mse", "l2")}
+    same = ("last_ssim", "asr", "ceiling", "label_accuracy", "diverged", "seconds", "gradient_evaluations")
+    shares = {name: getattr(cell, name).share for name in ("recognisable", "solved")}
+    return {**means, **shares, **{name: getattr(cell, name) for name in same}, "victims": cell.n}
+
+
+def _inversion_numbers(cell: InversionSummary) -> dict[str, float | None]:
+    same = (
+        "convinced", "target_confidence", "diverged", "density", "zeros", "nearest_train", "nearest_test", "iterations",
+        "seconds", "targets", "repeats", "classes",
+    )  # fmt: skip
+    drawn = asdict(cell.draws.mean) if cell.draws else {}
+    return {
+        **asdict(cell.scores.mean),
+        **{f"draws_{name}": value for name, value in drawn.items()},
+        **{name: getattr(cell, name) for name in same},
+        "nearer_train": cell.nearer_train.share,
+    }
+
+
+def _finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers that are there."""
+    return ((name, float(value)) for name, value in numbers.items() if value is not None and math.isfinite(value))
+
+
+def _gallery_pictures(gallery: Gallery) -> Iterator[tuple[str, Picture]]:
+    """Yield each role's victim."""
+    for at, role in enumerate(gallery.roles):
+        yield role, _side_by_side((gallery.truth[at], gallery.reconstructions[at]), (gallery.low, gallery.high))
+
+
+def _album_pictures(album: Album) -> Iterator[tuple[str, Picture]]:
+    """Yield each class, its answer scaled by its own least and largest value."""
+    for label, name, *pair in zip(album.labels, album.names, album.truth, album.answers, strict=True):
+        yield f"{label} {name}", _side_by_side(pair, None)
+
+
+def _side_by_side(pictures: Iterable[Tensor], bounds: tuple[float, float] | None) -> Picture:
+    """Return pictures (C, H, W) from left to right as one (H, W, 3); each by its own values where `bounds` is None."""
+    parts: list[Picture] = []
+    for picture in pictures:
+        low, high = bounds or (float(picture.min()), float(picture.max()))
+        drawn = enlarged(picture, low=low, high=high if high > low else low + 1.0, side=PICTURE_SIDE).convert("RGB")
+        parts += [np.asarray(drawn, dtype=np.uint8), np.full((drawn.height, _GAP, 3), _WHITE, dtype=np.uint8)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def _tags(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the plain values of a manifest, and its versions."""
+    for key, value in manifest.items():
+        if isinstance(value, Scalar):
+            yield key, str(value)
+    versions = manifest.get("versions", {})
+    yield from ((f"version.{name}", str(value)) for name, value in versions.items())

@@ -1,1 +1,0 @@
-"""Model inversions judged: from a plan of targets and attacks to tables and a report."""

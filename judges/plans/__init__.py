@@ -1,0 +1,1 @@
+"""TOML -> what is to be done. Loads no torch, so that a bad config is refused at once."""

@@ -1,0 +1,119 @@
+"""What every kind of experiment may be told, and the check of an attack's settings. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from attacks import AttackEntry, InversionEntry
+from fl_sim.config import Raw, SimulationConfig
+from fl_sim.errors import ConfigError, nearest, unknown_name
+from fl_sim.specs import Settings
+from fl_sim.validation import explain
+
+NO_ATTACK = "none"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class AttackSettings(Settings):
+    """Which attack, and its settings; every key but `name` is the attack's own (see the room `attacks`).
+
+    "none" leaves it at the captures.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str = "idlg"  # or NO_ATTACK
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the attack's constructor gets."""
+        return dict(self.model_extra or {})
+
+
+class ExperimentBase(SimulationConfig):
+    """What one combination of the axes of any experiment holds.
+
+    Attributes:
+        name: of the experiment; its results go to runs/NAME.
+        scale: which of the config's scales was chosen, see `read_config`; "" where it has none.
+        repeats: federations, or centrally trained targets, for each combination, each with its own initial model and
+            batches.
+        threads: torch threads of the attacks; results are reproducible bit for bit under the same number.
+        device: where attacks and judges compute.
+        attack: which.
+    """
+
+    name: str
+    scale: str = ""
+    repeats: int = Field(default=1, ge=1, le=10_000)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+    attack: AttackSettings = AttackSettings()
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for a folder: use up to 80 letters, digits, '.', '_' and '-'")
+        return name
+
+    @pydantic.field_validator("repeat")
+    @classmethod
+    def _counted(cls, repeat: int) -> int:
+        if repeat:
+            raise ValueError("an experiment counts its repetitions itself; say how many with repeats")
+        return repeat
+
+
+def checked_attack(
+    attack: AttackSettings, raw: Raw, table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry], *others: str
+) -> AttackSettings:
+    """Return an attack's settings without the keys that belong to another attack of the same experiment.
+
+    Args:
+        attack: of one combination.
+        raw: the config as read, whose attacks are told apart by name.
+        table: of the attacks that may be named.
+        others: further names, of attacks without settings.
+
+    Raises:
+        ConfigError: no such attack, or a key or value that it does not have or accept.
+    """
+    name = attack.name
+    if name in others and not attack.settings:
+        return attack
+    if name not in table:
+        raise unknown_name("attack.name", name, [*table, *others])
+    own = table[name].settings
+    told = raw.get("attack")
+    names = told.get("name", name) if isinstance(told, dict) else name
+    allowed = {key for other in (names if isinstance(names, list) else [names])
+               if isinstance(other, str) and other in table
+               for key in table[other].settings.model_fields}  # fmt: skip
+    for key in attack.settings:
+        if key not in allowed:
+            known = ", ".join(sorted(allowed))
+            raise ConfigError(f"attack.{key}: unknown key.{nearest(key, [*allowed, 'name'])} Known: name, {known}.")
+    settings = {key: value for key, value in attack.settings.items() if key in own.model_fields}
+    try:
+        own(**settings)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"attack.{explain(own, error)}") from error
+    return AttackSettings(name=name, **settings)
+
+
+def unit_digest(config: ExperimentBase, attack: Mapping[str, Any]) -> str:
+    """Return a hash of all that the results of one cell depend on, but for code and data.
+
+    Args:
+        config: of the combination.
+        attack: all settings of its attack, and its name; empty where there is none.
+    """
+    told = {**config.model_dump(mode="json", exclude={"attack"}), "attack": dict(attack)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

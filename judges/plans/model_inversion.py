@@ -1,0 +1,281 @@
+"""One experiment of model inversion: a config whose lists are the axes of a grid of targets and attacks.
+
+Nothing here imports torch or Flower, so that a bad config is refused at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from attacks import MODEL_INVERSIONS
+from fl_sim.config import ModelSettings, Raw, SimulationConfig, expand, validate
+from fl_sim.config.defence import with_own_settings
+from fl_sim.datasets.table import DATASETS, constants_of
+from fl_sim.errors import ConfigError
+from fl_sim.models import MODELS
+from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, TrainingSettings
+from judges.names import attack_label, axes, federation_label, told_parts
+from judges.plans.base import ExperimentBase, checked_attack, unit_digest
+from judges.runs.class_rows import CENTRAL, FEDERATION
+
+TASK = "model_inversion"
+TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge", "training")
+ONE_VALUE = (
+    "name",
+    "task",
+    "target",
+    "scale",
+    "repeats",
+    "repeat",
+    "attack_repeats",
+    "draws",
+    "threads",
+    "device",
+    "federation.keep_every",
+)
+"""Settings of the whole experiment: a list of them would be read from its first value only."""
+
+AUTHORS_FRAMING: Mapping[str, Mapping[str, Scalar]] = {
+    "nmnist": {"time_bins": 100, "bin_ms": 3.0, "denoise_ms": 40.0, "polarity": "off"},
+    "dvs_gesture": {"time_bins": 100, "bin_ms": 50.0, "denoise_ms": 100.0, "polarity": "merged", "classes": 10},
+    "digits_dvs": {"time_bins": 100, "bin_ms": 3.0, "denoise_ms": 40.0, "polarity": "off"},
+}
+"""How the published code of BrainLeaks frames its recordings, cut or padded to the T = 100 of its attacks;
+digits_dvs as N-MNIST. A config's own [dataset] settings override it."""
+
+
+class InversionJudgeOptions(Settings):
+    """How the evaluation networks of BrainLeaks are trained.
+
+    Attributes:
+        max_epochs: passes over the train split at most; 0 for the network's own default.
+        max_examples: training examples seen at most, over all passes; 0 for all.
+        seed: of the initialisation and the order of the examples.
+    """
+
+    max_epochs: int = Field(default=0, ge=0)
+    max_examples: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class InversionConfig(ExperimentBase):
+    """One combination of an experiment's axes.
+
+    Attributes:
+        task: tells this kind of experiment.
+        target: how the targets are trained: "central", on the whole train split, or "federation", by the clients of a
+            Flower federation, whose global model is attacked after each round that `federation.keep_every` keeps.
+        training: of central targets; where no preset is told, that of the data set and kind of model.
+        attack_repeats: attacks on each target, with seeds of their own; one where an attack draws nothing.
+        draws: of the Bernoulli parameters of the first answer, where there are some.
+        judge: how the evaluation networks are trained.
+    """
+
+    task: Literal["model_inversion"] = "model_inversion"
+    target: Literal["central", "federation"] = "central"
+    training: TrainingSettings = TrainingSettings()
+    attack_repeats: int = Field(default=3, ge=1, le=1000)
+    draws: int = Field(default=1000, ge=1, le=100_000)
+    judge: InversionJudgeOptions = InversionJudgeOptions()
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """Targets of one kind.
+
+    Attributes:
+        label: their name in folders.
+        model: their name in rows: the architecture and what is varied of it.
+        config: of the one with the first seed.
+    """
+
+    label: str
+    model: str
+    config: InversionConfig
+
+    @property
+    def seeds(self) -> range:
+        """Return the seeds of the targets, one after the other."""
+        return range(self.config.seed, self.config.seed + self.config.repeats)
+
+    @property
+    def spiking(self) -> bool:
+        """Return whether they are spiking networks."""
+        return MODELS[self.config.model.name].spiking
+
+    @property
+    def judge(self) -> str:
+        """Return the name of the evaluation network that judges attacks on them."""
+        return "brainleaks_snn" if self.spiking else "brainleaks_cnn"
+
+    def simulation(self, seed: int) -> SimulationConfig:
+        """Return the federation that trains the target with a seed."""
+        fields = {name: getattr(self.config, name) for name in SimulationConfig.model_fields}
+        return SimulationConfig(**{**fields, "seed": seed})
+
+
+@dataclass(frozen=True)
+class InversionCell:
+    """One attack on the targets of one kind.
+
+    Attributes:
+        target: label of the targets.
+        label: name of the attack with its settings that vary.
+        attack: its name in the table.
+        settings: its settings.
+    """
+
+    target: str
+    label: str
+    attack: str
+    settings: Mapping[str, Scalar]
+
+    @property
+    def name(self) -> str:
+        """Return the names of both."""
+        return f"{self.target}/{self.label}"
+
+    @property
+    def all_settings(self) -> dict[str, Scalar]:
+        """Return its settings with those of its preset, and the attack's defaults, for what was not told."""
+        kind = MODEL_INVERSIONS[self.attack].settings
+        settings: dict[str, Scalar] = kind.model_validate(self.settings).model_dump()
+        return settings
+
+
+@dataclass(frozen=True)
+class InversionPlan:
+    """A whole experiment.
+
+    Attributes:
+        raw: the config as read, and the settings that no axis varies.
+        base: settings that no axis varies are read from here.
+        targets, cells: the grid, in the order of the config.
+        units: {name of a cell: hash of all that it depends on}.
+    """
+
+    raw: Raw
+    base: InversionConfig
+    targets: tuple[TargetPlan, ...]
+    cells: tuple[InversionCell, ...]
+    units: Mapping[str, str]
+
+    def attacks_on(self, target: TargetPlan) -> Sequence[InversionCell]:
+        """Return the attacks on the targets of one kind."""
+        return [cell for cell in self.cells if cell.target == target.label]
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the config; two runs with the same one are the same experiment."""
+        return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()
+
+
+def make_inversion_plan(raw: Raw) -> InversionPlan:
+    """Return the grid of targets and attacks that `raw` describes.
+
+    A combination that cannot be is left out: MI-Face and a spiking network, BrainLeaks and an ANN, an ANN and
+    recordings of events.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or nothing is left.
+    """
+    varying = axes(raw, TABLES)
+    for path in varying:
+        if path in ONE_VALUE or path.startswith("judge."):
+            raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
+    _refuse_unread(raw)
+    targets: dict[str, TargetPlan] = {}
+    cells: dict[str, InversionCell] = {}
+    units: dict[str, str] = {}
+    told = dict(raw)
+    told["attack"] = {"name": list(MODEL_INVERSIONS.own), **_table(raw, "attack")}
+    for combination in expand(told, TABLES):
+        config = _checked(combination, told)
+        if not _fits(config):
+            continue
+        kind = " ".join([config.model.name, *told_parts(config, varying)])
+        target = TargetPlan(federation_label(config, varying), kind, config)
+        known = targets.setdefault(target.label, target)
+        if known.config.model_copy(update={"attack": config.attack}) != config:
+            raise ConfigError(f"the grid names two different targets '{target.label}'; give one axis only.")
+        label = attack_label(config.attack.name, config.attack.settings, varying)
+        cell = InversionCell(target.label, label, config.attack.name, config.attack.settings)
+        cells[cell.name] = cell
+        units[cell.name] = unit_digest(config, {"name": cell.attack, **cell.all_settings})
+    if not cells:
+        raise ConfigError("attack.name: none of the attacks is for any of the models on these data sets.")
+    base = next(iter(targets.values())).config
+    return InversionPlan(_resolved(raw, base), base, tuple(targets.values()), tuple(cells.values()), units)
+
+
+def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
+    """Return the settings of a model with the neurons and parameters of BrainLeaks wherever it was not told otherwise.
+
+    A federation's models start from DLG's initialisation and SpikingJelly's neurons; a target of BrainLeaks does not.
+    """
+    told = model.model_dump(include=model.model_fields_set)
+    return validate(ModelSettings, {**BRAINLEAKS_NEURONS.model_dump(), "init": "torch", **told})
+
+
+def _table(raw: Raw, key: str) -> Raw:
+    """Return a table of a config; a plain value or a list means its name."""
+    value = raw.get(key, {})
+    return dict(value) if isinstance(value, dict) else {"name": value}
+
+
+def _refuse_unread(raw: Raw) -> None:
+    """Refuse tables that the kind of target does not read."""
+    target = raw.get("target", CENTRAL)
+    unread = {CENTRAL: ("federation", "strategy", "defence"), FEDERATION: ("training",)}.get(str(target), ())
+    for key in unread:
+        if key in raw:
+            raise ConfigError(f'{key}: is not read where target = "{target}".')
+
+
+def _checked(combination: Raw, raw: Raw) -> InversionConfig:
+    """Return one combination as settings: the authors' constants wherever nothing else was told."""
+    data, model, training, attack = (_table(combination, key) for key in ("dataset", "model", "training", "attack"))
+    dataset, name = str(data.get("name", "digits")), str(model.setdefault("name", "spiking_mlp"))
+    entry = DATASETS.get(dataset)
+    if entry is not None and entry.events:
+        data = {**AUTHORS_FRAMING.get(dataset, {}), **data}
+    elif entry is not None and _holds_events(raw):
+        data = {key: value for key, value in data.items() if key not in Framing.model_fields}
+    if name in MODELS:
+        training.setdefault("preset", TrainingSettings.preset_for(constants_of(dataset), spiking=MODELS[name].spiking))
+    inversion = MODEL_INVERSIONS.get(str(attack.get("name")))
+    if inversion is not None and constants_of(dataset) in inversion.settings.PRESETS:
+        attack.setdefault("preset", constants_of(dataset))
+    tables = {"dataset": data, "model": model, "training": training, "attack": attack}
+    config = validate(InversionConfig, {**with_own_settings(combination, raw), **tables})
+    if config.dataset.split != "train":
+        raise ConfigError("dataset.split: targets are trained on the train split, and judges measured on the other.")
+    chosen = checked_attack(config.attack, raw, MODEL_INVERSIONS)
+    return config.model_copy(update={"attack": chosen, "model": with_brainleaks_neurons(config.model)})
+
+
+def _holds_events(raw: Raw) -> bool:
+    """Return whether a grid has recordings of events too, for which its settings of frames are meant."""
+    name = _table(raw, "dataset").get("name", "")
+    names = [one for one in (name if isinstance(name, list) else [name]) if isinstance(one, str)]
+    return any(one in DATASETS and DATASETS[one].events for one in names)
+
+
+def _fits(config: InversionConfig) -> bool:
+    """Return whether the attack is for the model, and the model for the data."""
+    spiking = MODELS[config.model.name].spiking
+    return MODEL_INVERSIONS[config.attack.name].spiking == spiking and (
+        spiking or not DATASETS[config.dataset.name].events
+    )
+
+
+def _resolved(raw: Raw, base: InversionConfig) -> Raw:
+    """Return `raw` with the plain settings that it leaves to their defaults."""
+    plain = {key: value for key, value in base.model_dump(exclude={"repeat"}).items() if not isinstance(value, dict)}
+    return {**plain, **raw}

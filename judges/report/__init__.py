@@ -1,0 +1,1 @@
+"""Rows and summaries -> pages, tables and figures. Loads neither an attack nor a simulation."""

@@ -1,0 +1,1 @@
+"""The report of a run of gradient inversion, or of an audit."""

@@ -1,0 +1,196 @@
+"""What all reports share: a run's manifest and config, and templates in which everything printed is escaped.
+
+A page loads nothing and runs nothing: its policy allows pictures that stand in it, and its own style, by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+from judges.report.gradient_inversion import wording
+
+TEMPLATES = Path(__file__).parent / "templates"
+FAILED = "failed"
+"""Key of the manifest under which the cells stand that could not be computed."""
+
+KINDS = ("html", "md", "tex")
+FILTERS = ("number", "error", "percent", "interval", "rate_interval", "tone", "way", "per_cent", "beside")
+"""Functions of `judges.report.gradient_inversion.wording` that every template may use."""
+
+_TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "[": "{[}",
+    "]": "{]}",
+    "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MIDDLE DOT}": r"$\cdot$",
+    "\N{INFINITY}": r"$\infty$",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{THIN SPACE}": r"\,",
+}
+"""What LaTeX reads as a command, and signs that are not in every font."""
+_BEYOND_LATIN = "\u0250"
+"""The first sign that LaTeX stops at unless more packages are loaded; such signs are printed as question marks."""
+
+_BREAKS = re.compile("[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+")
+_UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+"""Signs that are not seen but change how those around them are: controls, directions of writing, half characters."""
+
+
+def write_page(
+    run_dir: Path,
+    template: str,
+    manifest: Mapping[str, Any],
+    context: Mapping[str, Any],
+    filters: Mapping[str, Callable[..., object]] | None = None,
+) -> Path:
+    """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
+
+    Args:
+        run_dir: holds config.toml.
+        template: TEMPLATE.html.j2, TEMPLATE.md.j2 and TEMPLATE.tex.j2 are filled.
+        manifest: of the run.
+        context: what the templates print; title, provenance and config are added.
+        filters: beside, or in place of, `FILTERS`.
+
+    Raises:
+        DataError: there is no readable config.
+    """
+    shared = {
+        "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
+        "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
+        "failed": failed_cells(manifest),
+        "style_hash": _hash(TEMPLATES / "report.css"),
+        "config": _config(run_dir / "config.toml"),
+    }
+    texts = {kind: _render(f"{template}.{kind}.j2", {**shared, **context}, filters or {}, kind) for kind in KINDS}
+    for kind in ("md", "tex"):
+        atomic_write(run_dir / f"report.{kind}", texts[kind])
+    return atomic_write(run_dir / "report.html", texts["html"])
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder, a free-form table.
+
+    Raises:
+        DataError: there is none, or it is no JSON table.
+    """
+    path = run_dir / "manifest.json"
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:  # JSON may be nested a thousand levels deep
+        raise DataError(f"{path}: expected a manifest in JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a table in JSON, found a {type(content).__name__}.")
+    return content
+
+
+def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
+    """Return whether the manifest says that a data set's pictures show no people (`datasets.NAME.people = false`)."""
+    datasets = manifest.get("datasets")
+    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
+    return isinstance(entry, dict) and entry.get("people") is False
+
+
+def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return {cell: why it could not be computed} as the manifest has it; nothing where every cell was."""
+    failed = manifest.get(FAILED)
+    return {str(cell): _plain(reason) for cell, reason in failed.items()} if isinstance(failed, dict) else {}
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file as a content security policy names it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
+
+
+def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., object]], kind: str) -> str:
+    """Return a filled template; everything that is printed is escaped for its kind of text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=kind == "html",  # noqa: S701 - the others are escaped by `finalize`
+        finalize={"html": _seen, "md": _markdown, "tex": _latex}[kind],
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {name: getattr(wording, name) for name in FILTERS} | dict(filters)
+    return environment.get_template(template).render(context)
+
+
+def _seen(value: object) -> object:
+    """Return text with the sign for an unknown one in place of each that is not seen, but not markup of our own."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
+
+
+def _markdown(value: object) -> object:
+    """Return text that can stand in a cell of a Markdown table and starts no markup."""
+    if not isinstance(value, str):
+        return value
+    text = (
+        _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", value))
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
+    for sign in "\\`*_[]|#":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _one_line(text: str) -> str:
+    """Return text that ends no line, and in which every sign is seen."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text))
+
+
+def _latex(value: object) -> object:
+    """Return text that can stand in a cell of a LaTeX table; a bracket after a line break would be its length."""
+    if not isinstance(value, str):
+        return value
+    return "".join(_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
+
+
+def _config(path: Path) -> str:
+    """Return the config as it was written."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a config in TOML ({error}).") from error
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (key, text) of a nested table; an inner table of plain values is one line."""
+    for key, value in table.items():
+        if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
+            yield from _flat(value, f"{prefix}{key} \N{MIDDLE DOT} ")
+        elif isinstance(value, dict):
+            yield f"{prefix}{key}", ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+        else:
+            yield f"{prefix}{key}", _plain(value)
+
+
+def _plain(value: object) -> str:
+    """Return a JSON value as text."""
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "\N{EN DASH}"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

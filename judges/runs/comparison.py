@@ -1,0 +1,165 @@
+"""Two runs side by side: their configs, what made them, and their rows. Wall times are left out."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fl_sim.config import read_toml
+from fl_sim.errors import DataError
+from judges.report.page import read_manifest
+
+KEYS = ("cell", "round", "target_seed", "attack_seed", "repeat", "capture_id", "example", "label")
+"""Columns that say which row it is; those that a table has are used."""
+TIMES = ("seconds",)
+MADE_BY = ("versions", "python", "git_commit", "threads", "device", "machine", "datasets")
+
+
+@dataclass(frozen=True)
+class CellDifference:
+    """How the rows of one cell differ.
+
+    Attributes:
+        cell: its name.
+        rows: how many both runs have.
+        differing: how many of them differ in any column.
+        only_first, only_second: how many one run has and the other has not.
+        columns: {column: largest absolute difference}, infinite where it is no number.
+    """
+
+    cell: str
+    rows: int
+    differing: int
+    only_first: int
+    only_second: int
+    columns: Mapping[str, float]
+
+    @property
+    def is_equal(self) -> bool:
+        """Return whether both runs have the same rows."""
+        return not (self.differing or self.only_first or self.only_second)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two runs differ.
+
+    Attributes:
+        config, made_by: {key: (in the first, in the second)} where they differ.
+        cells: all of them, in the order of the first run.
+    """
+
+    config: Mapping[str, tuple[str, str]]
+    made_by: Mapping[str, tuple[str, str]]
+    cells: tuple[CellDifference, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Return whether both have the same scores, to the last digit."""
+        return all(cell.is_equal for cell in self.cells)
+
+
+def compare(first: Path, second: Path) -> Comparison:
+    """Return how two runs differ.
+
+    Raises:
+        DataError: a folder holds no run, or their rows are of different kinds.
+    """
+    ours, theirs = _rows(first), _rows(second)
+    if list(ours.columns) != list(theirs.columns):
+        raise DataError(f"{second}: expected rows of the same kind as those of {first}: their columns differ.")
+    keys = [name for name in KEYS if name in ours.columns]
+    cells = list(dict.fromkeys([*ours["cell"], *theirs["cell"]]))
+    parts = [(ours[ours["cell"] == cell], theirs[theirs["cell"] == cell]) for cell in cells]
+    return Comparison(
+        _differences(_config(first), _config(second)),
+        _differences(_made_by(first), _made_by(second)),
+        tuple(_cell(cell, own, other, keys) for cell, (own, other) in zip(cells, parts, strict=True)),
+    )
+
+
+def scores_digest(folder: Path) -> str:
+    """Return the SHA-256 of a run's rows without their wall times: equal where all scores are, to the last digit.
+
+    Raises:
+        DataError: the folder holds no run.
+    """
+    return hashlib.sha256(_rows(folder).to_csv(index=False).encode()).hexdigest()
+
+
+def _cell(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> CellDifference:
+    """Return how the rows of a cell differ. Rows of the same keys are told apart by their order."""
+    ours, theirs = (_indexed(rows, keys) for rows in (ours, theirs))
+    both = ours.index.intersection(theirs.index)
+    mine, other = ours.loc[both], theirs.loc[both]
+    unequal = mine.ne(other)
+    return CellDifference(
+        name,
+        rows=len(both),
+        differing=int(unequal.any(axis=1).sum()),
+        only_first=len(ours) - len(both),
+        only_second=len(theirs) - len(both),
+        columns={
+            column: max(map(_distance, mine.loc[unequal[column], column], other.loc[unequal[column], column]))
+            for column in unequal.columns
+            if unequal[column].any()
+        },
+    )
+
+
+def _indexed(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return rows under their keys and, where these are equal, their number."""
+    return rows.assign(number=rows.groupby(keys).cumcount()).set_index([*keys, "number"])
+
+
+def _distance(ours: str, theirs: str) -> float:
+    """Return the absolute difference of two texts; infinite where one is no number."""
+    try:
+        return abs(float(ours) - float(theirs))
+    except ValueError:
+        return math.inf
+
+
+def _rows(folder: Path) -> pd.DataFrame:
+    """Return the rows of a run as texts, without their wall times."""
+    path = folder / "scores.csv"
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+    if "cell" not in frame.columns:
+        raise DataError(f"{path}: expected a table of scores with a column 'cell'.")
+    return frame.drop(columns=[name for name in TIMES if name in frame.columns])
+
+
+def _config(folder: Path) -> dict[str, str]:
+    """Return the config of a run, flat."""
+    return dict(_flat(read_toml(folder / "config.toml")))
+
+
+def _made_by(folder: Path) -> dict[str, str]:
+    """Return what made a run, flat."""
+    manifest = read_manifest(folder)
+    return dict(_flat({key: manifest[key] for key in MADE_BY if key in manifest}))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, text) of a nested table."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return what differs; "-" stands for what is not there."""
+    keys = [*first, *(key for key in second if key not in first)]
+    pairs = {key: (first.get(key, "-"), second.get(key, "-")) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

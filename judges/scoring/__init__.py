@@ -1,0 +1,1 @@
+"""Opens the seal: answers beside the truth. No other room does."""

@@ -1,0 +1,244 @@
+"""A reconstruction beside the sealed truth -> rows. Here, and only here, the seal is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.contracts import Reconstruction, StopReason
+from attacks.settings import UNTHRESHOLDED
+from fl_sim.datasets.examples import Examples
+from fl_sim.records import InputSpec, Scalar, SealedBatch
+from judges.classifiers.cache import Judge
+from judges.runs.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, read_scores, round_of, write_scores
+from judges.scoring.assignment import assign
+from judges.scoring.image_metrics import as_images, l2, mse, psnr_db, ssim
+
+__all__ = [
+    "Means",
+    "Score",
+    "control_reconstructions",
+    "mean_inputs",
+    "read_scores",
+    "score",
+    "write_scores",
+]
+
+CONTEXT_KEYS = ("experiment", "cell", "dataset", "model", "init", "attack", "defence", "seed", "repeat", "timesteps")
+NO_LABEL = -1
+_MEAN_CHUNK = 256
+
+
+def score(
+    reconstruction: Reconstruction,
+    sealed: SealedBatch,
+    *,
+    spec: InputSpec,
+    judge: Judge | None,
+    context: Mapping[str, Scalar],
+    guess: Tensor | None = None,
+) -> list[Score]:
+    """Return one row for each original of a batch, in the order of the originals.
+
+    Reconstructions are assigned to originals once, by MSE; every number of a row is of that pair.
+
+    Args:
+        reconstruction: of an attack or a control; it may have diverged or hold NaN.
+        sealed: the truth behind the same captured update.
+        spec: of the inputs; its value range is the data range of every metric.
+        judge: a classifier, or None.
+        context: values for `CONTEXT_KEYS`. Without one the attack's name is the reconstruction's (a control's always
+            is), the defence the sealed batch's, and the rest "" or 0.
+        guess: the attack's initial guess, of the shape of its answer and in the same order; None where it is not known.
+
+    Raises:
+        ValueError: the capture ids or the shapes differ, or the context has an unknown key.
+    """
+    if reconstruction.capture_id != sealed.capture_id:
+        raise ValueError(f"a reconstruction of {reconstruction.capture_id} is not of {sealed.capture_id}")
+    columns = _columns(reconstruction, sealed, spec, judge, guess)
+    shared = _context(reconstruction, sealed, context) | _effort(reconstruction)
+    alive = reconstruction.stop_reason is not StopReason.DIVERGED
+    rows = []
+    for example, values in enumerate(zip(*columns.values(), strict=True)):
+        row = dict(zip(columns, values, strict=True))
+        row["solved"] = alive and row["mse"] < SOLVED_MSE * (spec.high - spec.low) ** 2
+        row["recognisable"] = alive and row["ssim"] > RECOGNISABLE_SSIM
+        row["judge_correct"] = None if judge is None else alive and row["judge_correct"]
+        rows.append(Score(**shared, **row, example=example))
+    return rows
+
+
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> list[Reconstruction]:
+    """Return what needs no attack at all: black, grey, the mean of all inputs, and the mean of the true class.
+
+    The last stands for an adversary who knows the label and how the class looks, and nothing of the victim.
+
+    Args:
+        sealed: the batch that they stand beside; only its id, shape and labels are used.
+        spec: black is the low end of its value range, grey the middle.
+        means: of the train split; None where there is none, and then no control of a mean.
+    """
+    pictures = {
+        "black": torch.full_like(sealed.inputs, spec.low),
+        "grey": torch.full_like(sealed.inputs, (spec.low + spec.high) / 2),
+    }
+    if means is not None:
+        pictures |= {
+            "mean image": means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
+            "class mean": torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
+        }
+    return [
+        Reconstruction(
+            capture_id=sealed.capture_id,
+            attack=f"{CONTROL_PREFIX}{name}",
+            settings={},
+            inputs=inputs,
+            labels=torch.full_like(sealed.labels, NO_LABEL),
+            matching_loss=float("nan"),
+            last_inputs=inputs,
+            loss_history=torch.empty(0),
+            iterations=0,
+            gradient_evaluations=0,
+            restarts=1,
+            stop_reason=StopReason.BUDGET,
+            seconds=0.0,
+            seed=0,
+        )
+        for name, inputs in pictures.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean inputs of a split, each (C, H, W), or (T, C, H, W) of events.
+
+    Attributes:
+        overall: of all examples.
+        by_class: of the examples of each class that the split has.
+    """
+
+    overall: Tensor
+    by_class: Mapping[int, Tensor]
+
+    def of(self, label: int) -> Tensor:
+        """Return the mean of a class; of all examples where the split has none of it."""
+        return self.by_class.get(label, self.overall)
+
+
+def mean_inputs(examples: Examples) -> Means:
+    """Return the mean inputs of a split, float32."""
+    totals: dict[int, Tensor] = {}
+    for part in torch.split(torch.arange(len(examples)), _MEAN_CHUNK):
+        inputs, labels = examples.batch(part)
+        for label in sorted(set(labels.tolist())):
+            total = inputs.index_select(-4, (labels == label).nonzero().flatten()).double().sum(-4)
+            totals[label] = totals[label] + total if label in totals else total
+    counts = examples.labels.bincount().tolist()
+    overall = torch.stack(list(totals.values())).sum(0) / len(examples)
+    return Means(overall.float(), {label: (total / counts[label]).float() for label, total in totals.items()})
+
+
+def _columns(
+    reconstruction: Reconstruction, sealed: SealedBatch, spec: InputSpec, judge: Judge | None, guess: Tensor | None
+) -> dict[str, list[Any]]:
+    """Return the columns that differ from example to example, in the order of the originals."""
+    truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
+    order = assign(ours, truth)
+    return {
+        **_pictures(ours[order], truth, spec),
+        **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
+        **_labels(reconstruction.labels[order], sealed.labels),
+        **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
+        # After a restart the answer may come from another guess than the first.
+        "moved": [None] * len(order)
+        if guess is None or reconstruction.restarts > 1
+        else _moved(ours, as_images(guess), spec)[order].tolist(),
+    }
+
+
+def _moved(ours: Tensor, guess: Tensor, spec: InputSpec) -> Tensor:
+    """Return how far answers (N, C, H, W) are from guesses of the same shape, (N,), in units of the data range."""
+    return mse(ours, guess).sqrt() / (spec.high - spec.low)
+
+
+def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
+    """Return the four metrics of each pair."""
+    data_range = spec.high - spec.low
+    return {
+        "ssim": ssim(ours, truth, data_range=data_range).tolist(),
+        "psnr_db": psnr_db(ours, truth, data_range=data_range).tolist(),
+        "mse": mse(ours, truth).tolist(),
+        "l2": l2(ours, truth).tolist(),
+    }
+
+
+def _last(reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
+    """Return the metrics of the last iterate, held to the value range as the answer is: images only."""
+    last = as_images(reconstruction.last_inputs)[order]
+    held = last if spec.timesteps else last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
+    metrics = _pictures(held, truth, spec)
+    return {name: metrics[name] for name in ("ssim", "psnr_db", "mse")}
+
+
+def _labels(recovered: Tensor, labels: Tensor) -> dict[str, list[Any]]:
+    """Return the columns of label recovery."""
+    return {
+        "label": labels.tolist(),
+        "label_recovered": recovered.tolist(),
+        "label_correct": (recovered.cpu() == labels.cpu()).tolist(),
+    }
+
+
+def _judged(judge: Judge | None, ours: Tensor, sealed: SealedBatch) -> dict[str, list[Any]]:
+    """Return what the judge sees in each answer and whether it knows the true input."""
+    names = ("judge_label", "judge_confidence", "judge_correct", "truth_judge_correct")
+    labels = sealed.labels
+    if judge is None:
+        return {name: [None] * len(labels) for name in names}
+    seen, confidence = judge.predict(ours)
+    known, _ = judge.predict(sealed.inputs)
+    columns = (seen, confidence, seen == labels.cpu(), known == labels.cpu())
+    return {name: column.tolist() for name, column in zip(names, columns, strict=True)}
+
+
+def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
+    """Return what the attack reports of its own work."""
+    return {
+        "matching_loss": float(reconstruction.matching_loss),
+        "iterations": reconstruction.iterations,
+        "gradient_evaluations": reconstruction.gradient_evaluations,
+        "restarts": reconstruction.restarts,
+        "stop_reason": str(reconstruction.stop_reason),
+        "seconds": float(reconstruction.seconds),
+        "first_loss": float(reconstruction.loss_history[0]) if len(reconstruction.loss_history) else None,
+    }
+
+
+def _context(reconstruction: Reconstruction, sealed: SealedBatch, context: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return the columns that say where a row comes from."""
+    unknown = sorted(set(context) - set(CONTEXT_KEYS))
+    if unknown:
+        raise ValueError(f"the context of a score has no {unknown}; known: {', '.join(CONTEXT_KEYS)}")
+    defaults: dict[str, Scalar] = dict.fromkeys(CONTEXT_KEYS, "")
+    defaults |= {"attack": reconstruction.attack, "defence": sealed.defence}
+    defaults |= {"seed": reconstruction.seed, "repeat": 0, "timesteps": 0}
+    values = defaults | dict(context)
+    if reconstruction.attack.startswith(CONTROL_PREFIX):
+        values["attack"] = reconstruction.attack
+    columns: dict[str, Any] = {name: str(values[name]) for name in CONTEXT_KEYS}
+    thresholding = str(reconstruction.settings.get("thresholding", UNTHRESHOLDED))
+    tau = reconstruction.settings.get("tau")
+    return columns | {
+        "thresholding": thresholding,
+        "tau": None if thresholding == UNTHRESHOLDED or tau is None else float(tau),
+        "seed": int(values["seed"]),
+        "repeat": int(values["repeat"]),
+        "capture_id": reconstruction.capture_id,
+        "round": round_of(reconstruction.capture_id),
+        "timesteps": int(values["timesteps"]),
+    }

@@ -1,0 +1,113 @@
+"""Examines the models under attack: one forward pass for each captured update, on what its client trained with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from torch import Tensor, nn
+
+from attacks.matching.problem import observed_gradient
+from fl_sim.errors import ConfigError
+from fl_sim.models import build_model
+from fl_sim.models.spiking_lenet import activities
+from fl_sim.records import CapturedUpdate
+from fl_sim.training import load_parameters
+from judges.intervals import distribution
+from judges.runs.health import Health
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What one captured update, and the model that it was computed with, tell of `judges.runs.health.Health`.
+
+    Attributes:
+        firing_rates, silent: {layer: number}, as there.
+        zero_gradient: share of entries of the update that are exactly 0.
+        dead: whether all entries of the update outside the output layer are.
+        gradient_norm: l2 norm of the gradient that the update tells; NaN of a delta whose learning rate or number of
+            steps is not known.
+    """
+
+    firing_rates: Mapping[str, float]
+    silent: Mapping[str, float]
+    zero_gradient: float
+    dead: bool
+    gradient_norm: float
+
+
+def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
+    """Return the vitals of one capture.
+
+    A client's rate code draws its spikes from a seed of its own; here they are another draw.
+
+    Args:
+        capture: the update, and the parameters that the server sent.
+        inputs: (N, C, H, W), or (T, N, C, H, W) of events, that the client computed it on.
+    """
+    kind = next(iter(capture.parameters.values())).dtype
+    model = build_model(capture.model, parameters=capture.parameters).to(kind).eval()
+    load_parameters(model, capture.parameters)
+    found = activities(model, inputs.to(kind))
+    last = _output_layer(model)
+    zeros = {name: int((entries == 0).sum()) for name, entries in capture.update.items()}
+    sizes = {name: entries.numel() for name, entries in capture.update.items()}
+    inner = [name for name in capture.update if name not in last]
+    return Vitals(
+        firing_rates={name: layer.rate for name, layer in found.items()},
+        silent={name: layer.silent for name, layer in found.items()},
+        zero_gradient=sum(zeros.values()) / sum(sizes.values()),
+        dead=bool(inner) and all(zeros[name] == sizes[name] for name in inner),
+        gradient_norm=_norm(capture),
+    )
+
+
+def examine(
+    group: tuple[str, str, str, str], found: Sequence[Vitals], *, accuracies: Sequence[float], classes: int
+) -> Health:
+    """Return the health of the models of a group of victims.
+
+    Args:
+        group: (dataset, model, init, defence), as in the rows.
+        found: of each of its captures, at least one.
+        accuracies: test accuracies of the federations' models; those that are no number were not measured.
+        classes: of the data set.
+    """
+    dataset, model, init, defence = group
+    measured = [value for value in accuracies if math.isfinite(value)]
+    return Health(
+        dataset=dataset,
+        model=model,
+        init=init,
+        defence=defence,
+        captures=len(found),
+        accuracy=fmean(measured) if measured else None,
+        chance=1.0 / classes,
+        firing_rates=_means([one.firing_rates for one in found]),
+        silent=_means([one.silent for one in found]),
+        zero_gradient=fmean(one.zero_gradient for one in found),
+        dead=fmean(one.dead for one in found),
+        gradient_norm=distribution([one.gradient_norm for one in found]),
+    )
+
+
+def _output_layer(model: nn.Module) -> set[str]:
+    """Return the names of the parameters of the layer that was registered last."""
+    owners = {name: name.rpartition(".")[0] for name, _ in model.named_parameters()}
+    last = list(owners.values())[-1]
+    return {name for name, owner in owners.items() if owner == last}
+
+
+def _norm(capture: CapturedUpdate) -> float:
+    try:
+        gradient = observed_gradient(capture)
+    except ConfigError:
+        return math.nan
+    return math.sqrt(sum(float(entries.double().square().sum()) for entries in gradient.values()))
+
+
+def _means(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each layer's numbers over the captures."""
+    return {name: fmean(own[name] for own in numbers) for name in numbers[0]}

@@ -1,0 +1,142 @@
+"""Opens the seal of a model inversion: one row for each class of an answer, or of a control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.contracts import Inversion
+from fl_sim.datasets.examples import Dataset
+from fl_sim.seeding import derive_seed, torch_stream
+from judges.classifiers.cache import Judge
+from judges.runs.class_rows import ClassScore
+from judges.scoring.class_metrics import outcomes, rate_decoded, seen_by_judges
+from judges.scoring.controls import Nearest, class_means, class_samples, nearest, shuffled
+from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the judge is shown: K answers, one for each class asked for.
+
+    Attributes:
+        attack: name of the attack or control.
+        seed: of what it drew.
+        classes: (K,).
+        inputs: (K, C, H, W), or spikes (T, K, C, H, W).
+        parameters: Bernoulli parameters of the spikes; None where there are none.
+        confidence: (K,), the target's posterior; None of a control.
+        iterations: (K,).
+        stop_reasons: K of them; "" of a control.
+        seconds: for all of them.
+    """
+
+    attack: str
+    seed: int
+    classes: Tensor
+    inputs: Tensor
+    parameters: Tensor | None
+    confidence: Tensor | None
+    iterations: Tensor
+    stop_reasons: tuple[str, ...]
+    seconds: float
+
+    @classmethod
+    def answer(cls, inversion: Inversion, name: str) -> Shown:
+        """Return the answer of an attack under the name that rows call it."""
+        return cls(
+            name,
+            inversion.seed,
+            inversion.classes,
+            inversion.inputs,
+            inversion.probabilities,
+            inversion.confidence,
+            inversion.iterations,
+            tuple(reason.value for reason in inversion.stop_reasons),
+            inversion.seconds,
+        )
+
+    @classmethod
+    def control(cls, name: str, seed: int, classes: Tensor, inputs: Tensor) -> Shown:
+        """Return a control."""
+        nothing = torch.zeros(len(classes), dtype=torch.int64)
+        return cls(name, seed, classes, inputs, None, None, nothing, ("",) * len(classes), 0.0)
+
+
+def class_scores(
+    shown: Shown, judge: Judge, dataset: Dataset, context: Mapping[str, Any]
+) -> tuple[list[ClassScore], Nearest]:
+    """Return a row for each class, and the nearest training examples.
+
+    Args:
+        shown: the answers.
+        judge: of images for images; for spikes one that reads them.
+        dataset: whose train split is private.
+        context: experiment, cell, dataset, model, source, round and target_seed.
+    """
+    seen = seen_by_judges(shown.inputs)
+    told = outcomes(judge.log_probabilities(seen), shown.classes)
+    images = rate_decoded(seen)  # scaled: the faint answers of an ANN would all be nearest to the darkest example
+    train, test = nearest(images, dataset.train), nearest(images, dataset.test)
+    as_many = nearest(images, dataset.train, at_most=len(dataset.test))
+    voxels = (shown.inputs if shown.parameters is None else shown.parameters).movedim(-4, 0).flatten(1)
+    measured: dict[str, list[Any]] = {
+        "label": shown.classes.tolist(),
+        "rank": told.rank.tolist(),
+        "predicted": told.predicted.tolist(),
+        "confidence": told.confidence.tolist(),
+        "distinctive": told.distinctive.tolist(),
+        "iterations": shown.iterations.tolist(),
+        "stop_reason": list(shown.stop_reasons),
+        "zeros": (voxels == 0).double().mean(1).tolist(),
+        "largest": voxels.amax(1).tolist(),
+        "nearest_train": train.l2.tolist(),
+        "nearest_test": test.l2.tolist(),
+        "nearest_train_label": train.label.tolist(),
+        "nearer_train": (as_many.l2 < test.l2).tolist(),
+    }
+    if shown.inputs.dim() == 5:
+        measured["density"] = shown.inputs.movedim(-4, 0).flatten(1).mean(1).tolist()
+    if shown.confidence is not None:
+        measured["target_confidence"] = shown.confidence.tolist()
+    same = {"attack": shown.attack, "attack_seed": shown.seed, "judge": judge.name, "density": None}
+    same |= {"target_confidence": None, "seconds": shown.seconds / len(shown.classes), **context}
+    each = [dict(zip(measured, values, strict=True)) for values in zip(*measured.values(), strict=True)]
+    return [ClassScore(**{**same, **own}) for own in each], train
+
+
+def shuffled_answer(inversion: Inversion, name: str) -> Shown:
+    """Return the control of an attack that rows call by a name: its own values in random order."""
+    mixed = shuffled(inversion.inputs, seed=inversion.seed)
+    return Shown.control(f"{SHUFFLED}{name}", inversion.seed, inversion.classes, mixed)
+
+
+def plain_controls(dataset: Dataset, classes: Sequence[int], *, timesteps: int, seed: int) -> list[Shown]:
+    """Return the controls that need no attack: the mean of each class, and a real test example of each.
+
+    Args:
+        dataset: that the target was trained on.
+        classes: K of them.
+        timesteps: T of the rate code in which a spiking target is shown still images; 0 for images as they are.
+        seed: of what is drawn.
+    """
+    labels = torch.tensor(list(classes))
+    means = class_means(dataset.train, labels)
+    real = class_samples(dataset.test, labels, seed=seed)
+    recordings = dataset.spec.timesteps > 0
+    if timesteps and not recordings:
+        real = _coded(real.expand(timesteps, *real.shape), derive_seed(seed, "control", "real"))
+        means = means.expand(timesteps, *means.shape)
+    if timesteps or recordings:
+        means = _coded(means, derive_seed(seed, "control", "mean"))
+    return [Shown.control(CLASS_MEAN, seed, labels, means), Shown.control(REAL, seed, labels, real)]
+
+
+def _coded(rates: Tensor, seed: int) -> Tensor:
+    """Return spikes drawn with the given probabilities."""
+    uniform = torch.rand(rates.shape, generator=torch_stream(seed, "rate code"))
+    return (uniform < rates).to(torch.float32)

@@ -1,0 +1,1 @@
+"""Rows -> one line a cell, and what may be said of it."""

@@ -1,0 +1,66 @@
+"""What is said of a model inversion: whether a class came back, and if not, whether the model or the attack is why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from judges.intervals import Rate
+from judges.runs.class_rows import ClassScore
+
+RECOVERED = "classes recovered"
+PARTLY = "some classes recovered"
+TRACES = "traces of the classes"
+FOOLED = "fools the target only"
+FAILED = "attack failed"
+DIVERGED = "diverged"
+BLIND = "the judge cannot tell"
+CONTROL = "control"
+VERDICTS = (RECOVERED, PARTLY, TRACES, FOOLED, FAILED, DIVERGED, BLIND, CONTROL)
+
+CONVINCED = 0.5
+"""Posterior of the attacked class above which the target counts as convinced."""
+
+
+def verdict_on(
+    rows: Sequence[ClassScore], accuracy: Rate, daa: Rate, *, noise: float | None, ceiling: float | None
+) -> tuple[str, str]:
+    """Return what was observed, in words, and why it is called so.
+
+    The order of the questions: did the attack end in numbers; did it reach its own aim, the target's belief; could the
+    judge have told; did it see the class more often than in the same values in random order; and if not, can it still
+    tell the answers of different classes apart. "fools the target only" speaks of this attack: the target believes in
+    inputs that show nothing, which is no proof that a better attack would find nothing.
+
+    Args:
+        rows: of one cell.
+        accuracy: how often the judge's first class is the attacked one.
+        daa: how often an answer is distinctive.
+        noise: attack accuracy of the same values in random order; None where that was not measured.
+        ceiling: that of real examples.
+    """
+    if rows[0].is_control:
+        return CONTROL, "needs no model"
+    lost = sum(row.diverged for row in rows)
+    beliefs = [row.target_confidence or 0.0 for row in rows]
+    convinced = sum(belief > CONVINCED for belief in beliefs)
+    reason = f"the target believes in {convinced} of {len(rows)} answers, the judge in {accuracy.count}"
+    reason += _beside(noise, ceiling)
+    floor = max(noise or 0.0, 1.0 / len({row.label for row in rows}))
+    if 2 * lost >= len(rows):
+        return DIVERGED, f"{lost} of {len(rows)} attacks diverged; {reason}"
+    if accuracy.low > floor:
+        return (RECOVERED if accuracy.share >= 0.5 else PARTLY), reason
+    if 2 * convinced < len(rows):
+        return FAILED, f"{reason}: nothing follows about the model"
+    if ceiling is not None and ceiling <= 2 * floor:
+        return BLIND, reason
+    if daa.low > floor:
+        return TRACES, f"{reason}; answers of different classes are told apart in {daa.count} of {daa.of} cases"
+    return FOOLED, reason
+
+
+def _beside(noise: float | None, ceiling: float | None) -> str:
+    """Return the controls' attack accuracies in brackets; "" where there are none."""
+    told = {"noise": noise, "real ones": ceiling}
+    shares = [f"{100 * share:.0f} % of {name}" for name, share in told.items() if share is not None]
+    return f" (and in {' and '.join(shares)})" if shares else ""

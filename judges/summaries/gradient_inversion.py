@@ -1,0 +1,256 @@
+"""Rows -> one line a cell: distributions, intervals, success rates, the controls beside them, and a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pydantic
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+from fl_sim.records import Scalar
+from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
+from judges.runs.health import Health
+from judges.runs.rows import CONTROL_PREFIX, Score
+from judges.scoring.class_distances import ClassDistances
+from judges.summaries.published import PUBLISHED, Published
+from judges.summaries.verdicts import Comparison, verdict_on
+
+_METRICS = ("ssim", "psnr_db", "mse", "l2")
+_NAMES = ("dataset", "model", "init", "defence", "attack", "thresholding", "tau")
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One line: an attack, or a control, on one group of victims.
+
+    Attributes:
+        cell, dataset, model, init, defence, attack, thresholding, tau: as in the rows; a control has no cell.
+        control: whether it is one.
+        n: examples.
+        ssim, psnr_db, mse, l2: of the answers.
+        intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (of which see
+            `judges.intervals.rate`), by name; None for one victim, and where a value is missing or not finite.
+        last_ssim: mean, of the last iterates.
+        solved, recognisable: success rates, see `judges.runs.rows.Score`.
+        diverged: how many.
+        label_accuracy: share of labels that the attack found; None where it names none.
+        asr: share of answers in which the judge sees the true label; None without a judge.
+        ceiling: the same of the true inputs.
+        seconds, gradient_evaluations: medians.
+        comparison: with the controls; None for a control, or without one.
+        verdict, reason: in words.
+        published: the paper's row, where it has one.
+    """
+
+    cell: str
+    dataset: str
+    model: str
+    init: str
+    defence: str
+    attack: str
+    thresholding: str
+    tau: float | None
+    control: bool
+    n: int
+    ssim: Distribution
+    psnr_db: Distribution
+    mse: Distribution
+    l2: Distribution
+    intervals: Mapping[str, tuple[float, float] | None]
+    last_ssim: float
+    solved: Rate
+    recognisable: Rate
+    diverged: int
+    label_accuracy: float | None
+    asr: float | None
+    ceiling: float | None
+    seconds: float
+    gradient_evaluations: float
+    comparison: Comparison | None
+    verdict: str
+    reason: str
+    published: Published | None
+
+    @property
+    def title(self) -> str:
+        """Return the attack with its way of thresholding and its threshold, where it has them."""
+        if self.tau is None or self.control:
+            return self.attack
+        return f"{self.attack}, {self.thresholding.replace('_', '-')}, tau {self.tau:g}"
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """Return what was attacked: (dataset, model, init, defence)."""
+        return self.dataset, self.model, self.init, self.defence
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All cells of a run, attacks before controls in each group, and the judges.
+
+    Attributes:
+        cells: the lines.
+        judges: {data set: facts}, see `judges.classifiers.cache.Judge.facts`.
+        seed: of the bootstrap.
+        distances: {data set: distances between its examples}, where they were asked for.
+        health: of the models under attack, in the order of the groups; empty where it was not measured.
+    """
+
+    cells: tuple[CellSummary, ...]
+    judges: Mapping[str, Mapping[str, Scalar]]
+    seed: int
+    distances: Mapping[str, ClassDistances]
+    health: tuple[Health, ...] = ()
+
+
+def summarise(
+    scores: Sequence[Score],
+    *,
+    judges: Mapping[str, Mapping[str, Scalar]] | None = None,
+    distances: Mapping[str, ClassDistances] | None = None,
+    health: Sequence[Health] = (),
+    seed: int = 0,
+) -> Summary:
+    """Return the summary of all rows of a run, the same for any order of the rows of a cell.
+
+    Args:
+        scores: of attacks and controls. A control is shared by all cells of its group, so equal rows of one victim's
+            control, as two cells may both hold them, count once.
+        judges: {data set: `Judge.facts()`}.
+        distances: {data set: distances between its examples}.
+        health: of the models under attack, at most one for each group; those of a group without a row are left out.
+        seed: of the bootstrap.
+    """
+    best_control = _best_controls(scores)
+    cells: dict[tuple[str, ...], dict[object, Score]] = defaultdict(dict)
+    for index, score in enumerate(scores):
+        key = (*score.group, score.attack, "" if score.is_control else score.cell)
+        cells[key][(score.victim, score.mse, score.ssim) if score.is_control else index] = score
+    groups = list(dict.fromkeys(key[:4] for key in cells))
+    keys = sorted(cells, key=lambda key: (groups.index(key[:4]), key[4].startswith(CONTROL_PREFIX)))
+    known: dict[tuple[str, ...], Health] = {one.group: one for one in health}
+    lines = [
+        _cell(sorted(cells[key].values(), key=_by_victim), best_control, known.get(key[:4]), seed=seed) for key in keys
+    ]
+    examined = tuple(known[group] for group in groups if group in known)
+    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined)
+
+
+def write_summary(summary: Summary, path: Path) -> Path:
+    """Write a summary as JSON, atomically."""
+    return atomic_write(path, json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n")
+
+
+def read_summary(path: Path) -> Summary:
+    """Read what `write_summary` wrote.
+
+    Raises:
+        DataError: the file is missing or something else.
+    """
+    try:
+        return pydantic.TypeAdapter(Summary).validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError) as error:
+        raise DataError(f"{path}: expected a summary as written by spikeleak ({error}).") from error
+
+
+def _best_controls(scores: Sequence[Score]) -> dict[tuple[str | int, ...], float]:
+    """Return the SSIM of the best control of each victim that has one."""
+    best: dict[tuple[str | int, ...], float] = {}
+    for score in scores:
+        if score.is_control:
+            best[score.victim] = max(score.ssim, best.get(score.victim, -1.0))
+    return best
+
+
+def _by_victim(score: Score) -> tuple[str, float]:
+    return repr(score.victim), score.mse
+
+
+def _cell(
+    rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float], health: Health | None, *, seed: int
+) -> CellSummary:
+    """Return the line of a cell's rows."""
+    first = rows[0]
+    units = units_of(rows)
+    stream = "/".join((*first.group, first.attack, first.cell))
+    comparison = None if first.is_control else _compare(rows, best_control)
+    recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
+    verdict, reason = verdict_on(rows, recognisable, comparison, health)
+    columns: dict[str, Any] = {name: getattr(first, name) for name in _NAMES}
+    columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
+    untouched = first.defence == "none" and not first.is_control
+    return CellSummary(
+        **columns,
+        cell="" if first.is_control else first.cell,
+        control=first.is_control,
+        n=len(rows),
+        intervals=_intervals(rows, units, seed=seed, stream=stream),
+        last_ssim=sum(row.last_ssim for row in rows) / len(rows),
+        solved=rate([row.solved for row in rows], units, seed=seed, stream=stream),
+        recognisable=recognisable,
+        diverged=sum(row.diverged for row in rows),
+        label_accuracy=_share([row.label_correct if row.label_recovered >= 0 else None for row in rows]),
+        asr=_share([row.judge_correct for row in rows]),
+        ceiling=_share([row.truth_judge_correct for row in rows]),
+        seconds=median(row.seconds for row in rows),
+        gradient_evaluations=float(median(row.gradient_evaluations for row in rows)),
+        comparison=comparison,
+        verdict=verdict,
+        reason=reason,
+        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if untouched else None,
+    )
+
+
+def _intervals(
+    rows: Sequence[Score], units: Sequence[object], *, seed: int, stream: str
+) -> dict[str, tuple[float, float] | None]:
+    """Return the bootstrap intervals of a cell's means."""
+    columns: dict[str, list[float]] = {name: [getattr(row, name) for row in rows] for name in _METRICS}
+    intervals = {
+        name: bootstrap_mean(values, units, seed=seed, stream=stream) if all(map(math.isfinite, values)) else None
+        for name, values in columns.items()
+    }
+    if any(row.judge_correct is None for row in rows):
+        return {**intervals, "asr": None}
+    seen = rate([row.judge_correct is True for row in rows], units, seed=seed, stream=stream)
+    return {**intervals, "asr": (seen.low, seen.high)}
+
+
+def units_of(rows: Sequence[Score]) -> list[object]:
+    """Return what each row is drawn with: its federation, whose victims share a model, or its batch if there is one."""
+    federations = [(row.seed, row.repeat) for row in rows]
+    return list(federations) if len(set(federations)) > 1 else [row.capture_id for row in rows]
+
+
+def _share(flags: Sequence[bool | None]) -> float | None:
+    """Return the share of set flags; None where every flag is None. A None among others counts as not set."""
+    if all(flag is None for flag in flags):
+        return None
+    return sum(flag is True for flag in flags) / len(flags)
+
+
+def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float]) -> Comparison | None:
+    """Return the paired comparison of a cell with the controls of its victims; None where none has a control."""
+    pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
+    if not pairs:
+        return None
+    differences = [row.ssim - control for row, control in pairs]
+    better = [difference > 0 for difference in differences]
+    by_unit: dict[object, list[float]] = defaultdict(list)
+    for unit, difference in zip(units_of([row for row, _ in pairs]), differences, strict=True):
+        by_unit[unit].append(difference)
+    return Comparison(
+        victims=len(pairs),
+        better=sum(better),
+        succeeded=sum(row.recognisable and above for (row, _), above in zip(pairs, better, strict=True)),
+        p=wilcoxon_greater([sum(own) / len(own) for own in by_unit.values()]),
+    )

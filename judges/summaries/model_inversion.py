@@ -1,0 +1,295 @@
+"""Rows of model inversions -> one line a cell, beside its controls, its target, its judge and the paper."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+
+import pydantic
+
+from fl_sim.errors import DataError
+from fl_sim.files import atomic_write
+from fl_sim.specs import Scalar
+from judges.intervals import Rate, rate
+from judges.runs.class_rows import CENTRAL, ClassScore, TargetFacts
+from judges.runs.rows import CONTROL_PREFIX
+from judges.scoring.class_metrics import InversionScores, Repeated, over_attacks
+from judges.summaries import published_inversions as published
+from judges.summaries.class_verdicts import CONVINCED, verdict_on
+from judges.summaries.published_inversions import PublishedInversion
+
+Kind = tuple[str, str, str, int]
+"""Targets of one kind: (data set, model, source, round)."""
+
+SHUFFLED = f"{CONTROL_PREFIX}shuffled "
+"""Begins the name of the control that holds an attack's own values in random order; the attack's name follows."""
+CLASS_MEAN = f"{CONTROL_PREFIX}class mean"
+REAL = f"{CONTROL_PREFIX}real examples"
+
+
+@dataclass(frozen=True)
+class TargetSummary:
+    """The targets of one kind, trained with different seeds.
+
+    Attributes:
+        dataset, model, source, round: which.
+        seeds: how many.
+        accuracy: mean on data that they were not trained on, in [0, 1].
+        accuracy_std: deviation over the seeds (ddof 1); None for one.
+        train_accuracy: mean; None of a federation's.
+        seconds: mean wall time of a training.
+        classes, n_test: of the data set.
+        published: the paper's accuracy; None where it has none for such a target.
+    """
+
+    dataset: str
+    model: str
+    source: str
+    round: int
+    seeds: int
+    accuracy: float
+    accuracy_std: float | None
+    train_accuracy: float | None
+    seconds: float
+    classes: int
+    n_test: int
+    published: float | None
+
+    @property
+    def target(self) -> Kind:
+        """Return what rows call it: (data set, model, source, round)."""
+        return self.dataset, self.model, self.source, self.round
+
+
+@dataclass(frozen=True)
+class InversionSummary:
+    """One line: an attack, or a control, on the targets of one kind.
+
+    Attributes:
+        cell: its name in the rows; "" of a control.
+        dataset, model, source, round, attack, judge: which.
+        control: whether it is one.
+        targets, repeats: how many targets, and attacks on each; their product is how often the K classes were attacked.
+        classes: K.
+        scores: mean and deviation over all these attacks.
+        draws: mean and deviation over Bernoulli draws of the first attack's answer; None where it has none.
+        accuracy, daa: shares of all answers, with 95 % intervals over the classes as units.
+        convinced: share of answers that the target believes in by more than a half; None of a control.
+        target_confidence: the target's mean belief in the class attacked; None of a control.
+        diverged: how many answers.
+        density: mean share of voxels that spike; None of images.
+        zeros: mean share of exact zeros.
+        nearest_train, nearest_test: median distance to the nearest example.
+        nearer_train: share of answers nearer to one of as many training examples as there are test examples.
+        iterations, seconds: means for a class.
+        verdict, reason: in words.
+        published: the paper's column; None where it has none for such a cell.
+    """
+
+    cell: str
+    dataset: str
+    model: str
+    source: str
+    round: int
+    attack: str
+    judge: str
+    control: bool
+    targets: int
+    repeats: int
+    classes: int
+    scores: Repeated
+    draws: Repeated | None
+    accuracy: Rate
+    daa: Rate
+    convinced: float | None
+    target_confidence: float | None
+    diverged: int
+    density: float | None
+    zeros: float
+    nearest_train: float
+    nearest_test: float
+    nearer_train: Rate
+    iterations: float
+    seconds: float
+    verdict: str
+    reason: str
+    published: PublishedInversion | None
+
+    @property
+    def target(self) -> Kind:
+        """Return what was attacked: (data set, model, source, round)."""
+        return self.dataset, self.model, self.source, self.round
+
+
+@dataclass(frozen=True)
+class Inversions:
+    """A whole run.
+
+    Attributes:
+        targets: in the order of the rows.
+        cells: attacks before controls in each target.
+        judges: {"DATASET JUDGE": facts}, see `judges.classifiers.cache.Judge.facts`.
+        seed: of the intervals.
+    """
+
+    targets: tuple[TargetSummary, ...]
+    cells: tuple[InversionSummary, ...]
+    judges: Mapping[str, Mapping[str, Scalar]]
+    seed: int
+
+
+def judge_key(dataset: str, judge: str) -> str:
+    """Return what `Inversions.judges` calls a judge."""
+    return f"{dataset} {judge}"
+
+
+def summarise(
+    rows: Sequence[ClassScore],
+    targets: Sequence[TargetFacts],
+    *,
+    judges: Mapping[str, Mapping[str, Scalar]],
+    draws: Mapping[str, Repeated],
+    seed: int,
+) -> Inversions:
+    """Return the summary of all rows of a run.
+
+    Args:
+        rows: of attacks and controls.
+        targets: each that a row names.
+        judges: as in `Inversions`.
+        draws: {cell: over draws of its first answer}.
+        seed: of the intervals.
+    """
+    kinds: dict[Kind, list[TargetFacts]] = defaultdict(list)
+    for facts in targets:
+        kinds[facts.target].append(facts)
+    cells: dict[Kind, dict[str, list[ClassScore]]] = {target: defaultdict(list) for target in kinds}
+    for row in rows:
+        cells[row.target][row.cell].append(row)
+    lines = []
+    for target, own in cells.items():
+        shape = kinds[target][0].shape
+        attacks_first = sorted(own.values(), key=lambda part: part[0].is_control)
+        lines += [_line(part, own, shape, draws.get(part[0].cell), seed) for part in attacks_first]
+    return Inversions(tuple(_target(own) for own in kinds.values()), tuple(lines), judges, seed)
+
+
+def write_inversions(summary: Inversions, path: Path) -> Path:
+    """Write a summary as JSON, atomically; `read_inversions` gives it back."""
+    return atomic_write(path, json.dumps(asdict(summary), indent=1) + "\n")
+
+
+def read_inversions(path: Path) -> Inversions:
+    """Read the summary that `write_inversions` wrote.
+
+    Raises:
+        DataError: the file is missing or no such summary.
+    """
+    try:
+        return pydantic.TypeAdapter(Inversions).validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError) as error:
+        raise DataError(f"{path}: expected a summary of model inversions ({error}).") from error
+
+
+def attack_scores(rows: Sequence[ClassScore]) -> list[InversionScores]:
+    """Return the scores of each attack among the rows of a cell, from the ranks and confidences of its classes."""
+    attacks: dict[tuple[int, int], list[ClassScore]] = defaultdict(list)
+    for row in rows:
+        attacks[row.target_seed, row.attack_seed].append(row)
+    return [
+        InversionScores(
+            attack_accuracy=mean(row.rank == 1 for row in own),
+            top3=mean(row.rank <= 3 for row in own),
+            confidence=mean(row.confidence for row in own),
+            daa=mean(row.distinctive for row in own),
+        )
+        for own in attacks.values()
+    ]
+
+
+def _target(own: Sequence[TargetFacts]) -> TargetSummary:
+    """Return the summary of the targets of one kind."""
+    first = own[0]
+    accuracies = [facts.test_accuracy for facts in own]
+    paper = _as_the_paper(*first.target, first.shape)
+    return TargetSummary(
+        *first.target,
+        seeds=len(own),
+        accuracy=mean(accuracies),
+        accuracy_std=stdev(accuracies) if len(own) > 1 else None,
+        train_accuracy=_mean(facts.train_accuracy for facts in own),
+        seconds=mean(facts.seconds for facts in own),
+        classes=first.classes,
+        n_test=first.n_test,
+        published=published.TARGETS.get((first.dataset, first.model)) if paper else None,
+    )
+
+
+def _line(
+    rows: Sequence[ClassScore],
+    beside: Mapping[str, Sequence[ClassScore]],
+    shape: tuple[int, int, int],
+    draws: Repeated | None,
+    seed: int,
+) -> InversionSummary:
+    """Return the line of one cell; `beside` are all cells of its target, by name."""
+    first = rows[0]
+    accuracy = _rate([row.rank == 1 for row in rows], rows, seed, f"{first.cell} accuracy")
+    daa = _rate([row.distinctive for row in rows], rows, seed, f"{first.cell} daa")
+    noise = _share_first(beside, f"{SHUFFLED}{first.attack}")
+    told = verdict_on(rows, accuracy, daa, noise=noise, ceiling=_share_first(beside, REAL))
+    beliefs = [row.target_confidence for row in rows if row.target_confidence is not None]
+    paper = _as_the_paper(*first.target, shape)
+    return InversionSummary(
+        "" if first.is_control else first.cell,
+        *first.target,
+        attack=first.attack,
+        judge=first.judge,
+        control=first.is_control,
+        targets=len({row.target_seed for row in rows}),
+        repeats=len({row.attack_seed for row in rows}),
+        classes=len({row.label for row in rows}),
+        scores=over_attacks(attack_scores(rows)),
+        draws=draws,
+        accuracy=accuracy,
+        daa=daa,
+        convinced=mean(belief > CONVINCED for belief in beliefs) if beliefs else None,
+        target_confidence=_mean(beliefs),
+        diverged=sum(row.diverged for row in rows),
+        density=_mean(row.density for row in rows),
+        zeros=mean(row.zeros for row in rows),
+        nearest_train=median(row.nearest_train for row in rows),
+        nearest_test=median(row.nearest_test for row in rows),
+        nearer_train=_rate([row.nearer_train for row in rows], rows, seed, f"{first.cell} nearer train"),
+        iterations=mean(row.iterations for row in rows),
+        seconds=mean(row.seconds for row in rows),
+        verdict=told[0],
+        reason=told[1],
+        published=published.INVERSIONS.get((first.dataset, first.attack)) if paper else None,
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are there; None where none is."""
+    there = [value for value in values if value is not None]
+    return mean(there) if there else None
+
+
+def _share_first(cells: Mapping[str, Sequence[ClassScore]], attack: str) -> float | None:
+    """Return the attack accuracy of the cell of a control; None where there is none."""
+    found = [row for own in cells.values() for row in own if row.attack == attack]
+    return mean(row.rank == 1 for row in found) if found else None
+
+
+def _rate(flags: Sequence[bool], rows: Sequence[ClassScore], seed: int, stream: str) -> Rate:
+    """Return how often a flag is set; whole classes are drawn, for their answers resemble each other."""
+    return rate(flags, [row.label for row in rows], seed=seed, stream=stream)
+
+
+def _as_the_paper(dataset: str, model: str, source: str, _round: int, shape: tuple[int, int, int]) -> bool:
+    """Return whether a target is of the paper's kind: its architecture, trained centrally, on inputs of its size."""
+    return source == CENTRAL and model in published.ARCHITECTURES and published.SHAPES.get(dataset) == shape

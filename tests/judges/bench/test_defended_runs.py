@@ -1,0 +1,98 @@
+"""An experiment whose axis is the defence: the grid runs, and rows, summary and names say which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fl_sim.captures import CaptureStore, SealedStore
+from judges.bench.gradient_inversion import run_experiment
+from judges.plans.gradient_inversion import make_plan
+from judges.plans.model_inversion import make_inversion_plan
+from judges.progress import Watch
+from judges.runs.rows import Score, read_scores
+from judges.summaries.gradient_inversion import read_summary
+
+TOLD = {
+    "none": "digits-lenet-uniform-none",
+    "clip": "digits-lenet-uniform-clip",
+    "noise": "digits-lenet-uniform-noise",
+    "quantise bits=2": "digits-lenet-uniform-quantise-bits=2",
+    "quantise bits=12": "digits-lenet-uniform-quantise-bits=12",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of iDLG on one client of each defence."""
+    made = tmp_path_factory.mktemp("run")
+    raw = {
+        "name": "defended",
+        "judge": "none",
+        "dataset": {"name": "digits", "split": "test"},
+        "defence": {
+            "name": ["none", "clip", "noise", "quantise"],
+            "clipping_norm": 32.0,
+            "noise_multiplier": 1.0,
+            "bits": [2, 12],
+        },
+        "federation": {"clients": 1},
+        "attack": {"name": "idlg", "guess": "uniform", "iterations": 15, "label_rule": "bias"},
+    }
+    run_experiment(make_plan(raw), made, Watch())
+    return made
+
+
+def attacked(folder: Path) -> dict[str, Score]:
+    rows = [row for row in read_scores(folder / "scores.csv") if not row.is_control]
+    assert len(rows) == len({row.defence for row in rows})
+    return {row.defence: row for row in rows}
+
+
+def test_every_row_says_which_defence_it_is_of(folder: Path) -> None:
+    rows = attacked(folder)
+    assert {defence: row.cell for defence, row in rows.items()} == {
+        defence: f"{label}/idlg" for defence, label in TOLD.items()
+    }
+    assert {row.model for row in rows.values()} == {"lenet"}
+    controls = [row for row in read_scores(folder / "scores.csv") if row.is_control]
+    assert {row.defence for row in controls} == set(TOLD)
+
+
+def test_the_summary_keeps_defences_apart(folder: Path) -> None:
+    groups = {cell.group for cell in read_summary(folder / "summary.json").cells if not cell.control}
+    assert groups == {("digits", "lenet", "uniform", defence) for defence in TOLD}
+
+
+def test_what_was_sealed_names_the_defence_and_all_attack_the_same_batch(folder: Path) -> None:
+    batches = {batch.capture_id.partition("/")[0]: batch for batch in SealedStore(folder / "sealed")}
+    assert {name: batch.defence for name, batch in batches.items()} == {
+        f"{label}-000": defence.partition(" ")[0] for defence, label in TOLD.items()
+    }
+    first, *others = batches.values()
+    assert all(batch.inputs.equal(first.inputs) for batch in others)
+
+
+def test_what_an_undefended_client_leaks_a_strong_defence_keeps(folder: Path) -> None:
+    """A norm of 32 is above that of any gradient here, so clipping to it changes nothing at all."""
+    rows, captures = attacked(folder), CaptureStore(folder / "captures")
+    plain, clipped = (captures.load(f"{TOLD[name]}-000/r001-c000").update for name in ("none", "clip"))
+    assert all(clipped[name].equal(tensor) for name, tensor in plain.items())
+    assert rows["none"].ssim > 0.99
+    assert rows["clip"].ssim > 0.99
+    assert rows["quantise bits=12"].ssim > 0.9
+    assert rows["quantise bits=2"].ssim < 0.9
+    assert rows["noise"].ssim < 0.5
+
+
+def test_a_federation_that_trains_a_target_may_defend_itself() -> None:
+    raw = {"name": "e", "task": "model_inversion", "target": "federation", "attack": "mi_face", "model": "mlp"}
+    made = make_inversion_plan({**raw, "defence": {"name": ["none", "noise"], "noise_multiplier": [0.1, 1.0]}})
+    assert [(target.label, target.model) for target in made.targets] == [
+        ("digits-mlp-torch-none", "mlp none"),
+        ("digits-mlp-torch-noise-noise_multiplier=0.1", "mlp noise noise_multiplier=0.1"),
+        ("digits-mlp-torch-noise-noise_multiplier=1.0", "mlp noise noise_multiplier=1.0"),
+    ]
+    assert made.targets[1].simulation(0).defence.settings == {"clipping_norm": 4.0, "noise_multiplier": 0.1}
+    assert [target.model for target in make_inversion_plan(raw).targets] == ["mlp"]

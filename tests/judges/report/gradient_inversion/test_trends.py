@@ -1,0 +1,216 @@
+"""The series behind the figures of a report, from rows with numbers that a reader can follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from judges.intervals import Distribution
+from judges.report.formats import digits, mse, mse_interval, percent_span, span
+from judges.report.gradient_inversion.trends import (
+    MOST_LINES,
+    Trend,
+    by_round,
+    by_timesteps,
+    distributions,
+    health_lines,
+)
+from judges.runs.health import Health
+from judges.runs.rows import Score
+from judges.summaries.gradient_inversion import CellSummary, Summary, summarise
+from tests.judges.report.test_figures import labels
+from tests.judges.spike_rows import spike_rows
+
+Row = Callable[..., Score]
+
+
+def many(row: Row, ssims: Sequence[float], **changes: object) -> list[Score]:
+    """Return a row for each SSIM, each of a federation of its own."""
+    return [
+        row(ssim=ssim, psnr_db=40 * ssim, repeat=index, capture_id=f"f-{index:03d}/r001-c000", **changes)
+        for index, ssim in enumerate(ssims)
+    ]
+
+
+def numbers(trend: Trend) -> list[tuple[str, str, int, float]]:
+    return [(line.attack, line.model, line.place, round(line.ssim.mean, 6)) for line in trend.rows]
+
+
+def test_each_group_has_its_attacks_and_the_best_control(row: Row) -> None:
+    rows = many(row, [0.2, 0.9], attack="dlg", stop_reason="diverged") + many(row, [0.8, 0.9], attack="idlg")
+    rows += many(row, [0.1, 0.1], attack="control: black") + many(row, [0.3, 0.4], attack="control: mean image")
+    (told,) = distributions(summarise(rows), rows)
+    assert (told.name, told.shown, told.attacks) == ("toy · lenet · uniform init", 2, 2)
+    assert (told.diverged, told.rows) == (2, 4)
+    assert list(told.figures) == ["SSIM", "PSNR, dB"]
+    for figure in told.figures.values():
+        assert {"dlg", "idlg", "control: mean image"} <= set(labels(figure))
+        assert "control: black" not in labels(figure)
+
+
+def test_a_diverged_victim_counts_at_what_it_answered(row: Row) -> None:
+    rows = many(row, [0.2, 0.9], attack="dlg")
+    lost = many(row, [0.2, 0.9], attack="dlg", stop_reason="diverged")
+    (told,), (other,) = (distributions(summarise(own), own) for own in (rows, lost))
+    assert told.figures == other.figures
+
+
+def test_of_many_attacks_those_with_the_highest_ssim_are_shown(row: Row) -> None:
+    rows = [
+        score
+        for index in range(MOST_LINES + 3)
+        for score in many(row, [0.01 * index] * 2, attack=f"attack{index:02d}", cell=f"c{index}")
+    ]
+    (told,) = distributions(summarise(rows), rows)
+    assert (told.shown, told.attacks) == (MOST_LINES, MOST_LINES + 3)
+    assert not {f"attack{index:02d}" for index in range(3)} & set(labels(told.figures["SSIM"]))
+
+
+def test_all_groups_have_the_same_axes(row: Row) -> None:
+    """A value of another group moves the axis of this one."""
+    rows = many(row, [0.2, 0.5])
+    alone = next(distributions(summarise(rows), rows))
+    both = rows + many(row, [-0.4, 0.5], model="spiking_lenet")
+    assert next(distributions(summarise(both), both)).figures["SSIM"] != alone.figures["SSIM"]
+
+
+def test_answers_of_thresholding_have_no_distribution_and_no_trend(row: Row) -> None:
+    rows = spike_rows(row)
+    assert list(distributions(summarise(rows), rows)) == []
+    assert by_round(summarise(rows), rows) == by_timesteps(summarise(rows), rows) == []
+
+
+def test_a_control_of_two_cells_counts_once(row: Row) -> None:
+    """The same victims' control twice, as two cells hold it, draws the line that it draws once."""
+    rows = many(row, [0.5, 0.9]) + many(row, [0.1, 0.2], attack="control: black")
+    twice = rows + many(row, [0.1], attack="control: black", cell="another")
+    (once,), (again,) = (distributions(summarise(own), own) for own in (rows, twice))
+    assert once.figures == again.figures
+
+
+def test_a_leak_by_round_is_the_mean_of_each_round(row: Row) -> None:
+    rows = many(row, [0.8, 0.6], round=1, judge_correct=True) + many(row, [0.4, 0.2], round=7, judge_correct=False)
+    (trend,) = by_round(summarise(rows, judges={"toy": {"chance": 0.25}}), rows)
+    assert numbers(trend) == [("idlg", "lenet", 1, 0.7), ("idlg", "lenet", 7, 0.3)]
+    assert [line.n for line in trend.rows] == [2, 2]
+    assert [line.asr.mean for line in trend.rows if line.asr] == [1.0, 0.0]
+    assert trend.rows[0].ssim.interval == pytest.approx((0.6, 0.8))
+    assert "chance" in labels(trend.figures["ASR"])
+    assert {"server round", "mean SSIM", "1", "7"} <= set(labels(trend.figures["SSIM"]))
+
+
+def test_a_run_of_one_round_has_no_such_trend(row: Row) -> None:
+    rows = many(row, [0.8, 0.6], round=3) + many(row, [0.5], round=4, model="spiking_lenet")
+    assert by_round(summarise(rows), rows) == []
+    unknown = many(row, [0.8, 0.6], round=0) + many(row, [0.5], round=1)
+    assert by_round(summarise(unknown), unknown) == []
+
+
+def test_without_a_judge_there_is_no_asr(row: Row) -> None:
+    rows = many(row, [0.8], round=1, judge_correct=None) + many(row, [0.4], round=2, judge_correct=None)
+    (trend,) = by_round(summarise(rows), rows)
+    assert list(trend.figures) == ["SSIM"]
+    assert [line.asr for line in trend.rows] == [None, None]
+
+
+def test_more_networks_than_colours_stand_apart(row: Row) -> None:
+    rows = [score for index in range(5) for at in (1, 2) for score in many(row, [0.5], model=f"net{index}", round=at)]
+    assert [trend.name for trend in by_round(summarise(rows), rows)] == [
+        f"toy · net{index} · uniform init" for index in range(5)
+    ]
+    few = [score for score in rows if score.model in ("net0", "net1")]
+    (trend,) = by_round(summarise(few), few)
+    assert trend.name == "toy · uniform init"
+
+
+def of_timesteps(row: Row, **changes: object) -> list[Score]:
+    return [
+        score
+        for steps, ssim in ((1, 0.8), (10, 0.6))
+        for score in many(row, [ssim, ssim], model=f"spiking_lenet timesteps={steps}", timesteps=steps, **changes)
+    ]
+
+
+def test_a_leak_by_timesteps_stands_beside_the_network_that_does_not_spike(row: Row) -> None:
+    rows = of_timesteps(row) + many(row, [0.9, 0.7], model="lenet")
+    rows += many(row, [0.1], model="lenet", attack="dlg") + many(row, [0.3, 0.3], attack="control: black")
+    (trend,) = by_timesteps(summarise(rows), rows)
+    assert trend.name == "toy · uniform init"
+    assert numbers(trend) == [
+        ("idlg", "spiking_lenet", 1, 0.8),
+        ("idlg", "spiking_lenet", 10, 0.6),
+        ("idlg", "lenet", 0, 0.8),
+    ]
+    assert {"idlg, spiking_lenet", "idlg, lenet", "1", "10"} <= set(labels(trend.figures["SSIM"]))
+
+
+def test_one_t_is_no_trend(row: Row) -> None:
+    rows = [score for score in of_timesteps(row) if score.timesteps == 1] + many(row, [0.9])
+    assert by_timesteps(summarise(rows), rows) == []
+
+
+def test_what_else_varies_keeps_trends_apart(row: Row) -> None:
+    rows = [
+        score
+        for size in (1, 8)
+        for steps in (1, 10)
+        for score in many(row, [0.5], model=f"spiking_lenet timesteps={steps} batch_size={size}", timesteps=steps)
+    ]
+    rows += many(row, [0.9], model="lenet batch_size=8")
+    first, second = by_timesteps(summarise(rows), rows)
+    assert ("batch_size=1" in first.name, "batch_size=8" in second.name) == (True, True)
+    assert [len(trend.rows) for trend in (first, second)] == [2, 3]
+
+
+def test_the_control_beside_a_trend_is_the_best(row: Row) -> None:
+    rows = of_timesteps(row)
+    for steps in (1, 10):
+        model = {"model": f"spiking_lenet timesteps={steps}", "timesteps": steps}
+        rows += many(row, [0.3], attack="control: black", **model) + many(row, [0.5], attack="control: grey", **model)
+    (trend,) = by_timesteps(summarise(rows), rows)
+    assert "control: grey" in labels(trend.figures["SSIM"])
+    assert "control: black" not in labels(trend.figures["SSIM"])
+
+
+def test_the_intervals_are_those_of_the_summary(row: Row) -> None:
+    """Of one round alone, a cell's interval is that of the same rows: over federations, not over rows."""
+    rows = [
+        row(ssim=0.1 * (3 * repeat + client), repeat=repeat, round=at, capture_id=f"f-{repeat}/r{at:03d}-c{client:03d}")
+        for at in (1, 2)
+        for repeat in range(3)
+        for client in range(3)
+    ]
+    (trend,) = by_round(summarise(rows), rows)
+    cell: CellSummary = summarise([score for score in rows if score.round == 1]).cells[0]
+    assert trend.rows[0].ssim.mean == pytest.approx(cell.ssim.mean)
+    assert trend.rows[0].ssim.interval == pytest.approx(cell.intervals["ssim"], abs=0.03)
+    assert trend.rows[0].ssim.interval == pytest.approx((0.1, 0.7))
+
+
+def health(**changes: object) -> Health:
+    values = {
+        "dataset": "toy", "model": "spiking_lenet", "init": "uniform", "defence": "none", "captures": 8,
+        "accuracy": 0.5, "chance": 0.1, "firing_rates": {"conv1": 0.25}, "silent": {"conv1": 0.5},
+        "zero_gradient": 0.5, "dead": 0.25, "gradient_norm": Distribution(1.0, 1.0, 0.5, 2.0),
+    }  # fmt: skip
+    return Health(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_firing_rates_are_of_networks_that_spike() -> None:
+    told = health_lines(Summary((), {}, 0, {}, (health(), health(model="lenet", firing_rates={}, silent={}))))
+    assert [line.name for line in told] == ["toy · spiking_lenet · uniform init", "toy · lenet · uniform init"]
+    assert [bool(line.figure) for line in told] == [True, False]
+    assert "conv1" in labels(told[0].figure)
+
+
+def test_numbers_of_few_digits() -> None:
+    assert [digits(0.81234), digits(1234567.0), digits(1e-7), digits(-2.0), digits(None)] == [
+        "0.812", "1.23e6", "1e\N{MINUS SIGN}7", "\N{MINUS SIGN}2", "\N{INFINITY}",
+    ]  # fmt: skip
+    assert [mse(0.0331), mse(0.0004), mse(2e-7), mse(0.0), mse(None)] == [
+        "0.033", "0.0004", "2e\N{MINUS SIGN}7", "0.000", "\N{INFINITY}",
+    ]  # fmt: skip
+    assert [mse_interval((2e-7, 0.1)), mse_interval(None)] == ["[2e\N{MINUS SIGN}7, 0.100]", ""]
+    assert [span({"a": 0.3, "b": 0.051}), span({"a": 0.3}), span({})] == ["0.051 to 0.30", "0.30", "\N{EN DASH}"]
+    assert [percent_span({"a": 1.0, "b": 0.304}), percent_span({})] == ["30 to 100", "\N{EN DASH}"]

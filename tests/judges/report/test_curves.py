@@ -1,0 +1,137 @@
+"""Figures of how much leaks: what stands in them, and that 10,000 victims are a line and not 10,000 elements."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from judges.report.curves import MOST_STEPS, Mark, Rates, Sample, Sweep, cdf_figure, ecdf, firing_figure, trend_figure
+from judges.report.figures import LONGEST_NAME, Point, strip_figure, verbatim
+from tests.judges.report.test_figures import labels, svg_of
+
+HALF = Mark(0.5, "recognisable")
+MANY = [((index * 0.618) % 1.0) for index in range(10_000)]
+
+
+def cdf(*samples: Sample) -> str:
+    return cdf_figure(samples, measure="SSIM", mark=HALF, ends=(0.0, 1.0))
+
+
+def test_a_distribution_by_hand() -> None:
+    values, shares = ecdf([3.0, 1.0, 2.0, 2.0])
+    assert values.tolist() == [1.0, 2.0, 2.0, 3.0]
+    assert shares.tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=900))
+def test_a_distribution_is_off_by_no_more_than_its_steps(values: list[float]) -> None:
+    places, shares = ecdf(values)
+    assert len(places) <= MOST_STEPS
+    assert (places[0], places[-1], shares[-1]) == (min(values), max(values), 1.0)
+    assert (np.diff(shares) > 0).all()
+    for place, share in zip(places, shares, strict=True):
+        below, at_most = (np.mean(np.asarray(values) < place), np.mean(np.asarray(values) <= place))
+        assert below < share <= at_most
+    assert np.diff(shares, prepend=0.0).max() <= max(1 / len(values), 1 / (MOST_STEPS - 1)) + 1 / len(values)
+
+
+def test_a_distribution_names_its_lines_and_its_threshold() -> None:
+    found = labels(cdf(Sample("dlg", [0.1, 0.9], False), Sample("control: black", [0.2], True)))
+    for name in ("dlg", "control: black", "recognisable", "SSIM", "at or below, %"):
+        assert found.count(name) == 1, name
+
+
+def test_a_control_is_dashed_and_an_attack_is_not() -> None:
+    attack, control = (svg_of(cdf(Sample("a", [0.2, 0.4], flag))) for flag in (False, True))
+    dashed = [svg.count("stroke-dasharray") for svg in (attack, control)]
+    assert dashed[1] == dashed[0] + 2  # the line and its place in the legend
+
+
+def test_many_victims_are_few_elements() -> None:
+    figures = {
+        "distribution": svg_of(cdf(Sample("a", MANY, False), Sample("control: b", MANY, True))),
+        "strip": svg_of(strip_figure({"a": MANY, "control: b": MANY}, threshold=0.5)),
+    }
+    for name, svg in figures.items():
+        assert svg.count("<path") + svg.count("<use") < 250, name
+        assert len(svg) < 60_000, name
+
+
+def test_a_thinned_strip_keeps_the_ends() -> None:
+    """A value far from the others moves the axis, and so every dot."""
+    assert strip_figure({"a": MANY}, threshold=0.5) != strip_figure({"a": [*MANY, -0.9]}, threshold=0.5)
+    assert "\N{MINUS SIGN}0.75" in labels(strip_figure({"a": [*MANY, -0.9]}, threshold=0.5))
+
+
+LINES = [
+    Sweep("dlg", "spiking_lenet", [Point(1, 0.7, (0.6, 0.8)), Point(25, 0.4, (0.3, 0.5))]),
+    Sweep("idlg", "spiking_lenet", [Point(1, 0.5, None), Point(25, 0.2, None)]),
+]
+
+
+def test_a_trend_has_its_lines_its_reference_and_what_does_not_vary() -> None:
+    level = [Sweep("dlg", "lenet", [Point(0, 0.9, (0.8, 1.0))])]
+    found = labels(
+        trend_figure(LINES, level, across="time steps T", up="mean SSIM", reference=Mark(0.4, "control: black"))
+    )
+    for name in (
+        "dlg, spiking_lenet",
+        "idlg, spiking_lenet",
+        "dlg, lenet",
+        "control: black",
+        "time steps T",
+        "mean SSIM",
+    ):
+        assert found.count(name) == 1, name
+    assert {"1", "25"} <= set(found)
+    bare = labels(trend_figure(LINES, [], across="round", up="ASR, %", reference=None))
+    assert not {"control: black", "dlg, lenet"} & set(bare)
+
+
+def test_a_line_of_one_network_is_named_after_its_attack() -> None:
+    assert [Sweep("dlg", "", []).name, Sweep("dlg", "lenet", []).name] == ["dlg", "dlg, lenet"]
+
+
+def test_the_intervals_of_a_trend_are_bands() -> None:
+    bare = [line._replace(points=[point._replace(interval=None) for point in line.points]) for line in LINES]
+    banded, plain = (svg_of(trend_figure(own, [], across="T", up="SSIM", reference=None)) for own in (LINES, bare))
+    assert (banded.count("FillBetween"), plain.count("FillBetween")) == (1, 0)
+
+
+def test_firing_rates_say_each_layer_and_its_rate() -> None:
+    found = labels(firing_figure({"conv1": Rates(0.299, 0.5), "conv2": Rates(0.0, 1.0)}))
+    for name in ("conv1", "conv2", "0.30", "0", "spikes a neuron and time step", "share of silent neurons"):
+        assert name in found
+    assert firing_figure({"a": Rates(0.1, 0.2)}) != firing_figure({"a": Rates(0.1, 0.3)})
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("$x$", r"\$x\$"),
+        ("_hidden", "\N{NO-BREAK SPACE}_hidden"),
+        ("a\nb\x00", "a b\N{REPLACEMENT CHARACTER}"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}abc", "abc"),
+        ("\N{ROLLING ON THE FLOOR LAUGHING}", "\N{REPLACEMENT CHARACTER}"),
+        ("</svg><script>", "</svg><script>"),
+    ],
+)
+def test_names_in_figures(name: str, shown: str) -> None:
+    assert verbatim(name) == shown
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of signs that the font does not have, and of text that leaves no room
+        svg = svg_of(cdf(Sample(name, [0.3], False)))
+        strip_figure({name: [0.3]}, threshold=0.5)
+    assert "<script" not in svg
+
+
+def test_a_long_name_keeps_both_ends() -> None:
+    name = verbatim("start" + 300 * "W" + "end")
+    assert len(name) == LONGEST_NAME
+    assert name.startswith("start")
+    assert name.endswith("end")
+    assert strip_figure({"W" * 300: [0.1]}, threshold=0.5)

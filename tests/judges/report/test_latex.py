@@ -1,0 +1,109 @@
+"""The tables of both reports in LaTeX: they compile where there is a compiler, and every row has all columns."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from judges.report.gradient_inversion.report import write_report
+from judges.report.model_inversion.report import write_inversion_report
+from judges.runs.rows import Score, write_scores
+from judges.summaries.gradient_inversion import summarise, write_summary
+from tests.judges.class_runs import central_run, federated_run
+from tests.judges.report.gradient_inversion.test_trends import health
+from tests.judges.spike_rows import spike_rows
+
+Row = Callable[..., Score]
+AWKWARD = "a_b & 50 % of $x$ {y} #1 ~ ^ \\end{table} [z] <w> |v| \N{MINUS SIGN}\N{GRINNING FACE}"
+
+
+def write_run(folder: Path, rows: list[Score]) -> None:
+    healths = [
+        health(**dict(zip(("dataset", "model", "init", "defence"), group, strict=True))) for group in groups(rows)
+    ]
+    write_scores(rows, folder / "scores.csv")
+    write_summary(summarise(rows, health=healths), folder / "summary.json")
+    (folder / "manifest.json").write_text(json.dumps({"failed": {AWKWARD: AWKWARD + "\r\N{LINE SEPARATOR}x"}}))
+    (folder / "config.toml").write_text('name = "e"\n')
+
+
+def groups(rows: list[Score]) -> list[tuple[str, str, str, str]]:
+    return list(dict.fromkeys(row.group for row in rows))
+
+
+@pytest.fixture
+def still(tmp_path: Path, row: Row) -> Path:
+    write_run(tmp_path, [row(model=AWKWARD, attack="idlg"), row(dataset="mnist", model="lenet", attack="idlg")])
+    write_report(tmp_path)
+    return tmp_path / "report.tex"
+
+
+@pytest.fixture
+def events(tmp_path: Path, row: Row) -> Path:
+    write_run(tmp_path, spike_rows(row))
+    write_report(tmp_path)
+    return tmp_path / "report.tex"
+
+
+@pytest.fixture
+def inversions(tmp_path: Path) -> Path:
+    folder = central_run().write(tmp_path / "central")
+    write_inversion_report(folder)
+    return folder / "report.tex"
+
+
+@pytest.fixture
+def rounds(tmp_path: Path) -> Path:
+    folder = federated_run().write(tmp_path / "federated")
+    write_inversion_report(folder)
+    return folder / "report.tex"
+
+
+def tables_of(text: str) -> list[tuple[int, list[str]]]:
+    """Return, of each table, how many columns it declares and its rows."""
+    found = re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}", text, flags=re.DOTALL)
+    return [(len(columns), [line for line in body.splitlines() if line.endswith(r"\\")]) for columns, body in found]
+
+
+def width_of(line: str) -> int:
+    """Return how many columns a row fills."""
+    spans = sum(int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d+)\}", line))
+    return len(re.findall(r"(?<!\\)&", line)) + 1 + spans
+
+
+@pytest.mark.parametrize("name", ["still", "events", "inversions", "rounds"])
+def test_every_row_has_all_columns_and_the_page_compiles(name: str, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(name)
+    tables = tables_of(path.read_text(encoding="utf-8"))
+    assert tables
+    for columns, rows in tables:
+        assert len(rows) >= 2
+        assert {width_of(line) for line in rows} == {columns}
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex here, so the columns were counted only")
+    document = path.with_name("all.tex")
+    document.write_text(
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\input{{{path}}}\end{{document}}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert document.with_suffix(".pdf").stat().st_size > 10_000
+
+
+def test_names_are_text(still: Path) -> None:
+    text = still.read_text(encoding="utf-8")
+    assert AWKWARD not in text
+    assert r"a\_b \& 50 \% of \$x\$ \{y\} \#1 \textasciitilde{} \textasciicircum{} \textbackslash{}end\{table\}" in text
+
+
+def test_the_papers_numbers_stand_beside_ours(still: Path) -> None:
+    (line,) = [line for line in still.read_text().splitlines() if "on mnist & lenet" in line]
+    assert r"\textit{88.3}" in line
+    assert r"\textit{0.86}" in line

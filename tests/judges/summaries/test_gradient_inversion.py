@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap, wilcoxon
+
+from fl_sim.errors import DataError
+from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
+from judges.report.gradient_inversion.findings import findings
+from judges.runs.rows import Score
+from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
+from judges.summaries.published import PUBLISHED
+from judges.summaries.verdicts import Comparison
+
+Row = Callable[..., Score]
+
+
+def cell_of(row: Row, ssims: list[float], attack: str = "idlg", **changes: object) -> list[Score]:
+    """Return one row a victim with these SSIMs."""
+    return [
+        row(attack=attack, capture_id=f"v{index}", ssim=value, recognisable=value > 0.5, **changes)
+        for index, value in enumerate(ssims)
+    ]
+
+
+def test_distribution_by_hand() -> None:
+    found = distribution([4.0, 1.0, 2.0, 3.0])
+    assert (found.mean, found.median, found.lower_quartile, found.upper_quartile) == (2.5, 2.5, 1.75, 3.25)
+    infinite = distribution([1.0, 2.0, math.inf])
+    assert (infinite.mean, infinite.median, infinite.lower_quartile) == (None, 2.0, 1.5)
+    assert infinite.upper_quartile is None
+    assert distribution([1.0, math.inf, math.inf, math.inf]).median is None
+    with pytest.raises(ValueError, match="no value"):
+        distribution([])
+
+
+def test_bootstrap_is_near_scipy_and_seeded() -> None:
+    values = np.random.default_rng(0).uniform(size=40)
+    found = bootstrap_mean(values.tolist(), range(40), seed=0, stream="a")
+    other = bootstrap((values,), np.mean, method="percentile", random_state=np.random.default_rng(1))
+    assert found is not None
+    assert found == pytest.approx((other.confidence_interval.low, other.confidence_interval.high), abs=0.01)
+    assert bootstrap_mean(values.tolist(), range(40), seed=0, stream="a") == found
+    assert bootstrap_mean(values.tolist(), range(40), seed=1, stream="a") != found
+    assert bootstrap_mean([0.5], ["x"], seed=0, stream="a") is None
+
+
+def test_bootstrap_draws_whole_batches() -> None:
+    """Ten copies of each value in one batch tell no more than the value itself."""
+    values = [0.0, 1.0, 0.0, 1.0, 1.0]
+    alone = bootstrap_mean(values, range(5), seed=0, stream="a")
+    copied = bootstrap_mean([v for v in values for _ in range(10)], [i // 10 for i in range(50)], seed=0, stream="a")
+    assert alone == copied
+
+
+def test_rate_by_hand() -> None:
+    none = rate([False] * 10, range(10), seed=0, stream="a")
+    assert (none.count, none.of, none.share, none.low) == (0, 10, 0.0, 0.0)
+    assert none.high == pytest.approx(0.3085, abs=1e-4)  # Clopper-Pearson, 0 of 10
+    every = rate([True] * 10, range(10), seed=0, stream="a")
+    assert every.low == pytest.approx(0.6915, abs=1e-4)
+    assert every.high == 1.0
+    some = rate([True, False, False, False], range(4), seed=0, stream="a")
+    assert (some.share, some.low) == (0.25, 0.0)
+    assert 0.25 < some.high <= 1.0
+
+
+def test_wilcoxon() -> None:
+    differences = [0.3, 0.1, -0.05, 0.2, 0.4, 0.25]
+    assert wilcoxon_greater(differences) == pytest.approx(wilcoxon(differences, alternative="greater").pvalue)
+    assert wilcoxon_greater([0.1, 0.2, 0.3]) == pytest.approx(1 / 8)
+    assert wilcoxon_greater([0.0, 0.0]) == 1.0
+    assert wilcoxon_greater([]) == 1.0
+
+
+def test_a_cell_by_hand(row: Row) -> None:
+    rows = [
+        row(capture_id="a", ssim=0.9, mse=0.0005, solved=True, judge_correct=True, label_correct=True),
+        row(capture_id="b", ssim=0.6, mse=0.01, solved=False, judge_correct=True, label_correct=False),
+        row(capture_id="c", ssim=0.1, mse=0.2, recognisable=False, judge_correct=False, truth_judge_correct=False),
+        row(capture_id="d", ssim=0.8, mse=math.inf, recognisable=False, judge_correct=False, stop_reason="diverged"),
+    ]
+    controls = [row(attack="control: black", capture_id=name, ssim=0.3, label_recovered=-1) for name in "abcd"]
+    controls += [row(attack="control: mean image", capture_id="b", ssim=0.7)]
+    summary = summarise(controls + rows, judges={"toy": {"accuracy": 0.9, "chance": 0.25}})
+    assert [cell.attack for cell in summary.cells] == ["idlg", "control: black", "control: mean image"]
+    cell, black, _ = summary.cells
+    assert cell.n == 4
+    assert cell.ssim.mean == pytest.approx(0.6)
+    assert cell.ssim.median == pytest.approx(0.7)
+    assert cell.mse.mean is None
+    assert cell.mse.median == pytest.approx(0.105)
+    assert (cell.solved.count, cell.recognisable.count, cell.diverged) == (1, 2, 1)
+    assert (cell.asr, cell.ceiling, cell.label_accuracy) == (0.5, 0.75, 0.75)
+    assert cell.comparison == Comparison(
+        victims=4, better=2, succeeded=1, p=cell.comparison.p if cell.comparison else 0
+    )
+    assert cell.comparison is not None
+    expected = wilcoxon([0.6, -0.1, -0.2, 0.5], alternative="greater").pvalue
+    assert cell.comparison.p == pytest.approx(expected)
+    assert cell.verdict == "partly recovered"
+    assert black.control
+    assert black.label_accuracy is None
+    assert black.comparison is None
+
+
+@pytest.mark.parametrize(
+    ("ssims", "lost", "verdict"),
+    [
+        ([0.9, 0.9, 0.1, 0.1], 0, "recovered"),
+        ([0.9, 0.1, 0.1, 0.1], 3, "partly recovered"),
+        ([0.35] * 6, 0, "traces only"),
+        ([0.1] * 6, 0, "trivial: no better than the controls"),
+        ([0.1] * 6, 3, "diverged"),
+        ([0.9] * 6, 6, "traces only"),
+    ],
+)
+def test_verdicts(row: Row, ssims: list[float], lost: int, verdict: str) -> None:
+    rows = cell_of(row, ssims[: len(ssims) - lost])
+    rows += [
+        row(capture_id=f"v{len(rows) + index}", ssim=value, recognisable=False, stop_reason="diverged")
+        for index, value in enumerate(ssims[len(ssims) - lost :])
+    ]
+    controls = cell_of(row, [0.3] * len(ssims), "control: black")
+    (cell, _) = summarise(rows + controls).cells
+    assert cell.verdict == verdict
+    assert f"of {len(ssims)} above it" in cell.reason
+    assert (f"{lost} of {len(ssims)} diverged" in cell.reason) == (lost > 0)
+
+
+def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
+    (cell, _) = summarise(cell_of(row, [0.6] * 4) + cell_of(row, [0.7] * 4, "control: mean image")).cells
+    assert cell.recognisable.share == 1.0
+    assert cell.verdict == "trivial: no better than the controls"
+
+
+def test_without_controls_the_verdict_says_so(row: Row) -> None:
+    (found,) = summarise(cell_of(row, [0.9, 0.8])).cells
+    assert (found.verdict, found.comparison) == ("recovered", None)
+    assert "no controls" in found.reason
+    (missed,) = summarise(cell_of(row, [0.2, 0.1])).cells
+    assert missed.verdict == "not recognisable"
+
+
+def test_controls_of_the_same_victims_count_once(row: Row) -> None:
+    rows = cell_of(row, [0.9, 0.8], "idlg", cell="x") + cell_of(row, [0.7, 0.6], "dlg", cell="y")
+    controls = cell_of(row, [0.3, 0.2], "control: black", cell="x") + cell_of(
+        row, [0.3, 0.2], "control: black", cell="y"
+    )
+    summary = summarise(rows + controls)
+    assert [(cell.attack, cell.n, cell.cell) for cell in summary.cells] == [
+        ("idlg", 2, "x"),
+        ("dlg", 2, "y"),
+        ("control: black", 2, ""),
+    ]
+    assert all(cell.comparison and cell.comparison.better == 2 for cell in summary.cells[:2])
+
+
+def test_a_control_of_another_group_is_no_control(row: Row) -> None:
+    rows = cell_of(row, [0.2, 0.2], model="lenet") + cell_of(row, [0.9, 0.9], "control: black", model="spiking_lenet")
+    assert summarise(rows).cells[0].comparison is None
+
+
+def test_the_order_of_the_rows_does_not_matter(row: Row) -> None:
+    rows = cell_of(row, [0.9, 0.1, 0.7, 0.4, 0.2]) + cell_of(row, [0.3] * 5, "control: black")
+    rows = [replace(item, last_ssim=last) for item, last in zip(rows, [1e16, 1.0, -1e16, 0.5, 0.25] * 2, strict=True)]
+    shuffled = random.Random(0).sample(rows[:5], 5) + random.Random(1).sample(rows[5:], 5)  # noqa: S311
+    assert summarise(shuffled) == summarise(rows)
+    assert summarise(rows[4::-1] + rows[:4:-1]) == summarise(rows)
+
+
+def test_published_rows_stand_only_beside_their_own_cell(row: Row) -> None:
+    def published(**changes: object) -> object:
+        return summarise(cell_of(row, [0.9, 0.8], **changes)).cells[0].published  # type: ignore[arg-type]
+
+    assert published(dataset="mnist") == PUBLISHED["idlg", "mnist", "lenet"]
+    assert published(dataset="digits") is None
+    assert published(dataset="mnist", defence="noise") is None
+    assert published(dataset="mnist", attack="control: black") is None
+    assert {key[1] for key in PUBLISHED} == {"mnist", "cifar100", "lfw"}
+    assert len(PUBLISHED) == 18
+
+
+def test_json_round_trip(tmp_path: Path, row: Row) -> None:
+    rows = cell_of(row, [0.9, 0.8], mse=math.inf, dataset="mnist") + cell_of(row, [0.3, 0.2], "control: black")
+    summary = summarise(rows, judges={"mnist": {"name": "lenet", "accuracy": 0.99, "chance": 0.1, "n_train": 60000}})
+    path = write_summary(summary, tmp_path / "summary.json")
+    assert read_summary(path) == summary
+    assert json.loads(path.read_text())["cells"][0]["mse"]["mean"] is None
+    path.write_text("{}")
+    with pytest.raises(DataError, match="summary"):
+        read_summary(path)
+
+
+def test_findings_are_the_numbers(row: Row) -> None:
+    rows = cell_of(row, [0.9, 0.8, 0.1, 0.7]) + cell_of(row, [0.3] * 4, "control: black")
+    rows += cell_of(row, [0.1] * 4, "dlg", stop_reason="diverged")
+    text = findings(summarise(rows))
+    assert text[0] == "8 attacked examples in 2 cells of data, model and attack. 4 of 8 diverged and count as failures."
+    assert text[1].startswith("Recovered: idlg (3 of 4 recognisable, mean SSIM 0.62) on toy")
+    assert text[2].startswith("Diverged: dlg (0 of 4")
+    assert text[3] == "For comparison, the best control (black) has a mean SSIM of 0.30 on the same victims."
+    assert findings(summarise([])) == ["No attack was scored in this run."]

@@ -1,0 +1,181 @@
+"""What is said of a cell: each verdict from rows that call for it, and which comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from attacks.dlg import DLG
+from attacks.settings import DLGSettings
+from fl_sim.models import build_model
+from fl_sim.records import InputSpec, ModelSpec, SealedBatch
+from fl_sim.training import capture_gradient, parameters_of
+from judges.intervals import distribution
+from judges.report.gradient_inversion.findings import findings
+from judges.runs.health import Health
+from judges.runs.rows import Score
+from judges.scoring.gradient_inversion import score
+from judges.summaries.gradient_inversion import CellSummary, summarise
+from judges.summaries.verdicts import (
+    ALONE,
+    DEAD,
+    DIVERGED,
+    FAILED,
+    NO_BETTER,
+    PARTLY,
+    RECOVERED,
+    STUCK,
+    TRACES,
+    VERDICTS,
+    WRONG_LABEL,
+)
+
+Row = Callable[..., Score]
+ALIVE = Health("toy", "lenet", "uniform", "none", 6, 0.9, 0.25, {}, {}, 0.1, 0.0, distribution([1.0]))
+BEYOND_REACH = replace(ALIVE, dead=0.5)
+SILENT = replace(ALIVE, firing_rates={"a": 0.0, "b": 0.0}, silent={"a": 1.0, "b": 1.0})
+MISS: dict[str, Any] = {"ssim": 0.1, "recognisable": False, "moved": 0.3, "first_loss": 1.0, "matching_loss": 0.1}
+
+
+def cell_of(
+    row: Row, changes: Sequence[dict[str, Any]], health: Health | None = None, *, controls: bool = True
+) -> CellSummary:
+    """Return the line of an attack on one victim for each of `changes`; the best control's SSIM is 0.3."""
+    rows = [row(**({"capture_id": f"v{index}"} | change)) for index, change in enumerate(changes)]
+    beside = [replace(one, attack="control: black", ssim=0.3, label_recovered=-1) for one in rows] if controls else []
+    return summarise([*rows, *beside], health=[health] if health else []).cells[0]
+
+
+def miss(**changes: Any) -> dict[str, Any]:
+    return MISS | changes
+
+
+HIT: dict[str, Any] = {"ssim": 0.9, "recognisable": True}
+LOST = miss(stop_reason="diverged")
+STILL = miss(moved=0.009)
+FLAT = miss(matching_loss=0.995, moved=None)
+MISNAMED = miss(label_recovered=2, label_correct=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "health", "verdict", "reason"),
+    [
+        ([HIT] * 3 + [miss()] * 3, ALIVE, RECOVERED, "3 of 6 recognisable and above"),
+        ([HIT] + [miss()] * 5, ALIVE, PARTLY, "1 of 6 recognisable and above"),
+        ([miss(ssim=0.4)] * 6, ALIVE, TRACES, "6 of 6 above it at all"),
+        ([miss()] * 6, ALIVE, NO_BETTER, "0 of 6 above it at all"),
+        ([miss()] * 6, None, NO_BETTER, "0 of 6 above it at all"),
+        ([miss()] * 6, BEYOND_REACH, DEAD, "3 of 6 updates are exactly 0 outside the output layer"),
+        ([miss(defence="prune")] * 6, replace(BEYOND_REACH, defence="prune"), NO_BETTER, "0 of 6"),
+        ([miss(defence="clip")] * 6, replace(BEYOND_REACH, defence="clip"), DEAD, "3 of 6 updates are exactly 0"),
+        ([miss()] * 6, SILENT, DEAD, "no neuron of 2 spiking layers fired on the inputs of 6 updates"),
+        ([miss()] * 6, replace(SILENT, silent={"a": 1.0, "b": 0.999}), NO_BETTER, "0 of 6"),
+        ([miss()] * 6, replace(ALIVE, dead=0.49), NO_BETTER, "0 of 6"),
+        ([LOST] * 3 + [miss()] * 3, ALIVE, DIVERGED, "3 of 6 diverged"),
+        ([LOST] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "2 of 6 diverged"),
+        ([STILL] * 4 + [miss()] * 2, ALIVE, STUCK, "a median of 0.009 of the data range from the initial guess"),
+        ([STILL] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
+        ([FLAT] * 3 + [miss(moved=None)] * 3, ALIVE, STUCK, "the matching loss fell by less than 1 % for 3 of 6"),
+        ([FLAT] * 2 + [miss(moved=None)] * 4, ALIVE, NO_BETTER, "0 of 6"),
+        ([miss(matching_loss=0.995)] * 6, ALIVE, NO_BETTER, "0 of 6"),
+        ([miss(moved=None, first_loss=None)] * 6, ALIVE, NO_BETTER, "0 of 6"),
+        ([MISNAMED] * 3 + [miss()] * 3, ALIVE, WRONG_LABEL, "3 of 6 labels named wrongly"),
+        ([MISNAMED] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
+        ([miss(label_recovered=-1, label_correct=False)] * 6, ALIVE, NO_BETTER, "0 of 6"),
+    ],
+)  # fmt: skip
+def test_each_verdict_and_its_numbers(
+    row: Row, rows: list[dict[str, Any]], health: Health | None, verdict: str, reason: str
+) -> None:
+    cell = cell_of(row, rows, health)
+    assert cell.verdict == verdict
+    assert reason in cell.reason
+    assert cell.verdict in VERDICTS
+
+
+@pytest.mark.parametrize(
+    ("rows", "health", "verdict"),
+    [
+        ([{**LOST, **HIT}] * 2 + [HIT] * 4, BEYOND_REACH, RECOVERED),
+        ([{**STILL, **MISNAMED, "moved": 0.0, "ssim": 0.4}] * 6, BEYOND_REACH, TRACES),
+        ([LOST | {"moved": 0.0}] * 6, BEYOND_REACH, DEAD),
+        ([LOST | {"moved": 0.0}] * 3 + [STILL] * 3, ALIVE, DIVERGED),
+        ([LOST | {"moved": 9.0}] * 2 + [STILL] * 4, ALIVE, STUCK),
+        ([{**MISNAMED, "moved": 0.0}] * 6, ALIVE, STUCK),
+    ],
+)
+def test_what_comes_first(row: Row, rows: list[dict[str, Any]], health: Health, verdict: str) -> None:
+    assert cell_of(row, rows, health).verdict == verdict
+
+
+def test_the_reason_tells_of_all_causes(row: Row) -> None:
+    cell = cell_of(row, [{**MISNAMED, "moved": 0.0}] * 6, SILENT)
+    assert cell.verdict == DEAD
+    for words in ("no neuron of 2", "a median of 0 of the data range", "6 of 6 labels named wrongly", "0 of 6 above"):
+        assert words in cell.reason
+    stopped = cell_of(row, [LOST | {"moved": 0.0}] * 6, SILENT)
+    assert "6 of 6 diverged" in stopped.reason
+    assert "median" not in stopped.reason
+
+
+def test_causes_come_before_the_lack_of_controls(row: Row) -> None:
+    assert cell_of(row, [miss()] * 4, ALIVE, controls=False).verdict == ALONE
+    assert cell_of(row, [STILL] * 4, ALIVE, controls=False).verdict == STUCK
+
+
+def test_labels_of_a_batch_are_compared_as_a_whole(row: Row) -> None:
+    """Pictures that are not found are paired with originals by chance, and their labels with them."""
+    batch = [
+        miss(capture_id="b", example=index, label=index, label_recovered=(index + 1) % 4, label_correct=False)
+        for index in range(4)
+    ]
+    assert cell_of(row, batch, ALIVE).verdict == NO_BETTER
+    twice = [change | {"label_recovered": 0} for change in batch]
+    cell = cell_of(row, twice, ALIVE)
+    assert (cell.verdict, "3 of 4 labels" in cell.reason) == (WRONG_LABEL, True)
+
+
+@pytest.mark.parametrize(("iterations", "stuck"), [(0, True), (20, False)])
+def test_a_search_without_a_step_is_stuck_at_its_guess(iterations: int, *, stuck: bool) -> None:
+    spec = ModelSpec("lenet", InputSpec(1, 12, 12, 4))
+    generator = torch.Generator().manual_seed(0)
+    sealed = SealedBatch("toy/r002-c000", torch.rand(1, 1, 12, 12, generator=generator), torch.tensor([1]))
+    parameters = parameters_of(build_model(spec, seed=0))
+    capture = capture_gradient(spec, parameters, sealed.inputs, sealed.labels, capture_id=sealed.capture_id)
+    settings = DLGSettings(iterations=iterations)
+    (guess,) = DLG(settings.untouched()).reconstruct([capture], seed=0)
+    (result,) = DLG(settings).reconstruct([capture], seed=0)
+    rows = score(result, sealed, spec=spec.input, judge=None, context={}, guess=guess.inputs)
+    assert (rows[0].round, rows[0].moved == 0.0) == (2, stuck)
+    assert (rows[0].matching_loss == rows[0].first_loss) == stuck
+    (cell,) = summarise(rows).cells
+    assert (cell.verdict == STUCK) == stuck
+
+
+def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
+    """Only where an attack that worked was no better than the controls is that said, and no more than that."""
+
+    def rows_of(attack: str, change: dict[str, Any], model: str) -> list[Score]:
+        changes = change | {"attack": attack, "cell": attack, "model": model}
+        return [row(**(changes | {"capture_id": f"v{index}"})) for index in range(6)]
+
+    rows = rows_of("dlg", STILL, "one") + rows_of("mine", STILL, "one") + rows_of("grnn", LOST, "one")
+    rows += rows_of("dlg", miss(), "two") + rows_of("grnn", LOST, "two")
+    rows += rows_of("dlg", HIT, "three") + rows_of("grnn", miss(), "three")
+    rows += [
+        replace(one, attack="control: black", ssim=0.3, label_recovered=-1)
+        for model in ("one", "two", "three")
+        for one in rows_of("dlg", miss(), model)
+    ]
+    sentences = [sentence for sentence in findings(summarise(rows)) if sentence.startswith("On ")]
+    failed, missed = sentences
+    assert "one" in failed
+    assert "every attack failed (dlg, mine: stuck at the guess; grnn: diverged), so nothing follows" in failed
+    assert "two" in missed
+    assert "no attack tried here did better than the controls (grnn: diverged)" in missed
+    assert not any("three" in sentence or "defended" in sentence for sentence in sentences)
+    assert set(FAILED) < set(VERDICTS)
