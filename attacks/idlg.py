@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from attacks.labels import recover_labels
-from attacks.matching import MatchingAttack, batch_size, observed_gradient
+from attacks.matching import MatchingAttack
 from attacks.settings import IDLGSettings
 from fl_sim.models import build_model
+from fl_sim.observed import batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate
 
 

@@ -20,6 +20,7 @@ RECORDS = (*NOUNS, "fl_sim.records", "fl_sim.seeding")
 ATTACKS = (
     "attacks",
     "fl_sim.records",
+    "fl_sim.observed",
     "fl_sim.specs",
     "fl_sim.errors",
     "fl_sim.plugins",
@@ -35,6 +36,7 @@ MAY: dict[str, Sequence[str]] = {
     "fl_sim.seeding": (),
     "fl_sim.plugins": ("fl_sim.errors",),
     "fl_sim.records": NOUNS,
+    "fl_sim.observed": RECORDS,
     "fl_sim.encoders": RECORDS,
     "fl_sim.models": (*RECORDS, *TABLES, "fl_sim.encoders", "fl_sim.models"),
     "fl_sim.datasets": (*RECORDS, *TABLES, "fl_sim.datasets"),

@@ -14,10 +14,11 @@ from torch import Tensor
 from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.grnn.generator import LATENT, Generators, draw, layout_of
 from attacks.grnn.rmsprop import RMSprop, RMSpropRule
-from attacks.matching import MatchingProblem, batch_size, clamped
+from attacks.matching import MatchingProblem, clamped
 from attacks.matching.batching import shared_batches
 from attacks.settings import GRNNSettings
 from fl_sim.errors import ConfigError
+from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import torch_stream
 

@@ -19,14 +19,15 @@ from torch import Tensor
 
 from attacks.contracts import Progress, Reconstruction
 from attacks.matching.batching import Batch, shared_batches
-from attacks.matching.problem import Labels, MatchingProblem, batch_size, observed_gradient
+from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
 from attacks.thresholding import threshold, thresholded
+from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
 
-__all__ = ["MatchingAttack", "MatchingProblem", "batch_size", "clamped", "observed_gradient"]
+__all__ = ["MatchingAttack", "MatchingProblem", "clamped"]
 
 
 @dataclass(frozen=True)

@@ -12,40 +12,11 @@ from torch.nn import functional as F
 from attacks.folding import Fold
 from attacks.folding.captured import Targets
 from attacks.thresholding import straight_through
-from fl_sim.errors import ConfigError
+from fl_sim.observed import batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate
 
 Labels = Sequence[Tensor] | None
 """The labels (N,) of each victim, or None where they are optimised with the input."""
-
-
-def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
-    """Return the gradient that a captured update holds, by parameter name.
-
-    A weight delta of S plain SGD steps is -lr times the sum of the gradients along the way; it is divided by -lr S.
-    That is exact, but for rounding, for one step and an average over the path for more.
-
-    Raises:
-        ConfigError: a delta whose learning rate or number of steps the server did not set.
-    """
-    if capture.kind == "gradient":
-        return dict(capture.update)
-    missing = [name for name in ("learning_rate", "local_steps") if getattr(capture, name) is None]
-    if capture.learning_rate is None or capture.local_steps is None:
-        raise ConfigError(
-            f"{capture.id}: a weight delta needs the clients' learning rate and number of local steps, and the capture "
-            f"has no {' and no '.join(missing)}. Send them in the train config ('learning-rate', 'local-steps'), or "
-            "set them with dataclasses.replace(capture, ...)."
-        )
-    scale = -1.0 / (capture.learning_rate * capture.local_steps)
-    return {name: scale * delta for name, delta in capture.update.items()}
-
-
-def batch_size(capture: CapturedUpdate) -> int:
-    """Return N, the number of examples behind a captured update, as far as the server knows."""
-    if capture.batch_size is None:
-        return capture.num_examples
-    return capture.batch_size * (capture.local_steps or 1)
 
 
 class MatchingProblem:

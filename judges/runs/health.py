@@ -24,7 +24,7 @@ class Health:
         dead: share of updates whose parameters outside the last (output) layer carry a gradient of exactly 0 in all
             entries: nothing of the input can be read from those.
         gradient_norm: of the l2 norms of the updates; of a weight delta, of the gradient that it tells, see
-            `attacks.matching.problem.observed_gradient`. All None where that is not known.
+            `fl_sim.observed.observed_gradient`. All None where that is not known.
 
     Parameters are those of the update, so noise that a defence adds hides that a network is dead: `dead` is then 0, and
     only `silent` shows it.

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attacks.matching.problem import batch_size, observed_gradient
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
+from fl_sim.observed import batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.training import gradient_and_loss, load_parameters
 from judges.plans.audit import Assumptions

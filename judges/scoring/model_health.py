@@ -9,10 +9,10 @@ from statistics import fmean
 
 from torch import Tensor, nn
 
-from attacks.matching.problem import observed_gradient
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.models.spiking_lenet import activities
+from fl_sim.observed import observed_gradient
 from fl_sim.records import CapturedUpdate
 from fl_sim.training import load_parameters
 from judges.intervals import distribution
