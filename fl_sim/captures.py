@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -57,6 +58,19 @@ def capture_id(federation_id: str, round: int, client: int) -> str:  # noqa: A00
     return f"{check_federation_id(federation_id)}/r{round:03d}-c{client:03d}"
 
 
+class CaptureKey(NamedTuple):
+    """What a capture id is formatted from: the federation's name, the server round, and the client's partition id."""
+
+    federation: str
+    round: int
+    client: int
+
+    @property
+    def id(self) -> str:
+        """Return the capture id."""
+        return capture_id(*self)
+
+
 class _Store:
     """A folder of records, one file for each capture id."""
 
@@ -76,14 +90,18 @@ class _Store:
             raise DataError(f"{record_id[:_LONGEST_NAME]!r}: expected a capture id such as FEDERATION/r001-c003.")
         return self.folder / federation / f"{leaf}{_SUFFIX}"
 
-    def ids(self) -> list[str]:
-        """Return the ids of all records, sorted by federation, round and client."""
+    def listed(self, federation: str = "") -> list[CaptureKey]:
+        """Return the keys of all records, or of those of one federation, sorted by federation, round and client."""
         found = []
-        for path in self.folder.glob(f"*/r*-c*{_SUFFIX}"):
+        for path in self.folder.glob(f"{federation or '*'}/r*-c*{_SUFFIX}"):
             numbers = _LEAF.fullmatch(path.stem)
             if numbers is not None and _NAME.fullmatch(path.parent.name):
-                found.append((path.parent.name, int(numbers[1]), int(numbers[2])))
-        return [capture_id(*key) for key in sorted(found)]
+                found.append(CaptureKey(path.parent.name, int(numbers[1]), int(numbers[2])))
+        return sorted(found)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all records, sorted by federation, round and client."""
+        return [key.id for key in self.listed()]
 
     def __len__(self) -> int:
         return len(self.ids())
@@ -139,13 +157,22 @@ class CaptureStore(_Store):
         Raises:
             DataError: it or its parameters are missing, corrupt or another capture's.
         """
+        path, stored = self.path(record_id), self.stored(record_id)
+        values = {field.name: getattr(stored, field.name) for field in dataclasses.fields(CapturedUpdate)}
+        sent = self._load_sent(self._sent_path(path, stored.parameters_hash), stored.parameters_hash)
+        return CapturedUpdate(**values | {"parameters": sent.parameters})
+
+    def stored(self, record_id: str) -> StoredUpdate:
+        """Return the capture of this id without the parameters that were sent, as it is stored.
+
+        Raises:
+            DataError: it is missing, corrupt or another capture's.
+        """
         path = self.path(record_id)
         stored = load_record(StoredUpdate, path)
         if stored.id != record_id:
             raise DataError(f"{path}: expected the capture {record_id}, found {stored.id}.")
-        values = {field.name: getattr(stored, field.name) for field in dataclasses.fields(CapturedUpdate)}
-        sent = self._load_sent(self._sent_path(path, stored.parameters_hash), stored.parameters_hash)
-        return CapturedUpdate(**values | {"parameters": sent.parameters})
+        return stored
 
     def __iter__(self) -> Iterator[CapturedUpdate]:
         return (self.load(record_id) for record_id in self.ids())

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
 from torch import Tensor
 
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate
+from fl_sim.specs import Scalar
+
+Update = TypeVar("Update", bound=CapturedUpdate)
 
 
 def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
@@ -35,3 +42,9 @@ def batch_size(capture: CapturedUpdate) -> int:
     if capture.batch_size is None:
         return capture.num_examples
     return capture.batch_size * (capture.local_steps or 1)
+
+
+def assuming(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
+    """Return a capture with values of fields such as `batch_size` wherever the server's config left them open."""
+    filled: dict[str, Any] = {key: value for key, value in assumed.items() if getattr(capture, key) is None}
+    return dataclasses.replace(capture, **filled)

@@ -29,11 +29,13 @@ class ModelEntry:
         builder: a callable `ModelSpec -> nn.Module`, or where to import it from ("package.module:name").
         spiking: whether it reads `ModelSpec.spiking`.
         summary: one line for `spikeleak list models`.
+        family: what it shares with its spiking twin: the name of the one that does not spike; "" for its own name.
     """
 
     builder: str | Callable[[ModelSpec], nn.Module]
     spiking: bool
     summary: str
+    family: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what is no such entry, where it is written and not where it is used."""
@@ -50,6 +52,7 @@ _OWN = {
         "fl_sim.models.spiking_lenet:SpikingLeNet",
         spiking=True,
         summary="its spiking twin: the same layers with IF or LIF neurons over T steps",
+        family="lenet",
     ),
     "classic_lenet": ModelEntry(
         "fl_sim.models.classic_lenet:ClassicLeNet",
@@ -60,6 +63,7 @@ _OWN = {
         "fl_sim.models.spiking_classic_lenet:SpikingClassicLeNet",
         spiking=True,
         summary="its spiking twin: the same layers with IF or LIF neurons over T steps",
+        family="classic_lenet",
     ),
     "mlp": ModelEntry(
         "fl_sim.models.mlp:MLP", spiking=False, summary="one hidden layer of 3000 sigmoids, which MI-Face inverts"
@@ -68,6 +72,7 @@ _OWN = {
         "fl_sim.models.spiking_mlp:SpikingMLP",
         spiking=True,
         summary="its spiking twin, which BrainLeaks inverts: IF or LIF neurons over T steps",
+        family="mlp",
     ),
 }
 MODELS = Table("spikeleak.models", ModelEntry, _OWN)

@@ -1,4 +1,4 @@
-"""An audit of somebody's own federation: its captures are attacked, scored where its clients sealed the truth, told.
+"""An audit of somebody's own federation: its captures are attacked, and scored where its clients sealed the truth.
 
 The folder holds captures/, as `CuriousGrid` with a `CaptureStore` left them, and sealed/ where the clients wrote their
 batches there. What the audit adds is what a run of an experiment leaves: reconstructions, rows, a report.
@@ -6,103 +6,132 @@ batches there. What the audit adds is what a run of an experiment leaves: recons
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 import shutil
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import tomli_w
-import torch
-from torch import Tensor
 
-from attacks import ATTACKS, build_attack
-from attacks.contracts import Reconstruction
-from fl_sim.captures import CaptureStore, SealedStore
+from fl_sim.captures import StoredUpdate
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.files import atomic_write
+from fl_sim.files import atomic_write, sha256
 from fl_sim.models import MODELS
-from fl_sim.records import CapturedUpdate, SealedBatch, save_record
 from fl_sim.specs import ModelSpec, Scalar
-from judges.bench.jobs import offset, reconstruction_path
-from judges.bench.process import check_device, prepare_process
+from judges.bench.engine_options import EngineOptions
+from judges.bench.engines import Engine
+from judges.bench.gradient_inversion import AttackedUpdates
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
-from judges.report.gradient_inversion.answers import CAPTURES, save_answers
-from judges.report.gradient_inversion.report import write_report
-from judges.runs.health import Health
-from judges.runs.integrity import write_hashes
-from judges.runs.manifest import WRITTEN, made_by, outcome, write_manifest
-from judges.runs.rows import CONTROL_PREFIX, Score, write_scores
-from judges.scoring.audit_checks import check_size, completed, doubts
-from judges.scoring.gallery import build_gallery, save_gallery
-from judges.scoring.gradient_inversion import NO_LABEL, control_reconstructions, score
-from judges.scoring.model_health import examine, vitals
-from judges.summaries.gradient_inversion import summarise, write_summary
+from judges.runs.identity import Attacked
+from judges.runs.manifest import WRITTEN
+from judges.runs.names import group_label
+from judges.runs.pictures import CAPTURES
+from judges.scoring.audit_checks import check_size, doubts, filled
+from judges.scoring.session import Evidence, Victim
 
 INIT = "as sent"
 GIVEN = ("captures", "sealed", "models", "live")
 """What an audit finds in the folder and leaves as it is."""
 
+EVIDENCE = "captures_sha256"
+"""Key of the manifest: a hash of the captures, which tells whether answers of an earlier call are of the same ones."""
 
-class Audit:
-    """The audit of one folder.
 
-    Args:
-        folder: with captures/, and sealed/ where the truth was kept.
-        plan: the attacks.
-        watch: shows progress.
-    """
+class Audit(AttackedUpdates):
+    """The audit of one folder, which holds captures/, and sealed/ where the truth was kept; see `Execution`."""
 
-    def __init__(self, folder: Path, plan: AuditPlan, watch: Watch) -> None:
-        self.folder, self.plan, self.settings, self.watch = folder, plan, plan.base, watch
-        self._sealed = SealedStore(folder / "sealed")
-        self._known = set(self._sealed.ids())
-        self._rows: list[Score] = []
-        self._health: list[Health] = []
+    complete = False
+
+    def __init__(self, plan: AuditPlan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
+        super().__init__(plan, folder, watch, options, name=folder.resolve().name)
+        self.plan = plan
+        self._evidence: list[Evidence] = []
         self._doubts: list[str] = []
+        self._digest = ""
 
-    def execute(self, *, show_faces: bool = False) -> Path:
-        """Attack all captures and return the path of the report.
+    def check(self) -> None:
+        """Look at the captures and at the truth, before anything is written.
 
         Raises:
-            ConfigError: a model that is in no table, or that the attack is not for; a device that is not there.
-            DataError: there are no captures, or a file is corrupt.
+            ConfigError: a model that is in no table, or something that an attack needs is neither known nor assumed.
+            DataError: there are no captures, a file is corrupt, or a truth is of another size than its update.
         """
-        check_device(self.settings.device)
-        prepare_process(self.settings.threads)
-        groups = self._groups()
-        self._clear()
-        atomic_write(self.folder / "config.toml", tomli_w.dumps(self.plan.raw))
-        for name, captures in groups.items():
-            self._audit(name, captures)
-        write_scores(self._rows, self.folder / "scores.csv")
-        summary = summarise(self._rows, judges={}, distances={}, health=tuple(self._health), seed=self.settings.seed)
-        write_summary(summary, self.folder / "summary.json")
-        write_manifest(self.folder, self._manifest())
-        page = write_report(self.folder, show_faces=show_faces)
-        write_hashes(self.folder)
-        for text in self._doubts:
-            self.watch.say(f"warning: {text}")
-        return page
+        self._evidence = list(self._groups())
+        for evidence in self._evidence:
+            self._check_dataset(evidence)
+        self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
+        assumed = self.assumed()
+        for evidence in self._evidence:
+            for victim in self.session.open(evidence, complete=False):
+                check_size(filled(self.captures.stored(victim.id), assumed), self.session.truth(victim.id))
 
-    def _clear(self) -> None:
-        """Remove what an earlier audit left; where none was, files of these names are somebody else's and stay.
+    def claim(self, *, fresh: bool) -> None:
+        """Take the folder: what an earlier audit of the same captures in the same way has found stays.
+
+        Where no audit was, files of the names of ours are somebody else's and stay too.
 
         Raises:
             ConfigError: the folder holds an experiment.
         """
         path = self.folder / "config.toml"
-        if not path.is_file():
-            return
-        if read_toml(path).get("task") != TASK:
-            raise ConfigError(
-                f"{self.folder}: holds an experiment, whose results an audit would replace. For another attack on "
-                f"its captures use `spikeleak attack {self.folder} --set attack=...`; or copy captures/ and sealed/."
-            )
+        if path.is_file():
+            earlier = read_toml(path)
+            if earlier.get("task") != TASK:
+                raise ConfigError(
+                    f"{self.folder}: holds an experiment, whose results an audit would replace. For another attack on "
+                    f"its captures use `spikeleak attack {self.folder} --set attack=...`; or copy captures/ and "
+                    "sealed/."
+                )
+            self.recall()
+            if fresh or earlier != self.plan.raw or self.before.get(EVIDENCE, self._digest) != self._digest:
+                self._clear()
+        atomic_write(path, tomli_w.dumps(self.plan.raw))
+        self.recall()
+
+    def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures are there
+        """Yield the captures that can share a call, model by model."""
+        yield from self._evidence
+
+    def assumed(self) -> Mapping[str, Scalar]:
+        """Return what is assumed of the clients where their captures leave it open."""
+        given: dict[str, Scalar] = self.plan.base.assumed.model_dump(exclude_none=True)
+        return given
+
+    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:
+        """Measure what stands beside the rows, and look for what speaks against them."""
+        super().examine(evidence, known)
+        for victim in known:
+            capture = filled(self.captures.load(victim.id), self.assumed())
+            self._doubts += doubts(capture, self.session.truth(victim.id))
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what else the manifest says."""
+        people = {CAPTURES: {"people": self.plan.base.people, "source": "the clients of the audited federation"}}
+        shown = {} if self.session.datasets else {"datasets": people}
+        return {
+            "experiment": f"audit of {len(self._victims())} captures",
+            EVIDENCE: self._digest,
+            **shown,
+            **({"warnings": self._doubts} if self._doubts else {}),
+        }
+
+    def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
+        """Attack all captures and return the path of the report; what speaks against the scores is said at the end."""
+        page = super().execute(fresh=fresh, show_faces=show_faces)
+        for text in self._doubts:
+            self.watch.say(f"warning: {text}")
+        return page
+
+    def _victims(self) -> list[Victim]:
+        return [victim for evidence in self._evidence for victim in evidence.victims]
+
+    def _clear(self) -> None:
+        """Remove what an earlier audit left."""
         for name in set(WRITTEN) - set(GIVEN):
             left = self.folder / name
             if left.is_dir() and not left.is_symlink():
@@ -110,152 +139,74 @@ class Audit:
             else:
                 left.unlink(missing_ok=True)
 
-    def _groups(self) -> dict[str, list[CapturedUpdate]]:
-        """Return the captures that can share a call, by the name of their model."""
-        captures = completed(list(CaptureStore(self.folder / "captures")), self.settings.assumed)
-        if not captures:
+    def _groups(self) -> Iterator[Evidence]:
+        """Yield the captures that can share a call: of one model, and of as many examples."""
+        groups: dict[tuple[ModelSpec, int | None], list[Victim]] = defaultdict(list)
+        for key in self.captures.listed():
+            capture = filled(self.captures.stored(key.id), self.assumed())
+            self._check_model(capture)
+            groups[capture.model, capture.batch_size].append(Victim(key.id, capture.round))
+        if not groups:
             guess = f" Did you mean '{self.folder.parent}'?" if self.folder.name == "captures" else ""
             raise DataError(
                 f"{self.folder / 'captures'}: expected captures, found none.{guess} Record them with "
                 'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
             )
-        groups: dict[tuple[ModelSpec, int | None], list[CapturedUpdate]] = defaultdict(list)
-        for capture in captures:
-            if capture.model.architecture not in MODELS:
-                raise ConfigError(
-                    f"{self.folder}: its model '{capture.model.architecture}' is in no table. Put it into "
-                    "fl_sim.models.MODELS in a module of yours and name that module with --import."
-                )
-            groups[capture.model, capture.batch_size].append(capture)
-        return dict(zip(_names(model for model, _ in groups), groups.values(), strict=True))
+        base, names = self.plan.base, Counter[str]()
+        for (model, size), victims in groups.items():
+            varied = _varied(model, size, groups)
+            attacked = Attacked(
+                dataset=base.dataset.name if base.dataset else CAPTURES,
+                model=model.architecture,
+                family=MODELS[model.architecture].family or model.architecture,
+                spiking=MODELS[model.architecture].spiking,
+                varied=varied,
+                init=INIT,
+                defence=base.defence,
+            )
+            label = group_label(attacked)
+            names[label] += 1
+            name = label if names[label] == 1 else f"{label}-{names[label]}"
+            yield Evidence(name, attacked, tuple(victims), seed=base.seed, model=model, dataset=base.dataset)
 
-    def _audit(self, name: str, captures: Sequence[CapturedUpdate]) -> None:
-        """Attack the captures of one model in every way, and score those whose truth is there."""
-        known = [capture for capture in captures if capture.id in self._known]
-        truths = [self._sealed.load(capture.id) for capture in known]
-        for capture, truth in zip(known, truths, strict=True):
-            check_size(capture, truth)
-            self._doubts += doubts(capture, truth)
-        for label, attack in self.plan.attacks.items():
-            results = self._attack(attack.name, attack.settings, captures, f"{label} on {name}")
-            for result in results:
-                save_record(result, reconstruction_path(self.folder, label, result.capture_id))
-            by_id = {result.capture_id: result for result in results}
-            unknown = [by_id[capture.id] for capture in captures if capture.id not in self._known]
-            if unknown:
-                save_answers(f"{name}/{label}", unknown, captures[0].model.input, self.folder)
-            if known:
-                self._score(name, label, known, [by_id[capture.id] for capture in known], truths)
-        if known:
-            spec = captures[0].model.input
-            for truth in truths:
-                for control in control_reconstructions(truth, spec, None):
-                    self._rows += self._rows_of(name, control.attack, known[0].model, control, truth)
-            found = [vitals(capture, truth.inputs) for capture, truth in zip(known, truths, strict=True)]
-            self._health.append(examine(self._rows[-1].group, found, accuracies=(), classes=spec.classes))
-
-    def _attack(
-        self, name: str, settings: Mapping[str, Scalar], captures: Sequence[CapturedUpdate], told: str
-    ) -> list[Reconstruction]:
-        """Return the answers of an attack, a chunk after the other."""
-        attack, size = build_attack(name, settings), self.settings.chunk
-        results: list[Reconstruction] = []
-        with self.watch.task(told) as advance:
-            for at in range(0, len(captures), size):
-                results += attack.reconstruct(
-                    captures[at : at + size],
-                    seed=self.settings.seed,
-                    device=self.settings.device,
-                    progress=offset(advance, at, len(captures)),
-                )
-        return results
-
-    def _score(
-        self,
-        name: str,
-        label: str,
-        captures: Sequence[CapturedUpdate],
-        results: Sequence[Reconstruction],
-        truths: Sequence[SealedBatch],
-    ) -> None:
-        """Open the seal: rows of an attack and of its initial guesses, and pictures."""
-        model, attack = captures[0].model, self.plan.attacks[label]
-        untouched = ATTACKS[attack.name].settings(**attack.settings).untouched().model_dump()
-        guesses = self._attack(attack.name, untouched, captures, f"initial guesses of {label}")
-        rows = []
-        for result, guess, truth in zip(results, guesses, truths, strict=True):
-            rows += self._rows_of(name, label, model, result, truth, guess.inputs)
-            no_op = replace(guess, attack=_no_op(label, self.plan.attacks), seconds=0.0)
-            no_op = replace(no_op, labels=torch.full_like(guess.labels, NO_LABEL))
-            self._rows += self._rows_of(name, no_op.attack, model, no_op, truth)
-        self._rows += rows
-        save_gallery(build_gallery(rows, results, truths, spec=model.input), self.folder)
-
-    def _rows_of(
-        self,
-        name: str,
-        label: str,
-        model: ModelSpec,
-        result: Reconstruction,
-        sealed: SealedBatch,
-        guess: Tensor | None = None,
-    ) -> list[Score]:
-        """Return the rows of one answer; `guess` is what the attack began with, where it is one."""
-        steps = model.input.timesteps or (model.spiking.timesteps if model.spiking else 0)
-        context: dict[str, Scalar] = {
-            "experiment": self.folder.resolve().name,
-            "cell": f"{name}/{label}",
-            "dataset": CAPTURES,
-            "model": name,
-            "init": INIT,
-            "attack": label,
-            "defence": self.settings.defence,
-            "timesteps": steps if MODELS[model.architecture].spiking else 0,
-        }
-        return score(result, sealed, spec=model.input, judge=None, context=context, guess=guess)
-
-    def _manifest(self) -> dict[str, object]:
-        settings = self.settings
-        return {
-            "title": self.folder.resolve().name,
-            "experiment": f"audit of {len(CaptureStore(self.folder / 'captures').ids())} captures",
-            "seed": settings.seed,
-            "device": settings.device,
-            "threads": settings.threads,
-            **made_by({}),
-            "datasets": {CAPTURES: {"people": settings.people, "source": "the clients of the audited federation"}},
-            **({"warnings": self._doubts} if self._doubts else {}),
-            **outcome(self.folder, {}, {}),
-        }
-
-
-def import_modules(names: Iterable[str]) -> None:
-    """Import modules from the current folder or the environment, such as one that adds a model to `MODELS`.
-
-    Raises:
-        ConfigError: one cannot be imported.
-    """
-    sys.path.insert(0, str(Path.cwd()))
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
+    def _check_dataset(self, evidence: Evidence) -> None:
+        """Refuse a data set whose examples are no inputs of the model."""
+        dataset = self.session.dataset(evidence)
+        if dataset is None:
+            return
+        ours, theirs = dataset.spec, evidence.spec
+        if (ours.frame, ours.timesteps, ours.classes) != (theirs.frame, theirs.timesteps, theirs.classes):
             raise ConfigError(
-                f"--import {name}: cannot be imported ({type(error).__name__}: {error}); modules are looked "
-                "for in the folder that you call from."
-            ) from error
+                f"dataset.name: inputs of {dataset.name} are {ours.frame} in {ours.classes} classes, but those of the "
+                f"captures' model '{evidence.model.architecture}' are {theirs.frame} in {theirs.classes}; set "
+                "dataset.size and the settings of frames as the clients have them, or leave dataset out."
+            )
+
+    def _check_model(self, capture: StoredUpdate) -> None:
+        if capture.model.architecture not in MODELS:
+            raise ConfigError(
+                f"{self.folder}: its model '{capture.model.architecture}' is in no table. Put it into "
+                "fl_sim.models.MODELS in a module of yours and name that module with --import."
+            )
 
 
-def _no_op(label: str, labels: Collection[str]) -> str:
-    """Return what the control is called that is the initial guess of an attack."""
-    return f"{CONTROL_PREFIX}no-op" + (f" ({label})" if len(labels) > 1 else "")
+def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:
+    """Return what sets a group of captures apart from the others of its architecture."""
+    others = [_flat(*group) for group in groups if group[0].architecture == model.architecture]
+    own = _flat(model, size)
+    return {key: value for key, value in own.items() if any(other.get(key) != value for other in others)}
 
 
-def _names(models: Iterable[ModelSpec]) -> list[str]:
-    """Return what the rows call models: the architecture, and a number where several share it."""
-    names, seen = list[str](), Counter[str]()
-    for model in models:
-        seen[model.architecture] += 1
-        number = seen[model.architecture]
-        names.append(f"{model.architecture}#{number}" if number > 1 else model.architecture)
-    return names
+def _flat(model: ModelSpec, size: int | None) -> dict[str, Scalar]:
+    """Return the settings of a model and the batch size, by key."""
+    flat: dict[str, Scalar] = {"batch_size": size or 0}
+    for key, value in asdict(model).items():
+        inner = value.model_dump() if hasattr(value, "model_dump") else value
+        flat |= inner if isinstance(inner, dict) else {key: "" if inner is None else inner}
+    return flat
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    """Return a hash of the content of files and of their names."""
+    lines = [f"{path.parent.name}/{path.name} {sha256(path)}" for path in paths]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
-
-import typer
 
 from fl_sim.errors import ConfigError, unknown_name
 
 LOCAL, RAY = "local", "ray"
 _ADDRESS = re.compile(r"(ray://)?\S+:\d{1,5}")
-
-Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
-EngineName = Annotated[str, typer.Option("--engine", help="local, or ray: a Ray cluster that is running.")]
-RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; as Ray finds it by default.")]
 
 
 @dataclass(frozen=True)
@@ -26,11 +19,18 @@ class EngineOptions:
         name: "local", or "ray" for a Ray cluster that is running.
         workers: processes beside this one; 1 does everything here. Not read on a Ray cluster.
         ray_address: of the cluster, "HOST:PORT"; "" for the one that Ray itself finds.
+        imports: modules that other processes import first, such as one that adds a model to `MODELS`.
     """
 
     name: str = LOCAL
     workers: int = 1
     ray_address: str = ""
+    imports: tuple[str, ...] = ()
+
+    @property
+    def apart(self) -> bool:
+        """Return whether jobs are done in other processes than this one."""
+        return self.name == RAY or self.workers > 1
 
     def check(self) -> None:
         """Refuse what does not go together.

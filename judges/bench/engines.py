@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import RAY, EngineOptions
 from judges.bench.jobs import Job, Outcome, perform
-from judges.bench.process import prepare_process
+from judges.bench.process import prepare_worker
 from judges.progress import Advance
 
 if TYPE_CHECKING:
@@ -64,25 +64,34 @@ class Started:
 
 
 @contextlib.contextmanager
-def open_engine(options: EngineOptions, threads: int) -> Iterator[Engine]:
+def open_engine(options: EngineOptions, threads: int, *, apart: bool = False) -> Iterator[Engine]:
     """Yield an engine; what it has not finished when the context is left by an error is stopped at once.
 
     Args:
         options: which one.
         threads: torch threads of each process.
+        apart: whether even a single worker is a process of its own.
 
     Raises:
         ConfigError: the options do not go together, or there is no such cluster.
     """
     options.check()
     if options.name == RAY:
-        with _ray_cluster(options.ray_address, threads) as cluster:
+        with _ray_cluster(options.ray_address, _preparation(options, threads)) as cluster:
             yield cluster
-    elif options.workers > 1:
-        with _worker_processes(options.workers, threads) as workers:
+    elif options.workers > 1 or apart:
+        with _worker_processes(options.workers, _preparation(options, threads)) as workers:
             yield workers
     else:
         yield _Here()
+
+
+Preparation = tuple[int, str, tuple[str, ...]]
+"""The arguments of `prepare_worker`."""
+
+
+def _preparation(options: EngineOptions, threads: int) -> Preparation:
+    return threads, str(Path.cwd()), options.imports
 
 
 class _Here:
@@ -143,11 +152,11 @@ class _RayCluster:
 
 
 @contextlib.contextmanager
-def _worker_processes(count: int, threads: int) -> Iterator[_Workers]:
+def _worker_processes(count: int, preparation: Preparation) -> Iterator[_Workers]:
     from pebble import ProcessPool
 
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in whatever state they are
-    pool = ProcessPool(max_workers=count, initializer=prepare_process, initargs=(threads,), context=context)
+    pool = ProcessPool(max_workers=count, initializer=prepare_worker, initargs=preparation, context=context)
     try:
         with _deaf_to_interrupts():
             pool.schedule(int)  # the pool starts its threads with the first job, and these its processes
@@ -161,8 +170,9 @@ def _worker_processes(count: int, threads: int) -> Iterator[_Workers]:
 
 
 @contextlib.contextmanager
-def _ray_cluster(address: str, threads: int) -> Iterator[_RayCluster]:
+def _ray_cluster(address: str, preparation: Preparation) -> Iterator[_RayCluster]:
     _reach(address)
+    threads = preparation[0]
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do one day, and warns of till then
     import ray
 
@@ -180,7 +190,7 @@ def _ray_cluster(address: str, threads: int) -> Iterator[_RayCluster]:
         raise ConfigError(f"threads: {threads} of a job do not fit on a machine of the cluster, which have {cores:g}.")
 
     def perform_there(job: Job) -> Outcome:
-        prepare_process(threads)
+        prepare_worker(*preparation)
         return _perform_elsewhere(job)
 
     try:

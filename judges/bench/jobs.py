@@ -24,6 +24,7 @@ from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
 from fl_sim.errors import lack_of_memory
+from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
@@ -112,6 +113,7 @@ class AttackJob:
         source: path of the reconstructions below FOLDER/reconstructions.
         captures: ids of the chunk.
         pieces: into how many calls of the attack the chunk is cut.
+        assumed: of the clients, where their captures leave it open.
     """
 
     attack: str
@@ -122,6 +124,7 @@ class AttackJob:
     source: str
     captures: tuple[str, ...]
     pieces: int = 1
+    assumed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
 
     def run(self, advance: Advance) -> None:
         """Attack the chunk and keep the answers, those of a piece as soon as it is done."""
@@ -129,7 +132,7 @@ class AttackJob:
         done = 0
         for piece in _cut(self.captures, self.pieces):
             results = attack.reconstruct(
-                [store.load(key) for key in piece],
+                [assuming(store.load(key), self.assumed) for key in piece],
                 seed=self.seed,
                 device=self.device,
                 progress=offset(advance, done, len(self.captures)),

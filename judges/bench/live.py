@@ -1,35 +1,73 @@
 """The server-side attack plugin: attacks and scores every captured update while the federation goes on.
 
-    from judges.bench.live import LiveAttack
+    from judges.live import LiveAttack
 
     with LiveAttack("runs/mine", attack="idlg") as sink:
         grid = CuriousGrid(grid, sink, model=spec)
 
-Each capture is stored first, so nothing is lost if the attack is slow or dies; the attack itself runs in one worker
-process of its own. A round waits for a file to be written, never for an attack.
+Each capture is stored first, so nothing is lost if the attack is slow or dies; the attack itself is a job of one worker
+process. A round waits for a file to be written, never for an attack.
 """
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import json
 import logging
-import multiprocessing
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from attacks import build_attack
-from fl_sim.captures import CaptureStore, SealedStore
-from fl_sim.errors import SpikeleakError
+from attacks.contracts import Reconstruction
+from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.files import atomic_write
-from fl_sim.records import CapturedUpdate, save_record
+from fl_sim.models import MODELS
+from fl_sim.records import CapturedUpdate, load_record
+from fl_sim.specs import Scalar
+from judges.bench.engine_options import EngineOptions
+from judges.bench.engines import Wait, open_engine
+from judges.bench.jobs import AttackJob, reconstruction_path
+from judges.classifiers.settings import NONE, JudgeOptions
+from judges.progress import Advance, Watch
+from judges.runs.identity import Attacked
+from judges.runs.rows import Context
+from judges.scoring.session import Evidence, Session, Victim
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LiveJob:
+    """The attack on one stored capture, and its score where the truth is there.
+
+    Attributes:
+        attack: the attack's job.
+    """
+
+    attack: AttackJob
+
+    def run(self, advance: Advance) -> None:
+        """Attack, score, and write FOLDER/live/ID.json."""
+        self.attack.run(advance)
+        folder, (capture_id,) = self.attack.folder, self.attack.captures
+        path = reconstruction_path(folder, self.attack.source, capture_id)
+        result = load_record(Reconstruction, path)
+        facts = {
+            "attack": result.attack,
+            "matching_loss": result.matching_loss,
+            "stop_reason": result.stop_reason.value,
+            "seconds": result.seconds,
+            "labels": result.labels.tolist(),
+            "scores": _scores(folder, CaptureStore(folder / "captures").stored(capture_id), result),
+        }
+        _write(folder, capture_id, facts)
+
+    def smaller(self) -> None:
+        """Return nothing: one capture is one piece."""
 
 
 class LiveAttack:
@@ -62,42 +100,48 @@ class LiveAttack:
         self._attack, self._settings, self._seed = attack, dict(settings or {}), seed
         build_attack(attack, self._settings)  # a wrong setting is refused now, not in the worker
         self._store = CaptureStore(self.folder / "captures")
-        self._imports = tuple(imports)
-        self._pool = self._start_worker()
-        self._jobs: dict[str, Future[None]] = {}
+        self._stack = contextlib.ExitStack()
+        options = EngineOptions(imports=tuple(imports))
+        self._engine = self._stack.enter_context(open_engine(options, threads=1, apart=True))
+        self._waiting: list[threading.Thread] = []
 
     def __call__(self, capture: CapturedUpdate) -> None:
         """Store a capture and queue its attack; returns at once."""
         self._store(capture)
-        work = partial(attack_one, self.folder, capture.id, self._attack, self._settings, self._seed)
-        try:
-            job = self._pool.submit(work)
-        except BrokenProcessPool:  # an earlier attack took the worker down with it
-            self._pool = self._start_worker()
-            job = self._pool.submit(work)
-        job.add_done_callback(lambda done, key=capture.id: self._report(key, done))  # type: ignore[misc]
-        self._jobs[capture.id] = job
-
-    def _start_worker(self) -> ProcessPoolExecutor:
-        """Return a pool of one process, started anew: torch's and Ray's threads do not survive a fork."""
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_import_all, initargs=(self._imports,))
-
-    def _report(self, capture_id: str, job: Future[None]) -> None:
-        """Write down why a job failed; runs in the pool's thread, so it must not raise."""
-        error = None if job.cancelled() else job.exception()
-        if error is not None:
-            log.warning("live attack on %s failed: %s", capture_id, error)
-            _write(self.folder, capture_id, {"failed": f"{type(error).__name__}: {error}"})
+        attack = AttackJob(
+            attack=self._attack,
+            settings=self._settings,
+            seed=self._seed,
+            device="cpu",
+            folder=self.folder,
+            source=self._attack,
+            captures=(capture.id,),
+        )
+        wait = self._engine.start(LiveJob(attack))
+        waiting = threading.Thread(target=self._report, args=(capture.id, wait), daemon=True)
+        waiting.start()
+        self._waiting.append(waiting)
 
     @property
     def pending(self) -> int:
         """Return how many updates still wait for their attack."""
-        return sum(not job.done() for job in self._jobs.values())
+        return sum(waiting.is_alive() for waiting in self._waiting)
 
     def close(self) -> None:
         """Wait for all attacks and end the worker."""
-        self._pool.shutdown(wait=True)
+        for waiting in self._waiting:
+            waiting.join()
+        self._stack.close()
+
+    def _report(self, capture_id: str, wait: Wait) -> None:
+        """Wait for a job and write down why it failed, where it does."""
+        try:
+            failure = wait(lambda _done, _total: None).failure
+        except Exception as error:  # noqa: BLE001 - whatever an attack raises must not end the federation
+            failure = f"{type(error).__name__}: {error}"
+        if failure:
+            log.warning("live attack on %s failed: %s", capture_id, failure)
+            _write(self.folder, capture_id, {"failed": failure})
 
     def __enter__(self) -> LiveAttack:
         """Return itself."""
@@ -110,36 +154,18 @@ class LiveAttack:
         self.close()
 
 
-def _import_all(modules: Sequence[str]) -> None:
-    for module in modules:
-        importlib.import_module(module)
+def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list[dict[str, Scalar]]:
+    """Return the metrics of an answer, example by example; none where nobody sealed the truth."""
+    session = Session("live", folder, JudgeOptions(name=NONE), device="cpu", distances=0, watch=Watch.silent())
+    spiking = MODELS[capture.model.architecture].spiking
+    attacked = Attacked(model=capture.model.architecture, spiking=spiking)
+    victims = (Victim(capture.id, capture.round),)
+    evidence = Evidence("live", attacked, victims, seed=result.seed, model=capture.model)
+    if not session.open(evidence, complete=False):
+        return []
+    rows = session.rows(evidence, Context(attack=result.attack), [result])
+    return [{"ssim": row.ssim, "psnr_db": row.psnr_db, "mse": row.mse, "l2": row.l2} for row in rows]
 
 
-def attack_one(folder: Path, capture_id: str, attack: str, settings: Mapping[str, Any], seed: int) -> None:
-    """Attack and score one stored capture; what a worker does."""
-    from judges.bench.process import prepare_process
-    from judges.scoring.gradient_inversion import score
-
-    prepare_process(threads=1)
-    capture = CaptureStore(folder / "captures").load(capture_id)
-    result = build_attack(attack, settings).reconstruct([capture], seed=seed)[0]
-    save_record(result, folder / "reconstructions" / attack / f"{capture_id}.safetensors")
-    told: dict[str, Any] = {
-        "attack": attack,
-        "matching_loss": result.matching_loss,
-        "stop_reason": result.stop_reason.value,
-        "seconds": result.seconds,
-        "labels": result.labels.tolist(),
-    }
-    try:
-        sealed = SealedStore(folder / "sealed").load(capture_id)
-    except SpikeleakError:
-        told["scores"] = []  # a user's own federation seals nothing; the reconstruction is the result
-    else:
-        rows = score(result, sealed, spec=capture.model.input, judge=None, context={})
-        told["scores"] = [{"ssim": row.ssim, "psnr_db": row.psnr_db, "mse": row.mse, "l2": row.l2} for row in rows]
-    _write(folder, capture_id, told)
-
-
-def _write(folder: Path, capture_id: str, told: Mapping[str, Any]) -> None:
-    atomic_write(folder / "live" / f"{capture_id}.json", json.dumps(told, indent=1) + "\n")
+def _write(folder: Path, capture_id: str, facts: Mapping[str, Any]) -> None:
+    atomic_write(folder / "live" / f"{capture_id}.json", json.dumps(facts, indent=1) + "\n")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 
@@ -33,3 +37,37 @@ def prepare_process(threads: int) -> None:
         libc = ctypes.CDLL(None)
         for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             libc.mallopt(option, 2**31 - 1)
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules from the current folder or the environment, such as one that adds a model to `MODELS`.
+
+    Raises:
+        ConfigError: one cannot be imported.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ConfigError(
+                f"--import {name}: cannot be imported ({type(error).__name__}: {error}); modules are looked "
+                "for in the folder that you call from."
+            ) from error
+
+
+def prepare_worker(threads: int, folder: str, imports: Iterable[str]) -> None:
+    """Set up a process that does jobs for another: its threads, and the modules that the other one has imported.
+
+    Args:
+        threads: of torch.
+        folder: that the command was called from, where modules are looked for.
+        imports: their names.
+    """
+    prepare_process(threads)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    for name in imports:
+        importlib.import_module(name)

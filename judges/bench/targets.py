@@ -112,8 +112,7 @@ def _with_facts(
         path,
         model_id(model),
         TargetFacts(
-            dataset=dataset.name,
-            model=plan.model,
+            **vars(plan.attacked),
             source=plan.config.target,
             round=model.round,
             seed=seed,

@@ -8,20 +8,35 @@ from typing import Annotated
 
 import click
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fl_sim.config import read_toml
-from fl_sim.errors import DataError, SpikeleakError, unknown_name
-from judges.bench.engine_options import LOCAL, EngineName, EngineOptions, RayAddress, Workers
+from fl_sim.errors import DataError, SpikeleakError
+from judges.bench.engine_options import LOCAL
 from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
-from judges.cli.runs import compare, execute, rerun, tell_failed, verify
+from judges.cli.runs import compare, refuse_audit, rerun, verify
 from judges.cli.targets import invert, train
-from judges.plans.model_inversion import TASK
-from judges.progress import EventWatch, Watch
+from judges.cli.terminal import (
+    Assignments,
+    Device,
+    EngineName,
+    Events,
+    Faces,
+    Follow,
+    Fresh,
+    Quiet,
+    RayAddress,
+    Workers,
+    engine_options,
+    print_results,
+    wide_console,
+    work,
+)
+from judges.kinds import kind_in, read_plan
+from judges.plans.audit import read_audit
+from judges.runs.integrity import REPORT, renew_hashes
 
 # Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
 
@@ -42,14 +57,6 @@ for command in (verify, compare, rerun, export):
 app.command(name="list")(list_)
 
 INTERRUPTED = 130
-JSON_LINES = "jsonl"
-Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
-]
-Device = Annotated[
-    str, typer.Option("--device", help="Where attacks and judges compute: cpu or cuda; as the config says by default.")
-]
-Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real people in the report.")]
 
 
 @app.callback()
@@ -67,33 +74,20 @@ def run(
     config: Annotated[Path, typer.Argument(help="A TOML file such as those in configs/.")],
     assignments: Assignments = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME where not given.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier run first.")] = False,
+    fresh: Fresh = False,
     device: Device = "",
     show_faces: Faces = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
-    events: Annotated[
-        str, typer.Option("--events", help="jsonl: print a line of JSON for each event in place of all else.")
-    ] = "",
+    quiet: Quiet = False,
+    events: Events = "",
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
-    from judges.plans.kinds import read_plan_of
-
-    if events not in ("", JSON_LINES):
-        raise unknown_name("--events", events, [JSON_LINES])
-    plan = read_plan_of(config, [*(assignments or []), *([f"device={device}"] if device else [])])
-    folder = out or Path("runs") / plan.base.name
-    watch = EventWatch(sys.stdout) if events else Watch.silent() if quiet else Watch()
-    options = EngineOptions(engine, workers, ray_address)
-    options.check()
-    page = execute(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
-    if isinstance(watch, EventWatch):
-        watch.tell("report", str(page.resolve()))
-    elif not quiet:
-        _finish(page, folder)
-    tell_failed(folder)
+    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address)
+    plan = read_plan(config, [*(assignments or []), *_of_device(device)])
+    refuse_audit(plan, config)
+    work(plan, out or Path("runs") / plan.base.name, follow, options, fresh=fresh, show_faces=show_faces)
 
 
 @app.command()
@@ -101,33 +95,26 @@ def attack(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     assignments: Assignments = None,
     device: Device = "",
+    quiet: Quiet = False,
+    events: Events = "",
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
 ) -> None:
     """Run a new attack on the captures of an old run; no new federation."""
+    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address)
     from judges.bench.gradient_inversion import attack_run
 
-    options = EngineOptions(engine, workers, ray_address)
-    _finish(attack_run(run_dir, assignments or [], Watch(), device=device, options=options), run_dir)
-    tell_failed(run_dir)
+    watch = follow.watch()
+    follow.finish(attack_run(run_dir, assignments or [], watch, device=device, options=options), run_dir, watch)
 
 
 @app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
     """Write the report of a run anew."""
-    if _inverts_models(run_dir):
-        from judges.report.model_inversion.report import write_inversion_report
-
-        page = write_inversion_report(run_dir, show_faces=show_faces)
-    else:
-        from judges.report.gradient_inversion.report import write_report
-
-        page = write_report(run_dir, show_faces=show_faces)
-    from judges.runs.integrity import REPORT, renew_hashes
-
+    page = kind_in(run_dir).part("report")(run_dir, show_faces=show_faces)
     renew_hashes(run_dir, REPORT)
-    _finish(page, run_dir)
+    print_results(page, run_dir)
 
 
 @app.command()
@@ -140,18 +127,27 @@ def audit(
         list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS.")
     ] = None,
     people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
+    fresh: Fresh = False,
     device: Device = "",
     show_faces: Faces = False,
+    quiet: Quiet = False,
+    events: Events = "",
+    workers: Workers = 1,
+    engine: EngineName = LOCAL,
+    ray_address: RayAddress = "",
 ) -> None:
     """Attack the captures of your own federation; score what its clients sealed; write a report."""
-    from judges.plans.audit import read_audit
+    modules = tuple(imports or [])
+    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, modules)
+    plan = read_audit([*(assignments or []), *_of_device(device), *(["people=true"] if people else [])])
+    from judges.bench.process import import_modules
 
-    extra = [*([f"device={device}"] if device else []), *(["people=true"] if people else [])]
-    plan = read_audit([*(assignments or []), *extra])
-    from judges.bench.audit import Audit, import_modules
+    import_modules(modules)
+    work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 
-    import_modules(imports or [])
-    _finish(Audit(folder, plan, Watch()).execute(show_faces=show_faces), folder)
+
+def _of_device(device: str) -> list[str]:
+    return [f"device={device}"] if device else []
 
 
 @data_app.command()
@@ -181,7 +177,7 @@ def info(
         table.add_row(key, value)
     for place in found.candidates:
         table.add_row("found" if place.found else "not found", Text(f"{place.path} ({place.origin})"))
-    _console().print(table)
+    wide_console().print(table)
 
 
 @data_app.command()
@@ -190,37 +186,6 @@ def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> N
     from fl_sim.datasets import fetch as download
 
     typer.echo(f"{name} lies in {download(name)}")
-
-
-def _finish(page: Path, folder: Path) -> None:
-    """Print the table of results and where the report is."""
-    if _inverts_models(folder):
-        from judges.report.model_inversion.console import inversion_table
-        from judges.summaries.model_inversion import read_inversions
-
-        _console().print(inversion_table(read_inversions(folder / "summary.json")))
-    else:
-        from judges.report.console import results_table
-        from judges.summaries.gradient_inversion import read_summary
-
-        summary = read_summary(folder / "summary.json")
-        if summary.cells:
-            _console().print(results_table(summary))
-        else:
-            typer.echo("Nothing could be scored; what attacks answered is in the report.")
-    typer.echo(f"\nreport: {page.resolve().as_uri()}")
-
-
-def _inverts_models(folder: Path) -> bool:
-    """Return whether a run folder holds an experiment of model inversion."""
-    path = folder / "config.toml"
-    return path.is_file() and read_toml(path).get("task") == TASK
-
-
-def _console() -> Console:
-    """Return a console as wide as the terminal; files and pipes get what the longest line needs."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,7 @@ from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, nearest
 from fl_sim.specs import Framing, Scalar, Settings
 from judges.classifiers import JudgeOptions, judge_for
+from judges.cli.terminal import wide_console
 from judges.progress import Watch
 
 # Whatever loads torch is imported inside the command that needs it: a wrong setting is refused at once.
@@ -127,5 +127,4 @@ def _table(raw: Raw, name: str) -> Raw:
 
 def _print(judges: Mapping[Path, Mapping[str, Scalar]]) -> None:
     """Print a table: as wide as the terminal, and a line a judge into files and pipes."""
-    console = Console()
-    (console if console.is_terminal else Console(width=1000)).print(judges_table(judges))
+    wide_console(1000).print(judges_table(judges))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Protocol
 
 import typer
-from rich.console import Console
 from rich.table import Table as Rows
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from fl_sim.errors import unknown_name
 from fl_sim.models import MODELS
 from fl_sim.plugins import OURS, LeftOut, Table
 from judges.classifiers.table import JUDGES
+from judges.cli.terminal import wide_console
 
 WARNED = ("run", "attack", "list", "train", "invert", "rerun")
 """Commands that say on standard error which plugins were left out: those that read whole tables."""
@@ -53,9 +53,7 @@ def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets, d
             rows.add_row(*map(Text, (name, origin, _one_line(entry.summary))))
     for left in _left_out(_TABLES[what]):
         left_out.add_row(*map(Text, (_one_line(left.name), left.distribution, left.reason)))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
+    console = wide_console(_WIDE)
     console.print(rows)
     if left_out.row_count:
         typer.echo("\nleft out:")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import pydantic
 import typer
 from pydantic import Field
-from rich.console import Console
 from rich.table import Table
 
 from attacks import MODEL_INVERSIONS
@@ -19,6 +18,7 @@ from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Framing, Settings, TrainingSettings
+from judges.cli.terminal import print_facts, wide_console
 from judges.plans.model_inversion import with_brainleaks_neurons
 from judges.progress import Watch
 
@@ -107,7 +107,7 @@ def train(
         done = central_training(spec, data, task.training, seed=task.seed, device=device, progress=advance)
     usual = Path("runs") / "targets" / f"{dataset}-{task.model.name}-{done.path.stem[:8]}.safetensors"
     path = save_record(done.model, out or usual)
-    _print(
+    print_facts(
         {
             "model": task.model.name,
             "data set": dataset,
@@ -150,7 +150,7 @@ def invert(
     for row, label in enumerate(classes):
         confidence, iterations = float(inversion.confidence[row]), int(inversion.iterations[row])
         table.add_row(str(label), f"{confidence:.4f}", str(iterations), inversion.stop_reasons[row].value)
-    _show(table)
+    wide_console(1000).print(table)
     typer.echo(f"\n{folder / 'inversion.safetensors'}\n{folder / 'inversion.png'}")
 
 
@@ -215,19 +215,3 @@ def grid_png(inputs: Tensor) -> bytes:
 def _usual_inversion(architecture: str) -> str:
     """Return the inversion that is used on a model where none is told."""
     return "brainleaks_v2" if architecture in MODELS and MODELS[architecture].spiking else "mi_face"
-
-
-def _print(facts: dict[str, str]) -> None:
-    """Print facts, one line each."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in facts.items():
-        table.add_row(key, value)
-    _show(table)
-
-
-def _show(table: Table) -> None:
-    """Print a table: as wide as the terminal, and a line a row into files and pipes."""
-    console = Console()
-    (console if console.is_terminal else Console(width=1000)).print(table)

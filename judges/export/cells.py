@@ -1,6 +1,6 @@
 """What of a finished run other tools are told: one cell after the other, with settings, numbers, pictures and curves.
 
-Reads files of the folder of a run of either kind only: config.toml, manifest.json, summary.json and
+Reads files of the folder of a run of any kind only: config.toml, manifest.json, summary.json and
 gallery/*.safetensors. `judges.export.trackers` writes it for TensorBoard and MLflow; the run's files stay the truth.
 """
 
@@ -21,18 +21,17 @@ from torch import Tensor
 
 from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry
 from fl_sim.config import flatten, read_toml
-from fl_sim.errors import DataError
 from fl_sim.specs import Scalar
+from judges.kinds import kind_in
+from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Plan
-from judges.plans.kinds import plan_of
 from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
 from judges.report.gradient_inversion.pictures import load_galleries
 from judges.report.model_inversion.pictures import load_albums
-from judges.report.page import read_manifest, without_people
-from judges.runs.class_rows import FEDERATION
-from judges.scoring.album import Album
-from judges.scoring.gallery import Gallery
+from judges.runs.manifest import read_manifest, without_people
+from judges.runs.names import attack_name, defence_name, model_name
+from judges.runs.pictures import Album, Gallery
 from judges.summaries.gradient_inversion import CellSummary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
 
@@ -89,7 +88,7 @@ class Export:
 
 
 def read_export(run_dir: Path, *, show_faces: bool = False) -> Export:
-    """Return what is exported of a finished run of either kind.
+    """Return what is exported of a finished run of any kind.
 
     Pictures of a data set are there only where the manifest says that it shows no people, or with `show_faces`.
 
@@ -101,39 +100,42 @@ def read_export(run_dir: Path, *, show_faces: bool = False) -> Export:
         DataError: a file is missing or corrupt.
         ConfigError: its config is of no experiment, or names a plugin that is not installed.
     """
-    path = run_dir / "config.toml"
-    if not path.is_file():
-        raise DataError(f"{run_dir}: expected the folder of a run, found no config.toml in it.")
-    plan, manifest = plan_of(read_toml(path)), read_manifest(run_dir)
+    kind = kind_in(run_dir)
+    plan, manifest = kind.part("plan")(read_toml(run_dir / "config.toml")), read_manifest(run_dir)
 
     def shown(dataset: str) -> bool:
         return show_faces or without_people(manifest, dataset)
 
-    if isinstance(plan, InversionPlan):
-        cells = _inversions(plan, run_dir, shown)
-    else:
-        cells = _gradients(plan, run_dir, manifest.get("added", {}), shown)
+    cells: Iterator[ExportedCell] = kind.part("cells")(plan, run_dir, manifest, shown)
     written = (run_dir / "summary.json").stat().st_mtime
     return Export(run_dir.resolve().name, written, dict(_tags(manifest)), tuple(cells))
 
 
-def _gradients(
-    plan: Plan, run_dir: Path, added: Mapping[str, Settings], shown: Callable[[str], bool]
+def cells_of_attacks(
+    plan: Plan | AuditPlan, run_dir: Path, manifest: Mapping[str, Any], shown: Callable[[str], bool]
 ) -> Iterator[ExportedCell]:
-    """Yield the cells of a run of gradient inversion; `added` are settings of those that the config does not name."""
+    """Yield the cells of a run of gradient inversion, or of an audit.
+
+    Args:
+        plan: of the run.
+        run_dir: its folder.
+        manifest: which has the settings of attacks that the config does not name.
+        shown: whether the pictures of a data set may be exported.
+    """
     summary = read_summary(run_dir / "summary.json")
     galleries = {gallery.key: gallery for gallery in load_galleries(run_dir / "gallery", summary)}
-    federations = {federation.label: flatten(federation.config) for federation in plan.federations}
-    attacks = {**added, **{cell.name: cell.settings for cell in plan.cells}}
+    federations = {one.attacked.group: flatten(one.config) for one in plan.federations}
+    attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
     for cell in summary.cells:
-        name = cell.cell or f"{'-'.join(cell.group)}/{cell.attack}"
-        gallery = galleries.get((*cell.group, cell.attack, cell.cell))
+        way = _way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
+        given = manifest.get("added", {}).get(cell.cell, attacks.get(way))
+        gallery = galleries.get((cell.group, cell.cell))
         yield ExportedCell(
-            name,
+            cell.cell,
             0,
-            dict(zip(("dataset", "model", "init", "defence", "attack"), (*cell.group, cell.attack), strict=True))
-            | _plain(federations.get(name.partition("/")[0], {}))
-            | _of_attack(ATTACKS, _named(ATTACKS, cell.attack), attacks.get(name)),
+            _identity(cell)
+            | _plain(federations.get(cell.group, {}))
+            | _of_attack(ATTACKS, cell.attack, None if cell.is_control else given),
             dict(_finite(_gradient_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_gallery_pictures(gallery)) if gallery and shown(cell.dataset) else {},
@@ -141,40 +143,50 @@ def _gradients(
         )
 
 
-def _inversions(plan: InversionPlan, run_dir: Path, shown: Callable[[str], bool]) -> Iterator[ExportedCell]:
-    """Yield the cells of a run of model inversion."""
+def cells_of_inversions(
+    plan: InversionPlan, run_dir: Path, _manifest: Mapping[str, Any], shown: Callable[[str], bool]
+) -> Iterator[ExportedCell]:
+    """Yield the cells of a run of model inversion; the arguments are those of `cells_of_attacks`."""
     summary = read_inversions(run_dir / "summary.json")
     albums = {album.cell: album for album in load_albums(run_dir / "gallery", summary)}
-    targets = {target.label: flatten(target.config) for target in plan.targets}
-    attacks = {f"{cell.target}/{cell.label}": cell.settings for cell in plan.cells}
+    targets = {target.attacked.group: flatten(target.config) for target in plan.targets}
+    attacks = {_way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
     for cell in summary.cells:
-        after = f"@r{cell.round:03d}" if cell.source == FEDERATION else ""
-        name = cell.cell or f"{cell.dataset}-{cell.model}-{cell.source}{after}/{cell.attack}"
-        label = name.replace(f"{after}/", "/", 1)
+        given = attacks.get(_way(cell.attack, cell.attack_settings))
         album = albums.get(cell.cell)
-        told: Settings = {name: getattr(cell, name) for name in ("dataset", "model", "source", "attack", "judge")}
         yield ExportedCell(
-            name,
+            cell.cell,
             cell.round,
-            told
-            | _plain(targets.get(label.partition("/")[0], {}))
-            | _of_attack(MODEL_INVERSIONS, _named(MODEL_INVERSIONS, cell.attack), attacks.get(label)),
+            _identity(cell)
+            | {"source": cell.source, "judge": cell.judge}
+            | _plain(targets.get(cell.group, {}))
+            | _of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else given),
             dict(_finite(_inversion_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_album_pictures(album)) if album and shown(cell.dataset) else {},
         )
 
 
+def _identity(cell: CellSummary | InversionSummary) -> Settings:
+    """Return what a cell is about, in plain values."""
+    return {
+        "dataset": cell.dataset,
+        "model": model_name(cell),
+        "init": cell.init,
+        "defence": defence_name(cell),
+        "attack": attack_name(cell),
+    }
+
+
+def _way(attack: str, varied: Mapping[str, Scalar], *threshold: object) -> tuple[object, ...]:
+    """Return what tells an attack's settings apart from others of a run, whose axes are the same everywhere."""
+    return attack, tuple(varied.items()), *threshold
+
+
 def _plain(settings: Mapping[str, Any]) -> Settings:
     """Return settings but for the attack's, which `_of_attack` tells whole; what is no plain value as text."""
     told = {name: value for name, value in settings.items() if not name.startswith("attack.")}
     return {name: value if isinstance(value, Scalar) else str(value) for name, value in told.items()}
-
-
-def _named(table: Iterable[str], label: str) -> str:
-    """Return which attack of a table a label is of: its name, then "-" and settings that vary; "" where of none."""
-    found = [name for name in table if label == name or label.startswith(f"{name}-")]
-    return max(found, key=len, default="")
 
 
 def _of_attack(

@@ -15,7 +15,7 @@ from typing import Any
 
 from fl_sim.errors import ConfigError
 from judges.export.cells import Export, ExportedCell
-from judges.names import file_name
+from judges.runs.names import file_name
 
 SUFFIX = ".spikeleak"
 """Ends the name of each of our event files."""

@@ -1,11 +1,11 @@
-"""What every kind of experiment may be told, and the check of an attack's settings. No torch here."""
+"""What the plans of all kinds of experiment share: settings, axes, hashes, and the check of an attack's settings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pydantic
@@ -13,9 +13,12 @@ from pydantic import Field
 
 from attacks import AttackEntry, InversionEntry
 from fl_sim.config import Raw, SimulationConfig
+from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError, nearest, unknown_name
-from fl_sim.specs import Settings
+from fl_sim.models import MODELS
+from fl_sim.specs import Scalar, Settings
 from fl_sim.validation import explain
+from judges.runs.identity import Attacked
 
 NO_ATTACK = "none"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -41,7 +44,7 @@ class ExperimentBase(SimulationConfig):
 
     Attributes:
         name: of the experiment; its results go to runs/NAME.
-        scale: which of the config's scales was chosen, see `read_config`; "" where it has none.
+        scale: which of the config's scales was chosen, see `judges.plans.scales`; "" where it has none.
         repeats: federations, or centrally trained targets, for each combination, each with its own initial model and
             batches.
         threads: torch threads of the attacks; results are reproducible bit for bit under the same number.
@@ -108,7 +111,7 @@ def checked_attack(
     return AttackSettings(name=name, **settings)
 
 
-def unit_digest(config: ExperimentBase, attack: Mapping[str, Any]) -> str:
+def unit_digest(config: Settings, attack: Mapping[str, Any]) -> str:
     """Return a hash of all that the results of one cell depend on, but for code and data.
 
     Args:
@@ -117,3 +120,55 @@ def unit_digest(config: ExperimentBase, attack: Mapping[str, Any]) -> str:
     """
     told = {**config.model_dump(mode="json", exclude={"attack"}), "attack": dict(attack)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def plan_digest(raw: Raw) -> str:
+    """Return a hash of a config; two runs with the same one are the same experiment."""
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+
+
+def axes(raw: Raw, tables: Iterable[str]) -> list[str]:
+    """Return the paths of the lists in a config."""
+    paths = []
+    for key, value in raw.items():
+        inner = value if isinstance(value, dict) else {"name" if key in tables else "": value}
+        paths += [f"{key}.{name}".rstrip(".") for name, item in inner.items() if isinstance(item, list)]
+    return paths
+
+
+def varying_settings(table: str, settings: Mapping[str, Scalar], varying: Iterable[str]) -> dict[str, Scalar]:
+    """Return those of a table's settings that vary, by key, in the order of the axes."""
+    keys = [path.removeprefix(f"{table}.") for path in varying if path.startswith(f"{table}.")]
+    return {key: settings[key] for key in keys if key in settings}
+
+
+def attacked(config: SimulationConfig, varying: Sequence[str]) -> Attacked:
+    """Return what a federation, or a training, lets be attacked, in columns.
+
+    Args:
+        config: of the federation.
+        varying: paths of the axes of the experiment.
+    """
+    entry = MODELS[config.model.name]
+    varied: dict[str, Scalar] = {}
+    for path in varying:
+        table, _, key = path.rpartition(".")
+        has_column = path in ("dataset.name", "model.name", "model.init") or table in ("attack", "defence")
+        if has_column or path == "attack" or (table == "model" and not entry.spiking):
+            continue
+        varied[path if key in varied else key] = getattr(getattr(config, table) if table else config, key)
+    return Attacked(
+        dataset=config.dataset.name,
+        model=config.model.name,
+        family=entry.family or config.model.name,
+        spiking=entry.spiking,
+        varied=varied,
+        init=config.model.init,
+        defence=config.defence.name,
+        defence_settings=varying_settings("defence", config.defence.settings, varying),
+    )
+
+
+def names_defence(config: SimulationConfig, varying: Iterable[str]) -> bool:
+    """Return whether the defence is part of a federation's name: it has one, or others have."""
+    return config.defence.name != NO_DEFENCE or "defence.name" in varying

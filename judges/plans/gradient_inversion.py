@@ -5,25 +5,34 @@ Nothing here imports torch or Flower, so that a bad config is refused at once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from pydantic import Field
 
 from attacks import ATTACKS
 from attacks.settings import POST, UNTHRESHOLDED
-from fl_sim.config import Raw, SimulationConfig, expand, override, read_toml, validate
+from fl_sim.config import Raw, SimulationConfig, expand, override, validate
 from fl_sim.config.defence import agreed_settings, with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
+from fl_sim.plugins import OURS
 from fl_sim.specs import Scalar, SpikingSpec
 from judges.classifiers.settings import JudgeOptions
-from judges.names import attack_label, axes, federation_label, variant
-from judges.plans.base import NO_ATTACK, AttackSettings, ExperimentBase, checked_attack, unit_digest
-from judges.plans.scales import scaled
+from judges.plans.base import (
+    NO_ATTACK,
+    AttackSettings,
+    ExperimentBase,
+    attacked,
+    axes,
+    checked_attack,
+    names_defence,
+    plan_digest,
+    unit_digest,
+    varying_settings,
+)
+from judges.runs.identity import Attacked
+from judges.runs.names import attack_label, federation_label
 
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge")
 ONE_VALUE = (
@@ -59,13 +68,13 @@ class Federation:
         label: its name in folders.
         config: of repetition 0.
         repeats: how many there are.
-        variant: what it varies besides data set, model and initialisation.
+        attacked: what the rows say of it.
     """
 
     label: str
     config: SimulationConfig
     repeats: int
-    variant: str = ""
+    attacked: Attacked
 
     def repetition(self, repeat: int) -> tuple[str, SimulationConfig]:
         """Return the federation's id and config of one repetition."""
@@ -81,7 +90,7 @@ class Cell:
         label: name of the attack with its settings that vary.
         attack: its name in the table.
         settings: its settings.
-        told: the label but for thresholding and threshold, which have columns of their own in the rows.
+        varied: those that vary, but for thresholding and threshold, which have columns of their own in the rows.
         source: label under which its reconstructions are kept. Cells that differ in post-optimisation thresholding
             share those of the attack without it.
     """
@@ -90,7 +99,7 @@ class Cell:
     label: str
     attack: str
     settings: Mapping[str, Scalar]
-    told: str
+    varied: Mapping[str, Scalar]
     source: str
 
     @property
@@ -103,6 +112,37 @@ class Cell:
         """Return its settings with the attack's defaults for what was not told."""
         settings: dict[str, Scalar] = ATTACKS[self.attack].settings(**self.settings).model_dump()
         return settings
+
+    @property
+    def thresholding(self) -> str:
+        """Return how answers become spikes."""
+        return str(self.all_settings.get("thresholding", UNTHRESHOLDED))
+
+    @property
+    def tau(self) -> float | None:
+        """Return the threshold; None where there is no thresholding."""
+        return None if self.thresholding == UNTHRESHOLDED else float(self.all_settings["tau"])
+
+    @property
+    def guess(self) -> str:
+        """Return how the initial guess is drawn: attacks with the same one start alike.
+
+        Our attacks that can choose their guess draw it alike; how any other attack draws it is its own affair.
+        """
+        kind = str(self.all_settings.get("guess", ""))
+        return kind if self.starts_like_others else f"{self.attack} {kind}".strip()
+
+    @property
+    def starts_like_others(self) -> bool:
+        """Return whether the attack draws its guess as others of the same kind of guess do."""
+        return "guess" in self.all_settings and ATTACKS.origin(self.attack) == OURS
+
+    @property
+    def kept(self) -> Cell:
+        """Return the cell whose answers are kept: of post-optimisation thresholding, the same attack without it."""
+        if self.settings.get("thresholding") != POST:
+            return self
+        return replace(self, label=self.source, settings=_without_thresholding(self.settings))
 
 
 @dataclass(frozen=True)
@@ -125,37 +165,11 @@ class Plan:
     @property
     def digest(self) -> str:
         """Return a hash of the config; two runs with the same one are the same experiment."""
-        return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()
+        return plan_digest(self.raw)
 
-
-def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -> Raw:
-    """Return the config at `path` with "key=value" assignments applied, and under the scale that it names.
-
-    A config may hold settings for several scales, [scales.NAME]; those of the one that its key `scale` names, or
-    "scale=NAME" among the assignments, are put over the rest, and the scale is added to the name of the run.
-
-    Args:
-        path: of a TOML file.
-        assignments: as they were given.
-        tables: keys whose plain value means the table's `name`.
-
-    Raises:
-        ConfigError: as `fl_sim.config`, or no such scale.
-    """
-    raw = read_toml(path)
-    raw.setdefault("name", path.stem)
-    chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
-    rest = [assignment for assignment in assignments if assignment not in chosen]
-    return override(scaled(override(raw, chosen, ())), rest, tables)
-
-
-def read_plan(path: Path, assignments: Iterable[str] = ()) -> Plan:
-    """Return the plan of the config at `path`; see `read_config` and `make_plan`.
-
-    Raises:
-        ConfigError: as they do.
-    """
-    return make_plan(read_config(path, assignments, TABLES))
+    def cells_on(self, federation: str) -> list[Cell]:
+        """Return the attacks on a federation, by its label."""
+        return [cell for cell in self.cells if cell.federation == federation]
 
 
 def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
@@ -178,32 +192,43 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
     units: dict[str, str] = {}
     for config in combinations:
         simulation = _simulation(config)
-        label = federation_label(simulation, varying)
-        fresh = Federation(label, simulation, config.repeats, variant(simulation, varying))
+        what = attacked(simulation, varying)
+        label = federation_label(what, defence=names_defence(simulation, varying))
+        fresh = Federation(label, simulation, config.repeats, what)
         known = federations.setdefault(label, fresh)
         if known.config != simulation:
             raise ConfigError(f"the grid names two different federations '{label}'; give one axis only.")
-        told = config.model_copy(update={name: getattr(simulation, name) for name in SimulationConfig.model_fields})
+        read = config.model_copy(update={name: getattr(simulation, name) for name in SimulationConfig.model_fields})
         if config.attack.name == NO_ATTACK:
-            units[label] = unit_digest(told, {})
+            units[label] = unit_digest(read, {})
             continue
-        cell = _cell(label, config.attack, varying)
+        cell = cell_of(label, config.attack, varying)
         cells[cell.name] = cell
-        units[cell.name] = unit_digest(told, {"name": cell.attack, **cell.all_settings})
+        units[cell.name] = unit_digest(read, {"name": cell.attack, **cell.all_settings})
     raw = _resolved(raw, combinations)
     return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()), units)
 
 
-def _cell(federation: str, attack: AttackSettings, varying: Iterable[str]) -> Cell:
-    """Return a cell; settings of thresholding count for nothing where there is none."""
+def cell_of(federation: str, attack: AttackSettings, varying: Iterable[str]) -> Cell:
+    """Return an attack on a federation; settings of thresholding count for nothing where there is none.
+
+    Args:
+        federation: its label.
+        attack: checked already.
+        varying: paths of the axes of the experiment.
+    """
     settings = attack.settings
-    plain = {key: value for key, value in settings.items() if key not in ("thresholding", "tau")}
-    told = attack_label(attack.name, plain, varying)
+    plain, paths = _without_thresholding(settings), list(varying)
+    varied = varying_settings("attack", plain, paths)
+    source = attack_label(attack.name, varied)
     if settings.get("thresholding", UNTHRESHOLDED) == UNTHRESHOLDED:
-        return Cell(federation, told, attack.name, plain, told, told)
-    label = attack_label(attack.name, settings, varying)
-    source = told if settings["thresholding"] == POST else label
-    return Cell(federation, label, attack.name, settings, told, source)
+        return Cell(federation, source, attack.name, plain, varied, source)
+    label = attack_label(attack.name, varying_settings("attack", settings, paths))
+    return Cell(federation, label, attack.name, settings, varied, source if settings["thresholding"] == POST else label)
+
+
+def _without_thresholding(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {key: value for key, value in settings.items() if key not in ("thresholding", "tau")}
 
 
 def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:

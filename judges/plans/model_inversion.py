@@ -5,8 +5,6 @@ Nothing here imports torch or Flower, so that a bad config is refused at once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,9 +18,19 @@ from fl_sim.datasets.table import DATASETS, constants_of
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, TrainingSettings
-from judges.names import attack_label, axes, federation_label, told_parts
-from judges.plans.base import ExperimentBase, checked_attack, unit_digest
+from judges.plans.base import (
+    ExperimentBase,
+    attacked,
+    axes,
+    checked_attack,
+    names_defence,
+    plan_digest,
+    unit_digest,
+    varying_settings,
+)
 from judges.runs.class_rows import CENTRAL, FEDERATION
+from judges.runs.identity import Attacked
+from judges.runs.names import attack_label, federation_label
 
 TASK = "model_inversion"
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge", "training")
@@ -91,12 +99,12 @@ class TargetPlan:
 
     Attributes:
         label: their name in folders.
-        model: their name in rows: the architecture and what is varied of it.
+        attacked: what the rows say of them.
         config: of the one with the first seed.
     """
 
     label: str
-    model: str
+    attacked: Attacked
     config: InversionConfig
 
     @property
@@ -129,12 +137,14 @@ class InversionCell:
         label: name of the attack with its settings that vary.
         attack: its name in the table.
         settings: its settings.
+        varied: those that vary.
     """
 
     target: str
     label: str
     attack: str
     settings: Mapping[str, Scalar]
+    varied: Mapping[str, Scalar]
 
     @property
     def name(self) -> str:
@@ -173,7 +183,7 @@ class InversionPlan:
     @property
     def digest(self) -> str:
         """Return a hash of the config; two runs with the same one are the same experiment."""
-        return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()
+        return plan_digest(self.raw)
 
 
 def make_inversion_plan(raw: Raw) -> InversionPlan:
@@ -193,19 +203,20 @@ def make_inversion_plan(raw: Raw) -> InversionPlan:
     targets: dict[str, TargetPlan] = {}
     cells: dict[str, InversionCell] = {}
     units: dict[str, str] = {}
-    told = dict(raw)
-    told["attack"] = {"name": list(MODEL_INVERSIONS.own), **_table(raw, "attack")}
-    for combination in expand(told, TABLES):
-        config = _checked(combination, told)
+    filled = dict(raw)
+    filled["attack"] = {"name": list(MODEL_INVERSIONS.own), **_table(raw, "attack")}
+    for combination in expand(filled, TABLES):
+        config = _checked(combination, filled)
         if not _fits(config):
             continue
-        kind = " ".join([config.model.name, *told_parts(config, varying)])
-        target = TargetPlan(federation_label(config, varying), kind, config)
+        what = attacked(config, varying)
+        target = TargetPlan(federation_label(what, defence=names_defence(config, varying)), what, config)
         known = targets.setdefault(target.label, target)
         if known.config.model_copy(update={"attack": config.attack}) != config:
             raise ConfigError(f"the grid names two different targets '{target.label}'; give one axis only.")
-        label = attack_label(config.attack.name, config.attack.settings, varying)
-        cell = InversionCell(target.label, label, config.attack.name, config.attack.settings)
+        varied = varying_settings("attack", config.attack.settings, varying)
+        label = attack_label(config.attack.name, varied)
+        cell = InversionCell(target.label, label, config.attack.name, config.attack.settings, varied)
         cells[cell.name] = cell
         units[cell.name] = unit_digest(config, {"name": cell.attack, **cell.all_settings})
     if not cells:

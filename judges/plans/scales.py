@@ -1,12 +1,36 @@
-"""A config's scales: the same experiment as a smoke test, on a small machine, and at the paper's size."""
+"""Reads a config at one of its scales: the same experiment as a smoke test, on a small machine, at the paper's size."""
 
 from __future__ import annotations
 
-from fl_sim.config import Raw
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fl_sim.config import Raw, override, read_toml
 from fl_sim.errors import ConfigError, unknown_name
 
 
-def scaled(raw: Raw) -> Raw:
+def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -> Raw:
+    """Return the config at `path` with "key=value" assignments applied, and under the scale that it names.
+
+    A config may hold settings for several scales, [scales.NAME]; those of the one that its key `scale` names, or
+    "scale=NAME" among the assignments, are put over the rest, and the scale is added to the name of the run.
+
+    Args:
+        path: of a TOML file.
+        assignments: as they were given.
+        tables: keys whose plain value means the table's `name`.
+
+    Raises:
+        ConfigError: as `fl_sim.config`, or no such scale.
+    """
+    raw = read_toml(path)
+    raw.setdefault("name", path.stem)
+    chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
+    rest = [assignment for assignment in assignments if assignment not in chosen]
+    return override(_scaled(override(raw, chosen, ())), rest, tables)
+
+
+def _scaled(raw: Raw) -> Raw:
     """Return a config at the scale that it names: the settings of [scales.NAME] over the others.
 
     Raises:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
 from judges.report.gradient_inversion.findings import spike_verdicts
-from judges.report.gradient_inversion.wording import name_of_group, number, percent, success_rate
-from judges.summaries.gradient_inversion import CellSummary, Summary
+from judges.report.gradient_inversion.wording import number, percent, success_rate
+from judges.runs.names import CONTROL, group_name, line_name
+from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, read_summary
 
 _IMAGES = ("attack", "n", "median SSIM", "PSNR dB", "solved", "recognisable", "diverged", "label", "ASR", "verdict")
 _EVENTS = ("attack", "n", "l2", "diverged", "label", "ASR", "by l2")
@@ -26,6 +28,12 @@ class Line(NamedTuple):
     control: bool
 
 
+def results_of_attacks(run_dir: Path) -> Table | None:
+    """Return the table of results of a run of gradient inversion, or of an audit; None where nothing was scored."""
+    summary = read_summary(run_dir / "summary.json")
+    return results_table(summary) if summary.cells else None
+
+
 def results_table(summary: Summary) -> Table:
     """Return one line for each attack and control, grouped by what was attacked.
 
@@ -38,7 +46,7 @@ def results_table(summary: Summary) -> Table:
     told = spike_verdicts(summary)
 
     def closeness(cell: CellSummary) -> str:
-        return told.get((*cell.group, cell.attack, cell.cell), ("", ""))[0]
+        return told.get(line_of(cell), ("", ""))[0]
 
     of_images = [_line(cell, _image_row(cell, summary)) for cell in images]
     tables = [grouped_table(_IMAGES, _LEFT, of_images)] if images or not spikes else []
@@ -74,13 +82,13 @@ def grouped_table(columns: Sequence[str], left: Collection[str], lines: Iterable
 
 def _line(cell: CellSummary, cells: tuple[str, ...]) -> Line:
     """Return the line of an attack or control."""
-    return Line(name_of_group(cell.group), cells, cell.control)
+    return Line(group_name(cell), cells, cell.is_control)
 
 
 def _image_row(cell: CellSummary, summary: Summary) -> tuple[str, ...]:
     asr, beside = success_rate(cell, summary.judges)
     return (
-        f"  {cell.title}",
+        f"  {CONTROL if cell.control else ''}{line_name(cell)}",
         str(cell.n),
         number(cell.ssim.median),
         number(cell.psnr_db.median, 1),
@@ -96,7 +104,7 @@ def _image_row(cell: CellSummary, summary: Summary) -> tuple[str, ...]:
 def _event_row(cell: CellSummary, summary: Summary, closeness: str) -> tuple[str, ...]:
     asr, beside = success_rate(cell, summary.judges)
     return (
-        f"  {cell.title}",
+        f"  {CONTROL if cell.control else ''}{line_name(cell)}",
         str(cell.n),
         number(cell.l2.mean),
         str(cell.diverged),

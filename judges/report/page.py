@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,14 +17,18 @@ import jinja2
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from judges.report.gradient_inversion import wording
+from judges.runs import names
+from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-FAILED = "failed"
-"""Key of the manifest under which the cells stand that could not be computed."""
-
 KINDS = ("html", "md", "tex")
-FILTERS = ("number", "error", "percent", "interval", "rate_interval", "tone", "way", "per_cent", "beside")
+FILTERS = ("number", "error", "percent", "interval", "rate_interval", "tone", "per_cent", "beside")
 """Functions of `judges.report.gradient_inversion.wording` that every template may use."""
+
+NAMES: Mapping[str, Callable[..., str]] = {
+    name: getattr(names, name) for name in ("attack_name", "line_name", "model_name", "defence_name", "way_name")
+}
+"""What templates call the functions that name things."""
 
 _TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -87,35 +90,6 @@ def write_page(
     return atomic_write(run_dir / "report.html", texts["html"])
 
 
-def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder, a free-form table.
-
-    Raises:
-        DataError: there is none, or it is no JSON table.
-    """
-    path = run_dir / "manifest.json"
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:  # JSON may be nested a thousand levels deep
-        raise DataError(f"{path}: expected a manifest in JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a table in JSON, found a {type(content).__name__}.")
-    return content
-
-
-def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
-    """Return whether the manifest says that a data set's pictures show no people (`datasets.NAME.people = false`)."""
-    datasets = manifest.get("datasets")
-    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
-    return isinstance(entry, dict) and entry.get("people") is False
-
-
-def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return {cell: why it could not be computed} as the manifest has it; nothing where every cell was."""
-    failed = manifest.get(FAILED)
-    return {str(cell): _plain(reason) for cell, reason in failed.items()} if isinstance(failed, dict) else {}
-
-
 def _hash(path: Path) -> str:
     """Return the hash of a file as a content security policy names it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
@@ -132,7 +106,7 @@ def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Cal
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(wording, name) for name in FILTERS} | dict(filters)
+    environment.filters |= {name: getattr(wording, name) for name in FILTERS} | dict(NAMES) | dict(filters)
     return environment.get_template(template).render(context)
 
 
@@ -182,15 +156,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
             yield from _flat(value, f"{prefix}{key} \N{MIDDLE DOT} ")
         elif isinstance(value, dict):
-            yield f"{prefix}{key}", ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+            yield f"{prefix}{key}", ", ".join(f"{name} {plain_text(item)}" for name, item in value.items())
         else:
-            yield f"{prefix}{key}", _plain(value)
-
-
-def _plain(value: object) -> str:
-    """Return a JSON value as text."""
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value)
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "\N{EN DASH}"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+            yield f"{prefix}{key}", plain_text(value)

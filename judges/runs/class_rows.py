@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from judges.runs.rows import Answer
+from judges.runs.identity import Approach, Attacked, Group
+from judges.runs.rows import DIVERGED
 
 CENTRAL, FEDERATION = "central", "federation"
 
 
 @dataclass(frozen=True)
-class ClassScore(Answer):
+class Target:
+    """A key that all rows on the same kind of target share; its fields are those of `AttackedModel`."""
+
+    group: Group
+    source: str
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedModel(Attacked):
+    """A trained model under attack.
+
+    Attributes:
+        source: how the target was trained, "central" or "federation".
+        round: after which round of the federation; of a central training, how many epochs.
+    """
+
+    source: str
+    round: int
+
+    @property
+    def target(self) -> Target:
+        """Return what was attacked, as a key."""
+        return Target(self.group, self.source, self.round)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore(Approach, AttackedModel):
     """What one attack achieved on one class of one target. A diverged attack is a row too.
 
     Attributes:
         experiment, cell: names of the run and of the combination that the row belongs to.
-        dataset, model: what was attacked.
-        source: how the target was trained, "central" or "federation".
-        round: after which round of the federation; of a central training, how many epochs.
         target_seed: of the target's training.
-        attack: its name; a control's starts with `CONTROL_PREFIX`.
         attack_seed: of what the attack, or the control, draws.
         judge: the classifier that says what an answer shows.
         label: the class.
@@ -43,12 +67,7 @@ class ClassScore(Answer):
 
     experiment: str
     cell: str
-    dataset: str
-    model: str
-    source: str
-    round: int
     target_seed: int
-    attack: str
     attack_seed: int
     judge: str
     label: int
@@ -69,17 +88,17 @@ class ClassScore(Answer):
     seconds: float
 
     @property
-    def target(self) -> tuple[str, str, str, int]:
-        """Return what was attacked: (data set, model, source, round)."""
-        return self.dataset, self.model, self.source, self.round
+    def diverged(self) -> bool:
+        """Return whether the attack diverged."""
+        return self.stop_reason == DIVERGED
 
 
-@dataclass(frozen=True)
-class TargetFacts:
+@dataclass(frozen=True, kw_only=True)
+class TargetFacts(AttackedModel):
     """A target: how well it does what it was trained for.
 
     Attributes:
-        dataset, model, source, round, seed: as in `ClassScore`.
+        seed: of its training.
         test_accuracy: in [0, 1] on data that it was not trained on.
         train_accuracy: in [0, 1]; None of a federation's.
         seconds: wall time of its training.
@@ -87,10 +106,6 @@ class TargetFacts:
         shape: (C, H, W) of an input.
     """
 
-    dataset: str
-    model: str
-    source: str
-    round: int
     seed: int
     test_accuracy: float
     train_accuracy: float | None
@@ -99,7 +114,35 @@ class TargetFacts:
     n_test: int
     shape: tuple[int, int, int]
 
-    @property
-    def target(self) -> tuple[str, str, str, int]:
-        """Return what rows call it."""
-        return self.dataset, self.model, self.source, self.round
+
+@dataclass(frozen=True)
+class InversionScores:
+    """What a judge makes of K reconstructions, each in [0, 1].
+
+    Attributes:
+        attack_accuracy: share whose own class is the judge's first.
+        top3: share whose own class is among the judge's first three.
+        confidence: mean probability of the own class.
+        daa: distinctive attack accuracy: share of attacked classes for which the judge believes in a reconstruction
+            made for them more than in all others.
+    """
+
+    attack_accuracy: float
+    top3: float
+    confidence: float
+    daa: float
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Mean and standard deviation of scores.
+
+    Attributes:
+        count: how many scores.
+        mean: of each.
+        std: of each; None where it takes two scores and there is one.
+    """
+
+    count: int
+    mean: InversionScores
+    std: InversionScores | None

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fl_sim.config import read_toml
 from fl_sim.errors import DataError
-from judges.report.page import read_manifest
+from judges.runs.manifest import read_manifest
 
 KEYS = ("cell", "round", "target_seed", "attack_seed", "repeat", "capture_id", "example", "label")
 """Columns that say which row it is; those that a table has are used."""

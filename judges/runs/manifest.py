@@ -1,133 +1,39 @@
-"""The folder of a run: whose it is, and what its results were made with (versions, seeds, data hashes, commit)."""
+"""The files of a run folder, and its manifest: what its results were made with (versions, seeds, data hashes, commit)."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-import torch
-
-from attacks import ATTACKS, MODEL_INVERSIONS
-from fl_sim.config import read_toml
-from fl_sim.datasets import DATASETS
-from fl_sim.datasets.examples import Dataset
-from fl_sim.defences import DEFENCES
-from fl_sim.errors import ConfigError
+from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
-from fl_sim.models import MODELS
-from fl_sim.plugins import BY_HAND, OURS, Table
-from judges.runs.comparison import scores_digest
-from judges.report.page import read_manifest
-from judges.plans.kinds import RunPlan, plan_of
 
 FILE = "manifest.json"
+FAILED = "failed"
+"""Key of the manifest under which the cells stand that could not be computed."""
+
 WRITTEN = (
     "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
     "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
 )  # fmt: skip
-_PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
 
-def describe_run(
-    plan: RunPlan,
-    datasets: Mapping[str, Dataset],
-    seconds: Mapping[str, float],
-    before: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the manifest of a run.
-
-    Args:
-        plan: the experiment.
-        datasets: those that were read, by name.
-        seconds: wall time of each part of the run.
-        before: the manifest that an earlier call left, or nothing; what made its results stays on record, and
-            the cells that `spikeleak attack` added.
-    """
-    return {
-        "title": plan.base.name,
-        "experiment": plan.base.name,
-        "config_sha256": plan.digest,
-        "cells": dict(plan.units),
-        "seed": plan.base.seed,
-        "repeats": plan.base.repeats,
-        "engine": plan.base.federation.engine,
-        "device": plan.base.device,
-        "threads": torch.get_num_threads(),
-        **made_by(before),
-        "datasets": {
-            name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
-            for name, data in datasets.items()
-        },
-        **({"added": before["added"]} if before.get("added") else {}),
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-    }
-
-
-def made_by(before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the manifest says of machine, versions and code, and of those of an earlier call that differ."""
-    maker = {
-        "python": platform.python_version(),
-        "versions": {**{name: _version(name) for name in _PACKAGES}, **_plugin_versions()},
-        "git_commit": _commit(),
-    }
-    earlier = list(before.get("earlier", []))
-    old = {key: before.get(key) for key in maker}
-    if before and old != maker and old not in earlier:
-        earlier.append(old)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
-    return {"machine": machine, **maker, **({"earlier": earlier} if earlier else {})}
-
-
-def claim_folder(plan: RunPlan, folder: Path) -> None:
-    """Write the plan's config into `folder`, where it holds none, or one that this one extends by further cells.
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder, a free-form table.
 
     Raises:
-        ConfigError: the folder holds another experiment: a cell that the plan does not have, or has in another way.
+        DataError: there is none, or it is no JSON table.
     """
-    path = folder / "config.toml"
-    if path.is_file():
-        raw = read_toml(path)
-        if raw == plan.raw:
-            return
-        lost = [cell for cell, digest in plan_of(raw).units.items() if plan.units.get(cell) != digest]
-        if lost:
-            raise ConfigError(
-                f"{folder}: holds another experiment: its cell '{lost[0]}' is not in this config, or with other "
-                f"settings{f', and {len(lost) - 1} more' if lost[1:] else ''}. Choose another folder with --out, or "
-                "remove it with --fresh. A config that adds cells only goes on in the same folder."
-            )
-    atomic_write(path, tomli_w.dumps(plan.raw))
-
-
-def remove_run(folder: Path) -> None:
-    """Remove what a run has written in `folder`; other files there stay.
-
-    Raises:
-        ConfigError: the folder's config.toml is none of an experiment, so the rest is not ours to remove.
-    """
-    if not (folder / "config.toml").is_file():
-        return
+    path = run_dir / "manifest.json"
     try:
-        plan_of(read_toml(folder / "config.toml"))
-    except ConfigError as error:
-        raise ConfigError(
-            f"{folder}: --fresh removes earlier runs only, and the config.toml here is none of a run ({error}) "
-            "Choose another folder with --out."
-        ) from error
-    for name in reversed(WRITTEN):  # config.toml last: what is left after a crash can be removed again
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:  # JSON may be nested a thousand levels deep
+        raise DataError(f"{path}: expected a manifest in JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a table in JSON, found a {type(content).__name__}.")
+    return content
 
 
 def manifest_so_far(folder: Path) -> dict[str, Any]:
@@ -135,43 +41,28 @@ def manifest_so_far(folder: Path) -> dict[str, Any]:
     return read_manifest(folder) if (folder / FILE).is_file() else {}
 
 
-def outcome(folder: Path, failed: Mapping[str, str], pieces: Mapping[str, int]) -> dict[str, Any]:
-    """Return what the manifest says of a run's results.
-
-    Args:
-        folder: of the run; its scores are hashed without their wall times.
-        failed: why a cell was not done, by name.
-        pieces: into how many pieces a chunk of a cell was cut for a lack of memory, by name.
-    """
-    lacks = {"failed": dict(failed), "pieces": dict(pieces)}
-    return {"scores_sha256": scores_digest(folder), **{key: told for key, told in lacks.items() if told}}
-
-
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest into a run folder, atomically."""
     atomic_write(folder / FILE, json.dumps(manifest, indent=1) + "\n")
 
 
-def _plugin_versions() -> dict[str, str]:
-    """Return {package: version} of those that brought entries of a table, used here or not."""
-    tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MODELS, DATASETS, DEFENCES)
-    origins = {table.origin(name) for table in tables for name in table} - {OURS, BY_HAND}
-    return {package: version for package, _, version in (origin.rpartition(" ") for origin in sorted(origins))}
+def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
+    """Return whether the manifest says that a data set's pictures show no people (`datasets.NAME.people = false`)."""
+    datasets = manifest.get("datasets")
+    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
+    return isinstance(entry, dict) and entry.get("people") is False
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return {cell: why it could not be computed} as the manifest has it; nothing where every cell was."""
+    failed = manifest.get(FAILED)
+    return {str(cell): plain_text(reason) for cell, reason in failed.items()} if isinstance(failed, dict) else {}
 
 
-def _commit() -> str:
-    """Return the commit of the checkout that this code runs from, with "+" where files differ from it."""
-    here = Path(__file__).parent
-    try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return "not a checkout"
-    return done.stdout.strip()
+def plain_text(value: object) -> str:
+    """Return a JSON value as text."""
+    if isinstance(value, list):
+        return ", ".join(plain_text(item) for item in value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "\N{EN DASH}"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

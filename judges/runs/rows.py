@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from judges.runs.identity import Approach, Attacked
 from judges.runs.tables import read_rows, write_rows
 
-CONTROL_PREFIX = "control: "
 DIVERGED = "diverged"
 SOLVED_MSE = 1e-3
 RECOGNISABLE_SSIM = 0.5
-_ROUND = re.compile(r"/r(\d{3,})-c\d{3,}")
 
 
-class Answer:
-    """What the rows of all kinds of attack have in common."""
-
-    attack: str
-    stop_reason: str
-
-    @property
-    def is_control(self) -> bool:
-        """Return whether the row is of a control, not of an attack."""
-        return self.attack.startswith(CONTROL_PREFIX)
-
-    @property
-    def diverged(self) -> bool:
-        """Return whether the attack diverged."""
-        return self.stop_reason == DIVERGED
-
-
-@dataclass(frozen=True)
-class Score(Answer):
-    """What one attack achieved on one example. A diverged attack is a row too, with every success False.
+@dataclass(frozen=True, kw_only=True)
+class Context(Approach, Attacked):
+    """The columns that say which rows belong together, without the example and what was measured of it.
 
     Attributes:
         experiment, cell: names of the run and of the combination that the row belongs to.
-        dataset, model, init, attack, defence: what was attacked, and how.
-        thresholding: how the answer became spikes, see `attacks.thresholding`; "none" where it did not.
-        tau: the threshold; None where there was none.
+        guess: how the attack draws its initial guess. Of attacks with the same one, and the same threshold, the no-op
+            control is the same.
         seed: root seed of the repetition.
         repeat: number of the repetition.
+        round: of the federation, in which the update was captured, from 1.
+        timesteps: T of a spiking model; 0 of an ANN.
+    """
+
+    experiment: str = ""
+    cell: str = ""
+    guess: str = ""
+    seed: int = 0
+    repeat: int = 0
+    round: int = 0
+    timesteps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Context):
+    """What one attack achieved on one example. A diverged attack is a row too, with every success False.
+
+    Attributes:
+        thresholding: how the answer became spikes, see `attacks.thresholding`; "none" where it did not.
+        tau: the threshold; None where there was none.
         capture_id, example: the victim: the captured update and the index of the original in its batch.
         ssim, psnr_db, mse, l2: of the attack's answer, see `judges.scoring.image_metrics`.
         label: the true one.
@@ -57,26 +57,14 @@ class Score(Answer):
         solved: MSE below 1e-3 of the squared data range, and not diverged.
         recognisable: SSIM above 0.5, and not diverged.
         last_ssim, last_psnr_db, last_mse: of the attack's last iterate, held to the data range; for comparison.
-        round: of the federation, in which the update was captured, from 1; 0 where the capture id tells none.
-        timesteps: T of a spiking model; 0 of an ANN.
         moved: root mean square distance between the attack's answer and its own initial guess, in units of the data
             range; None where the guess is not known, or where the attack was restarted from another one.
-        first_loss: the matching loss that the attempt behind the answer started from; None where the attack tells none.
-
-    The last four columns have defaults for rows that were written before there were such columns.
+        first_loss: the matching loss that the attempt behind the answer started from; None where the attack reports
+            none.
     """
 
-    experiment: str
-    cell: str
-    dataset: str
-    model: str
-    init: str
-    attack: str
-    defence: str
     thresholding: str
     tau: float | None
-    seed: int
-    repeat: int
     capture_id: str
     example: int
     ssim: float
@@ -101,20 +89,18 @@ class Score(Answer):
     last_ssim: float
     last_psnr_db: float
     last_mse: float
-    round: int = 0
-    timesteps: int = 0
     moved: float | None = None
     first_loss: float | None = None
 
     @property
-    def group(self) -> tuple[str, str, str, str]:
-        """Return what was attacked: (dataset, model, init, defence)."""
-        return self.dataset, self.model, self.init, self.defence
+    def diverged(self) -> bool:
+        """Return whether the attack diverged."""
+        return self.stop_reason == DIVERGED
 
     @property
-    def victim(self) -> tuple[str | int, ...]:
+    def victim(self) -> tuple[object, ...]:
         """Return the key that an attack and its controls share."""
-        return (*self.group, self.seed, self.repeat, self.capture_id, self.example)
+        return self.group, self.seed, self.repeat, self.capture_id, self.example
 
 
 def write_scores(scores: Sequence[Score], path: Path) -> Path:
@@ -128,11 +114,4 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         DataError: as `judges.runs.tables.read_rows`.
     """
-    rows = read_rows(Score, path)
-    return [row if row.round else replace(row, round=round_of(row.capture_id)) for row in rows]
-
-
-def round_of(capture_id: str) -> int:
-    """Return the server round that a capture id tells, FEDERATION/rRRR-cCCC; 0 where it tells none."""
-    found = _ROUND.search(capture_id)
-    return int(found[1]) if found else 0
+    return read_rows(Score, path)

@@ -1,17 +1,19 @@
-"""Rows as a CSV file: any frozen dataclass of texts, numbers, truth values and None, back to the last bit."""
+"""Rows as a CSV file: any frozen dataclass of plain values and settings by key, back to the last bit."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import pandas as pd
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
+from fl_sim.specs import Scalar
 
 Row = TypeVar("Row")
 
@@ -31,22 +33,24 @@ def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
 
 
 def read_rows(kind: type[Row], path: Path) -> list[Row]:
-    """Read the rows that `write_rows` wrote.
+    """Read the rows that `write_rows` wrote. Columns that have defaults may be missing.
 
     Raises:
-        DataError: the file is missing, or its columns or a value are not those of the kind of row. Columns at the end
-            that have defaults may be missing: rows written before there were such columns can still be read.
+        DataError: the file is missing, or its columns or a value are not those of the kind of row.
     """
-    columns = columns_of(kind)
-    required = sum(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
-    found = tuple(frame.columns)
-    if len(found) < required or found != columns[: len(found)]:
-        missing = sorted(set(columns) - set(frame.columns))
-        raise DataError(f"{path}: expected the columns of a table of scores; missing or misplaced: {missing}.")
+    found = list(frame.columns)
+    missing = sorted(name for name, field in fields.items() if name not in found and _is_required(field))
+    surplus = sorted(set(found) - set(fields))
+    if missing or surplus:
+        raise DataError(
+            f"{path}: expected the columns of a table of scores as this version writes them; missing: {missing}, "
+            f"unknown: {surplus}."
+        )
     hints = get_type_hints(kind)
     try:
         return [
@@ -57,17 +61,25 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
         raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
 
 
-def _text(value: str | float | bool | None) -> str:
-    """Return a value as CSV text: None is empty, a float has all its digits."""
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _text(value: Scalar | Mapping[str, Scalar] | None) -> str:
+    """Return a value as CSV text: None and an empty mapping are empty, a float has all its digits."""
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value)) if value else ""
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of Score's fields
+def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of a row's fields
     """Return CSV text as a value of the annotated type; ValueError where it is none."""
     if hint is str:
         return text
+    if get_origin(hint) is Mapping:
+        return _settings(text)
     optional = type(None) in getattr(hint, "__args__", ())
     if optional and text == "":
         return None
@@ -77,3 +89,14 @@ def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of S
             raise ValueError(f"expected True or False, got {text!r}")
         return text == "True"
     return kind(text)
+
+
+def _settings(text: str) -> dict[str, Scalar]:
+    """Return JSON text as settings by key."""
+    try:
+        found = json.loads(text) if text else {}
+    except RecursionError as error:
+        raise ValueError(f"expected settings in JSON, got {text[:80]!r}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Scalar) for value in found.values()):
+        raise ValueError(f"expected settings in JSON, got {text[:80]!r}")
+    return found

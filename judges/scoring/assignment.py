@@ -7,6 +7,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from judges.scoring.image_metrics import as_images
+
 
 def assign(reconstructions: Tensor, originals: Tensor) -> Tensor:
     """Return the order that pairs a batch of reconstructions with its originals at the least total MSE.
@@ -36,3 +38,8 @@ def assign(reconstructions: Tensor, originals: Tensor) -> Tensor:
     cost[:, ~np.isfinite(cost).all(axis=0)] = 0.0
     _, columns = linear_sum_assignment(cost)
     return torch.from_numpy(np.asarray(columns, dtype=np.int64))
+
+
+def assigned(answers: Tensor, truth: Tensor) -> Tensor:
+    """Return the order that pairs answers with the truth, both (N, C, H, W), or (T, N, C, H, W) of events."""
+    return assign(as_images(answers), as_images(truth))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
-from fl_sim.observed import batch_size, observed_gradient
+from fl_sim.observed import assuming, batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate, SealedBatch
+from fl_sim.specs import Scalar
 from fl_sim.training import gradient_and_loss, load_parameters
-from judges.plans.audit import Assumptions
+
+Update = TypeVar("Update", bound=CapturedUpdate)
 
 LEAST_ALIKE = 0.5
 """Cosine between the update and the gradient of the truth below which they hardly belong together.
@@ -23,26 +25,20 @@ captures were mixed up is seen by the victims whose class is another.
 """
 
 
-def completed(captures: Sequence[CapturedUpdate], assumed: Assumptions) -> list[CapturedUpdate]:
-    """Return captures with what is assumed where the server's config did not tell it.
+def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
+    """Return a capture with what is assumed where the server's config left it open.
 
     Raises:
-        ConfigError: something that an attack needs is neither told nor assumed, or assumed otherwise than told.
+        ConfigError: something that an attack needs is neither known nor assumed, or assumed otherwise than known.
     """
-    given = assumed.model_dump(exclude_none=True)
-    for capture in captures:
-        for key, value in given.items():
-            told = getattr(capture, key)
-            if told is not None and told != value:
-                raise ConfigError(
-                    f"assumed.{key}: {value} is assumed, but the server's config of {capture.id} says {told}."
-                )
-    whole = [
-        replace(capture, **{key: value for key, value in given.items() if getattr(capture, key) is None})
-        for capture in captures
-    ]
-    for capture in whole:
-        _check_told(capture)
+    for key, value in assumed.items():
+        known = getattr(capture, key)
+        if known is not None and known != value:
+            raise ConfigError(
+                f"assumed.{key}: {value} is assumed, but the server's config of {capture.id} says {known}."
+            )
+    whole = assuming(capture, assumed)
+    _check_known(whole)
     return whole
 
 
@@ -94,7 +90,7 @@ def likeness(capture: CapturedUpdate, sealed: SealedBatch) -> float:
     return float(torch.nn.functional.cosine_similarity(ours, theirs, dim=0))
 
 
-def _check_told(capture: CapturedUpdate) -> None:
+def _check_known(capture: CapturedUpdate) -> None:
     needed = ("learning_rate", "local_steps", "batch_size") if capture.kind == "delta" else ()
     missing = [key for key in needed if getattr(capture, key) is None]
     if missing:

@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from fl_sim.datasets.examples import Examples
 from fl_sim.seeding import torch_stream
+from judges.runs.measures import ClassDistances, Spread
 
 _ROWS = 64
 """Examples whose distances to all others are computed at a time."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Distances of many pairs.
-
-    Attributes:
-        pairs: how many; the others are None where there is none.
-        mean, std, low, high: of the l2 distances; std is that of the sample.
-    """
-
-    pairs: int
-    mean: float | None
-    std: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class ClassDistances:
-    """l2 distances of all pairs of distinct examples (arXiv 2511.21181, Table VI).
-
-    Attributes:
-        examples: how many were compared.
-        intra, inter: pairs of one class, and of two.
-        norm: mean l2 norm of an example, which is its distance to the empty recording.
-    """
-
-    examples: int
-    intra: Spread
-    inter: Spread
-    norm: float
 
 
 def class_distances(examples: Examples, most: int, *, seed: int) -> ClassDistances:

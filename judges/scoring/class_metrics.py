@@ -24,6 +24,7 @@ from torch import Tensor
 
 from fl_sim.seeding import torch_stream
 from judges.classifiers.cache import Judge
+from judges.runs.class_rows import InversionScores, Repeated
 
 DRAWS = 1000
 AT_ONCE = 2**24
@@ -43,24 +44,6 @@ class Inverted(Protocol):
 
 
 @dataclass(frozen=True)
-class InversionScores:
-    """What a judge makes of K reconstructions, each in [0, 1].
-
-    Attributes:
-        attack_accuracy: share whose own class is the judge's first.
-        top3: share whose own class is among the judge's first three.
-        confidence: mean probability of the own class.
-        daa: distinctive attack accuracy: share of attacked classes for which the judge believes in a reconstruction
-            made for them more than in all others.
-    """
-
-    attack_accuracy: float
-    top3: float
-    confidence: float
-    daa: float
-
-
-@dataclass(frozen=True)
 class ClassOutcomes:
     """What a judge makes of each of K reconstructions.
 
@@ -76,21 +59,6 @@ class ClassOutcomes:
     predicted: Tensor
     confidence: Tensor
     distinctive: Tensor
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """Mean and standard deviation of scores.
-
-    Attributes:
-        count: how many scores.
-        mean: of each.
-        std: of each; None where it takes two scores and there is one.
-    """
-
-    count: int
-    mean: InversionScores
-    std: InversionScores | None
 
 
 def outcomes(log_probabilities: Tensor, classes: Tensor) -> ClassOutcomes:

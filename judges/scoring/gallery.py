@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fl_sim.records import InputSpec, SealedBatch, save_record
-from judges.runs.rows import Score
-from judges.scoring.assignment import assign
-from judges.scoring.image_metrics import as_images
+from attacks.contracts import Reconstruction
+from fl_sim.records import InputSpec, SealedBatch
+from judges.runs.identity import Approach, Attacked, columns_of
+from judges.runs.pictures import Answers, Gallery
+from judges.runs.rows import Context, Score
 
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
 """Where in the order by SSIM, best first, a picture of that name stands."""
 
 MOST_CURVES = 24
-_NAMES = ("cell", "dataset", "model", "init", "attack", "defence")
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Truth beside reconstruction for some victims of a cell, K in number, best first: by SSIM, of events by l2.
-
-    Attributes:
-        cell, dataset, model, init, attack, defence: as in the rows.
-        low, high: value range of the pictures.
-        timesteps: how many frames of events each picture sums; 0 for still images.
-        roles: why each was chosen: "best", ..., "worst"; after these "diverged", where none of them has.
-        capture_ids, labels, ssim, psnr_db, l2, stop_reasons: of each picture.
-        truth, reconstructions: (K, C, H, W); events are summed over time and scaled to the brightest true pixel.
-        loss_curves: (curves, outer steps), matching loss of the first victims, NaN after an attack's end.
-        curve_recognisable: for each curve, whether all its pictures were recognisable.
-    """
-
-    cell: str
-    dataset: str
-    model: str
-    init: str
-    attack: str
-    defence: str
-    low: float
-    high: float
-    timesteps: int
-    roles: tuple[str, ...]
-    capture_ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    ssim: tuple[float, ...]
-    psnr_db: tuple[float, ...]
-    l2: tuple[float, ...]
-    stop_reasons: tuple[str, ...]
-    truth: Tensor
-    reconstructions: Tensor
-    loss_curves: Tensor
-    curve_recognisable: tuple[bool, ...]
-
-    @property
-    def key(self) -> tuple[str, str, str, str, str, str]:
-        """Return what names the cell: (dataset, model, init, defence, attack, cell)."""
-        return self.dataset, self.model, self.init, self.defence, self.attack, self.cell
+MOST_ANSWERS = 24
 
 
 class Reconstructed(Protocol):
@@ -85,6 +41,7 @@ def build_gallery(
     scores: Sequence[Score],
     reconstructions: Sequence[Reconstructed],
     sealed: Sequence[SealedBatch],
+    orders: Sequence[Tensor],
     *,
     spec: InputSpec,
 ) -> Gallery:
@@ -93,6 +50,7 @@ def build_gallery(
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
         reconstructions, sealed: the attack's answers, at least one, and the truth behind each, in the same order.
+        orders: which answer of each batch belongs to which original, see `judges.scoring.assignment`.
         spec: of the inputs.
 
     Raises:
@@ -103,10 +61,15 @@ def build_gallery(
     places = list(roles.values())
     chosen = [scores[place] for place in places]
     owner = [batch for batch, own in enumerate(rows) for _ in own]
-    pairs = [_pair(reconstructions[owner[at]], sealed[owner[at]], scores[at].example) for at in places]
-    shared: dict[str, Any] = {name: getattr(scores[0], name) for name in _NAMES}
+    pairs = [
+        _pair(reconstructions[owner[at]], sealed[owner[at]], orders[owner[at]], scores[at].example) for at in places
+    ]
+    first = scores[0]
     return Gallery(
-        **shared,
+        **columns_of(first, Approach, Attacked),
+        cell=first.cell,
+        thresholding=first.thresholding,
+        tau=first.tau,
         low=spec.low,
         high=spec.high,
         timesteps=spec.timesteps,
@@ -124,13 +87,27 @@ def build_gallery(
     )
 
 
-def save_gallery(gallery: Gallery, run_dir: Path) -> Path:
-    """Write a gallery into a run folder, as gallery/CELL-ATTACK.safetensors with other signs than letters replaced."""
-    parts = [gallery.cell or "-".join((gallery.dataset, gallery.model, gallery.init, gallery.defence))]
-    if gallery.attack not in gallery.cell:
-        parts.append(gallery.attack)
-    name = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts)).strip("-.")
-    return save_record(gallery, run_dir / "gallery" / f"{name}.safetensors")
+def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: InputSpec) -> Answers:
+    """Return the first answers of a cell whose truth nobody kept.
+
+    Args:
+        context: of the cell.
+        results: of its attack, at least one.
+        spec: of the inputs.
+    """
+    pairs = [(result, place) for result in results for place in range(len(result.labels))][:MOST_ANSWERS]
+    return Answers(
+        **columns_of(context, Approach, Attacked),
+        cell=context.cell,
+        captures=len(results),
+        low=spec.low,
+        high=spec.high,
+        capture_ids=tuple(result.capture_id for result, _ in pairs),
+        labels=tuple(int(result.labels[place]) for result, place in pairs),
+        stop_reasons=tuple(str(result.stop_reason) for result, _ in pairs),
+        losses=tuple(float(result.matching_loss) for result, _ in pairs),
+        pictures=torch.stack([_picture(result.inputs, place) for result, place in pairs]),
+    )
 
 
 def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
@@ -174,10 +151,9 @@ def _rows_of_each(
     return rows
 
 
-def _pair(answer: Reconstructed, sealed: SealedBatch, example: int) -> tuple[Tensor, Tensor]:
+def _pair(answer: Reconstructed, sealed: SealedBatch, order: Tensor, example: int) -> tuple[Tensor, Tensor]:
     """Return the original at `example` and its reconstruction, each (C, H, W)."""
     truth, ours = sealed.inputs, answer.inputs
-    order = assign(as_images(ours), as_images(truth))
     if truth.ndim == 5:
         truth, ours = truth.sum(dim=0), ours.sum(dim=0)
         brightest = truth[example].max().clamp(min=1e-12)
@@ -192,3 +168,11 @@ def _curves(histories: Sequence[Tensor]) -> Tensor:
     for row, history in zip(curves, histories, strict=True):
         row[: len(history)] = history.float()
     return curves
+
+
+def _picture(inputs: Tensor, place: int) -> Tensor:
+    """Return one example of (N, C, H, W), or of events (T, N, C, H, W), as a picture (C, H, W)."""
+    if inputs.ndim == 5:
+        summed = inputs[:, place].sum(dim=0)
+        return (summed / summed.max().clamp(min=1e-12)).float()
+    return inputs[place].float()

@@ -12,23 +12,13 @@ from torch import Tensor
 from attacks.contracts import Reconstruction, StopReason
 from attacks.settings import UNTHRESHOLDED
 from fl_sim.datasets.examples import Examples
-from fl_sim.records import InputSpec, Scalar, SealedBatch
+from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
-from judges.runs.rows import CONTROL_PREFIX, RECOGNISABLE_SSIM, SOLVED_MSE, Score, read_scores, round_of, write_scores
-from judges.scoring.assignment import assign
+from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE
+from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Context, Score
+from judges.scoring.assignment import assigned
 from judges.scoring.image_metrics import as_images, l2, mse, psnr_db, ssim
 
-__all__ = [
-    "Means",
-    "Score",
-    "control_reconstructions",
-    "mean_inputs",
-    "read_scores",
-    "score",
-    "write_scores",
-]
-
-CONTEXT_KEYS = ("experiment", "cell", "dataset", "model", "init", "attack", "defence", "seed", "repeat", "timesteps")
 NO_LABEL = -1
 _MEAN_CHUNK = 256
 
@@ -39,8 +29,9 @@ def score(
     *,
     spec: InputSpec,
     judge: Judge | None,
-    context: Mapping[str, Scalar],
+    context: Context,
     guess: Tensor | None = None,
+    order: Tensor | None = None,
 ) -> list[Score]:
     """Return one row for each original of a batch, in the order of the originals.
 
@@ -51,17 +42,18 @@ def score(
         sealed: the truth behind the same captured update.
         spec: of the inputs; its value range is the data range of every metric.
         judge: a classifier, or None.
-        context: values for `CONTEXT_KEYS`. Without one the attack's name is the reconstruction's (a control's always
-            is), the defence the sealed batch's, and the rest "" or 0.
+        context: the columns that all rows share.
         guess: the attack's initial guess, of the shape of its answer and in the same order; None where it is not known.
+        order: the assignment, where it is known already.
 
     Raises:
-        ValueError: the capture ids or the shapes differ, or the context has an unknown key.
+        ValueError: the capture ids or the shapes differ.
     """
     if reconstruction.capture_id != sealed.capture_id:
         raise ValueError(f"a reconstruction of {reconstruction.capture_id} is not of {sealed.capture_id}")
-    columns = _columns(reconstruction, sealed, spec, judge, guess)
-    shared = _context(reconstruction, sealed, context) | _effort(reconstruction)
+    order = assigned(reconstruction.inputs, sealed.inputs) if order is None else order
+    columns = _columns(reconstruction, sealed, spec, judge, guess, order)
+    shared = vars(context) | _thresholding(reconstruction) | _effort(reconstruction)
     alive = reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
     for example, values in enumerate(zip(*columns.values(), strict=True)):
@@ -73,8 +65,8 @@ def score(
     return rows
 
 
-def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> list[Reconstruction]:
-    """Return what needs no attack at all: black, grey, the mean of all inputs, and the mean of the true class.
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> dict[str, Reconstruction]:
+    """Return, by kind of control, what needs no attack: black, grey, the mean input, the mean of the true class.
 
     The last stands for an adversary who knows the label and how the class looks, and nothing of the victim.
 
@@ -84,18 +76,18 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means |
         means: of the train split; None where there is none, and then no control of a mean.
     """
     pictures = {
-        "black": torch.full_like(sealed.inputs, spec.low),
-        "grey": torch.full_like(sealed.inputs, (spec.low + spec.high) / 2),
+        BLACK: torch.full_like(sealed.inputs, spec.low),
+        GREY: torch.full_like(sealed.inputs, (spec.low + spec.high) / 2),
     }
     if means is not None:
         pictures |= {
-            "mean image": means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
-            "class mean": torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
+            MEAN_IMAGE: means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
+            CLASS_MEAN: torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
         }
-    return [
-        Reconstruction(
+    return {
+        kind: Reconstruction(
             capture_id=sealed.capture_id,
-            attack=f"{CONTROL_PREFIX}{name}",
+            attack=kind,
             settings={},
             inputs=inputs,
             labels=torch.full_like(sealed.labels, NO_LABEL),
@@ -109,8 +101,8 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means |
             seconds=0.0,
             seed=0,
         )
-        for name, inputs in pictures.items()
-    ]
+        for kind, inputs in pictures.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -144,11 +136,15 @@ def mean_inputs(examples: Examples) -> Means:
 
 
 def _columns(
-    reconstruction: Reconstruction, sealed: SealedBatch, spec: InputSpec, judge: Judge | None, guess: Tensor | None
+    reconstruction: Reconstruction,
+    sealed: SealedBatch,
+    spec: InputSpec,
+    judge: Judge | None,
+    guess: Tensor | None,
+    order: Tensor,
 ) -> dict[str, list[Any]]:
     """Return the columns that differ from example to example, in the order of the originals."""
     truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
-    order = assign(ours, truth)
     return {
         **_pictures(ours[order], truth, spec),
         **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
@@ -219,26 +215,12 @@ def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
     }
 
 
-def _context(reconstruction: Reconstruction, sealed: SealedBatch, context: Mapping[str, Scalar]) -> dict[str, Any]:
-    """Return the columns that say where a row comes from."""
-    unknown = sorted(set(context) - set(CONTEXT_KEYS))
-    if unknown:
-        raise ValueError(f"the context of a score has no {unknown}; known: {', '.join(CONTEXT_KEYS)}")
-    defaults: dict[str, Scalar] = dict.fromkeys(CONTEXT_KEYS, "")
-    defaults |= {"attack": reconstruction.attack, "defence": sealed.defence}
-    defaults |= {"seed": reconstruction.seed, "repeat": 0, "timesteps": 0}
-    values = defaults | dict(context)
-    if reconstruction.attack.startswith(CONTROL_PREFIX):
-        values["attack"] = reconstruction.attack
-    columns: dict[str, Any] = {name: str(values[name]) for name in CONTEXT_KEYS}
-    thresholding = str(reconstruction.settings.get("thresholding", UNTHRESHOLDED))
+def _thresholding(reconstruction: Reconstruction) -> dict[str, Any]:
+    """Return the columns of thresholding, and which victim it was."""
+    way = str(reconstruction.settings.get("thresholding", UNTHRESHOLDED))
     tau = reconstruction.settings.get("tau")
-    return columns | {
-        "thresholding": thresholding,
-        "tau": None if thresholding == UNTHRESHOLDED or tau is None else float(tau),
-        "seed": int(values["seed"]),
-        "repeat": int(values["repeat"]),
+    return {
+        "thresholding": way,
+        "tau": None if way == UNTHRESHOLDED or tau is None else float(tau),
         "capture_id": reconstruction.capture_id,
-        "round": round_of(reconstruction.capture_id),
-        "timesteps": int(values["timesteps"]),
     }

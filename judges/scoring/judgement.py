@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -14,13 +15,13 @@ from attacks.contracts import Inversion
 from fl_sim.datasets.examples import Dataset
 from fl_sim.files import atomic_write
 from fl_sim.records import record_bytes
-from fl_sim.specs import Scalar
 from judges.classifiers.cache import Judge
-from judges.runs.class_rows import ClassScore
-from judges.scoring.class_metrics import InversionScores, Repeated, over_draws, score_draws
+from judges.runs.class_rows import ClassScore, InversionScores, Repeated
+from judges.runs.identity import Varied
+from judges.scoring.class_metrics import over_draws, score_draws
 from judges.scoring.model_inversion import Shown, class_scores, shuffled_answer
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised whenever the same answer would be judged in another way."""
 
 
@@ -51,8 +52,9 @@ def judgement(
     judge: Judge,
     dataset: Dataset,
     *,
-    name: str,
-    context: Mapping[str, Scalar],
+    varied: Varied,
+    context: Mapping[str, Any],
+    beside: str,
     draws: int,
     path: Path,
 ) -> Judgement:
@@ -62,25 +64,25 @@ def judgement(
         inversion: the answer.
         judge: of images for images; for spikes one that reads them.
         dataset: whose train split is private.
-        name: what rows call the attack.
-        context: experiment, dataset, model, source, round and target_seed; and cell, of the answer's rows.
+        varied: settings of the attack that vary.
+        context: of the answer's rows, see `class_scores`.
+        beside: name of the cell of the control that shuffles the answer.
         draws: how many are judged; 0 for none.
         path: of the file.
     """
-    key = _key(inversion, judge, dataset, {**context, "name": name, "draws": draws})
+    key = _key(inversion, judge, dataset, {**context, "varied": varied, "draws": draws})
     kept = _read(path)
     if kept is not None and kept.key == key:
         return kept
-    rows, remembered = class_scores(Shown.answer(inversion, name), judge, dataset, context)
-    shuffled = shuffled_answer(inversion, name)
-    beside = {**context, "cell": f"{str(context['cell']).rpartition('/')[0]}/{shuffled.attack}"}
+    rows, remembered = class_scores(Shown.answer(inversion, varied), judge, dataset, context)
+    shuffled = shuffled_answer(inversion, varied)
     scores: tuple[InversionScores, ...] = ()
     if draws and inversion.probabilities is not None:
         scores = score_draws(inversion.probabilities, inversion.classes, judge, seed=inversion.seed, draws=draws)
     made = Judgement(
         key,
         tuple(rows),
-        tuple(class_scores(shuffled, judge, dataset, beside)[0]),
+        tuple(class_scores(shuffled, judge, dataset, {**context, "cell": beside})[0]),
         tuple(remembered.index.tolist()),
         over_draws(scores) if scores else None,
     )
@@ -88,14 +90,14 @@ def judgement(
     return made
 
 
-def _key(inversion: Inversion, judge: Judge, dataset: Dataset, told: Mapping[str, Scalar]) -> str:
+def _key(inversion: Inversion, judge: Judge, dataset: Dataset, context: Mapping[str, Any]) -> str:
     """Return a hash of all that a judgement depends on."""
     facts = {
         "code": CODE_VERSION,
         "answer": hashlib.sha256(record_bytes(inversion)).hexdigest(),
         "judge": judge.facts(),
         "data": dataset.digest,
-        "told": dict(told),
+        "context": dict(context),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -16,12 +16,13 @@ from fl_sim.observed import observed_gradient
 from fl_sim.records import CapturedUpdate
 from fl_sim.training import load_parameters
 from judges.intervals import distribution
-from judges.runs.health import Health
+from judges.runs.identity import Attacked
+from judges.runs.measures import Health
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """What one captured update, and the model that it was computed with, tell of `judges.runs.health.Health`.
+    """What one captured update, and the model that it was computed with, tell of `judges.runs.measures.Health`.
 
     Attributes:
         firing_rates, silent: {layer: number}, as there.
@@ -64,24 +65,18 @@ def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
     )
 
 
-def examine(
-    group: tuple[str, str, str, str], found: Sequence[Vitals], *, accuracies: Sequence[float], classes: int
-) -> Health:
+def examine(attacked: Attacked, found: Sequence[Vitals], *, accuracies: Sequence[float], classes: int) -> Health:
     """Return the health of the models of a group of victims.
 
     Args:
-        group: (dataset, model, init, defence), as in the rows.
+        attacked: what the rows say of them.
         found: of each of its captures, at least one.
         accuracies: test accuracies of the federations' models; those that are no number were not measured.
         classes: of the data set.
     """
-    dataset, model, init, defence = group
     measured = [value for value in accuracies if math.isfinite(value)]
     return Health(
-        dataset=dataset,
-        model=model,
-        init=init,
-        defence=defence,
+        **vars(attacked),
         captures=len(found),
         accuracy=fmean(measured) if measured else None,
         chance=1.0 / classes,

@@ -14,9 +14,11 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.seeding import derive_seed, torch_stream
 from judges.classifiers.cache import Judge
 from judges.runs.class_rows import ClassScore
+from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Varied
 from judges.scoring.class_metrics import outcomes, rate_decoded, seen_by_judges
 from judges.scoring.controls import Nearest, class_means, class_samples, nearest, shuffled
-from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED
+
+NOTHING: Varied = {}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Shown:
     """What the judge is shown: K answers, one for each class asked for.
 
     Attributes:
-        attack: name of the attack or control.
+        attack, attack_settings, control: as in the rows.
         seed: of what it drew.
         classes: (K,).
         inputs: (K, C, H, W), or spikes (T, K, C, H, W).
@@ -36,6 +38,8 @@ class Shown:
     """
 
     attack: str
+    attack_settings: Varied
+    control: str
     seed: int
     classes: Tensor
     inputs: Tensor
@@ -46,10 +50,12 @@ class Shown:
     seconds: float
 
     @classmethod
-    def answer(cls, inversion: Inversion, name: str) -> Shown:
-        """Return the answer of an attack under the name that rows call it."""
+    def answer(cls, inversion: Inversion, varied: Varied) -> Shown:
+        """Return the answer of an attack of which these settings vary."""
         return cls(
-            name,
+            inversion.attack,
+            varied,
+            "",
             inversion.seed,
             inversion.classes,
             inversion.inputs,
@@ -61,10 +67,12 @@ class Shown:
         )
 
     @classmethod
-    def control(cls, name: str, seed: int, classes: Tensor, inputs: Tensor) -> Shown:
-        """Return a control."""
+    def of_control(
+        cls, control: str, seed: int, classes: Tensor, inputs: Tensor, *, attack: str = "", varied: Varied = NOTHING
+    ) -> Shown:
+        """Return a control of a kind; `attack` and its settings that vary where it belongs to one."""
         nothing = torch.zeros(len(classes), dtype=torch.int64)
-        return cls(name, seed, classes, inputs, None, None, nothing, ("",) * len(classes), 0.0)
+        return cls(attack, varied, control, seed, classes, inputs, None, None, nothing, ("",) * len(classes), 0.0)
 
 
 def class_scores(
@@ -76,7 +84,7 @@ def class_scores(
         shown: the answers.
         judge: of images for images; for spikes one that reads them.
         dataset: whose train split is private.
-        context: experiment, cell, dataset, model, source, round and target_seed.
+        context: experiment, cell, target_seed and the columns of `AttackedModel`.
     """
     seen = seen_by_judges(shown.inputs)
     told = outcomes(judge.log_probabilities(seen), shown.classes)
@@ -103,16 +111,17 @@ def class_scores(
         measured["density"] = shown.inputs.movedim(-4, 0).flatten(1).mean(1).tolist()
     if shown.confidence is not None:
         measured["target_confidence"] = shown.confidence.tolist()
-    same = {"attack": shown.attack, "attack_seed": shown.seed, "judge": judge.name, "density": None}
+    same: dict[str, Any] = {"attack": shown.attack, "attack_settings": shown.attack_settings, "control": shown.control}
+    same |= {"attack_seed": shown.seed, "judge": judge.name, "density": None}
     same |= {"target_confidence": None, "seconds": shown.seconds / len(shown.classes), **context}
     each = [dict(zip(measured, values, strict=True)) for values in zip(*measured.values(), strict=True)]
     return [ClassScore(**{**same, **own}) for own in each], train
 
 
-def shuffled_answer(inversion: Inversion, name: str) -> Shown:
-    """Return the control of an attack that rows call by a name: its own values in random order."""
+def shuffled_answer(inversion: Inversion, varied: Varied) -> Shown:
+    """Return the control of an attack of which these settings vary: its own values in random order."""
     mixed = shuffled(inversion.inputs, seed=inversion.seed)
-    return Shown.control(f"{SHUFFLED}{name}", inversion.seed, inversion.classes, mixed)
+    return Shown.of_control(SHUFFLED, inversion.seed, inversion.classes, mixed, attack=inversion.attack, varied=varied)
 
 
 def plain_controls(dataset: Dataset, classes: Sequence[int], *, timesteps: int, seed: int) -> list[Shown]:
@@ -133,7 +142,7 @@ def plain_controls(dataset: Dataset, classes: Sequence[int], *, timesteps: int, 
         means = means.expand(timesteps, *means.shape)
     if timesteps or recordings:
         means = _coded(means, derive_seed(seed, "control", "mean"))
-    return [Shown.control(CLASS_MEAN, seed, labels, means), Shown.control(REAL, seed, labels, real)]
+    return [Shown.of_control(CLASS_MEAN, seed, labels, means), Shown.of_control(REAL, seed, labels, real)]
 
 
 def _coded(rates: Tensor, seed: int) -> Tensor:

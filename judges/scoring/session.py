@@ -1,173 +1,274 @@
-"""Opens the seal of a run: its data sets, its judges, its rows."""
+"""Opens the seal of captured updates: their data sets, their judges, their rows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
-from fl_sim.captures import SealedStore
+from fl_sim.captures import CaptureStore, SealedStore
+from fl_sim.config import DatasetSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.global_models import trained_model_path
-from fl_sim.models import MODELS
-from fl_sim.records import CapturedUpdate, InputSpec, TrainedModel, load_record
-from fl_sim.specs import Scalar
+from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
+from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
-from judges.classifiers.settings import NONE
-from judges.names import axes, defence_told
-from judges.plans.gradient_inversion import TABLES, Federation, Plan
+from judges.classifiers.settings import NONE, JudgeOptions
 from judges.progress import Watch
-from judges.runs.health import Health
-from judges.runs.rows import Score
-from judges.scoring.class_distances import ClassDistances, class_distances
+from judges.runs.identity import NO_OP, Attacked, Group
+from judges.runs.measures import ClassDistances, Health
+from judges.runs.names import control_cell
+from judges.runs.pictures import save_answers, save_gallery
+from judges.runs.rows import Context, Score
+from judges.scoring.assignment import assigned
+from judges.scoring.class_distances import class_distances
+from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import Means, control_reconstructions, mean_inputs, score
 from judges.scoring.model_health import Vitals, examine, vitals
 
-Group = tuple[str, str, str, str]
-GROUP = ("dataset", "model", "init", "defence")
+
+@dataclass(frozen=True)
+class Victim:
+    """A captured update: its id, its server round, and which repetition of the federation it is of."""
+
+    id: str
+    round: int
+    repeat: int = 0
 
 
-class Court:
+@dataclass(frozen=True)
+class Evidence:
+    """Captured updates that are attacked and scored together: of a federation, or of one model of an audit.
+
+    Attributes:
+        name: their label in folders.
+        attacked: what the rows say of them.
+        victims: in the order in which they are attacked.
+        seed: root seed of the attacks.
+        model: that the clients train.
+        dataset: that the clients hold; None where nobody has named it.
+        models: files of the trained models, whose test accuracy is part of their health.
+    """
+
+    name: str
+    attacked: Attacked
+    victims: tuple[Victim, ...]
+    seed: int
+    model: ModelSpec
+    dataset: DatasetSettings | None = None
+    models: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of the captures."""
+        return [victim.id for victim in self.victims]
+
+    @property
+    def spec(self) -> InputSpec:
+        """Return what an input looks like."""
+        return self.model.input
+
+    @property
+    def timesteps(self) -> int:
+        """Return T of a spiking model, which takes one step for each frame of a recording; 0 of an ANN."""
+        if not self.attacked.spiking:
+            return 0
+        return self.spec.timesteps or (self.model.spiking.timesteps if self.model.spiking else 0)
+
+
+class Session:
     """Scores the reconstructions of one run.
+
+    Args:
+        experiment: its name.
+        folder: of the run, with captures/ and sealed/.
+        judge: which classifier says what a reconstruction shows.
+        device: where it computes.
+        distances: how many examples of a data set are compared with each other; 0 for none.
+        watch: shows progress.
 
     Attributes:
         sealed: the truth behind the captures.
         datasets: those that were read, by name.
         judges: those that were called, by the digest of their data.
         distances: between the examples of a data set, by name.
-        health: of the models that were examined, by group.
         seconds: wall time spent on judges.
     """
 
-    def __init__(self, plan: Plan, sealed: SealedStore, watch: Watch) -> None:
-        self.plan, self.sealed, self.watch = plan, sealed, watch
+    def __init__(
+        self, experiment: str, folder: Path, judge: JudgeOptions, *, device: str, distances: int, watch: Watch
+    ) -> None:
+        self.folder, self.watch = folder, watch
+        self.sealed = SealedStore(folder / "sealed")
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.distances: dict[str, ClassDistances] = {}
         self.seconds = 0.0
+        self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
-        self._vitals: dict[Group, dict[str, Vitals]] = {}
-        self._accuracies: dict[Group, dict[str, float]] = {}
+        self._health: dict[Group, Health] = {}
+        self._truths: dict[str, SealedBatch] = {}
+
+    def open(self, evidence: Evidence, *, complete: bool) -> list[Victim]:
+        """Load the truth behind captures, in place of that of the evidence before, and return whose is there.
+
+        Args:
+            evidence: whose captures they are.
+            complete: whether all of it has to be there.
+
+        Raises:
+            DataError: a truth is missing that has to be there, or corrupt.
+        """
+        there = set() if complete else set(self.sealed.ids())
+        known = [victim for victim in evidence.victims if complete or victim.id in there]
+        self._truths = {victim.id: self.sealed.load(victim.id) for victim in known}
+        return known
+
+    def knows(self, capture_id: str) -> bool:
+        """Return whether the truth behind a capture of the evidence that is open is there."""
+        return capture_id in self._truths
+
+    def truth(self, capture_id: str) -> SealedBatch:
+        """Return the truth behind a capture of the evidence that is open."""
+        return self._truths[capture_id]
+
+    def context(self, evidence: Evidence, cell: str) -> Context:
+        """Return the columns that the rows of a cell share; those of the attack are to be filled in."""
+        return Context(
+            **vars(evidence.attacked),
+            experiment=self._experiment,
+            cell=cell,
+            seed=evidence.seed,
+            timesteps=evidence.timesteps,
+        )
 
     def rows(
         self,
-        federation: Federation,
-        attack: str,
-        cell: str,
+        evidence: Evidence,
+        context: Context,
         results: Sequence[Reconstruction],
         *,
         guesses: Mapping[str, Tensor] | None = None,
+        pictures: bool = False,
     ) -> list[Score]:
-        """Open the seal and return one row for each example, in the order of `results`.
+        """Return one row for each example, in the order of `results`.
 
         Args:
-            federation: whose captures were attacked.
-            attack: name for the rows; a control keeps its own.
-            cell: name of the cell.
-            results: of the attack.
+            evidence: whose captures were attacked; it is open.
+            context: of the cell.
+            results: of the attack, or of a control, on captures whose truth is there.
             guesses: {capture id: the attack's initial guess, shaped as its answer}, where it is known.
+            pictures: whether a gallery of them is kept in the run's folder.
         """
-        context = {**self._context(federation), "cell": cell, "attack": attack}
-        spec, judge = self.spec(federation), self.judge(federation)
-        rows = []
+        judge, victims = self.judge(evidence), {victim.id: victim for victim in evidence.victims}
+        rows: list[Score] = []
+        orders = []
         for result in results:
-            repeat = int(result.capture_id.partition("/")[0].rpartition("-")[2])
-            sealed = self.sealed.load(result.capture_id)
+            victim, truth = victims[result.capture_id], self.truth(result.capture_id)
+            orders.append(assigned(result.inputs, truth.inputs))
+            own = replace(context, repeat=victim.repeat, round=victim.round)
             guess = (guesses or {}).get(result.capture_id)
-            rows += score(result, sealed, spec=spec, judge=judge, context=context | {"repeat": repeat}, guess=guess)
+            rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1])
+        if pictures and results:
+            truths = [self.truth(result.capture_id) for result in results]
+            save_gallery(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)
         return rows
 
-    def _context(self, federation: Federation) -> dict[str, Scalar]:
-        """Return the columns that all rows of a federation share."""
-        config, bins = federation.config, self.spec(federation).timesteps
-        return {
-            "experiment": self.plan.base.name,
-            "dataset": config.dataset.name,
-            "model": f"{config.model.name} {federation.variant}".strip(),
-            "init": config.model.init,
-            "defence": defence_told(config, axes(self.plan.raw, TABLES)),
-            "seed": config.seed,
-            # A spiking model takes one step for each frame of a recording, whatever its own T.
-            "timesteps": (bins or config.model.timesteps) if MODELS[config.model.name].spiking else 0,
-        }
+    def show(self, evidence: Evidence, context: Context, results: Sequence[Reconstruction]) -> None:
+        """Keep pictures of answers whose truth is not there; none where there are no such answers."""
+        if results:
+            save_answers(build_answers(context, results, spec=evidence.spec), self.folder)
 
-    def examine(self, federation: Federation, captures: Iterable[CapturedUpdate], *, models: Path) -> None:
-        """Look at the models that captured updates are of; `health` then tells of them.
+    def plain_controls(self, evidence: Evidence) -> list[Score]:
+        """Return the rows of the controls that need no attack; those of means need a data set."""
+        rows = []
+        for capture_id in self._truths:
+            controls = control_reconstructions(self.truth(capture_id), evidence.spec, self._mean_inputs(evidence))
+            for kind, answer in controls.items():
+                context = replace(self.context(evidence, control_cell(evidence.name, kind)), control=kind)
+                rows += self.rows(evidence, context, [answer])
+        return rows
+
+    def no_op(
+        self, evidence: Evidence, results: Sequence[Reconstruction], *, attack: str, guess: str, name: str
+    ) -> list[Score]:
+        """Return the rows of initial guesses with no step taken.
 
         Args:
-            federation: whose captures they are.
-            captures: with their sealed truth in `sealed`. One that was looked at before is not looked at again.
-            models: folder of the models that federations trained; one that is missing has no accuracy.
+            evidence: whose captures they are for; it is open.
+            results: the guesses.
+            attack: that they are of; "" where several attacks start alike.
+            guess: how they are drawn.
+            name: of the control.
         """
-        dataset, model, init, defence = (str(self._context(federation)[name]) for name in GROUP)
-        group = dataset, model, init, defence
-        seen, accuracies = self._vitals.setdefault(group, {}), self._accuracies.setdefault(group, {})
-        for capture in captures:
-            if capture.id not in seen:
-                seen[capture.id] = vitals(capture, self.sealed.load(capture.id).inputs)
-            name = capture.id.partition("/")[0]
-            path = trained_model_path(models, name)
-            if name not in accuracies and path.is_file():
-                accuracies[name] = load_record(TrainedModel, path).test_accuracy
+        context = self.context(evidence, control_cell(evidence.name, name))
+        return self.rows(evidence, replace(context, control=NO_OP, attack=attack, guess=guess), results)
+
+    def examine(self, evidence: Evidence, captures: CaptureStore) -> None:
+        """Measure how the models were doing that captured updates are of; `health` then has it."""
+        if not self._truths or evidence.attacked.group in self._health:
+            return
+        found: list[Vitals] = []
+        for capture_id, truth in self._truths.items():
+            capture: CapturedUpdate = captures.load(capture_id)
+            found.append(vitals(capture, truth.inputs))
+        accuracies = [
+            load_record(TrainedModel, path).test_accuracy for path in evidence.models.values() if path.is_file()
+        ]
+        self._health[evidence.attacked.group] = examine(
+            evidence.attacked, found, accuracies=accuracies, classes=evidence.spec.classes
+        )
 
     @property
     def health(self) -> tuple[Health, ...]:
-        """Return what is known of the models that were examined, one entry a group, in the order in which they were."""
-        told = []
-        for group, seen in self._vitals.items():
-            classes, accuracies = self.datasets[group[0]].spec.classes, self._accuracies[group]
-            told.append(examine(group, list(seen.values()), accuracies=list(accuracies.values()), classes=classes))
-        return tuple(told)
+        """Return what is known of the models that were examined, in the order in which they were."""
+        return tuple(self._health.values())
 
-    def plain_controls(self, federation: Federation, capture_id: str) -> list[Reconstruction]:
-        """Return the controls that need no attack for one capture."""
-        dataset = self.dataset(federation)
-        if dataset.digest not in self._means:
-            self._means[dataset.digest] = mean_inputs(dataset.train)
-        return control_reconstructions(self.sealed.load(capture_id), dataset.spec, self._means[dataset.digest])
-
-    def spec(self, federation: Federation) -> InputSpec:
-        """Return what the federation's inputs look like."""
-        return self.dataset(federation).spec
-
-    def dataset(self, federation: Federation) -> Dataset:
-        """Return the federation's data set.
+    def dataset(self, evidence: Evidence) -> Dataset | None:
+        """Return the data set of the clients; None where nobody has named it.
 
         Raises:
             DataError: it is missing or corrupt.
         """
-        settings = federation.config.dataset
+        settings = evidence.dataset
+        if settings is None:
+            return None
         dataset = load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
         self.datasets[settings.name] = dataset
         return dataset
 
-    def measure_distances(self, federation: Federation) -> None:
-        """Compare the examples of the split that the federation's clients hold, where the plan asks for it."""
-        most, settings = self.plan.base.class_distances, federation.config.dataset
-        if most and settings.name not in self.distances:
-            dataset = self.dataset(federation)
+    def measure_distances(self, evidence: Evidence) -> None:
+        """Compare the examples of the split that the clients hold, where the plan asks for it."""
+        dataset, settings = self.dataset(evidence), evidence.dataset
+        if self._most and dataset is not None and settings is not None and settings.name not in self.distances:
             held = dataset.train if settings.split == "train" else dataset.test
-            self.distances[settings.name] = class_distances(held, most, seed=federation.config.seed)
+            self.distances[settings.name] = class_distances(held, self._most, seed=evidence.seed)
 
-    def judge(self, federation: Federation) -> Judge | None:
-        """Return the judge of the federation's data set, trained where it is not cached; None where none is wanted."""
-        options, dataset = self.plan.base.judge, self.dataset(federation)
-        if options.name == NONE:
+    def judge(self, evidence: Evidence) -> Judge | None:
+        """Return the judge of the data set, trained where it is not cached; None where none is wanted, or no data."""
+        dataset = self.dataset(evidence)
+        if self._options.name == NONE or dataset is None:
             return None
         if dataset.digest not in self.judges:
             started = time.perf_counter()
             with self.watch.task(f"judge of {dataset.name}") as advance:
-                self.judges[dataset.digest] = get_judge(
-                    options, dataset, device=self.plan.base.device, progress=advance
-                )
+                self.judges[dataset.digest] = get_judge(self._options, dataset, device=self._device, progress=advance)
             self.seconds += time.perf_counter() - started
         return self.judges[dataset.digest]
 
     def facts(self) -> dict[str, dict[str, Scalar]]:
         """Return what is known of each judge, by data set."""
         return {judge.dataset: judge.facts() for judge in self.judges.values()}
+
+    def _mean_inputs(self, evidence: Evidence) -> Means | None:
+        dataset = self.dataset(evidence)
+        if dataset is None:
+            return None
+        if dataset.digest not in self._means:
+            self._means[dataset.digest] = mean_inputs(dataset.train)
+        return self._means[dataset.digest]

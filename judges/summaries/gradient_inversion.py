@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydantic
 
@@ -18,23 +18,22 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
-from judges.runs.health import Health
-from judges.runs.rows import CONTROL_PREFIX, Score
-from judges.scoring.class_distances import ClassDistances
+from judges.runs.identity import Approach, Attacked, Group, columns_of
+from judges.runs.measures import ClassDistances, Health
+from judges.runs.names import CONTROL, attack_label, defence_name, model_name
+from judges.runs.rows import Score
 from judges.summaries.published import PUBLISHED, Published
 from judges.summaries.verdicts import Comparison, verdict_on
 
 _METRICS = ("ssim", "psnr_db", "mse", "l2")
-_NAMES = ("dataset", "model", "init", "defence", "attack", "thresholding", "tau")
 
 
-@dataclass(frozen=True)
-class CellSummary:
+@dataclass(frozen=True, kw_only=True)
+class CellSummary(Approach, Attacked):
     """One line: an attack, or a control, on one group of victims.
 
     Attributes:
-        cell, dataset, model, init, defence, attack, thresholding, tau: as in the rows; a control has no cell.
-        control: whether it is one.
+        cell, guess, thresholding, tau: as in the rows.
         n: examples.
         ssim, psnr_db, mse, l2: of the answers.
         intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (of which see
@@ -52,14 +51,9 @@ class CellSummary:
     """
 
     cell: str
-    dataset: str
-    model: str
-    init: str
-    defence: str
-    attack: str
+    guess: str
     thresholding: str
     tau: float | None
-    control: bool
     n: int
     ssim: Distribution
     psnr_db: Distribution
@@ -79,18 +73,6 @@ class CellSummary:
     verdict: str
     reason: str
     published: Published | None
-
-    @property
-    def title(self) -> str:
-        """Return the attack with its way of thresholding and its threshold, where it has them."""
-        if self.tau is None or self.control:
-            return self.attack
-        return f"{self.attack}, {self.thresholding.replace('_', '-')}, tau {self.tau:g}"
-
-    @property
-    def group(self) -> tuple[str, str, str, str]:
-        """Return what was attacked: (dataset, model, init, defence)."""
-        return self.dataset, self.model, self.init, self.defence
 
 
 @dataclass(frozen=True)
@@ -112,6 +94,19 @@ class Summary:
     health: tuple[Health, ...] = ()
 
 
+class Line(NamedTuple):
+    """A key that all rows of a line of a summary share: an attack's cell, or a control of a group."""
+
+    group: Group
+    is_control: bool
+    name: object
+
+
+def line_of(one: Score | CellSummary) -> Line:
+    """Return the line that a row belongs to, or that a summary is."""
+    return Line(one.group, one.is_control, (one.approach, one.guess, one.tau) if one.is_control else one.cell)
+
+
 def summarise(
     scores: Sequence[Score],
     *,
@@ -131,15 +126,15 @@ def summarise(
         seed: of the bootstrap.
     """
     best_control = _best_controls(scores)
-    cells: dict[tuple[str, ...], dict[object, Score]] = defaultdict(dict)
+    cells: dict[Line, dict[object, Score]] = defaultdict(dict)
     for index, score in enumerate(scores):
-        key = (*score.group, score.attack, "" if score.is_control else score.cell)
-        cells[key][(score.victim, score.mse, score.ssim) if score.is_control else index] = score
-    groups = list(dict.fromkeys(key[:4] for key in cells))
-    keys = sorted(cells, key=lambda key: (groups.index(key[:4]), key[4].startswith(CONTROL_PREFIX)))
-    known: dict[tuple[str, ...], Health] = {one.group: one for one in health}
+        cells[line_of(score)][(score.victim, score.mse, score.ssim) if score.is_control else index] = score
+    groups = list(dict.fromkeys(line.group for line in cells))
+    ordered = sorted(cells, key=lambda line: (groups.index(line.group), line.is_control))
+    known = {one.group: one for one in health}
     lines = [
-        _cell(sorted(cells[key].values(), key=_by_victim), best_control, known.get(key[:4]), seed=seed) for key in keys
+        _cell(sorted(cells[line].values(), key=_by_victim), best_control, known.get(line.group), seed=seed)
+        for line in ordered
     ]
     examined = tuple(known[group] for group in groups if group in known)
     return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined)
@@ -162,9 +157,9 @@ def read_summary(path: Path) -> Summary:
         raise DataError(f"{path}: expected a summary as written by spikeleak ({error}).") from error
 
 
-def _best_controls(scores: Sequence[Score]) -> dict[tuple[str | int, ...], float]:
+def _best_controls(scores: Sequence[Score]) -> dict[tuple[object, ...], float]:
     """Return the SSIM of the best control of each victim that has one."""
-    best: dict[tuple[str | int, ...], float] = {}
+    best: dict[tuple[object, ...], float] = {}
     for score in scores:
         if score.is_control:
             best[score.victim] = max(score.ssim, best.get(score.victim, -1.0))
@@ -176,22 +171,21 @@ def _by_victim(score: Score) -> tuple[str, float]:
 
 
 def _cell(
-    rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float], health: Health | None, *, seed: int
+    rows: Sequence[Score], best_control: Mapping[tuple[object, ...], float], health: Health | None, *, seed: int
 ) -> CellSummary:
     """Return the line of a cell's rows."""
     first = rows[0]
     units = units_of(rows)
-    stream = "/".join((*first.group, first.attack, first.cell))
+    stream = "/".join((*stream_of(first), first.cell))
     comparison = None if first.is_control else _compare(rows, best_control)
     recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
     verdict, reason = verdict_on(rows, recognisable, comparison, health)
-    columns: dict[str, Any] = {name: getattr(first, name) for name in _NAMES}
+    columns: dict[str, Any] = columns_of(first, Approach, Attacked)
+    columns |= {name: getattr(first, name) for name in ("cell", "guess", "thresholding", "tau")}
     columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
     untouched = first.defence == "none" and not first.is_control
     return CellSummary(
         **columns,
-        cell="" if first.is_control else first.cell,
-        control=first.is_control,
         n=len(rows),
         intervals=_intervals(rows, units, seed=seed, stream=stream),
         last_ssim=sum(row.last_ssim for row in rows) / len(rows),
@@ -206,8 +200,21 @@ def _cell(
         comparison=comparison,
         verdict=verdict,
         reason=reason,
-        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if untouched else None,
+        published=_published(first) if untouched else None,
     )
+
+
+def stream_of(row: Score) -> tuple[str, ...]:
+    """Return the name of the random stream of what is drawn for the rows of a cell."""
+    attack = f"{CONTROL}{row.control}" if row.is_control else attack_label(row.attack, row.attack_settings)
+    return row.dataset, model_name(row), row.init, defence_name(row), attack
+
+
+def _published(row: Score) -> Published | None:
+    """Return the paper's row of a cell; None where the paper has none, or other settings."""
+    if row.varied or row.attack_settings:
+        return None
+    return PUBLISHED.get((row.attack, row.dataset, row.model))
 
 
 def _intervals(
@@ -238,7 +245,7 @@ def _share(flags: Sequence[bool | None]) -> float | None:
     return sum(flag is True for flag in flags) / len(flags)
 
 
-def _compare(rows: Sequence[Score], best_control: Mapping[tuple[str | int, ...], float]) -> Comparison | None:
+def _compare(rows: Sequence[Score], best_control: Mapping[tuple[object, ...], float]) -> Comparison | None:
     """Return the paired comparison of a cell with the controls of its victims; None where none has a control."""
     pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
     if not pairs:

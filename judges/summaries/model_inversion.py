@@ -15,28 +15,27 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.specs import Scalar
 from judges.intervals import Rate, rate
-from judges.runs.class_rows import CENTRAL, ClassScore, TargetFacts
-from judges.runs.rows import CONTROL_PREFIX
-from judges.scoring.class_metrics import InversionScores, Repeated, over_attacks
+from judges.runs.class_rows import (
+    CENTRAL,
+    AttackedModel,
+    ClassScore,
+    InversionScores,
+    Repeated,
+    Target,
+    TargetFacts,
+)
+from judges.runs.identity import REAL, SHUFFLED, Approach, Pairs, columns_of
+from judges.scoring.class_metrics import over_attacks
 from judges.summaries import published_inversions as published
 from judges.summaries.class_verdicts import CONVINCED, verdict_on
 from judges.summaries.published_inversions import PublishedInversion
 
-Kind = tuple[str, str, str, int]
-"""Targets of one kind: (data set, model, source, round)."""
 
-SHUFFLED = f"{CONTROL_PREFIX}shuffled "
-"""Begins the name of the control that holds an attack's own values in random order; the attack's name follows."""
-CLASS_MEAN = f"{CONTROL_PREFIX}class mean"
-REAL = f"{CONTROL_PREFIX}real examples"
-
-
-@dataclass(frozen=True)
-class TargetSummary:
+@dataclass(frozen=True, kw_only=True)
+class TargetSummary(AttackedModel):
     """The targets of one kind, trained with different seeds.
 
     Attributes:
-        dataset, model, source, round: which.
         seeds: how many.
         accuracy: mean on data that they were not trained on, in [0, 1].
         accuracy_std: deviation over the seeds (ddof 1); None for one.
@@ -46,10 +45,6 @@ class TargetSummary:
         published: the paper's accuracy; None where it has none for such a target.
     """
 
-    dataset: str
-    model: str
-    source: str
-    round: int
     seeds: int
     accuracy: float
     accuracy_std: float | None
@@ -59,20 +54,13 @@ class TargetSummary:
     n_test: int
     published: float | None
 
-    @property
-    def target(self) -> Kind:
-        """Return what rows call it: (data set, model, source, round)."""
-        return self.dataset, self.model, self.source, self.round
 
-
-@dataclass(frozen=True)
-class InversionSummary:
+@dataclass(frozen=True, kw_only=True)
+class InversionSummary(Approach, AttackedModel):
     """One line: an attack, or a control, on the targets of one kind.
 
     Attributes:
-        cell: its name in the rows; "" of a control.
-        dataset, model, source, round, attack, judge: which.
-        control: whether it is one.
+        cell, judge: as in the rows.
         targets, repeats: how many targets, and attacks on each; their product is how often the K classes were attacked.
         classes: K.
         scores: mean and deviation over all these attacks.
@@ -91,13 +79,7 @@ class InversionSummary:
     """
 
     cell: str
-    dataset: str
-    model: str
-    source: str
-    round: int
-    attack: str
     judge: str
-    control: bool
     targets: int
     repeats: int
     classes: int
@@ -118,11 +100,6 @@ class InversionSummary:
     verdict: str
     reason: str
     published: PublishedInversion | None
-
-    @property
-    def target(self) -> Kind:
-        """Return what was attacked: (data set, model, source, round)."""
-        return self.dataset, self.model, self.source, self.round
 
 
 @dataclass(frozen=True)
@@ -164,10 +141,10 @@ def summarise(
         draws: {cell: over draws of its first answer}.
         seed: of the intervals.
     """
-    kinds: dict[Kind, list[TargetFacts]] = defaultdict(list)
+    kinds: dict[Target, list[TargetFacts]] = defaultdict(list)
     for facts in targets:
         kinds[facts.target].append(facts)
-    cells: dict[Kind, dict[str, list[ClassScore]]] = {target: defaultdict(list) for target in kinds}
+    cells: dict[Target, dict[str, list[ClassScore]]] = {target: defaultdict(list) for target in kinds}
     for row in rows:
         cells[row.target][row.cell].append(row)
     lines = []
@@ -215,9 +192,9 @@ def _target(own: Sequence[TargetFacts]) -> TargetSummary:
     """Return the summary of the targets of one kind."""
     first = own[0]
     accuracies = [facts.test_accuracy for facts in own]
-    paper = _as_the_paper(*first.target, first.shape)
+    paper = _as_the_paper(first, first.shape)
     return TargetSummary(
-        *first.target,
+        **columns_of(first, AttackedModel),
         seeds=len(own),
         accuracy=mean(accuracies),
         accuracy_std=stdev(accuracies) if len(own) > 1 else None,
@@ -240,16 +217,14 @@ def _line(
     first = rows[0]
     accuracy = _rate([row.rank == 1 for row in rows], rows, seed, f"{first.cell} accuracy")
     daa = _rate([row.distinctive for row in rows], rows, seed, f"{first.cell} daa")
-    noise = _share_first(beside, f"{SHUFFLED}{first.attack}")
-    told = verdict_on(rows, accuracy, daa, noise=noise, ceiling=_share_first(beside, REAL))
+    noise = _share_first(beside, (SHUFFLED, *first.approach[1:]))
+    told = verdict_on(rows, accuracy, daa, noise=noise, ceiling=_share_first(beside, (REAL, "", ())))
     beliefs = [row.target_confidence for row in rows if row.target_confidence is not None]
-    paper = _as_the_paper(*first.target, shape)
+    paper = _as_the_paper(first, shape) and not (first.is_control or first.attack_settings)
     return InversionSummary(
-        "" if first.is_control else first.cell,
-        *first.target,
-        attack=first.attack,
+        **columns_of(first, Approach, AttackedModel),
+        cell=first.cell,
         judge=first.judge,
-        control=first.is_control,
         targets=len({row.target_seed for row in rows}),
         repeats=len({row.attack_seed for row in rows}),
         classes=len({row.label for row in rows}),
@@ -279,9 +254,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return mean(there) if there else None
 
 
-def _share_first(cells: Mapping[str, Sequence[ClassScore]], attack: str) -> float | None:
+def _share_first(cells: Mapping[str, Sequence[ClassScore]], approach: tuple[str, str, Pairs]) -> float | None:
     """Return the attack accuracy of the cell of a control; None where there is none."""
-    found = [row for own in cells.values() for row in own if row.attack == attack]
+    found = [row for own in cells.values() for row in own if row.approach == approach]
     return mean(row.rank == 1 for row in found) if found else None
 
 
@@ -290,6 +265,7 @@ def _rate(flags: Sequence[bool], rows: Sequence[ClassScore], seed: int, stream: 
     return rate(flags, [row.label for row in rows], seed=seed, stream=stream)
 
 
-def _as_the_paper(dataset: str, model: str, source: str, _round: int, shape: tuple[int, int, int]) -> bool:
+def _as_the_paper(target: AttackedModel, shape: tuple[int, int, int]) -> bool:
     """Return whether a target is of the paper's kind: its architecture, trained centrally, on inputs of its size."""
-    return source == CENTRAL and model in published.ARCHITECTURES and published.SHAPES.get(dataset) == shape
+    untouched = target.source == CENTRAL and target.model in published.ARCHITECTURES and not target.varied
+    return untouched and target.defence == "none" and published.SHAPES.get(target.dataset) == shape

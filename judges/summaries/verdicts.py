@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from judges.intervals import Rate
-from judges.runs.health import Health
+from judges.runs.measures import Health
 from judges.runs.rows import Score
 
 SIGNIFICANCE = 0.05
@@ -139,7 +139,7 @@ def _of_dead(health: Health | None) -> str:
     if health is None:
         return ""
     parts, of = [], health.captures
-    if health.dead >= MOST and health.defence.partition(" ")[0] in _KEEP_LIFE:
+    if health.dead >= MOST and health.defence in _KEEP_LIFE:
         parts.append(f"{round(health.dead * of)} of {of} updates are exactly 0 outside the output layer")
     if health.all_silent:
         parts.append(f"no neuron of {len(health.silent)} spiking layers fired on the inputs of {of} updates")

@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from fl_sim.records import InputSpec, load_record, save_record
+from fl_sim.records import load_record
 from judges.report.figures import picture_uri
+from judges.runs.pictures import ANSWERS, Answers
 
-if TYPE_CHECKING:  # a report is written without the room of the attacks
-    from attacks.contracts import Reconstruction
-
-FOLDER = "answers"
-CAPTURES = "captures"
-"""What an audit calls the data set: nobody has told its name."""
-
-MOST_SHOWN = 24
 _SIDE = 96
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The first answers of one attack on captures without a sealed truth.
-
-    Attributes:
-        cell: the name of the model and the attack.
-        captures: how many were attacked, of which the first pictures are here.
-        low, high: value range of the pictures.
-        capture_ids, labels, stop_reasons, losses: of each picture; the label is what the attack believes, -1 where it
-            believes none, the loss the matching loss of its batch.
-        pictures: (K, C, H, W); events are summed over time and scaled to the brightest pixel.
-    """
-
-    cell: str
-    captures: int
-    low: float
-    high: float
-    capture_ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    stop_reasons: tuple[str, ...]
-    losses: tuple[float, ...]
-    pictures: Tensor
 
 
 @dataclass(frozen=True)
@@ -68,32 +33,15 @@ class AnswerPanel:
     pictures: tuple[Shown, ...]
 
 
-def save_answers(cell: str, results: Sequence[Reconstruction], spec: InputSpec, run_dir: Path) -> Path:
-    """Keep the first answers of a cell in a run folder."""
-    pairs = [(result, place) for result in results for place in range(len(result.labels))][:MOST_SHOWN]
-    answers = Answers(
-        cell=cell,
-        captures=len(results),
-        low=spec.low,
-        high=spec.high,
-        capture_ids=tuple(result.capture_id for result, _ in pairs),
-        labels=tuple(int(result.labels[place]) for result, place in pairs),
-        stop_reasons=tuple(str(result.stop_reason) for result, _ in pairs),
-        losses=tuple(float(result.matching_loss) for result, _ in pairs),
-        pictures=torch.stack([_picture(result.inputs, place) for result, place in pairs]),
-    )
-    return save_record(answers, run_dir / FOLDER / f"{cell.replace('/', '-')}.safetensors")
-
-
-def answer_panels(run_dir: Path, *, shown: bool) -> list[AnswerPanel]:
+def answer_panels(run_dir: Path, shown: Callable[[str], bool]) -> list[AnswerPanel]:
     """Return what a page shows of the answers in a run folder.
 
     Args:
         run_dir: of the run.
-        shown: whether pictures may be shown.
+        shown: whether the pictures of a data set may be shown.
     """
-    kept = [load_record(Answers, path) for path in sorted((run_dir / FOLDER).glob("*.safetensors"))]
-    return [AnswerPanel(one.cell, one.captures, tuple(_shown(one)) if shown else ()) for one in kept]
+    kept = [load_record(Answers, path) for path in sorted((run_dir / ANSWERS).glob("*.safetensors"))]
+    return [AnswerPanel(one.cell, one.captures, tuple(_shown(one)) if shown(one.dataset) else ()) for one in kept]
 
 
 def _shown(answers: Answers) -> list[Shown]:
@@ -102,11 +50,3 @@ def _shown(answers: Answers) -> list[Shown]:
         Shown(picture_uri(picture, low=answers.low, high=answers.high, side=_SIDE), *told)
         for picture, told in zip(answers.pictures, texts, strict=True)
     ]
-
-
-def _picture(inputs: Tensor, place: int) -> Tensor:
-    """Return one example of (N, C, H, W), or of events (T, N, C, H, W), as a picture (C, H, W)."""
-    if inputs.ndim == 5:
-        summed = inputs[:, place].sum(dim=0)
-        return (summed / summed.max().clamp(min=1e-12)).float()
-    return inputs[place].float()

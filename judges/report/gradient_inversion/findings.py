@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from judges.report.gradient_inversion.tables import Nearness, SpikeRow, SpikeTable, nearness, spike_tables
-from judges.report.gradient_inversion.wording import name_of_group, number, percent, way
-from judges.runs.rows import CONTROL_PREFIX
-from judges.summaries.gradient_inversion import CellSummary, Summary
+from judges.report.gradient_inversion.wording import number, percent
+from judges.runs.identity import Group
+from judges.runs.names import attack_name, group_name, line_name, way_name
+from judges.summaries.gradient_inversion import CellSummary, Line, Summary, line_of
 from judges.summaries.verdicts import FAILED, NO_BETTER, VERDICTS
 
 MOST_DETAILED = 8
@@ -40,7 +41,7 @@ def observations(table: SpikeTable) -> list[str]:
         near = [nearness(row.cells[name], row.guess, table.norm) for row in rows]
         parts = list(_clauses(rows, near))
         if parts:
-            sentences.append(f"{way(name).capitalize()} thresholding, mean l2: {'; '.join(parts)}.")
+            sentences.append(f"{way_name(name).capitalize()} thresholding, mean l2: {'; '.join(parts)}.")
     return sentences
 
 
@@ -55,16 +56,16 @@ def closeness(cell: CellSummary, guess: CellSummary | None, norm: float | None) 
     return "closer" if near.closer else "no closer"
 
 
-def spike_verdicts(summary: Summary) -> dict[tuple[str, ...], tuple[str, str]]:
-    """Return {(dataset, model, init, defence, attack, cell): (closeness, reason)} of all cells with thresholding."""
-    told: dict[tuple[str, ...], tuple[str, str]] = {}
+def spike_verdicts(summary: Summary) -> dict[Line, tuple[str, str]]:
+    """Return {line of the summary: (closeness, reason)} of all cells with thresholding."""
+    told: dict[Line, tuple[str, str]] = {}
     for table in spike_tables(summary):
         for row in table.rows:
             for cell in row.cells.values():
                 beside = {"thresholded guess": row.guess.l2.mean if row.guess else None, "empty recording": table.norm}
                 known = [f"{name} {number(value)}" for name, value in beside.items() if value is not None]
                 reason = f"mean l2 {number(cell.l2.mean)}" + (f" ({', '.join(known)})" if known else "")
-                told[*cell.group, cell.attack, cell.cell] = closeness(cell, row.guess, table.norm), reason
+                told[line_of(cell)] = closeness(cell, row.guess, table.norm), reason
     return told
 
 
@@ -84,7 +85,7 @@ def _clauses(rows: Sequence[SpikeRow], near: Sequence[Nearness]) -> Iterator[str
 def _of_table(table: SpikeTable) -> Iterator[str]:
     """Yield the sentence on a group of victims that attacks with thresholding were run on."""
     pairs = [(cell, row.guess) for row in table.rows for cell in row.cells.values()]
-    text = f"With thresholding on {name_of_group(table.group)}, {_count(len(pairs), 'cell')}:"
+    text = f"With thresholding on {group_name(table.group)}, {_count(len(pairs), 'cell')}:"
     parts = []
     shares = [cell.asr for cell, _ in pairs if cell.asr is not None]
     if shares:
@@ -108,9 +109,9 @@ def _of_verdict(verdict: str, attacks: Sequence[CellSummary]) -> str:
     by_group: dict[str, list[str]] = defaultdict(list)
     own = [cell for cell in attacks if cell.verdict == verdict]
     for cell in own:
-        group = name_of_group((cell.dataset, cell.model, cell.init if len(inits) > 1 else "", cell.defence))
+        group = group_name(cell, init=len(inits) > 1)
         share = f" ({cell.recognisable.count} of {cell.n} recognisable, mean SSIM {number(cell.ssim.mean)})"
-        by_group[group].append(f"{cell.attack}{share if detailed else ''}")
+        by_group[group].append(f"{attack_name(cell)}{share if detailed else ''}")
     by_attacks: dict[str, list[str]] = defaultdict(list)
     for group, names in by_group.items():
         by_attacks[", ".join(names)].append(group)
@@ -124,7 +125,7 @@ def _of_misses(attacks: Sequence[CellSummary]) -> Iterator[str]:
 
     Groups without controls are left out: nothing was there to be better than.
     """
-    by_group: dict[tuple[str, str, str, str], list[CellSummary]] = defaultdict(list)
+    by_group: dict[Group, list[CellSummary]] = defaultdict(list)
     for cell in attacks:
         by_group[cell.group].append(cell)
     groups: dict[str, list[str]] = defaultdict(list)
@@ -132,13 +133,13 @@ def _of_misses(attacks: Sequence[CellSummary]) -> Iterator[str]:
         verdicts = {cell.verdict for cell in cells}
         if not verdicts <= {NO_BETTER, *FAILED}:
             continue
-        named = {verdict: [cell.attack for cell in cells if cell.verdict == verdict] for verdict in FAILED}
+        named = {verdict: [attack_name(cell) for cell in cells if cell.verdict == verdict] for verdict in FAILED}
         failed = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in named.items() if names)
         text = f"every attack failed ({failed}), so nothing follows about what the updates give away"
         if NO_BETTER in verdicts:
             besides = f" ({failed})" if failed else ""
             text = f"no attack tried here did better than the controls{besides}, which does not tell that none would"
-        groups[text].append(name_of_group(group))
+        groups[text].append(group_name(group))
     for text, names in groups.items():
         yield f"On {', '.join(names)}: {text}."
 
@@ -146,10 +147,10 @@ def _of_misses(attacks: Sequence[CellSummary]) -> Iterator[str]:
 def _of_controls(summary: Summary) -> list[str]:
     """Return the sentence on the best control of each group without thresholding, where there are controls."""
     events = {cell.group for cell in summary.cells if cell.tau is not None}
-    best: dict[tuple[str, str, str, str], tuple[float, str]] = {}
+    best: dict[Group, tuple[float, str]] = {}
     for cell in summary.cells:
         if cell.control and cell.group not in events:
-            entry = (cell.ssim.mean or 0.0, cell.attack.removeprefix(CONTROL_PREFIX))
+            entry = (cell.ssim.mean or 0.0, line_name(cell))
             best[cell.group] = max(entry, best.get(cell.group, entry))
     if not best:
         return []

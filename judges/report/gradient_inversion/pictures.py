@@ -10,9 +10,11 @@ from typing import Any
 
 from fl_sim.records import load_record
 from judges.report.figures import loss_figure, picture_uri
-from judges.report.gradient_inversion.wording import name_of_group, number, way
+from judges.report.gradient_inversion.wording import number
+from judges.runs.identity import Group
+from judges.runs.names import attack_name, defence_name, group_name, model_name, way_name
+from judges.runs.pictures import Gallery
 from judges.runs.rows import DIVERGED
-from judges.scoring.gallery import Gallery
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
 STILL_SIDE, EVENT_SIDE = 60, 96
@@ -74,7 +76,7 @@ class PanelBlock:
 
 def load_galleries(folder: Path, summary: Summary) -> list[Gallery]:
     """Return the galleries of a folder in the order of the summary's cells; those of no cell are of an earlier call."""
-    keys = [(*cell.group, cell.attack, cell.cell) for cell in summary.cells]
+    keys = [(cell.group, cell.cell) for cell in summary.cells]
     galleries = [load_record(Gallery, path) for path in sorted(folder.glob("*.safetensors"))]
     return sorted((item for item in galleries if item.key in keys), key=lambda item: keys.index(item.key))
 
@@ -87,7 +89,7 @@ def panel_blocks(galleries: Sequence[Gallery], summary: Summary, shown: Callable
         summary: of the same run.
         shown: whether the pictures of a data set may be shown.
     """
-    cells: dict[tuple[str, ...], CellSummary] = {(*cell.group, cell.attack, cell.cell): cell for cell in summary.cells}
+    cells = {(cell.group, cell.cell): cell for cell in summary.cells}
     return [
         PanelBlock(dataset, timesteps, not shown(dataset), tuple(_rows(own, cells, shown(dataset))))
         for (dataset, timesteps), own in _together(galleries, lambda item: (item.dataset, item.timesteps))
@@ -100,14 +102,12 @@ def sizes(galleries: Iterable[Gallery]) -> dict[str, tuple[int, ...]]:
 
 
 def _rows(
-    galleries: Sequence[Gallery], cells: Mapping[tuple[str, ...], CellSummary], shown: bool
+    galleries: Sequence[Gallery], cells: Mapping[tuple[Group, str], CellSummary], shown: bool
 ) -> Iterator[PanelRow]:
     """Yield the rows of a data set."""
 
     def alike(item: Gallery) -> tuple[str, str, str, float]:
-        cell = cells.get(item.key)
-        tau = -1.0 if cell is None or cell.tau is None else cell.tau
-        return item.attack, item.defence, item.init, tau
+        return attack_name(item), defence_name(item), item.init, -1.0 if item.tau is None else item.tau
 
     for (attack, defence, init, tau), own in _together(galleries, alike):
         parts = [attack, f"{init} init" if init else "", f"tau {tau:g}" if tau >= 0 else ""]
@@ -117,10 +117,11 @@ def _rows(
 
 def _panel(gallery: Gallery, cell: CellSummary | None, shown: bool) -> Panel:
     """Return the pictures of a gallery, or the panel that stands for them."""
-    swept = cell is not None and cell.tau is not None
     return Panel(
-        title=f"{gallery.model} \N{MIDDLE DOT} {way(cell.thresholding)}" if cell and swept else gallery.model,
-        name=f"{gallery.attack} on {name_of_group(gallery.key[:4])}",
+        title=f"{model_name(gallery)} \N{MIDDLE DOT} {way_name(gallery.thresholding)}"
+        if gallery.tau is not None
+        else model_name(gallery),
+        name=f"{attack_name(gallery)} on {group_name(gallery)}",
         cell=cell,
         pairs=tuple(_pairs(gallery)) if shown else (),
         loss=loss_figure(gallery.loss_curves, gallery.curve_recognisable),

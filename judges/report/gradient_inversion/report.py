@@ -15,7 +15,7 @@ from judges.report.curves import Sweep, sweep_figure
 from judges.report.figures import Point, strip_figure
 from judges.report.formats import FILTERS
 from judges.report.gradient_inversion import wording
-from judges.report.gradient_inversion.answers import CAPTURES, answer_panels
+from judges.report.gradient_inversion.answers import answer_panels
 from judges.report.gradient_inversion.findings import closeness, findings, observations, spike_verdicts
 from judges.report.gradient_inversion.pictures import load_galleries, panel_blocks, sizes
 from judges.report.gradient_inversion.tables import (
@@ -28,9 +28,12 @@ from judges.report.gradient_inversion.tables import (
     spike_tables,
 )
 from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions, health_lines, line_name
-from judges.report.page import read_manifest, without_people, write_page
+from judges.report.page import write_page
+from judges.runs import identity
+from judges.runs.manifest import read_manifest, without_people
+from judges.runs.names import group_name, way_name
 from judges.runs.rows import RECOGNISABLE_SSIM, Score, read_scores
-from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
+from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, read_summary
 from judges.summaries.published import PUBLISHED_DISTANCES
 
 _TIMES = " \N{MULTIPLICATION SIGN} "
@@ -112,7 +115,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "paper_distances": {(SPIKES_OF_PAPER, kind): told for kind, told in PUBLISHED_DISTANCES.items()},
         "paper_shape": _TIMES.join(map(str, PAPER_SHAPE)),
         "pictures": panel_blocks(galleries, summary, lambda dataset: show_faces or without_people(manifest, dataset)),
-        "answers": answer_panels(run_dir, shown=show_faces or without_people(manifest, CAPTURES)),
+        "answers": answer_panels(run_dir, lambda dataset: show_faces or without_people(manifest, dataset)),
         "groups": list(_groups(summary, scores)),
         "distributions": list(distributions(summary, scores)),
         "rounds": by_round(summary, scores),
@@ -130,10 +133,10 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
 
 def _groups(summary: Summary, scores: Sequence[Score]) -> Iterator[Group]:
     """Yield the groups of the record in the order of the summary."""
-    cells: dict[tuple[str, ...], list[CellSummary]] = defaultdict(list)
+    cells: dict[identity.Group, list[CellSummary]] = defaultdict(list)
     for cell in summary.cells:
         cells[cell.group].append(cell)
-    rows: dict[tuple[str, ...], list[Score]] = defaultdict(list)
+    rows: dict[identity.Group, list[Score]] = defaultdict(list)
     for score in scores:
         rows[score.group].append(score)
     told = spike_verdicts(summary)
@@ -150,10 +153,10 @@ def _groups(summary: Summary, scores: Sequence[Score]) -> Iterator[Group]:
             measure=measure,
         )
         lines = [
-            Line(cell, name, *told.get((*cell.group, cell.attack, cell.cell), (cell.verdict, cell.reason)))
+            Line(cell, name, *told.get(line_of(cell), (cell.verdict, cell.reason)))
             for cell, name in zip(own, values, strict=True)
         ]
-        yield Group(wording.name_of_group(own[0].group), tuple(lines), _best(own, measure), measure, strip)
+        yield Group(group_name(own[0]), tuple(lines), _best(own, measure), measure, strip)
 
 
 def _best(cells: Sequence[CellSummary], measure: str) -> int:
@@ -168,10 +171,10 @@ def _spike_section(table: SpikeTable, shapes: Mapping[str, tuple[int, ...]]) -> 
     """Return what stands around a Table V."""
     return SpikeSection(
         table,
-        wording.name_of_group(table.group),
+        group_name(table.group),
         tuple(observations(table)),
         _sweeps(table),
-        _TIMES.join(map(str, shapes.get(table.group[0], ()))),
+        _TIMES.join(map(str, shapes.get(table.group.dataset, ()))),
         any(row.published for row in table.rows),
     )
 
@@ -182,7 +185,7 @@ def _sweeps(table: SpikeTable) -> str:
     l2: dict[tuple[str, str], list[Point]] = defaultdict(list)
     for row in table.rows:
         for way, cell in row.cells.items():
-            key = row.attack, wording.way(way)
+            key = row.attack, way_name(way)
             if cell.asr is not None:
                 asr[key].append(Point(row.tau, cell.asr, cell.intervals["asr"]))
             if cell.l2.mean is not None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fl_sim.records import Scalar
-from judges.runs.rows import CONTROL_PREFIX
-from judges.scoring.class_distances import ClassDistances, Spread
+from judges.runs.identity import BLACK, NO_OP, Group
+from judges.runs.measures import ClassDistances, Spread
+from judges.runs.names import attack_name, defence_name, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.published import PUBLISHED_SPIKES, Published, PublishedSpikes
 
-NO_OP = f"{CONTROL_PREFIX}no-op"
-EMPTY = f"{CONTROL_PREFIX}black"
 SPIKES_OF_PAPER = "dvs_gesture"
 """The data set of the paper's Tables V and VI."""
 
@@ -27,8 +25,6 @@ PAPER_NORM = 42.5647
 PAPER_SIGMA = 0.1
 SAME = 0.01
 """Two distances are called equal where they differ by at most this share of the second."""
-
-_GUESS = re.compile(r"-guess=([a-z]+)(?=-|$)")
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class SpikeTable:
     """Table V for one group of victims.
 
     Attributes:
-        group: what was attacked: (dataset, model, init, defence).
+        group: what was attacked.
         ways: of thresholding, as columns.
         rows: by tau, then by attack.
         norm: mean l2 norm of a recording, which is its distance to the empty one: of these victims, else of the data
@@ -92,7 +88,7 @@ class SpikeTable:
         held_out, chance, ceiling: of the judge, as in `ImageRow`; the last is its accuracy on the true inputs.
     """
 
-    group: tuple[str, str, str, str]
+    group: Group
     ways: tuple[str, ...]
     rows: tuple[SpikeRow, ...]
     norm: float | None
@@ -131,9 +127,10 @@ def image_rows(summary: Summary) -> list[ImageRow]:
     """
     events = {cell.group for cell in summary.cells if cell.tau is not None}
     attacks = [cell for cell in summary.cells if not cell.control and cell.group not in events]
-    names = ("attack", "dataset", "defence", "init", "model")
-    order = {name: _order([getattr(cell, name) for cell in attacks]) for name in names}
-    ranked = sorted(attacks, key=lambda cell: [order[name][getattr(cell, name)] for name in names])
+    keys = [(attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)) for cell in attacks]
+    orders = [_order(column) for column in zip(*keys, strict=True)]
+    ranks = [[order[name] for order, name in zip(orders, key, strict=True)] for key in keys]
+    ranked = [attacks[at] for at in sorted(range(len(attacks)), key=ranks.__getitem__)]
     return [
         ImageRow(cell, *_judge_facts(summary, cell.dataset), _asr(_guess_of(summary, cell)), cell.published)
         for cell in ranked
@@ -142,7 +139,7 @@ def image_rows(summary: Summary) -> list[ImageRow]:
 
 def image_blocks(summary: Summary) -> list[ImageBlock]:
     """Return Table IV in blocks."""
-    groups = itertools.groupby(image_rows(summary), key=lambda row: (row.cell.attack, row.cell.dataset))
+    groups = itertools.groupby(image_rows(summary), key=lambda row: (attack_name(row.cell), row.cell.dataset))
     blocks = [(names, tuple(rows)) for names, rows in groups]
     return [ImageBlock(*names, rows[0].held_out, rows[0].chance, rows) for names, rows in blocks]
 
@@ -187,11 +184,11 @@ def distance_rows(distances: Mapping[str, ClassDistances]) -> list[DistanceRow]:
     ]
 
 
-def _spike_table(summary: Summary, group: tuple[str, str, str, str], swept: Sequence[CellSummary]) -> SpikeTable:
+def _spike_table(summary: Summary, group: Group, swept: Sequence[CellSummary]) -> SpikeTable:
     own = [cell for cell in swept if cell.group == group]
-    held_out, chance = _judge_facts(summary, group[0])
-    told = summary.distances.get(group[0])
-    empty = next((cell.l2.mean for cell in summary.cells if cell.group == group and cell.attack == EMPTY), None)
+    held_out, chance = _judge_facts(summary, group.dataset)
+    told = summary.distances.get(group.dataset)
+    empty = next((cell.l2.mean for cell in summary.cells if cell.group == group and cell.control == BLACK), None)
     return SpikeTable(
         group,
         tuple(dict.fromkeys(cell.thresholding for cell in own)),
@@ -205,35 +202,22 @@ def _spike_table(summary: Summary, group: tuple[str, str, str, str], swept: Sequ
 
 def _spike_rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
     for tau in sorted({cell.tau for cell in own if cell.tau is not None}):
-        for attack in dict.fromkeys(cell.attack for cell in own):
-            cells = {cell.thresholding: cell for cell in own if (cell.tau, cell.attack) == (tau, attack)}
+        for attack in dict.fromkeys(attack_name(cell) for cell in own):
+            cells = {cell.thresholding: cell for cell in own if (cell.tau, attack_name(cell)) == (tau, attack)}
             if not cells:
                 continue
             some = next(iter(cells.values()))
-            known = (some.dataset, some.defence) == (SPIKES_OF_PAPER, "none")
-            sweeps = {way: PUBLISHED_SPIKES.get((attack, way), {}) for way in cells if known}
+            known = (some.dataset, some.defence) == (SPIKES_OF_PAPER, "none") and not some.attack_settings
+            sweeps = {way: PUBLISHED_SPIKES.get((some.attack, way), {}) for way in cells if known}
             paper = {way: sweep[tau] for way, sweep in sweeps.items() if tau in sweep}
             yield SpikeRow(tau, attack, cells, _guess_of(summary, some), paper)
 
 
 def _guess_of(summary: Summary, cell: CellSummary) -> CellSummary | None:
-    """Return the no-op control of a cell's victims at the cell's threshold.
-
-    A control is named after the kind of guess, or after the attack where that has no choice of guesses.
-    """
-    same = [other for other in summary.cells if other.group == cell.group and other.tau == cell.tau]
-    found = {_kind(other.attack): other for other in same if other.attack.startswith(NO_OP)}
-    told = _GUESS.search(cell.attack)
-    for kind in (cell.attack.partition("-")[0], told[1] if told else ""):
-        if kind in found:
-            return found[kind]
-    attacks = {other.attack.partition("-")[0] for other in same if not other.control}
-    return next((control for kind, control in found.items() if kind not in attacks), None)
-
-
-def _kind(control: str) -> str:
-    """Return the kind of guess that a no-op control is named after; "" where it has the only one."""
-    return control.removeprefix(NO_OP).strip(" ()").partition(",")[0]
+    """Return the no-op control of a cell's victims that starts as the cell does, at its threshold."""
+    key = cell.group, cell.guess, cell.tau
+    same = (other for other in summary.cells if other.control == NO_OP)
+    return next((other for other in same if (other.group, other.guess, other.tau) == key), None)
 
 
 def _asr(cell: CellSummary | None) -> float | None:
@@ -247,5 +231,5 @@ def _judge_facts(summary: Summary, dataset: str) -> tuple[float | None, float | 
     return (held_out if isinstance(held_out, float) else None), (chance if isinstance(chance, float) else None)
 
 
-def _order(values: Sequence[str]) -> dict[str, int]:
+def _order(values: Iterable[str]) -> dict[str, int]:
     return {value: place for place, value in enumerate(dict.fromkeys(values))}

@@ -6,18 +6,20 @@ Thresholded answers are left out: they are sparse recordings, of which SSIM and 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from judges.intervals import bootstrap_mean, rate
 from judges.report.curves import Mark, Rates, Sample, Sweep, cdf_figure, firing_figure, in_percent, trend_figure
 from judges.report.figures import COLOURS, Point
-from judges.report.gradient_inversion.wording import name_of_group
-from judges.runs.health import Health
+from judges.runs.identity import Attacked, Group
+from judges.runs.measures import Health
+from judges.runs.names import CONTROL, attack_name, group_name, model_name
+from judges.runs.names import line_name as name_of_line
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Score
-from judges.summaries.gradient_inversion import CellSummary, Summary, units_of
+from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, stream_of, units_of
+from judges.summaries.gradient_inversion import Line as SummaryLine
 
 MOST_LINES = 12
 """Attacks that a figure of distributions shows at most."""
@@ -28,7 +30,6 @@ _MEASURES = (
 )
 """Of each measure its name, its column, the threshold, and how far its axis goes at least."""
 
-_TIMESTEPS = re.compile(r" ?\btimesteps=\d+")
 Line = tuple[str, str]
 """What a line of a trend is called: (attack, network)."""
 
@@ -90,8 +91,9 @@ class HealthLine:
 
 def line_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
     """Return the attack's name, with the cell's where two cells of a group share the attack."""
-    namesakes = [other for other in lines if other.attack == line.attack]
-    return f"{line.attack} ({line.cell})" if len(namesakes) > 1 else line.attack
+    name = name_of_line(line)
+    namesakes = [other for other in lines if name_of_line(other) == name]
+    return f"{name} ({line.cell})" if len(namesakes) > 1 and not line.is_control else name
 
 
 def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distributions]:
@@ -99,42 +101,42 @@ def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distrib
 
     All groups have the same axes.
     """
-    rows = _by_cell(scores)
+    rows = _by_line(scores)
     groups = _plain_groups(summary)
     plain = [row for row in scores if row.group in groups]
     for group, own in groups.items():
-        attacks = sorted((cell for cell in own if not cell.control), key=lambda cell: -_mean(cell, "ssim"))
+        attacks = sorted((cell for cell in own if not cell.is_control), key=lambda cell: -_mean(cell, "ssim"))
         shown = [cell for cell in own if cell in attacks[:MOST_LINES]]
-        if not any(_key(cell) in rows for cell in shown):
+        if not any(line_of(cell) in rows for cell in shown):
             continue
         figures = {}
         for measure, column, mark, usual in _MEASURES:
             values = [getattr(row, column) for row in plain]
-            best = max((cell for cell in own if cell.control), key=lambda cell: _mean(cell, column), default=None)
+            best = max((cell for cell in own if cell.is_control), key=lambda cell: _mean(cell, column), default=None)
             samples = [
-                Sample(line_name(cell, own), [getattr(row, column) for row in rows[_key(cell)]], cell.control)
+                Sample(line_name(cell, own), [getattr(row, column) for row in rows[line_of(cell)]], cell.is_control)
                 for cell in (shown if best is None else [*shown, best])
-                if _key(cell) in rows
+                if line_of(cell) in rows
             ]
             ends = min(0.0, *values), max(usual, *values)
             figures[measure] = cdf_figure(samples, measure=measure, mark=mark, ends=ends)
         lost, count = sum(cell.diverged for cell in shown), sum(cell.n for cell in shown)
-        yield Distributions(name_of_group(group), len(shown), len(attacks), lost, count, figures)
+        yield Distributions(group_name(group), len(shown), len(attacks), lost, count, figures)
 
 
 def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
     """Return how much leaks against the server round, where the updates of a cell are of more than one."""
-    lines: dict[tuple[str, ...], dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
+    lines: dict[Group, dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
     groups = _plain_groups(summary)
     for row in scores:
         if row.round > 0 and row.group in groups and not row.is_control:
-            name = line_name(row, [cell for cell in groups[row.group] if cell.attack == row.attack])
-            lines[row.dataset, row.init, row.defence][name, row.model].append(row)
+            name = line_name(row, [cell for cell in groups[row.group] if not cell.is_control])
+            lines[_without_model(row)][name, model_name(row)].append(row)
     trends = []
-    for (dataset, init, defence), own in _split(lines):
+    for victims, own in _split(lines):
         moving = {line: rows for line, rows in own.items() if len({row.round for row in rows}) > 1}
         if moving:
-            name = name_of_group((dataset, _one_model(moving), init, defence))
+            name = group_name(replace(victims, model=_one_model(moving)))
             trends.append(_trend(name, moving, {}, summary, lambda row: row.round, "server round"))
     return trends
 
@@ -144,19 +146,19 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
 
     Networks that do not spike are the reference: they have one value.
     """
-    lines: dict[tuple[str, ...], dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
+    lines: dict[Group, dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
     groups = _plain_groups(summary)
     for row in scores:
         if row.group in groups and not row.is_control:
-            model, _, others = _TIMESTEPS.sub("", row.model).partition(" ")
-            lines[row.dataset, row.init, row.defence, others][row.attack, model].append(row)
+            others = {key: value for key, value in row.varied.items() if key != "timesteps"}
+            lines[replace(_without_model(row), varied=tuple(others.items()))][attack_name(row), row.model].append(row)
     trends = []
-    for (dataset, init, defence, others), own in lines.items():
+    for victims, own in lines.items():
         moving = {line: rows for line, rows in own.items() if len({row.timesteps for row in rows}) > 1}
         if moving:
             attacks = {attack for attack, _ in moving}
             still = {line: rows for line, rows in own.items() if line[0] in attacks and not rows[0].timesteps}
-            name = name_of_group((dataset, others, init, defence))
+            name = group_name(victims)
             trends.append(_trend(name, moving, still, summary, lambda row: row.timesteps, "time steps T"))
     return trends
 
@@ -164,7 +166,7 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
 def health_lines(summary: Summary) -> list[HealthLine]:
     """Return the health of the models under attack, with the firing rates of those that spike."""
     return [
-        HealthLine(name_of_group(health.group), health, firing_figure(layers) if (layers := _layers(health)) else "")
+        HealthLine(group_name(health), health, firing_figure(layers) if (layers := _layers(health)) else "")
         for health in summary.health
     ]
 
@@ -215,11 +217,11 @@ def _trend(
     return Trend(name, (*rows, *level), figures)
 
 
-def _best_control(summary: Summary, groups: Collection[tuple[str, ...]]) -> Mark | None:
+def _best_control(summary: Summary, groups: Collection[Group]) -> Mark | None:
     """Return the highest mean SSIM of a control on some groups of victims; None where there is no control."""
-    controls = [cell for cell in summary.cells if cell.control and cell.group in groups]
+    controls = [cell for cell in summary.cells if cell.is_control and cell.group in groups]
     best = max(controls, key=lambda cell: _mean(cell, "ssim"), default=None)
-    return None if best is None or best.ssim.mean is None else Mark(best.ssim.mean, best.attack)
+    return None if best is None or best.ssim.mean is None else Mark(best.ssim.mean, f"{CONTROL}{name_of_line(best)}")
 
 
 def _points(line: Line, rows: Sequence[Score], place: Callable[[Score], int], seed: int) -> Iterator[TrendRow]:
@@ -229,7 +231,7 @@ def _points(line: Line, rows: Sequence[Score], place: Callable[[Score], int], se
         at[place(row)].append(row)
     for here, own in sorted(at.items()):
         units = units_of(own)
-        stream = "/".join((*own[0].group, *line, str(here)))
+        stream = "/".join((*stream_of(own[0])[:4], *line, str(here)))
         values = [row.ssim for row in own]
         ssim = Point(here, sum(values) / len(own), bootstrap_mean(values, units, seed=seed, stream=stream))
         asr = None
@@ -240,8 +242,8 @@ def _points(line: Line, rows: Sequence[Score], place: Callable[[Score], int], se
 
 
 def _split(
-    lines: Mapping[tuple[str, ...], Mapping[Line, list[Score]]],
-) -> Iterator[tuple[tuple[str, ...], Mapping[Line, list[Score]]]]:
+    lines: Mapping[Group, Mapping[Line, list[Score]]],
+) -> Iterator[tuple[Group, Mapping[Line, list[Score]]]]:
     """Yield the lines of each key; network by network where there are more of them than colours."""
     for key, own in lines.items():
         models = dict.fromkeys(model for _, model in own)
@@ -258,25 +260,25 @@ def _one_model(lines: Mapping[Line, object]) -> str:
     return next(iter(models)) if len(models) == 1 else ""
 
 
-def _plain_groups(summary: Summary) -> dict[tuple[str, str, str, str], list[CellSummary]]:
+def _without_model(row: Attacked) -> Group:
+    """Return what was attacked, whatever the network."""
+    return replace(row.group, model="", family="", spiking=False, varied=())
+
+
+def _plain_groups(summary: Summary) -> dict[Group, list[CellSummary]]:
     """Return the cells of each group on which no thresholding was tried."""
-    groups: dict[tuple[str, str, str, str], list[CellSummary]] = defaultdict(list)
+    groups: dict[Group, list[CellSummary]] = defaultdict(list)
     for cell in summary.cells:
         groups[cell.group].append(cell)
     return {group: own for group, own in groups.items() if all(cell.tau is None for cell in own)}
 
 
-def _by_cell(scores: Sequence[Score]) -> dict[tuple[str, ...], list[Score]]:
-    """Return the rows of each cell; a control's row that two cells both hold counts once, as in the summary."""
-    rows: dict[tuple[str, ...], dict[object, Score]] = defaultdict(dict)
+def _by_line(scores: Sequence[Score]) -> dict[SummaryLine, list[Score]]:
+    """Return the rows of each line; a control's row that two cells both hold counts once, as in the summary."""
+    rows: dict[SummaryLine, dict[object, Score]] = defaultdict(dict)
     for index, row in enumerate(scores):
-        rows[_key(row)][(row.victim, row.mse, row.ssim) if row.is_control else index] = row
+        rows[line_of(row)][(row.victim, row.mse, row.ssim) if row.is_control else index] = row
     return {key: list(own.values()) for key, own in rows.items()}
-
-
-def _key(line: CellSummary | Score) -> tuple[str, ...]:
-    control = line.control if isinstance(line, CellSummary) else line.is_control
-    return (*line.group, line.attack, "" if control else line.cell)
 
 
 def _mean(cell: CellSummary, column: str) -> float:

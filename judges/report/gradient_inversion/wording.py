@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from fl_sim.records import Scalar
 from judges.intervals import Rate
@@ -146,18 +146,6 @@ def tone(verdict: str) -> str:
     if verdict in (PARTLY, TRACES):
         return "some"
     return "control" if verdict == CONTROL else "no"
-
-
-def name_of_group(group: Sequence[str]) -> str:
-    """Return (dataset, model, init, defence) in words."""
-    dataset, model, init, defence = group
-    parts = [dataset, model, f"{init} init" if init else ""]
-    return " \N{MIDDLE DOT} ".join([part for part in parts if part] + ([defence] if defence != "none" else []))
-
-
-def way(thresholding: str) -> str:
-    """Return a way of thresholding in words: "post-optimisation"."""
-    return thresholding.replace("_", "-")
 
 
 def per_cent(share: float | None, bounds: tuple[float, float] | None = None) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from judges.report.model_inversion.wording import is_spiking, spread
+from judges.report.model_inversion.wording import spread
 from judges.runs.class_rows import CENTRAL
+from judges.runs.names import model_name
 from judges.summaries import published_inversions as published
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary, judge_key
 
@@ -45,7 +46,7 @@ def target_rows(summary: Inversions) -> list[AccuracyRow]:
     return [
         row
         for dataset, own in _by_dataset(central).items()
-        for row in _rows(dataset, [(is_spiking(target.model), _of_target(target)) for target in own])
+        for row in _rows(dataset, [(target.spiking, _of_target(target)) for target in own])
     ]
 
 
@@ -55,7 +56,7 @@ def judge_rows(summary: Inversions) -> list[AccuracyRow]:
     known = {target.dataset for target in summary.targets if target.published is not None}
     rows = []
     for dataset, own in _by_dataset(central).items():
-        judges = {cell.judge: is_spiking(cell.model) for cell in own}
+        judges = {cell.judge: cell.spiking for cell in own}
         told = [(spiking, _of_judge(summary, dataset, name, dataset in known)) for name, spiking in judges.items()]
         rows += _rows(dataset, told)
     return rows
@@ -64,7 +65,9 @@ def judge_rows(summary: Inversions) -> list[AccuracyRow]:
 def _of_target(target: TargetSummary) -> Accuracy:
     count = f"{target.seeds} training{'' if target.seeds == 1 else 's'}"
     fitted = "" if target.train_accuracy is None else f", on its training data {100 * target.train_accuracy:.1f}"
-    return Accuracy(spread(target.accuracy, target.accuracy_std), f"{target.model}, {count}{fitted}", target.published)
+    return Accuracy(
+        spread(target.accuracy, target.accuracy_std), f"{model_name(target)}, {count}{fitted}", target.published
+    )
 
 
 def _of_judge(summary: Inversions, dataset: str, name: str, known: bool) -> Accuracy:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.table import Table
 
 from judges.report.console import Line, grouped_table
 from judges.report.gradient_inversion.wording import per_cent, rate_interval
-from judges.report.model_inversion.wording import name_of_attack, name_of_target, spread
-from judges.summaries.model_inversion import Inversions, InversionSummary
+from judges.report.model_inversion.wording import spread
+from judges.runs.names import attack_name, target_name
+from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions
 
 _COLUMNS = ("attack", "n", "accuracy %", "[95 %]", "top-3", "conf.", "DAA", "target", "verdict")
 _LEFT = ("attack", "verdict")
+
+
+def results_of_inversions(run_dir: Path) -> Table:
+    """Return the table of results of a run of model inversion."""
+    return inversion_table(read_inversions(run_dir / "summary.json"))
 
 
 def inversion_table(summary: Inversions) -> Table:
@@ -22,8 +30,8 @@ def inversion_table(summary: Inversions) -> Table:
     tested = {target.target: spread(target.accuracy, target.accuracy_std) for target in summary.targets}
     lines = []
     for cell in summary.cells:
-        name = f"{name_of_target(cell.target)}\ntest accuracy {tested[cell.target]}"
-        lines.append(Line(name, _row(cell), cell.control))
+        name = f"{target_name(cell.target)}\ntest accuracy {tested[cell.target]}"
+        lines.append(Line(name, _row(cell), cell.is_control))
     return grouped_table(_COLUMNS, _LEFT, lines)
 
 
@@ -32,7 +40,7 @@ def _row(cell: InversionSummary) -> tuple[str, ...]:
     mean, std = cell.scores.mean, cell.scores.std
     lost = f", {cell.diverged} diverged" if cell.diverged else ""
     return (
-        f"  {'control: ' if cell.control else ''}{name_of_attack(cell.attack)}",
+        f"  {'control: ' if cell.control else ''}{attack_name(cell)}",
         str(cell.accuracy.of),
         spread(mean.attack_accuracy, std.attack_accuracy if std else None),
         rate_interval(cell.accuracy),

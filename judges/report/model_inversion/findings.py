@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from judges.report.gradient_inversion.wording import percent, rate_interval
 from judges.report.model_inversion.tables import beside, federations, last_rounds
-from judges.report.model_inversion.wording import ANN, SNN, family, is_spiking, name_of_attack, network
-from judges.runs.class_rows import FEDERATION
+from judges.runs.class_rows import FEDERATION, Target
+from judges.runs.identity import CLASS_MEAN
+from judges.runs.names import ANN, SNN, attack_name, network
 from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
-from judges.summaries.model_inversion import CLASS_MEAN, Inversions, InversionSummary, Kind, TargetSummary
+from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 CAME_BACK = (RECOVERED, PARTLY)
 SAYS_NOTHING = (FAILED, DIVERGED, BLIND)
@@ -72,11 +73,11 @@ def findings(summary: Inversions) -> list[str]:
 
 def _pairs(attacks: Sequence[InversionSummary]) -> Iterator[Pair]:
     """Yield each data set and architecture with the strongest attack on either network."""
-    kinds = dict.fromkeys((cell.dataset, cell.source, family(cell.model)) for cell in attacks)
+    kinds = dict.fromkeys((cell.dataset, cell.source, cell.family) for cell in attacks)
     for dataset, source, name in kinds:
-        own = [cell for cell in attacks if (cell.dataset, cell.source, family(cell.model)) == (dataset, source, name)]
+        own = [cell for cell in attacks if (cell.dataset, cell.source, cell.family) == (dataset, source, name)]
         best = [
-            max((cell for cell in own if is_spiking(cell.model) == spiking), key=_strength, default=None)
+            max((cell for cell in own if cell.spiking == spiking), key=_strength, default=None)
             for spiking in (False, True)
         ]
         alone = sum(kind[:2] == (dataset, source) for kind in kinds) == 1
@@ -135,14 +136,14 @@ def _of_cell(cell: InversionSummary, summary: Inversions) -> str:
     known = {name: shares[name] for name in ("shuffled", "real", "chance") if shares[name] is not None}
     controls = ", ".join(f"{name} {percent(share)}" for name, share in known.items())
     answers = f"{percent(cell.accuracy.share)} {rate_interval(cell.accuracy)} of the answers"
-    name = f"{name_of_attack(cell.attack)} on the {network(cell.model)}"
+    name = f"{attack_name(cell)} on the {network(cell.spiking)}"
     return f"{answers} of {name} (DAA {percent(cell.daa.share)}; {controls})"
 
 
 def _conclusion(pair: Pair) -> str:
     """Return how an ANN and its spiking twin compare, or what follows about the one that was attacked."""
     cells = [cell for cell in (pair.ann, pair.snn) if cell is not None]
-    silent = [network(cell.model) for cell in cells if cell.verdict in SAYS_NOTHING]
+    silent = [network(cell.spiking) for cell in cells if cell.verdict in SAYS_NOTHING]
     if silent:
         return f"Nothing follows about the {' or the '.join(silent)}."
     if pair.ann is None or pair.snn is None:
@@ -169,7 +170,7 @@ def _of_verdicts(attacks: Sequence[InversionSummary]) -> Iterator[str]:
 def _shortly(cell: InversionSummary) -> str:
     """Return an attack with what its target and the judge made of it."""
     return (
-        f"{name_of_attack(cell.attack)} on {_name(cell.target)} ({network(cell.model)}; target convinced by "
+        f"{attack_name(cell)} on {_name(cell.target)} ({network(cell.spiking)}; target convinced by "
         f"{percent(cell.convinced)} of the answers, attack accuracy {percent(cell.accuracy.share)}, "
         f"DAA {percent(cell.daa.share)})"
     )
@@ -178,11 +179,11 @@ def _shortly(cell: InversionSummary) -> str:
 def _of_memory(summary: Inversions, attacks: Sequence[InversionSummary]) -> Iterator[str]:
     """Yield whether the answers that came back are copies of training examples."""
     told = [cell for cell in attacks if cell.verdict in CAME_BACK]
-    means = {cell.target: cell.nearer_train.share for cell in summary.cells if cell.attack == CLASS_MEAN}
+    means = {cell.target: cell.nearer_train.share for cell in summary.cells if cell.control == CLASS_MEAN}
     near = [cell for cell in told if cell.nearer_train.low > max(0.5, means.get(cell.target, 0.5))]
     if near:
         names = "; ".join(
-            f"{name_of_attack(cell.attack)} on {_name(cell.target)} ({network(cell.model)}) in "
+            f"{attack_name(cell)} on {_name(cell.target)} ({network(cell.spiking)}) in "
             f"{percent(cell.nearer_train.share)} {rate_interval(cell.nearer_train)}"
             for cell in near
         )
@@ -204,9 +205,9 @@ def _of_memory(summary: Inversions, attacks: Sequence[InversionSummary]) -> Iter
 def _of_rounds(summary: Inversions) -> Iterator[str]:
     """Yield how each attack went from the first to the last round of a federation."""
     for told in federations(summary):
-        names = dict.fromkeys((row.cell.model, row.title) for _, row in told.rows)
-        for model, title in names:
-            own = [(target, row.cell) for target, row in told.rows if (row.cell.model, row.title) == (model, title)]
+        names = dict.fromkeys((row.cell.group, row.title) for _, row in told.rows)
+        for group, title in names:
+            own = [(target, row.cell) for target, row in told.rows if (row.cell.group, row.title) == (group, title)]
             if len(own) > 1:
                 yield _of_federation(told.dataset, title, own)
 
@@ -215,7 +216,7 @@ def _of_federation(dataset: str, title: str, own: Sequence[tuple[TargetSummary, 
     """Return how an attack went, beside the accuracy of what it attacked."""
     (first, begun), (last, ended) = own[0], own[-1]
     return (
-        f"{dataset}, from round {first.round} to round {last.round} of the federation ({network(last.model)}): the "
+        f"{dataset}, from round {first.round} to round {last.round} of the federation ({network(last.spiking)}): the "
         f"target's test accuracy {_change(first.accuracy, last.accuracy)}, the attack accuracy of {title} "
         f"{_change(begun.accuracy.share, ended.accuracy.share)} (DAA {_change(begun.daa.share, ended.daa.share)})."
     )
@@ -227,6 +228,7 @@ def _change(begun: float, ended: float) -> str:
     return f"stays at {low}" if low == high else f"goes from {low} to {high}"
 
 
-def _name(target: Kind) -> str:
-    """Return a data set, and whether the target was a federation's."""
-    return f"{target[0]} in the federation" if target[2] == FEDERATION else target[0]
+def _name(target: Target) -> str:
+    """Return a data set, and whether the target was trained by a federation."""
+    dataset = target.group.dataset
+    return f"{dataset} in the federation" if target.source == FEDERATION else dataset

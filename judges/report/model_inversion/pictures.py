@@ -13,10 +13,10 @@ from judges.report.figures import picture_uri
 from judges.report.gradient_inversion.wording import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
-from judges.report.model_inversion.wording import is_spiking, name_of_attack, network
 from judges.runs.class_rows import FEDERATION
-from judges.scoring.album import Album
-from judges.summaries.model_inversion import Inversions, Kind
+from judges.runs.names import attack_name, model_name, network
+from judges.runs.pictures import Album
+from judges.summaries.model_inversion import Inversions
 
 COLUMNS = 10
 """Classes, or rounds, in a row."""
@@ -112,7 +112,7 @@ def picture_blocks(albums: Sequence[Album], summary: Inversions, shown: Callable
     last, blocks = last_rounds(summary), []
     for dataset, source in dict.fromkeys((album.dataset, album.source) for album in albums):
         every = [album for album in albums if (album.dataset, album.source) == (dataset, source)]
-        own = [album for album in every if _target(album) in last] or every
+        own = [album for album in every if album.target in last] or every
         if not shown(dataset):
             blocks.append(PictureBlock(_name(own[0]), hidden=True))
             continue
@@ -135,7 +135,7 @@ def _moving(albums: Sequence[Album]) -> Iterable[Album]:
     first: dict[str, Album] = {}
     for album in albums:
         if len(album.spikes):
-            first.setdefault(album.attack.partition("-")[0], album)
+            first.setdefault(album.attack, album)
     return first.values()
 
 
@@ -157,9 +157,7 @@ def _truth(album: Album) -> ShotRow:
 
 def _answers(album: Album) -> ShotRow:
     """Return the answers of an attack."""
-    return ShotRow(
-        name_of_attack(album.attack), _note(album), tuple(_shot(album, at) for at in range(len(album.labels)))
-    )
+    return ShotRow(attack_name(album), _note(album), tuple(_shot(album, at) for at in range(len(album.labels))))
 
 
 def _nearest(album: Album) -> ShotRow:
@@ -175,7 +173,7 @@ def _nearest(album: Album) -> ShotRow:
             album.nearest, album.nearest_labels, album.labels, album.names, strict=True
         )
     ]
-    return ShotRow("Nearest training example", f"to {name_of_attack(album.attack)}", tuple(shots))
+    return ShotRow("Nearest training example", f"to {attack_name(album)}", tuple(shots))
 
 
 def _followed(albums: Sequence[Album]) -> Iterator[Sheet]:
@@ -184,12 +182,12 @@ def _followed(albums: Sequence[Album]) -> Iterator[Sheet]:
     for start in range(0, len(rounds), COLUMNS):
         part = rounds[start : start + COLUMNS]
         rows = []
-        for model, attack in dict.fromkeys((album.model, album.attack) for album in albums):
-            own = {album.round: album for album in albums if (album.model, album.attack) == (model, attack)}
+        for key in dict.fromkeys((album.group, album.approach) for album in albums):
+            own = {album.round: album for album in albums if (album.group, album.approach) == key}
             some = next(iter(own.values()))
             for at in _places(some):
                 shots = [_shot(own[number], at) if number in own else Shot("", "", ()) for number in part]
-                rows.append(ShotRow(f"{name_of_attack(attack)}, {some.names[at]}", _note(some), tuple(shots)))
+                rows.append(ShotRow(f"{attack_name(some)}, {some.names[at]}", _note(some), tuple(shots)))
         yield Sheet(tuple(f"round {number}" for number in part), tuple(rows))
 
 
@@ -205,14 +203,14 @@ def _shot(album: Album, at: int) -> Shot:
     caption = [f"judge {percent(album.confidence[at])}", f"target {percent(album.target_confidence[at])}"]
     if seen != album.labels[at]:
         caption.append(f"seen as {names.get(seen, seen)}" if seen >= 0 else "seen as nothing")
-    alt = f"answer of {name_of_attack(album.attack)} for class {album.names[at]}, {album.dataset}, {album.model}"
+    alt = f"answer of {attack_name(album)} for class {album.names[at]}, {album.dataset}, {model_name(album)}"
     return Shot(_uri(album.answers[at]), alt, tuple(caption))
 
 
 def _motion(album: Album) -> Motion:
     """Return one spiking answer over time."""
     at = album.labels.index(album.spikes_label)
-    title = f"{name_of_attack(album.attack)}, class {album.names[at]}"
+    title = f"{attack_name(album)}, class {album.names[at]}"
     density = float(album.spikes.float().mean())
     return Motion(
         title,
@@ -235,12 +233,8 @@ def _names(album: Album) -> Mapping[int, str]:
 
 
 def _note(album: Album) -> str:
-    return f"{network(album.model)} {album.model}" + (", mean over time" if is_spiking(album.model) else "")
+    return f"{network(album.spiking)} {model_name(album)}" + (", mean over time" if album.spiking else "")
 
 
 def _name(album: Album) -> str:
     return f"{album.dataset}, federation after round {album.round}" if album.source == FEDERATION else album.dataset
-
-
-def _target(album: Album) -> Kind:
-    return album.dataset, album.model, album.source, album.round

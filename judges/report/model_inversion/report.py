@@ -27,11 +27,13 @@ from judges.report.model_inversion.tables import (
     record_blocks,
     spiking_blocks,
 )
-from judges.report.page import read_manifest, without_people, write_page
+from judges.report.page import write_page
 from judges.runs.class_rows import ClassScore
-from judges.runs.rows import CONTROL_PREFIX
+from judges.runs.identity import REAL
+from judges.runs.manifest import read_manifest, without_people
+from judges.runs.names import CONTROL, attack_name, model_name, network, target_name
 from judges.runs.tables import read_rows
-from judges.summaries.model_inversion import REAL, Inversions, judge_key, read_inversions
+from judges.summaries.model_inversion import Inversions, judge_key, read_inversions
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,24 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         "strips": list(_strips(rows, summary)),
         "definitions": wording.DEFINITIONS,
     }
-    words = ("name_of_attack", "count_of", "spread", "tone", "is_spiking", "network")
-    return write_page(run_dir, "inversion", manifest, context, {name: getattr(wording, name) for name in words})
+    words: dict[str, Any] = {name: getattr(wording, name) for name in ("count_of", "spread", "tone")}
+    names: dict[str, Any] = {"attack_name": attack_name, "model_name": model_name, "network": network}
+    return write_page(run_dir, "inversion", manifest, context, {**words, **names})
 
 
 def _federation(told: Federation) -> FederationSection:
     """Return a federation with its figure: a panel each network."""
     panels = []
-    for model in dict.fromkeys(target.model for target in told.targets):
+    for own in {target.group: target for target in told.targets}.values():
         accuracy, confidence = defaultdict[str, list[Point]](list), defaultdict[str, list[Point]](list)
         for _, row in told.rows:
             cell = row.cell
-            if cell.model == model:
+            if cell.group == own.group:
                 interval = cell.accuracy.low, cell.accuracy.high
                 accuracy[row.title].append(Point(cell.round, cell.accuracy.share, interval))
                 confidence[row.title].append(Point(cell.round, cell.scores.mean.confidence, None))
-        tested = [Point(target.round, target.accuracy, None) for target in told.targets if target.model == model]
-        panels.append(Rounds(f"{wording.network(model)} {model}", tested, accuracy, confidence))
+        tested = [Point(target.round, target.accuracy, None) for target in told.targets if target.group == own.group]
+        panels.append(Rounds(f"{network(own.spiking)} {model_name(own)}", tested, accuracy, confidence))
     panels.sort(key=lambda panel: panel.title)  # ANN before SNN
     names = ", ".join(panel.title for panel in panels)
     alt = f"attack accuracy, judge's confidence and test accuracy against the round, {told.dataset}: {names}"
@@ -108,13 +111,13 @@ def _strips(rows: Sequence[ClassScore], summary: Inversions) -> Iterator[tuple[s
     for target in dict.fromkeys(row.target for row in rows if row.target in last):
         values: dict[str, list[float]] = {}
         for row in sorted((row for row in rows if row.target == target), key=lambda row: row.is_control):
-            name = f"{CONTROL_PREFIX if row.is_control else ''}{wording.name_of_attack(row.attack)}"
+            name = f"{CONTROL if row.is_control else ''}{attack_name(row)}"
             values.setdefault(name, []).append(row.confidence)
         figure = strip_figure(values, threshold=None, measure="judge's confidence", unit="answer")
-        yield wording.name_of_target(target), figure
+        yield target_name(target), figure
 
 
 def _ceilings(summary: Inversions) -> dict[str, float | None]:
     """Return each judge's accuracy on the real examples beside the attacks, where it was measured."""
-    real = {judge_key(cell.dataset, cell.judge): cell.accuracy.share for cell in summary.cells if cell.attack == REAL}
+    real = {judge_key(cell.dataset, cell.judge): cell.accuracy.share for cell in summary.cells if cell.control == REAL}
     return {name: real.get(name) for name in summary.judges}

@@ -6,26 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from judges.report.gradient_inversion.wording import rate_interval
-from judges.report.model_inversion.wording import (
-    family,
-    is_spiking,
-    name_of_attack,
-    name_of_target,
-    over,
-    over_draws,
-    spread,
-)
-from judges.runs.class_rows import CENTRAL, FEDERATION
-from judges.scoring.class_metrics import InversionScores
-from judges.summaries.model_inversion import (
-    CLASS_MEAN,
-    REAL,
-    SHUFFLED,
-    Inversions,
-    InversionSummary,
-    Kind,
-    TargetSummary,
-)
+from judges.report.model_inversion.wording import over, over_draws, spread
+from judges.runs.class_rows import CENTRAL, FEDERATION, InversionScores, Target
+from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Group
+from judges.runs.names import attack_name, target_name
+from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 BESIDE = "brainleaks_v2"
 """The attack on a spiking network that stands beside those on an ANN in Table 4."""
@@ -103,7 +88,7 @@ class Federation:
 
 def spiking_blocks(summary: Inversions) -> list[AttackBlock]:
     """Return Table 3: attacks on spiking targets that were trained centrally."""
-    rows = [row for row in _central_rows(summary) if is_spiking(row.cell.model)]
+    rows = [row for row in _central_rows(summary) if row.cell.spiking]
     return [AttackBlock(*item) for item in _blocks(rows)]
 
 
@@ -112,8 +97,8 @@ def compared_blocks(summary: Inversions) -> list[AttackBlock]:
     rows = _central_rows(summary)
     blocks = []
     for dataset, own in _blocks(rows):
-        ann = tuple(row for row in own if not is_spiking(row.cell.model))
-        snn = tuple(row for row in own if is_spiking(row.cell.model) and row.cell.attack.partition("-")[0] == BESIDE)
+        ann = tuple(row for row in own if not row.cell.spiking)
+        snn = tuple(row for row in own if row.cell.spiking and row.cell.attack == BESIDE)
         if ann:
             blocks.append(AttackBlock(dataset, ann + snn))
     return blocks
@@ -124,7 +109,7 @@ def control_blocks(summary: Inversions) -> list[ControlBlock]:
     last = last_rounds(summary)
     controls = [cell for cell in summary.cells if cell.control and cell.target in last]
     return [
-        ControlBlock(name_of_target(target), tuple(own), chance_of(summary, target))
+        ControlBlock(target_name(target), tuple(own), chance_of(summary, target))
         for target, own in _by_target(controls).items()
     ]
 
@@ -133,7 +118,7 @@ def record_blocks(summary: Inversions) -> list[AttackBlock]:
     """Return every attack, by what was attacked."""
     attacks = [cell for cell in summary.cells if not cell.control]
     return [
-        AttackBlock(name_of_target(target), tuple(attack_row(cell, summary) for cell in own))
+        AttackBlock(target_name(target), tuple(attack_row(cell, summary) for cell in own))
         for target, own in _by_target(attacks).items()
     ]
 
@@ -144,10 +129,10 @@ def memory_blocks(summary: Inversions) -> list[AttackBlock]:
     shown = [
         cell
         for cell in summary.cells
-        if cell.target in last and (not cell.control or cell.attack in (CLASS_MEAN, REAL))
+        if cell.target in last and (not cell.control or cell.control in (CLASS_MEAN, REAL))
     ]
     return [
-        AttackBlock(name_of_target(target), tuple(attack_row(cell, summary) for cell in own))
+        AttackBlock(target_name(target), tuple(attack_row(cell, summary) for cell in own))
         for target, own in _by_target(shown).items()
         if not all(cell.control for cell in own)
     ]
@@ -157,11 +142,11 @@ def federations(summary: Inversions) -> list[Federation]:
     """Return the targets of federations with the attacks on them, by data set and architecture."""
     targets = sorted(
         (target for target in summary.targets if target.source == FEDERATION),
-        key=lambda target: (target.round, is_spiking(target.model)),
+        key=lambda target: (target.round, target.spiking),
     )
     found = []
-    for dataset, name in dict.fromkeys((target.dataset, family(target.model)) for target in targets):
-        own = [target for target in targets if (target.dataset, family(target.model)) == (dataset, name)]
+    for dataset, name in dict.fromkeys((target.dataset, target.family) for target in targets):
+        own = [target for target in targets if (target.dataset, target.family) == (dataset, name)]
         rows = [
             (target, attack_row(cell, summary))
             for target in own
@@ -174,36 +159,34 @@ def federations(summary: Inversions) -> list[Federation]:
 
 def attack_row(cell: InversionSummary, summary: Inversions) -> AttackRow:
     """Return a cell with its lines of numbers and what stands beside it."""
-    return AttackRow(cell, name_of_attack(cell.attack), tuple(_lines(cell)), beside(cell, summary))
+    return AttackRow(cell, attack_name(cell), tuple(_lines(cell)), beside(cell, summary))
 
 
 def beside(cell: InversionSummary, summary: Inversions) -> dict[str, float | None]:
     """Return the attack accuracy of the controls of a cell, and of chance."""
-    controls = {other.attack: other.accuracy.share for other in summary.cells if other.target == cell.target}
+    same = [other for other in summary.cells if other.target == cell.target]
+    controls = {other.approach: other.accuracy.share for other in same if other.is_control}
     return {
-        "shuffled": controls.get(f"{SHUFFLED}{cell.attack}"),
-        "class mean": controls.get(CLASS_MEAN),
-        "real": controls.get(REAL),
+        "shuffled": controls.get((SHUFFLED, *cell.approach[1:])),
+        "class mean": controls.get((CLASS_MEAN, "", ())),
+        "real": controls.get((REAL, "", ())),
         "chance": chance_of(summary, cell.target),
     }
 
 
-def chance_of(summary: Inversions, target: Kind) -> float:
+def chance_of(summary: Inversions, target: Target) -> float:
     """Return the attack accuracy of guessing: 1 / classes of the data set."""
     return next(1.0 / told.classes for told in summary.targets if told.target == target)
 
 
-def last_rounds(summary: Inversions) -> set[Kind]:
+def last_rounds(summary: Inversions) -> set[Target]:
     """Return all targets but those of a federation's earlier rounds."""
-    last: dict[tuple[str, str], int] = {}
+    last: dict[Group, int] = {}
     for target in summary.targets:
         if target.source == FEDERATION:
-            name = target.dataset, target.model
-            last[name] = max(target.round, last.get(name, 0))
+            last[target.group] = max(target.round, last.get(target.group, 0))
     return {
-        target.target
-        for target in summary.targets
-        if target.source == CENTRAL or target.round == last[target.dataset, target.model]
+        target.target for target in summary.targets if target.source == CENTRAL or target.round == last[target.group]
     }
 
 
@@ -242,7 +225,7 @@ def _blocks(rows: Sequence[AttackRow]) -> list[tuple[str, tuple[AttackRow, ...]]
     return [(name, tuple(row for row in rows if row.cell.dataset == name)) for name in names]
 
 
-def _by_target(cells: Sequence[InversionSummary]) -> dict[Kind, list[InversionSummary]]:
+def _by_target(cells: Sequence[InversionSummary]) -> dict[Target, list[InversionSummary]]:
     """Return cells by what was attacked, in their order."""
     targets = dict.fromkeys(cell.target for cell in cells)
     return {target: [cell for cell in cells if cell.target == target] for target in targets}

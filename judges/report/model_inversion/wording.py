@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from fl_sim.models import MODELS
-from judges.runs.class_rows import FEDERATION
-from judges.runs.rows import CONTROL_PREFIX
 from judges.summaries.class_verdicts import CONTROL, PARTLY, RECOVERED, TRACES
-from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED, InversionSummary, Kind
-
-ANN, SNN = "ANN", "SNN"
-ATTACKS = {"mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2"}
-"""What the literature calls the attacks."""
-
-_CONTROLS = {CLASS_MEAN: "class mean", REAL: "real examples"}
-_SPIKING = "spiking_"
+from judges.summaries.model_inversion import InversionSummary
 
 THREAT_MODEL = (
     "An adversary holds the trained model, all of it (white box), and knows what its labels stand for, and nothing "
@@ -85,39 +75,6 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "half of the answers did.",
     ),
 )
-
-
-def is_spiking(model: str) -> bool:
-    """Return whether a model, as rows name it, is a spiking network."""
-    name = model.partition(" ")[0]
-    return MODELS[name].spiking if name in MODELS else name.startswith(_SPIKING)
-
-
-def network(model: str) -> str:
-    """Return "SNN" or "ANN"."""
-    return SNN if is_spiking(model) else ANN
-
-
-def family(model: str) -> str:
-    """Return what a model and its spiking twin have in common."""
-    return model.partition(" ")[0].removeprefix(_SPIKING)
-
-
-def name_of_attack(attack: str) -> str:
-    """Return the name of an attack with those of its settings that vary, or of a control: "BrainLeaks-v2, shuffled"."""
-    if attack.startswith(SHUFFLED):
-        return f"{name_of_attack(attack.removeprefix(SHUFFLED))}, shuffled"
-    base, _, varied = attack.partition("-")
-    if base in ATTACKS:
-        return ATTACKS[base] + (f", {varied}" if varied else "")
-    return _CONTROLS.get(attack, attack.removeprefix(CONTROL_PREFIX))
-
-
-def name_of_target(target: Kind) -> str:
-    """Return (data set, model, source, round) in words."""
-    dataset, model, source, number = target
-    trained = f"federation, round {number}" if source == FEDERATION else f"{number} epoch{'' if number == 1 else 's'}"
-    return " \N{MIDDLE DOT} ".join((dataset, f"{network(model)} {model}", trained))
 
 
 def tone(verdict: str) -> str:

@@ -15,7 +15,7 @@ from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
-from judges.names import defence_told
+from judges.runs.names import defence_told
 from judges.plans.gradient_inversion import Plan, make_plan, override_attack, read_plan
 from judges.plans.kinds import read_plan_of
 

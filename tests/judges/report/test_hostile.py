@@ -17,7 +17,7 @@ import torch
 from fl_sim.records import Scalar, save_record
 from judges.intervals import Distribution
 from judges.report.gradient_inversion.report import write_report
-from judges.runs.health import Health
+from judges.runs.measures import Health
 from judges.runs.rows import Score, write_scores
 from judges.scoring.gallery import Gallery
 from judges.summaries.gradient_inversion import summarise, write_summary

@@ -26,7 +26,7 @@ from fl_sim.specs import InputSpec, ModelSpec, SpikingSpec
 from fl_sim.training import capture_gradient, parameters_of
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
-from judges.runs.health import Health
+from judges.runs.measures import Health
 from judges.runs.rows import Score
 from judges.scoring.model_health import Vitals, examine, vitals
 from judges.scoring.session import Court

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from judges.report.gradient_inversion.report import write_report
-from judges.runs.health import Health
+from judges.runs.measures import Health
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.pages import Tags, cells_of, text_of

@@ -16,7 +16,7 @@ from judges.report.gradient_inversion.trends import (
     distributions,
     health_lines,
 )
-from judges.runs.health import Health
+from judges.runs.measures import Health
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import CellSummary, Summary, summarise
 from tests.judges.report.test_figures import labels

@@ -1,4 +1,4 @@
-"""How the model under attack was doing: whether its updates carry anything that an attack could find."""
+"""What is measured beside the rows: the health of the models under attack, and distances between examples."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from judges.intervals import Distribution
+from judges.runs.identity import Attacked
 
 
-@dataclass(frozen=True)
-class Health:
+@dataclass(frozen=True, kw_only=True)
+class Health(Attacked):
     """How the model that a group's captures are of was doing: what it gives an attack to work with.
 
     Attributes:
-        dataset, model, init, defence: what was attacked, as in the rows.
         captures: how many updates it was measured on.
         accuracy: mean test accuracy of the federations' global models at their end; None where none was measured.
         chance: accuracy of guessing, 1 / classes.
@@ -30,10 +30,6 @@ class Health:
     only `silent` shows it.
     """
 
-    dataset: str
-    model: str
-    init: str
-    defence: str
     captures: int
     accuracy: float | None
     chance: float
@@ -44,11 +40,38 @@ class Health:
     gradient_norm: Distribution
 
     @property
-    def group(self) -> tuple[str, str, str, str]:
-        """Return what was attacked: (dataset, model, init, defence)."""
-        return self.dataset, self.model, self.init, self.defence
-
-    @property
     def all_silent(self) -> bool:
         """Return whether the network spikes at all, by design, and no neuron of any layer spiked on any input."""
         return bool(self.silent) and min(self.silent.values()) >= 1.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Distances of many pairs.
+
+    Attributes:
+        pairs: how many; the others are None where there is none.
+        mean, std, low, high: of the l2 distances; std is that of the sample.
+    """
+
+    pairs: int
+    mean: float | None
+    std: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class ClassDistances:
+    """l2 distances of all pairs of distinct examples (arXiv 2511.21181, Table VI).
+
+    Attributes:
+        examples: how many were compared.
+        intra, inter: pairs of one class, and of two.
+        norm: mean l2 norm of an example, which is its distance to the empty recording.
+    """
+
+    examples: int
+    intra: Spread
+    inter: Spread
+    norm: float

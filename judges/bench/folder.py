@@ -1,0 +1,161 @@
+"""The folder of a run while it is worked on: whose it is, and what its manifest says of what made the results."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+from attacks import ATTACKS, MODEL_INVERSIONS
+from fl_sim.config import read_toml
+from fl_sim.datasets import DATASETS
+from fl_sim.datasets.examples import Dataset
+from fl_sim.defences import DEFENCES
+from fl_sim.errors import ConfigError
+from fl_sim.files import atomic_write
+from fl_sim.models import MODELS
+from fl_sim.plugins import BY_HAND, OURS, Table
+from judges.kinds import RunPlan, plan_of
+from judges.runs.comparison import scores_digest
+from judges.runs.manifest import WRITTEN
+
+_PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
+
+
+def describe_run(
+    plan: RunPlan,
+    name: str,
+    datasets: Mapping[str, Dataset],
+    seconds: Mapping[str, float],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the manifest of a run.
+
+    Args:
+        plan: the experiment.
+        name: of it.
+        datasets: those that were read, by name.
+        seconds: wall time of each part of the run.
+        before: the manifest that an earlier call left, or nothing; what made its results stays on record, and
+            the cells that `spikeleak attack` added.
+    """
+    return {
+        "title": name,
+        "experiment": name,
+        "config_sha256": plan.digest,
+        "cells": dict(plan.units),
+        "seed": plan.base.seed,
+        "device": plan.base.device,
+        "threads": torch.get_num_threads(),
+        **made_by(before),
+        "datasets": {
+            name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
+            for name, data in datasets.items()
+        },
+        **({"added": before["added"]} if before.get("added") else {}),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+def made_by(before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of machine, versions and code, and of those of an earlier call that differ."""
+    maker = {
+        "python": platform.python_version(),
+        "versions": {**{name: _version(name) for name in _PACKAGES}, **_plugin_versions()},
+        "git_commit": _commit(),
+    }
+    earlier = list(before.get("earlier", []))
+    old = {key: before.get(key) for key in maker}
+    if before and old != maker and old not in earlier:
+        earlier.append(old)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return {"machine": machine, **maker, **({"earlier": earlier} if earlier else {})}
+
+
+def claim_folder(plan: RunPlan, folder: Path) -> None:
+    """Write the plan's config into `folder`, where it holds none, or one that this one extends by further cells.
+
+    Raises:
+        ConfigError: the folder holds another experiment: a cell that the plan does not have, or has in another way.
+    """
+    path = folder / "config.toml"
+    if path.is_file():
+        raw = read_toml(path)
+        if raw == plan.raw:
+            return
+        lost = [cell for cell, digest in plan_of(raw).units.items() if plan.units.get(cell) != digest]
+        if lost:
+            raise ConfigError(
+                f"{folder}: holds another experiment: its cell '{lost[0]}' is not in this config, or with other "
+                f"settings{f', and {len(lost) - 1} more' if lost[1:] else ''}. Choose another folder with --out, or "
+                "remove it with --fresh. A config that adds cells only goes on in the same folder."
+            )
+    atomic_write(path, tomli_w.dumps(plan.raw))
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run has written in `folder`; other files there stay.
+
+    Raises:
+        ConfigError: the folder's config.toml is none of an experiment, so the rest is not ours to remove.
+    """
+    if not (folder / "config.toml").is_file():
+        return
+    try:
+        plan_of(read_toml(folder / "config.toml"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{folder}: --fresh removes earlier runs only, and the config.toml here is none of a run ({error}) "
+            "Choose another folder with --out."
+        ) from error
+    for name in reversed(WRITTEN):  # config.toml last: what is left after a crash can be removed again
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def outcome(folder: Path, failed: Mapping[str, str], pieces: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the manifest says of a run's results.
+
+    Args:
+        folder: of the run; its scores are hashed without their wall times.
+        failed: why a cell was not done, by name.
+        pieces: into how many pieces a chunk of a cell was cut for a lack of memory, by name.
+    """
+    lacks = {"failed": dict(failed), "pieces": dict(pieces)}
+    return {"scores_sha256": scores_digest(folder), **{key: told for key, told in lacks.items() if told}}
+
+
+def _plugin_versions() -> dict[str, str]:
+    """Return {package: version} of those that brought entries of a table, used here or not."""
+    tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MODELS, DATASETS, DEFENCES)
+    origins = {table.origin(name) for table in tables for name in table} - {OURS, BY_HAND}
+    return {package: version for package, _, version in (origin.rpartition(" ") for origin in sorted(origins))}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    """Return the commit of the checkout that this code runs from, with "+" where files differ from it."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return "not a checkout"
+    return done.stdout.strip()

@@ -1,0 +1,135 @@
+"""What the commands share: options, how they follow the work, and what they print at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fl_sim.errors import unknown_name
+from judges.bench.engine_options import EngineOptions
+from judges.kinds import RunPlan, kind_in
+from judges.progress import EventWatch, Watch
+from judges.runs.manifest import FAILED, manifest_so_far
+
+# Whatever loads torch is imported inside the function that needs it: a wrong config is refused at once.
+
+JSON_LINES = "jsonl"
+INCOMPLETE = 4
+"""Exit code of a run in which cells could not be computed."""
+
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
+]
+Device = Annotated[
+    str, typer.Option("--device", help="Where attacks and judges compute: cpu or cuda; as the config says by default.")
+]
+Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real people in the report.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier call first.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Events = Annotated[
+    str, typer.Option("--events", help="jsonl: print a line of JSON for each event in place of all else.")
+]
+Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
+EngineName = Annotated[str, typer.Option("--engine", help="local, or ray: a Ray cluster that is running.")]
+RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; as Ray finds it by default.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Follow:
+    """How a command follows the work and says what came out.
+
+    Args:
+        quiet: print nothing but errors.
+        events: JSON_LINES for a line of JSON for each event; "" for none.
+
+    Raises:
+        ConfigError: there is no such form of events.
+    """
+
+    quiet: bool = False
+    events: str = ""
+
+    def __post_init__(self) -> None:
+        if self.events not in ("", JSON_LINES):
+            raise unknown_name("--events", self.events, [JSON_LINES])
+
+    def watch(self) -> Watch:
+        """Return what shows progress."""
+        return EventWatch(sys.stdout) if self.events else Watch.silent() if self.quiet else Watch()
+
+    def finish(self, page: Path, folder: Path, watch: Watch) -> None:
+        """Print the table of results and where the report is; name what could not be computed."""
+        if isinstance(watch, EventWatch):
+            watch.tell("report", str(page.resolve()))
+        elif not self.quiet:
+            print_results(page, folder)
+        report_failed(folder)
+
+
+def engine_options(workers: int, engine: str, ray_address: str, imports: tuple[str, ...] = ()) -> EngineOptions:
+    """Return where jobs are done.
+
+    Raises:
+        ConfigError: the options do not go together.
+    """
+    options = EngineOptions(engine, workers, ray_address, imports)
+    options.check()
+    return options
+
+
+def work(
+    plan: RunPlan,
+    folder: Path,
+    follow: Follow,
+    options: EngineOptions,
+    *,
+    fresh: bool = False,
+    show_faces: bool = False,
+) -> None:
+    """Do what a plan says in a folder, and say what came out."""
+    from judges.bench.execution import run_plan
+
+    watch = follow.watch()
+    page = run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
+    follow.finish(page, folder, watch)
+
+
+def print_results(page: Path, folder: Path) -> None:
+    """Print the table of results and where the report is."""
+    table = kind_in(folder).part("results")(folder)
+    if table is None:
+        typer.echo("Nothing could be scored; what attacks answered is in the report.")
+    else:
+        wide_console().print(table)
+    typer.echo(f"\nreport: {page.resolve().as_uri()}")
+
+
+def report_failed(folder: Path) -> None:
+    """Name the cells of a run that could not be computed, and end with an exit code of its own where there are any."""
+    failed: dict[str, str] = manifest_so_far(folder).get(FAILED, {})
+    for cell, reason in failed.items():
+        typer.echo(f"spikeleak: {cell}: not done: {reason}.", err=True)
+    if failed:
+        raise typer.Exit(INCOMPLETE)
+
+
+def wide_console(width: int = 160) -> Console:
+    """Return a console as wide as the terminal; files and pipes get what the longest line needs."""
+    console = Console()
+    return console if console.is_terminal else Console(width=width)
+
+
+def print_facts(facts: dict[str, str]) -> None:
+    """Print facts, one line each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        table.add_row(key, value)
+    wide_console(1000).print(table)

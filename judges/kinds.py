@@ -1,0 +1,147 @@
+"""The kinds of experiment: what plans, does, reports, prints and exports each. Read wherever kinds differ.
+
+No torch here: what a line names is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fl_sim.config import Raw, read_toml
+from fl_sim.errors import ConfigError, DataError, nearest
+from fl_sim.plugins import located
+from judges.plans.scales import read_config
+
+
+class RunPlan(Protocol):
+    """What the plans of all kinds have: see `judges.plans`."""
+
+    @property
+    def raw(self) -> Raw:
+        """Return the config as resolved."""
+
+    @property
+    def base(self) -> Any:  # noqa: ANN401 - the settings of the kind
+        """Return the settings that no axis varies."""
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Return {cell: hash of all that it depends on}."""
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the config."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of experiment. Places are written "package.module:name".
+
+    Attributes:
+        task: value of the key `task` of its configs; "" where they have none.
+        command: that runs it, and carries out its plan anew.
+        tables: keys of its configs whose plain value means the table's `name`.
+        plan: a function of a config, which returns its plan.
+        bench: a class of `judges.bench.execution.Execution`, which does it.
+        report: a function of the folder of a run, which writes its report and returns the path of the page.
+        results: a function of the same, which returns the table of results for a terminal; None where it has no row.
+        cells: a function of a plan and the folder of its run, which yields its `judges.export.cells.ExportedCell`s.
+    """
+
+    task: str
+    command: str
+    tables: tuple[str, ...]
+    plan: str
+    bench: str
+    report: str
+    results: str
+    cells: str
+
+    def part(self, name: str) -> Any:  # noqa: ANN401 - a function or class
+        """Return what one of the places holds."""
+        return located(getattr(self, name), f"kind of experiment '{self.task}'")
+
+
+_GRADIENTS = ("dataset", "model", "strategy", "defence", "attack", "judge")
+KINDS: Mapping[str, Kind] = {
+    "gradient_inversion": Kind(
+        task="",
+        command="run",
+        tables=_GRADIENTS,
+        plan="judges.plans.gradient_inversion:make_plan",
+        bench="judges.bench.gradient_inversion:Run",
+        report="judges.report.gradient_inversion.report:write_report",
+        results="judges.report.console:results_of_attacks",
+        cells="judges.export.cells:cells_of_attacks",
+    ),
+    "audit": Kind(
+        task="audit",
+        command="audit",
+        tables=("dataset", "attack", "judge"),
+        plan="judges.plans.audit:make_audit_plan",
+        bench="judges.bench.audit:Audit",
+        report="judges.report.gradient_inversion.report:write_report",
+        results="judges.report.console:results_of_attacks",
+        cells="judges.export.cells:cells_of_attacks",
+    ),
+    "model_inversion": Kind(
+        task="model_inversion",
+        command="run",
+        tables=(*_GRADIENTS, "training"),
+        plan="judges.plans.model_inversion:make_inversion_plan",
+        bench="judges.bench.model_inversion:InversionRun",
+        report="judges.report.model_inversion.report:write_inversion_report",
+        results="judges.report.model_inversion.console:results_of_inversions",
+        cells="judges.export.cells:cells_of_inversions",
+    ),
+}
+
+
+def kind_of(raw: Raw) -> Kind:
+    """Return the kind of experiment that a config describes, by its key `task`.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    task = raw.get("task", "")
+    found = next((kind for kind in KINDS.values() if kind.task == task and ("task" in raw) == bool(kind.task)), None)
+    if found is None:
+        tasks = [kind.task for kind in KINDS.values() if kind.task]
+        known = " or ".join(f'"{name}"' for name in tasks)
+        raise ConfigError(f"task: expected {known}, or no such key, got {task!r}.{nearest(str(task), tasks)}")
+    return found
+
+
+def kind_in(run_dir: Path) -> Kind:
+    """Return the kind of experiment that the folder of a run holds.
+
+    Raises:
+        DataError: it holds none.
+        ConfigError: its config is not TOML, or there is no such kind.
+    """
+    path = run_dir / "config.toml"
+    if not path.is_file():
+        raise DataError(f"{run_dir}: expected the folder of a run, found no config.toml in it.")
+    return kind_of(read_toml(path))
+
+
+def plan_of(raw: Raw) -> RunPlan:
+    """Return the plan of a config.
+
+    Raises:
+        ConfigError: there is no such kind of experiment, or as the function that plans it.
+    """
+    plan: RunPlan = kind_of(raw).part("plan")(raw)
+    return plan
+
+
+def read_plan(path: Path, assignments: Iterable[str] = ()) -> RunPlan:
+    """Return the plan of the config at `path` with "key=value" assignments applied.
+
+    Raises:
+        ConfigError: as `judges.plans.scales.read_config` and `plan_of`.
+    """
+    return plan_of(read_config(path, assignments, kind_of(read_toml(path)).tables))

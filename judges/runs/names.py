@@ -1,0 +1,167 @@
+"""What experiments, models, attacks and controls are called. A name is formatted from columns here, and never read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from fl_sim.defences import NO_DEFENCE
+from fl_sim.errors import ConfigError
+from fl_sim.specs import Scalar
+from judges.runs.class_rows import FEDERATION, Target
+from judges.runs.identity import NO_OP, SHUFFLED, Attacked, Group, Varied
+
+LONGEST = 90
+ANN, SNN = "ANN", "SNN"
+CONTROL = "control: "
+"""What the cell of a control begins with, so that a reader of the table of rows sees it."""
+
+_DOT = " \N{MIDDLE DOT} "
+_PUBLISHED = {"mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2"}
+"""What the literature calls the attacks."""
+
+
+class Named(Protocol):
+    """An attack or a control, as a row, a line of a summary or a picture has it: see `judges.runs.identity.Approach`."""
+
+    @property
+    def attack(self) -> str:
+        """Return the attack's name in the table."""
+
+    @property
+    def attack_settings(self) -> Varied:
+        """Return those of its settings that vary."""
+
+    @property
+    def control(self) -> str:
+        """Return the kind of control; "" of an attack."""
+
+
+class NamedAtThreshold(Named, Protocol):
+    """The same with the columns of a gradient inversion."""
+
+    @property
+    def guess(self) -> str:
+        """Return how the initial guess is drawn."""
+
+    @property
+    def thresholding(self) -> str:
+        """Return how the answer became spikes."""
+
+    @property
+    def tau(self) -> float | None:
+        """Return the threshold; None where there was none."""
+
+
+def settings_name(settings: Varied) -> str:
+    """Return settings in one line: "timesteps=5 hidden=30", or ""."""
+    return " ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def network(spiking: bool) -> str:
+    """Return "SNN" or "ANN"."""
+    return SNN if spiking else ANN
+
+
+def model_name(victim: Attacked | Group) -> str:
+    """Return the architecture with what else varies: "spiking_lenet timesteps=5"."""
+    return f"{victim.model} {settings_name(dict(victim.varied))}".strip()
+
+
+def defence_name(victim: Attacked | Group) -> str:
+    """Return the defence with those of its settings that vary: "none", "clip", "quantise bits=4"."""
+    return f"{victim.defence} {settings_name(dict(victim.defence_settings))}".strip()
+
+
+def group_name(victim: Attacked | Group, *, init: bool = True) -> str:
+    """Return what was attacked in words; without the initialisation where that is the same everywhere."""
+    start = f"{victim.init} init" if init and victim.init else ""
+    parts = [victim.dataset, model_name(victim), start, "" if victim.defence == NO_DEFENCE else defence_name(victim)]
+    return _DOT.join(part for part in parts if part)
+
+
+def target_name(target: Target) -> str:
+    """Return a kind of target in words."""
+    group = target.group
+    epochs = f"{target.round} epoch{'' if target.round == 1 else 's'}"
+    trained = f"federation, round {target.round}" if target.source == FEDERATION else epochs
+    return _DOT.join((group.dataset, f"{network(group.spiking)} {model_name(group)}", trained))
+
+
+def way_name(thresholding: str) -> str:
+    """Return a way of thresholding in words: "post-optimisation"."""
+    return thresholding.replace("_", "-")
+
+
+def attack_name(one: Named) -> str:
+    """Return the name of an attack with those of its settings that vary, or of a control of a model inversion."""
+    name = _PUBLISHED.get(one.attack, one.attack)
+    if one.attack_settings:
+        name = f"{name}, {settings_name(one.attack_settings)}"
+    if one.control == SHUFFLED:
+        return f"{name}, {SHUFFLED}"
+    return one.control or name
+
+
+def line_name(one: NamedAtThreshold) -> str:
+    """Return the name of an attack with its thresholding, or of a control of a gradient inversion."""
+    if one.control == NO_OP:
+        return no_op_name(one.guess, one.tau)
+    threshold = "" if one.tau is None else f"tau {one.tau:g}"
+    way = way_name(one.thresholding) if threshold and not one.control else ""
+    return ", ".join(part for part in (attack_name(one), way, threshold if way else "") if part)
+
+
+def no_op_name(guess: str, tau: float | None) -> str:
+    """Return what the control is called that is an initial guess with no step taken."""
+    return f"{NO_OP} ({guess if tau is None else f'{guess}, tau {tau:g}'})"
+
+
+def control_cell(where: str, control: str) -> str:
+    """Return what the rows of a control call their cell."""
+    return f"{where}/{CONTROL}{control}"
+
+
+def federation_label(victim: Attacked, *, defence: bool) -> str:
+    """Return what folders call a federation.
+
+    Args:
+        victim: what it trains.
+        defence: whether the defence is part of the name.
+
+    Raises:
+        ConfigError: it is too long for a folder.
+    """
+    parts = [victim.dataset, victim.model, victim.init]
+    parts += [victim.defence, *_assignments(victim.defence_settings)] if defence else []
+    label = file_name("-".join([*parts, *_assignments(victim.varied)]))
+    if len(label) > LONGEST:
+        raise ConfigError(f"the grid gives a federation the name '{label}', which is too long for a folder.")
+    return label
+
+
+def group_label(victim: Attacked) -> str:
+    """Return what folders call the captures of one model of an audit; cut where it is too long."""
+    return file_name("-".join([victim.model, *_assignments(victim.varied)]))[:LONGEST]
+
+
+def attack_label(name: str, varied: Mapping[str, Scalar]) -> str:
+    """Return what folders call an attack with those of its settings that vary.
+
+    Raises:
+        ConfigError: it is too long for a folder.
+    """
+    label = file_name("-".join([name, *_assignments(varied)]))
+    if len(label) > LONGEST:
+        raise ConfigError(f"attack: the grid gives it the name '{label}', which is too long for a folder.")
+    return label
+
+
+def file_name(text: str) -> str:
+    """Return `text` with every character that a file name should not have replaced by _."""
+    return re.sub(r"[^A-Za-z0-9._=-]", "_", text)
+
+
+def _assignments(settings: Varied) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.items()]
