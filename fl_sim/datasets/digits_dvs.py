@@ -79,10 +79,8 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:  # noqa: AR
         "digits_dvs",
         plan,
         hashlib.sha256(pixels.tobytes() + labels.tobytes() + for_test.tobytes()).hexdigest(),
-        lambda: (
-            simulate(pixels[parts[0]], labels[parts[0]], side),
-            simulate(pixels[parts[1]], labels[parts[1]], side),
-        ),
+        parts,
+        lambda part: simulate(pixels[part], labels[part], side),
     )
     return assemble_events(
         "digits_dvs",

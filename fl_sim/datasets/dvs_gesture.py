@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
-from fl_sim.datasets.events.cache import cached_splits
-from fl_sim.datasets.events.files import EventFiles, Layout, event_files, of_classes
+from fl_sim.datasets.events import EVENT, Events, assemble_events, plan_frames
+from fl_sim.datasets.events.files import EventFiles, Layout, event_files, splits_of_files
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.locations import locate
 from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe, read_array
@@ -60,13 +58,8 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
         train_names, test_names, split = _split(files, where)
-        chosen = [of_classes(names, _label, plan.classes, where) for names in (train_names, test_names)]
-        train, test = cached_splits(
-            "dvs_gesture",
-            plan,
-            files.content,
-            lambda: (_recordings(files, chosen[0]), _recordings(files, chosen[1])),
-        )
+        names = train_names, test_names
+        train, test = splits_of_files("dvs_gesture", where, files, names, plan, label=_label, events=_events)
         counts = f"{len(train_names):,} train and {len(test_names):,} test recordings"
         origin = "no hash to verify them by"
         if files.content == KNOWN_PART:
@@ -93,12 +86,6 @@ def _split(files: EventFiles, where: Path) -> tuple[list[str], list[str], str]:
 
 def _label(name: str) -> int:
     return int(PurePosixPath(name).stem)
-
-
-def _recordings(files: EventFiles, names: list[str]) -> Iterator[Recording]:
-    for name in names:
-        events = _events(files.read(name), files.path(name))
-        yield Recording(_label(name), events, int(events["t"].min()), int(events["t"].max()) + 1)
 
 
 def _events(content: bytes, path: Path) -> Events:
