@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
+Progress = Callable[[int, int], None]
+"""Called with (epochs finished, epochs at most) while a model is trained that is to be kept."""
 
 
 def key_of(facts: Mapping[str, object]) -> str:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fl_sim.cache import cache_root, key_of, path_of
-from fl_sim.checkpoints import Checkpoint, Keep, Progress, State, Stored, trained_once
+from fl_sim.cache import Progress, cache_root, key_of, path_of
+from fl_sim.checkpoints import Checkpoint, Keep, State, Stored, trained_once
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.encoders import Encoder
-from fl_sim.epochs import TRAIN_MEASURED, Batch, EpochLoop, batch_for, spread_over
+from fl_sim.epochs import TRAIN_MEASURED, EpochLoop, batch_for, spread_over
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.records import TrainedModel
@@ -165,7 +165,7 @@ def measured_accuracy(model: nn.Module, split: Examples, answer: str = "mean_out
         at_most: examples to measure on, spread evenly over the split; 0 for all of them.
     """
     indices, right = spread_over(split, at_most), 0
-    for number, part in enumerate(indices.split(EVALUATED_AT_ONCE)):
+    for number, part in enumerate(torch.split(indices, EVALUATED_AT_ONCE)):
         draw_afresh(model, derive_seed(0, "central", "accuracy", number))
         inputs, labels = batch_for(model, split, part)
         right += int((_answers(model, inputs, answer).argmax(dim=1) == labels).sum())
@@ -190,9 +190,9 @@ def _check(spec: ModelSpec, dataset: Dataset, settings: TrainingSettings) -> Non
 def _loop(model: Any, split: Examples, settings: TrainingSettings, seed: int) -> EpochLoop:  # noqa: ANN401
     """Return the training of a model."""
 
-    def loss(batch: Batch) -> Tensor:
-        draw_afresh(model, derive_seed(seed, "central", "spikes", batch.epoch, batch.number))
-        inputs, labels = batch_for(model, split, batch.indices)
+    def loss(indices: Tensor, epoch: int, number: int) -> Tensor:
+        draw_afresh(model, derive_seed(seed, "central", "spikes", epoch, number))
+        inputs, labels = batch_for(model, split, indices)
         outputs = model.sequence(inputs) if hasattr(model, "sequence") else model(inputs)
         return batch_loss(outputs, labels, settings.loss)
 
@@ -201,7 +201,7 @@ def _loop(model: Any, split: Examples, settings: TrainingSettings, seed: int) ->
         torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
         torch_stream(seed, "central", "order"),
         members=torch.arange(len(split)),
-        cut=lambda shuffled: shuffled.split(settings.batch_size),
+        cut=lambda shuffled: torch.split(shuffled, settings.batch_size),
         loss=loss,
         epochs=settings.epochs,
         clip=settings.clip,

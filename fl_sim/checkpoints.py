@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fl_sim.cache import cached
+from fl_sim.cache import Progress, cached
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import load_record, record_bytes, save_record
@@ -104,9 +104,6 @@ class Checkpoint:
 Keep = Callable[[Checkpoint], None]
 """Called with the state of the training after each epoch."""
 
-Progress = Callable[[int, int], None]
-"""Called with (epochs finished, epochs at most)."""
-
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all.
@@ -158,13 +155,14 @@ class Stored:
 Kind = TypeVar("Kind", bound=Stored)
 
 
-def load_stored(kind: type[Kind], path: Path) -> Kind | None:
-    """Return what is stored at `path`, or None where that is nothing or not sound."""
+def load_stored(kind: type[Kind], path: Path, model: nn.Module | None = None) -> Kind | None:
+    """Return what is stored at `path`, or None where that is nothing, or not sound, or not of a model that is given."""
     try:
         stored = load_record(kind, path)
     except DataError:
         return None
-    return stored if stored.digest == kind.sealed(stored.state, stored.facts).digest else None
+    sound = stored.digest == kind.sealed(stored.state, stored.facts).digest
+    return stored if sound and (model is None or fits(stored.state, model)) else None
 
 
 def trained_once(
@@ -188,10 +186,6 @@ def trained_once(
     """
     checkpoint = checkpoint_path(path)
 
-    def load(path: Path) -> Kind | None:
-        stored = load_stored(kind, path)
-        return stored if stored is not None and fits(stored.state, model) else None
-
     def keep(now: Checkpoint) -> None:
         save_checkpoint(now, checkpoint)
         if progress is not None:
@@ -202,7 +196,10 @@ def trained_once(
         checkpoint.unlink(missing_ok=True)
 
     return cached(
-        path, load=load, make=lambda: kind.sealed(*train(load_checkpoint(checkpoint, model), keep)), save=save
+        path,
+        load=lambda path: load_stored(kind, path, model),
+        make=lambda: kind.sealed(*train(load_checkpoint(checkpoint, model), keep)),
+        save=save,
     )
 
 

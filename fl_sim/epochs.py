@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +17,6 @@ TRAIN_MEASURED = 10_000
 """Examples that the accuracy on a train split is measured on at most."""
 
 
-class Batch(NamedTuple):
-    """A batch of a training.
-
-    Attributes:
-        indices: (n,), its examples.
-        epoch: epochs finished before it.
-        number: of the batch in its epoch, from 0.
-    """
-
-    indices: Tensor
-    epoch: int
-    number: int
-
-
 @dataclasses.dataclass(frozen=True)
 class EpochLoop:
     """A training: what is trained, on what, and how.
@@ -41,7 +26,8 @@ class EpochLoop:
         generator: shuffles the examples; the only source of random numbers of an epoch that is not named after it.
         members: (N,), indices of the examples.
         cut: returns the batches of an epoch, given the shuffled members (N,).
-        loss: returns the loss () of a batch.
+        loss: returns the loss () of a batch, given the indices (n,) of its examples, the epochs finished before it, and
+            its number in its epoch, from 0.
         epochs: passes at most.
         clip: largest norm of a step's gradient; 0 for any.
         rate: returns the learning rate after a share of all steps; None for the optimiser's own.
@@ -54,7 +40,7 @@ class EpochLoop:
     generator: torch.Generator
     members: Tensor
     cut: Callable[[Tensor], Sequence[Tensor]]
-    loss: Callable[[Batch], Tensor]
+    loss: Callable[[Tensor, int, int], Tensor]
     epochs: int
     clip: float = 0.0
     rate: Callable[[float], float] | None = None
@@ -88,7 +74,7 @@ class EpochLoop:
                 for group in self.optimiser.param_groups:
                     group["lr"] = self.rate((finished + number / len(batches)) / self.epochs)
             self.optimiser.zero_grad()
-            self.loss(Batch(indices, finished, number)).backward()  # type: ignore[no-untyped-call]
+            self.loss(indices, finished, number).backward()  # type: ignore[no-untyped-call]
             if self.clip:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
             self.optimiser.step()

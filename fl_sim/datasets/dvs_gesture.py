@@ -57,10 +57,9 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     """Return DVS128 Gesture from the folder or the zip that holds its recordings; see `load`."""
     plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
-        train_names, test_names, split = _split(files, where)
-        names = train_names, test_names
-        train, test = splits_of_files("dvs_gesture", where, files, names, plan, label=_label, events=_events)
-        counts = f"{len(train_names):,} train and {len(test_names):,} test recordings"
+        names, split = _split(files)
+        train, test = splits_of_files("dvs_gesture", files, names, plan, label=_label, events=_events)
+        counts = f"{len(names[0]):,} train and {len(names[1]):,} test recordings"
         origin = "no hash to verify them by"
         if files.content == KNOWN_PART:
             origin = "the first 1.45 s of one recording of each of the classes 0 to 9, verified by their hash"
@@ -68,20 +67,17 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     return assemble_events("dvs_gesture", train=train, test=test, classes=CLASS_NAMES, source=source)
 
 
-def _split(files: EventFiles, where: Path) -> tuple[list[str], list[str], str]:
+def _split(files: EventFiles) -> tuple[tuple[list[str], list[str]], str]:
     """Return the names of the recordings for training and for test, and how they were divided."""
     train = [name for name in files.names if name.startswith(TRAIN)]
     test = [name for name in files.names if name.startswith(TEST)]
     split = "split by person, as the authors did"
+    # More than one recording of a class and no test folder is an original that was not unpacked to its end.
     if not test and len({_label(name) for name in train}) == len(train):
         test = [name for name in train if _label(name) >= FIRST_TEST_CLASS]
         train = [name for name in train if _label(name) < FIRST_TEST_CLASS]
         split = f"split by recording, classes {FIRST_TEST_CLASS} and above for test, so no class is in both splits"
-    # More than one recording of a class and no test folder is an original that was not unpacked to its end.
-    for found, expected in ((train, f"recordings in the folder {TRAIN}"), (test, f"recordings in the folder {TEST}")):
-        if not found:
-            raise corrupt(where, expected, "none")
-    return train, test, split
+    return (train, test), split
 
 
 def _label(name: str) -> int:

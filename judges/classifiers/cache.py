@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fl_sim.cache import cache_root, key_of, path_of
+from fl_sim.cache import Progress, cache_root, key_of, path_of
 from fl_sim.checkpoints import Checkpoint, Keep, State, Stored, load_stored, trained_once
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.table import constants_of
 from fl_sim.epochs import TRAIN_MEASURED, device_of
+from fl_sim.plugins import located
 from fl_sim.records import Scalar
-from judges.classifiers import JUDGES, JudgeOptions, JudgeProgress
+from judges.classifiers import JUDGES, JudgeOptions
 from judges.classifiers.model import JudgeModel, build
-from judges.classifiers.training import EVALUATED_AT_ONCE, JudgeSettings, Trained, measured_accuracy, train
+from judges.classifiers.training import EVALUATED_AT_ONCE, JudgeSettings, measured_accuracy, train
 
 CODE_VERSION = 2
 """Raised whenever the same settings would train another judge, or other facts of it are kept."""
@@ -183,7 +183,7 @@ def cached_judge(
     *,
     settings: JudgeSettings | None = None,
     device: str = "cpu",
-    progress: JudgeProgress | None = None,
+    progress: Progress | None = None,
 ) -> Judge:
     """Return a judge from the cache or train it; see `judges.classifiers.get_judge`.
 
@@ -197,13 +197,14 @@ def cached_judge(
     settings = settings or settings_for(options, dataset.name)
     path = cache_path(options, dataset, settings=settings, device=device)
     with _LOCK:
-        model = build(functools.partial(_builder(options.name), dataset.spec, options), seed=options.seed)
+        builder = located(JUDGES[options.name].builder, f"judge '{options.name}'")
+        model = build(functools.partial(builder, dataset.spec, options), seed=options.seed)
         model.to(device)
 
         def train_it(resume: Checkpoint | None, keep: Keep) -> tuple[State, Mapping[str, Scalar]]:
             with _one_thread():
                 trained = train(model, dataset.train, settings, seed=options.seed, resume=resume, keep=keep)
-                return trained.state, _facts(options.name, model, dataset, trained)
+                return trained.best_state, _facts(options.name, model, dataset, trained)
 
         epochs = settings.epochs(len(dataset.train))
         stored = trained_once(StoredJudge, path, model, train_it, epochs=epochs, progress=progress)
@@ -224,7 +225,7 @@ def load_judge(path: Path) -> StoredJudge | None:
     return load_stored(StoredJudge, path)
 
 
-def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Trained) -> dict[str, Scalar]:
+def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Checkpoint) -> dict[str, Scalar]:
     """Return what is known of a judge that was just trained."""
     return Judge(
         name=name,
@@ -237,17 +238,8 @@ def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Trained) -> 
         description="; ".join(part for part in (JUDGES[name].summary, model.note) if part),
         events=dataset.spec.timesteps > 0,
         train_accuracy=measured_accuracy(model, dataset.train, at_most=TRAIN_MEASURED),
-        epochs=trained.epochs,
+        epochs=trained.epoch,
         seconds=round(trained.seconds, 3),
         source=dataset.source,
         digest=dataset.digest,
     ).facts()
-
-
-def _builder(name: str) -> Any:  # noqa: ANN401 - a class or a function that makes a JudgeModel
-    """Return what builds a judge in the table from an InputSpec and its options."""
-    builder = JUDGES[name].builder
-    if isinstance(builder, str):
-        module, _, attribute = builder.partition(":")
-        builder = getattr(importlib.import_module(module), attribute)
-    return builder

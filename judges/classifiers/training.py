@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fl_sim.checkpoints import Checkpoint, Keep, State
+from fl_sim.checkpoints import Checkpoint, Keep
 from fl_sim.datasets.examples import Examples
 from fl_sim.encoders import Encoder
 from fl_sim.epochs import EpochLoop, batch_for, device_of, spread_over
@@ -73,21 +73,6 @@ class JudgeSettings:
         return self.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The outcome of a training.
-
-    Attributes:
-        state: {name: tensor}, parameters and buffers of the best epoch; the model holds them too.
-        epochs: passes over the train split, those after the best one included.
-        seconds: wall time, that of interrupted runs included up to their last finished epoch.
-    """
-
-    state: State
-    epochs: int
-    seconds: float
-
-
 def train(
     model: JudgeModel,
     split: Examples,
@@ -96,8 +81,10 @@ def train(
     seed: int,
     resume: Checkpoint | None = None,
     keep: Keep | None = None,
-) -> Trained:
-    """Train a judge in place and return its best epoch. A resumed training gives the same bits as one never stopped.
+) -> Checkpoint:
+    """Train a judge in place, leave it as it was after its best epoch, and return where the training ended.
+
+    A resumed training gives the same bits as one never stopped.
 
     Args:
         model: reads what `split` holds.
@@ -119,7 +106,7 @@ def train(
         generator,
         members=members,
         cut=lambda shuffled: shuffled.tensor_split(count),
-        loss=lambda batch: _loss(model, split.batch(batch.indices), settings, generator),
+        loss=lambda indices, *_: _loss(model, split.batch(indices), settings, generator),
         epochs=settings.epochs(len(split)),
         clip=settings.clip,
         rate=settings.rate,
@@ -128,7 +115,7 @@ def train(
     )
     end = loop.run(resume=resume, keep=keep)
     model.eval().load_state_dict(end.best_state)
-    return Trained(end.best_state, end.epoch, end.seconds)
+    return end
 
 
 def evaluation_batches(split: Examples, indices: Tensor) -> tuple[Tensor, ...]:

@@ -25,6 +25,7 @@ from fl_sim.files import atomic_write
 # To be raised with every change of how events are read, simulated or framed.
 CODE_VERSION = 2
 
+FIELDS = ("rows", "labels", "recordings")
 Part = TypeVar("Part")
 
 
@@ -77,8 +78,7 @@ def _write(splits: Splits, path: Path, key: str) -> None:
 
 
 def _tensors(splits: Splits) -> dict[str, Tensor]:
-    fields = ("rows", "labels", "recordings")
-    return {f"{which}/{field}": getattr(getattr(splits, which), field) for which in Splits._fields for field in fields}
+    return {f"{which}/{field}": getattr(getattr(splits, which), field) for which in Splits._fields for field in FIELDS}
 
 
 def _digest(tensors: dict[str, Tensor], key: str) -> str:
@@ -100,8 +100,5 @@ def _read(path: Path, key: str, plan: FramePlan) -> Splits | None:
     # A changed name or shape would change the digest too, so what follows can rely on them.
     if expected != _digest(tensors, key):
         return None
-    train, test = (
-        EventSplit(tensors[f"{which}/rows"], tensors[f"{which}/labels"], tensors[f"{which}/recordings"], plan)
-        for which in Splits._fields
-    )
-    return Splits(train, test)
+    parts = ([tensors[f"{which}/{field}"] for field in FIELDS] for which in Splits._fields)
+    return Splits(*(EventSplit(*part, plan=plan) for part in parts))

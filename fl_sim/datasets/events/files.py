@@ -25,12 +25,16 @@ class EventFiles(NamedTuple):
         content: SHA-256 over all that was found.
         path: returns where a recording is, for an error.
         read: returns the bytes of a recording; raises DataError.
+        where: the folder or the zip that holds them.
+        layout: how they lie in it.
     """
 
     names: tuple[str, ...]
     content: str
     path: Callable[[str], Path]
     read: Callable[[str], bytes]
+    where: Path
+    layout: Layout
 
 
 class Layout(NamedTuple):
@@ -67,7 +71,6 @@ def event_files(where: Path, layout: Layout) -> Iterator[EventFiles]:
 
 def splits_of_files(
     name: str,
-    where: Path,
     files: EventFiles,
     parts: Sequence[Sequence[str]],
     plan: FramePlan,
@@ -79,8 +82,7 @@ def splits_of_files(
 
     Args:
         name: of the data set.
-        where: what holds the recordings, for an error.
-        files: all of them.
+        files: its recordings.
         parts: names of those for training and of those for test; the first `plan.classes` classes are taken.
         plan: how their events become frames.
         label: returns the class of a recording by its name.
@@ -88,20 +90,22 @@ def splits_of_files(
 
     Raises:
         ConfigError: a split has no recording of these classes, or none that is long enough.
-        DataError: a file is damaged.
+        DataError: a split has no recording at all, or a file is damaged.
     """
 
     def recordings(names: Sequence[str]) -> Iterator[Recording]:
         for name in names:
-            own = events(files.read(name), files.path(name))
-            yield Recording(label(name), own, int(own["t"].min()), int(own["t"].max()) + 1)
+            yield Recording.of(label(name), events(files.read(name), files.path(name)))
 
+    for folder, names in zip(files.layout.folders, parts, strict=True):
+        if not names:
+            raise corrupt(files.where, f"recordings in the folder {folder}", "none")
     chosen = [[name for name in names if label(name) < plan.classes] for names in parts]
     for names, found in zip(parts, chosen, strict=True):
         if not found:
             raise ConfigError(
-                f"dataset.classes: expected recordings of the first {plan.classes} classes in both splits of {where}, "
-                f"found none among the {len(names):,} of one split, such as {names[0]}."
+                f"dataset.classes: expected recordings of the first {plan.classes} classes in both splits of "
+                f"{files.where}, found none among the {len(names):,} of one split, such as {names[0]}."
             )
     return cached_splits(name, plan, files.content, chosen, recordings)
 
@@ -119,7 +123,7 @@ def _in_folder(folder: Path, layout: Layout) -> EventFiles:
     content = hashlib.sha256()
     for name in names:
         content.update(f"{name}\0{hashlib.sha256(read(name)).hexdigest()}\n".encode())
-    return EventFiles(names, content.hexdigest(), lambda name: folder / name, read)
+    return EventFiles(names, content.hexdigest(), lambda name: folder / name, read, folder, layout)
 
 
 def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
@@ -134,7 +138,7 @@ def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
         except DAMAGED_ZIP as error:
             raise _not_a_zip(path, layout, f"'{name}': {error}") from error
 
-    return EventFiles(names, sha256(path), lambda name: path / members[name].filename, read)
+    return EventFiles(names, sha256(path), lambda name: path / members[name].filename, read, path, layout)
 
 
 def _opened(path: Path, layout: Layout) -> zipfile.ZipFile:
