@@ -100,5 +100,5 @@ def _read(path: Path, key: str, plan: FramePlan) -> Splits | None:
     # A changed name or shape would change the digest too, so what follows can rely on them.
     if expected != _digest(tensors, key):
         return None
-    parts = ([tensors[f"{which}/{field}"] for field in FIELDS] for which in Splits._fields)
-    return Splits(*(EventSplit(*part, plan=plan) for part in parts))
+    parts = ({field: tensors[f"{which}/{field}"] for field in FIELDS} for which in Splits._fields)
+    return Splits(*(EventSplit(**part, plan=plan) for part in parts))
