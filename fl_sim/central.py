@@ -6,9 +6,7 @@ A training that was stopped goes on from its last finished epoch, to the same bi
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fl_sim.checkpoints import (
-    Checkpoint,
-    Stored,
-    cache_root,
-    checkpoint_path,
-    fits,
-    load_checkpoint,
-    load_stored,
-    run_epochs,
-    save_checkpoint,
-    state_of,
-)
+from fl_sim.cache import Progress, cache_root, key_of, path_of
+from fl_sim.checkpoints import Checkpoint, Keep, State, Stored, trained_once
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.encoders import Encoder
+from fl_sim.epochs import TRAIN_MEASURED, EpochLoop, batch_for, spread_over
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
-from fl_sim.records import TrainedModel, save_record
+from fl_sim.records import TrainedModel
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import ModelSpec, Scalar, TrainingSettings
 
 CODE_VERSION = 1
 """Raised whenever the same settings would train another model, or other facts of it are kept."""
 
-TRAIN_MEASURED = 10_000
-"""Examples that the accuracy on the train split is measured on at most."""
-
 EVALUATED_AT_ONCE = 200
-
-TrainingProgress = Callable[[int, int], None]
-"""Called with (epochs finished, epochs in all)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +62,7 @@ def central_training(
     seed: int,
     folder: Path | None = None,
     device: str = "cpu",
-    progress: TrainingProgress | None = None,
+    progress: Progress | None = None,
 ) -> CentralTraining:
     """Return a model from the cache where it holds a sound one; else train it now and keep it.
 
@@ -92,7 +75,7 @@ def central_training(
         dataset: its train split trains, its test split measures.
         settings: of the training; None for the defaults.
         seed: of all that is drawn.
-        folder: of the cache; None for "targets" in `fl_sim.checkpoints.cache_root`.
+        folder: of the cache; None for "targets" in `fl_sim.cache.cache_root`.
         device: where to compute.
         progress: called after each epoch; not called when the cache is used.
 
@@ -104,18 +87,18 @@ def central_training(
     path = target_path(spec, dataset, settings, seed=seed, folder=folder, device=device)
     with torch.random.fork_rng(devices=[]):  # layers draw as they are made, whatever is drawn for them next
         model = build_model(spec, seed=derive_seed(seed, "central")).to(device)
-    stored = load_stored(StoredTarget, path)
-    if stored is None or not fits(stored.state, model):
-        end = _trained(model, dataset.train, settings, path, seed=seed, progress=progress)
-        facts: dict[str, Scalar] = {
+
+    def train(resume: Checkpoint | None, keep: Keep) -> tuple[State, Mapping[str, Scalar]]:
+        end = _loop(model, dataset.train, settings, seed).run(resume=resume, keep=keep)
+        model.eval()
+        return {name: tensor.cpu() for name, tensor in end.model.items()}, {
             "test_accuracy": measured_accuracy(model, dataset.test, settings.answer),
             "train_accuracy": measured_accuracy(model, dataset.train, settings.answer, at_most=TRAIN_MEASURED),
             "epochs": end.epoch,
             "seconds": round(end.seconds, 3),
         }
-        stored = StoredTarget.sealed({name: tensor.cpu() for name, tensor in state_of(model).items()}, facts)
-        save_record(stored, path)
-        checkpoint_path(path).unlink(missing_ok=True)
+
+    stored = trained_once(StoredTarget, path, model, train, epochs=settings.epochs, progress=progress)
     known: dict[str, Any] = dict(stored.facts)
     parameters = {name: stored.state[name] for name, _ in model.named_parameters()}
     trained = TrainedModel(spec, parameters, known.pop("test_accuracy"), round=known["epochs"], seed=seed)
@@ -147,9 +130,7 @@ def target_path(
         "torch": torch.__version__,
         **({} if device == "cpu" else {"device": device}),
     }
-    text = json.dumps(key, sort_keys=True, default=dataclasses.asdict)
-    name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return (cache_root() / "targets" if folder is None else folder) / f"{name}.safetensors"
+    return path_of(cache_root() / "targets" if folder is None else folder, key_of(key))
 
 
 def batch_loss(outputs: Tensor, labels: Tensor, kind: str = "sum_over_time") -> Tensor:
@@ -183,14 +164,12 @@ def measured_accuracy(model: nn.Module, split: Examples, answer: str = "mean_out
         answer: see `TrainingSettings.answer`.
         at_most: examples to measure on, spread evenly over the split; 0 for all of them.
     """
-    count = min(at_most or len(split), len(split))
-    indices = torch.arange(count) * len(split) // count
-    device, right = next(model.parameters()).device, 0
+    indices, right = spread_over(split, at_most), 0
     for number, part in enumerate(torch.split(indices, EVALUATED_AT_ONCE)):
         draw_afresh(model, derive_seed(0, "central", "accuracy", number))
-        inputs, labels = (tensor.to(device) for tensor in split.batch(part))
+        inputs, labels = batch_for(model, split, part)
         right += int((_answers(model, inputs, answer).argmax(dim=1) == labels).sum())
-    return right / count
+    return right / len(indices)
 
 
 def _answers(model: Any, inputs: Tensor, answer: str) -> Tensor:  # noqa: ANN401 - nn.Module's attributes are untyped
@@ -208,54 +187,22 @@ def _check(spec: ModelSpec, dataset: Dataset, settings: TrainingSettings) -> Non
         raise ConfigError('training.answer: "spike_count" needs a spiking model whose readout is spikes or potential.')
 
 
-def _trained(
-    model: nn.Module,
-    split: Examples,
-    settings: TrainingSettings,
-    path: Path,
-    *,
-    seed: int,
-    progress: TrainingProgress | None,
-) -> Checkpoint:
-    """Train a model in place, from where an earlier training was stopped; return where it ends."""
-    checkpoint = checkpoint_path(path)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    generator = torch_stream(seed, "central", "order")
+def _loop(model: Any, split: Examples, settings: TrainingSettings, seed: int) -> EpochLoop:  # noqa: ANN401
+    """Return the training of a model."""
 
-    def one_epoch(finished: int) -> None:
-        for step, indices in enumerate(_batches(split, settings.batch_size, generator)):
-            draw_afresh(model, derive_seed(seed, "central", "spikes", finished, step))
-            _step(model, optimiser, split.batch(indices), settings)
+    def loss(indices: Tensor, epoch: int, number: int) -> Tensor:
+        draw_afresh(model, derive_seed(seed, "central", "spikes", epoch, number))
+        inputs, labels = batch_for(model, split, indices)
+        outputs = model.sequence(inputs) if hasattr(model, "sequence") else model(inputs)
+        return batch_loss(outputs, labels, settings.loss)
 
-    def keep(now: Checkpoint) -> None:
-        save_checkpoint(now, checkpoint)
-        if progress is not None:
-            progress(now.epoch, settings.epochs)
-
-    model.train()
-    resume = load_checkpoint(checkpoint, model)
-    end = run_epochs(model, optimiser, generator, one_epoch=one_epoch, epochs=settings.epochs, resume=resume, keep=keep)
-    model.eval()
-    return end
-
-
-def _batches(split: Examples, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices of all examples, shuffled, in batches."""
-    yield from torch.split(torch.randperm(len(split), generator=generator), batch_size)
-
-
-def _step(
-    model: Any,  # noqa: ANN401 - nn.Module's attributes are untyped
-    optimiser: torch.optim.Optimizer,
-    batch: tuple[Tensor, Tensor],
-    settings: TrainingSettings,
-) -> None:
-    """Take one step on the loss of a batch."""
-    device = next(model.parameters()).device
-    inputs, labels = (tensor.to(device) for tensor in batch)
-    outputs = model.sequence(inputs) if hasattr(model, "sequence") else model(inputs)
-    optimiser.zero_grad()
-    batch_loss(outputs, labels, settings.loss).backward()  # type: ignore[no-untyped-call]
-    if settings.clip:
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    optimiser.step()
+    return EpochLoop(
+        model,
+        torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
+        torch_stream(seed, "central", "order"),
+        members=torch.arange(len(split)),
+        cut=lambda shuffled: torch.split(shuffled, settings.batch_size),
+        loss=loss,
+        epochs=settings.epochs,
+        clip=settings.clip,
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fl_sim.cache import Progress, cached
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
-from fl_sim.records import load_record, record_bytes
+from fl_sim.records import load_record, record_bytes, save_record
 from fl_sim.specs import Scalar
 
 State = dict[str, Tensor]
@@ -105,40 +105,6 @@ Keep = Callable[[Checkpoint], None]
 """Called with the state of the training after each epoch."""
 
 
-def run_epochs(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    *,
-    one_epoch: Callable[[int], float | None],
-    epochs: int,
-    patience: float = math.inf,
-    resume: Checkpoint | None = None,
-    keep: Keep | None = None,
-) -> Checkpoint:
-    """Train in place and return where the training ends. A resumed one gives the same bits as one never stopped.
-
-    Args:
-        model, optimiser: what is trained, and by what.
-        generator: the only source of random numbers of an epoch that is not named after the epoch.
-        one_epoch: takes the number of epochs finished, trains one more, and returns the loss that the best epoch is
-            chosen by; None where the last one is what counts.
-        epochs: passes at most.
-        patience: epochs without a smaller loss after which the training stops.
-        resume: what `keep` was last called with, by a training that is otherwise the same.
-        keep: called after each epoch.
-    """
-    now = resume or Checkpoint.at_start(model, generator)
-    now.restore(model, optimiser, generator)
-    started = time.perf_counter() - now.seconds
-    while now.epoch < epochs and now.waited < patience:
-        loss = one_epoch(now.epoch)
-        now = now.after_epoch(model, optimiser, generator, loss=loss, started=started)
-        if keep is not None:
-            keep(now)
-    return now
-
-
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -189,22 +155,52 @@ class Stored:
 Kind = TypeVar("Kind", bound=Stored)
 
 
-def load_stored(kind: type[Kind], path: Path) -> Kind | None:
-    """Return what is stored at `path`, or None where that is nothing or not sound."""
+def load_stored(kind: type[Kind], path: Path, model: nn.Module | None = None) -> Kind | None:
+    """Return what is stored at `path`, or None where that is nothing, or not sound, or not of a model that is given."""
     try:
         stored = load_record(kind, path)
     except DataError:
         return None
-    return stored if stored.digest == kind.sealed(stored.state, stored.facts).digest else None
+    sound = stored.digest == kind.sealed(stored.state, stored.facts).digest
+    return stored if sound and (model is None or fits(stored.state, model)) else None
 
 
-def cache_root() -> Path:
-    """Return the folder of what is trained once and kept: SPIKELEAK_CACHE, else one in the user's cache folder."""
-    own = os.environ.get("SPIKELEAK_CACHE")
-    if own:
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "spikeleak"
+def trained_once(
+    kind: type[Kind],
+    path: Path,
+    model: nn.Module,
+    train: Callable[[Checkpoint | None, Keep], tuple[State, Mapping[str, Scalar]]],
+    *,
+    epochs: int,
+    progress: Progress | None = None,
+) -> Kind:
+    """Return the sound model of this kind and these shapes that is kept at a path; else train it now and keep it.
+
+    Args:
+        kind: of what is kept.
+        path: where.
+        model: what `train` trains in place; it is left as it is where a sound one is kept.
+        train: goes on from the checkpoint, calls what keeps one after each epoch, and returns state and facts.
+        epochs: passes at most.
+        progress: called after each epoch; not called where a sound one is kept.
+    """
+    checkpoint = checkpoint_path(path)
+
+    def keep(now: Checkpoint) -> None:
+        save_checkpoint(now, checkpoint)
+        if progress is not None:
+            progress(now.epoch, epochs)
+
+    def save(stored: Kind, path: Path) -> None:
+        save_record(stored, path)
+        checkpoint.unlink(missing_ok=True)
+
+    return cached(
+        path,
+        load=lambda path: load_stored(kind, path, model),
+        make=lambda: kind.sealed(*train(load_checkpoint(checkpoint, model), keep)),
+        save=save,
+    )
 
 
 def fits(state: Mapping[str, Tensor], model: nn.Module) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.reading.images import Labelled, assemble
-from fl_sim.datasets.reading.pictures import resize
+from fl_sim.datasets.reading.pictures import Pixels, resize
 from fl_sim.seeding import numpy_stream
 
 SIZE = 28
@@ -27,12 +27,8 @@ def load(root: Path | None, size: int) -> Dataset:  # noqa: ARG001  the loaders'
 
     Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998 (its test set).
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    labels = bunch.target
-    pixels = resize(np.rint(bunch.images * (255 / 16)).astype(np.uint8), size or SIZE, size or SIZE)
-    for_test = chosen_for_test(labels)
+    pictures, labels, for_test = originals()
+    pixels = resize(pictures, size or SIZE, size or SIZE)
     return assemble(
         "digits",
         train=Labelled(pixels[~for_test], labels[~for_test]),
@@ -42,10 +38,13 @@ def load(root: Path | None, size: int) -> Dataset:  # noqa: ARG001  the loaders'
     )
 
 
-def chosen_for_test(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Return which of the digits (N,), in scikit-learn's order, are for test; drawn once by a fixed seed."""
+def originals() -> tuple[Pixels, npt.NDArray[np.integer], npt.NDArray[np.bool_]]:
+    """Return the digits, uint8 (N, 8, 8), their labels (N,), and which are for test, drawn once by a fixed seed."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
     stream = numpy_stream(0, "datasets", "digits", "split")
-    chosen = np.zeros(len(labels), dtype=bool)
+    for_test = np.zeros(len(bunch.target), dtype=bool)
     for digit in range(10):
-        chosen[stream.choice(np.flatnonzero(labels == digit), TEST_PER_CLASS, replace=False)] = True
-    return chosen
+        for_test[stream.choice(np.flatnonzero(bunch.target == digit), TEST_PER_CLASS, replace=False)] = True
+    return np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target, for_test

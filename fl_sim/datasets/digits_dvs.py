@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fl_sim.datasets.digits import chosen_for_test
+from fl_sim.datasets.digits import originals
 from fl_sim.datasets.events import EVENT, Recording, assemble_events, plan_frames
 from fl_sim.datasets.events.cache import cached_splits
 from fl_sim.datasets.examples import Dataset
@@ -65,24 +65,19 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:  # noqa: AR
 
     Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998 (its test set).
     """
-    from sklearn.datasets import load_digits
-
     side = size or SIZE
     if side < SMALLEST:
         raise ConfigError(f"dataset.size: expected at least {SMALLEST}, found {side}.")
     plan = plan_frames(framing, sensor=side, size=side, bins=BINS, classes=len(CLASS_NAMES))
-    bunch = load_digits()
-    pixels, labels = np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target.astype("<i8")
-    for_test = chosen_for_test(labels)
+    pixels, targets, for_test = originals()
+    labels = targets.astype("<i8")
     parts = [part & (labels < plan.classes) for part in (~for_test, for_test)]
     train, test = cached_splits(
         "digits_dvs",
         plan,
         hashlib.sha256(pixels.tobytes() + labels.tobytes() + for_test.tobytes()).hexdigest(),
-        lambda: (
-            simulate(pixels[parts[0]], labels[parts[0]], side),
-            simulate(pixels[parts[1]], labels[parts[1]], side),
-        ),
+        parts,
+        lambda part: simulate(pixels[part], labels[part], side),
     )
     return assemble_events(
         "digits_dvs",

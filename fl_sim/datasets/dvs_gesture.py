@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
-from fl_sim.datasets.events.cache import cached_splits
-from fl_sim.datasets.events.files import EventFiles, Layout, event_files, of_classes
+from fl_sim.datasets.events import EVENT, Events, assemble_events, plan_frames
+from fl_sim.datasets.events.files import EventFiles, Layout, event_files, splits_of_files
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.locations import locate
 from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe, read_array
@@ -59,15 +57,9 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     """Return DVS128 Gesture from the folder or the zip that holds its recordings; see `load`."""
     plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
-        train_names, test_names, split = _split(files, where)
-        chosen = [of_classes(names, _label, plan.classes, where) for names in (train_names, test_names)]
-        train, test = cached_splits(
-            "dvs_gesture",
-            plan,
-            files.content,
-            lambda: (_recordings(files, chosen[0]), _recordings(files, chosen[1])),
-        )
-        counts = f"{len(train_names):,} train and {len(test_names):,} test recordings"
+        names, split = _split(files)
+        train, test = splits_of_files("dvs_gesture", files, names, plan, label=_label, events=_events)
+        counts = f"{len(names[0]):,} train and {len(names[1]):,} test recordings"
         origin = "no hash to verify them by"
         if files.content == KNOWN_PART:
             origin = "the first 1.45 s of one recording of each of the classes 0 to 9, verified by their hash"
@@ -75,30 +67,21 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     return assemble_events("dvs_gesture", train=train, test=test, classes=CLASS_NAMES, source=source)
 
 
-def _split(files: EventFiles, where: Path) -> tuple[list[str], list[str], str]:
+def _split(files: EventFiles) -> tuple[tuple[list[str], list[str]], str]:
     """Return the names of the recordings for training and for test, and how they were divided."""
     train = [name for name in files.names if name.startswith(TRAIN)]
     test = [name for name in files.names if name.startswith(TEST)]
     split = "split by person, as the authors did"
+    # More than one recording of a class and no test folder is an original that was not unpacked to its end.
     if not test and len({_label(name) for name in train}) == len(train):
         test = [name for name in train if _label(name) >= FIRST_TEST_CLASS]
         train = [name for name in train if _label(name) < FIRST_TEST_CLASS]
         split = f"split by recording, classes {FIRST_TEST_CLASS} and above for test, so no class is in both splits"
-    # More than one recording of a class and no test folder is an original that was not unpacked to its end.
-    for found, expected in ((train, f"recordings in the folder {TRAIN}"), (test, f"recordings in the folder {TEST}")):
-        if not found:
-            raise corrupt(where, expected, "none")
-    return train, test, split
+    return (train, test), split
 
 
 def _label(name: str) -> int:
     return int(PurePosixPath(name).stem)
-
-
-def _recordings(files: EventFiles, names: list[str]) -> Iterator[Recording]:
-    for name in names:
-        events = _events(files.read(name), files.path(name))
-        yield Recording(_label(name), events, int(events["t"].min()), int(events["t"].max()) + 1)
 
 
 def _events(content: bytes, path: Path) -> Events:

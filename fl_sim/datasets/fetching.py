@@ -6,6 +6,7 @@ The addresses are the libraries' own (torchvision, scikit-learn, tonic); none is
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import io
 import sys
@@ -13,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -26,16 +27,10 @@ from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
 
 
-def _mnist(folder: Path) -> None:
-    from torchvision.datasets import MNIST
+def _with_torchvision(name: str, folder: Path) -> None:
+    import torchvision.datasets
 
-    MNIST(str(folder), download=True)
-
-
-def _cifar100(folder: Path) -> None:
-    from torchvision.datasets import CIFAR100
-
-    CIFAR100(str(folder), download=True)
+    getattr(torchvision.datasets, name)(str(folder), download=True)
 
 
 def _lfw(folder: Path) -> None:
@@ -55,22 +50,13 @@ def _att_faces(folder: Path) -> None:
         Image.fromarray(pixels).save(subject / f"{index % 10 + 1}.pgm")
 
 
-def _nmnist(folder: Path) -> None:
-    from tonic.datasets import NMNIST
-
-    _with_tonic(NMNIST, folder)
-
-
-def _dvs_gesture(folder: Path) -> None:
-    from tonic.datasets import DVSGesture
-
-    _with_tonic(DVSGesture, folder)
-
-
-def _with_tonic(kind: Any, folder: Path) -> None:  # noqa: ANN401 - tonic has no types
+def _with_tonic(name: str, folder: Path) -> None:
     """Download and unpack both splits of a data set into a folder of its name; the archives are not kept."""
+    import tonic.datasets
+
+    kind = getattr(tonic.datasets, name)
     for split, train in (("train", True), ("test", False)):
-        archive = folder / kind.__name__ / getattr(kind, f"{split}_filename")
+        archive = folder / name / getattr(kind, f"{split}_filename")
         try:
             kind(str(folder), train=train)
         except RuntimeError as error:
@@ -91,14 +77,14 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "mnist": Recipe(_mnist, "MNIST/raw", mnist.read),
-    "cifar100": Recipe(_cifar100, "cifar-100-python", cifar100.read),
+    "mnist": Recipe(functools.partial(_with_torchvision, "MNIST"), "MNIST/raw", mnist.read),
+    "cifar100": Recipe(functools.partial(_with_torchvision, "CIFAR100"), "cifar-100-python", cifar100.read),
     "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
     "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),
     # The 64x64 version, so it is read as a check at the size of `att_faces`: this one's own needs the originals.
     "att_faces_8_9": Recipe(_att_faces, "olivetti_faces", att_faces.read),
-    "nmnist": Recipe(_nmnist, "NMNIST", nmnist.read),
-    "dvs_gesture": Recipe(_dvs_gesture, "DVSGesture", dvs_gesture.read),
+    "nmnist": Recipe(functools.partial(_with_tonic, "NMNIST"), "NMNIST", nmnist.read),
+    "dvs_gesture": Recipe(functools.partial(_with_tonic, "DVSGesture"), "DVSGesture", dvs_gesture.read),
 }
 
 

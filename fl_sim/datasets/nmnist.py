@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from fl_sim.datasets.events import EVENT, Events, Recording, assemble_events, plan_frames
-from fl_sim.datasets.events.cache import cached_splits
-from fl_sim.datasets.events.files import EventFiles, Layout, event_files, of_classes
+from fl_sim.datasets.events import EVENT, Events, assemble_events, plan_frames
+from fl_sim.datasets.events.files import Layout, event_files, splits_of_files
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.locations import locate
 from fl_sim.datasets.reading.integrity import corrupt, describe
@@ -51,13 +49,7 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
     plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
         names = [[name for name in files.names if name.startswith(folder)] for folder in LAYOUT.folders]
-        for folder, found in zip(LAYOUT.folders, names, strict=True):
-            if not found:
-                raise corrupt(where, f"recordings in the folder {folder}", "none")
-        chosen = [of_classes(found, _label, plan.classes, where) for found in names]
-        train, test = cached_splits(
-            "nmnist", plan, files.content, lambda: (_recordings(files, chosen[0]), _recordings(files, chosen[1]))
-        )
+        train, test = splits_of_files("nmnist", files, names, plan, label=_label, events=_events)
         counts = f"{len(names[0]):,} train and {len(names[1]):,} test recordings"
         if files.content == KNOWN_PART:
             origin = "samples 1 to 1,000 and 1 to 100 of N-MNIST, verified by their hash"
@@ -71,12 +63,6 @@ def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
 
 def _label(name: str) -> int:
     return int(name.split("/")[1])
-
-
-def _recordings(files: EventFiles, names: list[str]) -> Iterator[Recording]:
-    for name in names:
-        events = _events(files.read(name), files.path(name))
-        yield Recording(_label(name), events, int(events["t"].min()), int(events["t"].max()) + 1)
 
 
 def _events(content: bytes, path: Path) -> Events:

@@ -6,9 +6,9 @@ is read beside its accuracy on the test split, its accuracy on the true inputs (
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fl_sim.cache import Progress
 from fl_sim.errors import ConfigError, unknown_name
 from judges.classifiers.settings import NONE, PAPER, JudgeOptions, judge_for
 from judges.classifiers.table import JUDGES, JudgeEntry
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from fl_sim.datasets.examples import Dataset
     from judges.classifiers.cache import Judge
 
-__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "JudgeProgress", "get_judge", "judge_for"]
-
-JudgeProgress = Callable[[int, int], None]
-"""Called with (epochs finished, epochs at most)."""
+__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "get_judge", "judge_for"]
 
 
 def get_judge(
@@ -29,7 +26,7 @@ def get_judge(
     *,
     seed: int | None = None,
     device: str = "cpu",
-    progress: JudgeProgress | None = None,
+    progress: Progress | None = None,
 ) -> Judge:
     """Return a trained judge: from the cache where it holds a sound one, else trained now and cached.
 

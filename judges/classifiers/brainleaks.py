@@ -17,27 +17,14 @@ from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.models.neurons import Readout, build_neuron
 from fl_sim.models.spiking_lenet import over_time
-from fl_sim.specs import InputSpec, SpikingSpec
+from fl_sim.specs import BRAINLEAKS_NEURONS, InputSpec
 from judges.classifiers.model import JudgeModel
 from judges.classifiers.settings import JudgeOptions
 
 KERNEL = 5
 CHANNELS = (12, 24)
 SMALLEST = 16
-TIMESTEPS = 25
-"""Of the rate code of images."""
-
-IMAGE_NEURONS = SpikingSpec(
-    neuron="lif",
-    tau=1.0 / (1.0 - 0.7),
-    decay_input=False,
-    reset="soft",
-    reset_order="after_decay",
-    detach_reset=True,
-    surrogate="fast_sigmoid",
-    slope=40.0,
-    readout="potential",
-)
+IMAGE_NEURONS = BRAINLEAKS_NEURONS.model_copy(update={"reset_order": "after_decay"})
 EVENT_NEURONS = IMAGE_NEURONS.model_copy(update={"tau": 1.0 / (1.0 - 0.8), "surrogate": "atan", "slope": 1.5})
 """beta 0.7 on images and 0.8 on events; the reset after the decay, as snnTorch's `Leaky` has it with a hidden state."""
 
@@ -105,7 +92,7 @@ class BrainLeaksSNN(_Convolutional):
     def __init__(self, spec: InputSpec, options: JudgeOptions) -> None:  # noqa: ARG002  the builders' common signature
         super().__init__(spec)
         neurons = EVENT_NEURONS if spec.timesteps else IMAGE_NEURONS
-        self.encoder = Encoder("rate", TIMESTEPS)
+        self.encoder = Encoder("rate", BRAINLEAKS_NEURONS.timesteps)
         self.neurons1, self.neurons2, self.readout = build_neuron(neurons), build_neuron(neurons), Readout(neurons)
 
     def potentials(self, inputs: Tensor) -> Tensor:

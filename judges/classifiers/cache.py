@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import importlib
-import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,28 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fl_sim.checkpoints import (
-    Checkpoint,
-    Stored,
-    cache_root,
-    checkpoint_path,
-    fits,
-    load_checkpoint,
-    load_stored,
-    save_checkpoint,
-)
+from fl_sim.cache import Progress, cache_root, key_of, path_of
+from fl_sim.checkpoints import Checkpoint, Keep, State, Stored, load_stored, trained_once
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.table import constants_of
-from fl_sim.records import Scalar, save_record
-from judges.classifiers import JUDGES, JudgeOptions, JudgeProgress
-from judges.classifiers.model import JudgeModel, build, device_of
-from judges.classifiers.training import EVALUATED_AT_ONCE, JudgeSettings, Trained, measured_accuracy, train
+from fl_sim.epochs import TRAIN_MEASURED, device_of
+from fl_sim.plugins import located
+from fl_sim.records import Scalar
+from judges.classifiers import JUDGES, JudgeOptions
+from judges.classifiers.model import JudgeModel, build
+from judges.classifiers.training import EVALUATED_AT_ONCE, JudgeSettings, measured_accuracy, train
 
 CODE_VERSION = 2
 """Raised whenever the same settings would train another judge, or other facts of it are kept."""
-
-TRAIN_MEASURED = 10_000
-"""Examples that the accuracy on the train split is measured on at most."""
 
 ADDED = ("schedule",)
 """Settings that came later. They count where they are not at their defaults only, so that older judges are found."""
@@ -150,7 +138,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of trained judges; see `fl_sim.checkpoints.cache_root`."""
+    """Return the folder of trained judges; see `fl_sim.cache.cache_root`."""
     return cache_root() / "judges"
 
 
@@ -186,8 +174,7 @@ def cache_path(
         "torch": torch.__version__,
         **({} if device == "cpu" else {"device": device}),
     }
-    text = json.dumps(key, sort_keys=True)
-    return cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+    return path_of(cache_folder(), key_of(key))
 
 
 def cached_judge(
@@ -196,7 +183,7 @@ def cached_judge(
     *,
     settings: JudgeSettings | None = None,
     device: str = "cpu",
-    progress: JudgeProgress | None = None,
+    progress: Progress | None = None,
 ) -> Judge:
     """Return a judge from the cache or train it; see `judges.classifiers.get_judge`.
 
@@ -210,16 +197,17 @@ def cached_judge(
     settings = settings or settings_for(options, dataset.name)
     path = cache_path(options, dataset, settings=settings, device=device)
     with _LOCK:
-        model = build(functools.partial(_builder(options.name), dataset.spec, options), seed=options.seed)
+        builder = located(JUDGES[options.name].builder, f"judge '{options.name}'")
+        model = build(functools.partial(builder, dataset.spec, options), seed=options.seed)
         model.to(device)
-        stored = load_judge(path)
-        if stored is None or not fits(stored.state, model):
+
+        def train_it(resume: Checkpoint | None, keep: Keep) -> tuple[State, Mapping[str, Scalar]]:
             with _one_thread():
-                trained = _trained(model, dataset, settings, path, seed=options.seed, progress=progress)
-                facts = _facts(options.name, model, dataset, trained)
-            stored = StoredJudge.sealed(trained.state, facts)
-            save_record(stored, path)
-            checkpoint_path(path).unlink(missing_ok=True)
+                trained = train(model, dataset.train, settings, seed=options.seed, resume=resume, keep=keep)
+                return trained.best_state, _facts(options.name, model, dataset, trained)
+
+        epochs = settings.epochs(len(dataset.train))
+        stored = trained_once(StoredJudge, path, model, train_it, epochs=epochs, progress=progress)
         model.load_state_dict(dict(stored.state))
         model.to(memory_format=model.memory_format)
     facts_of_it: dict[str, Any] = dict(stored.facts)
@@ -237,28 +225,7 @@ def load_judge(path: Path) -> StoredJudge | None:
     return load_stored(StoredJudge, path)
 
 
-def _trained(
-    model: JudgeModel,
-    dataset: Dataset,
-    settings: JudgeSettings,
-    path: Path,
-    *,
-    seed: int,
-    progress: JudgeProgress | None,
-) -> Trained:
-    """Train a judge, from where an earlier training was stopped."""
-    checkpoint, epochs = checkpoint_path(path), settings.epochs(len(dataset.train))
-
-    def keep(now: Checkpoint) -> None:
-        save_checkpoint(now, checkpoint)
-        if progress is not None:
-            progress(now.epoch, epochs)
-
-    resume = load_checkpoint(checkpoint, model)
-    return train(model, dataset.train, settings, seed=seed, resume=resume, keep=keep)
-
-
-def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Trained) -> dict[str, Scalar]:
+def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Checkpoint) -> dict[str, Scalar]:
     """Return what is known of a judge that was just trained."""
     return Judge(
         name=name,
@@ -271,17 +238,8 @@ def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Trained) -> 
         description="; ".join(part for part in (JUDGES[name].summary, model.note) if part),
         events=dataset.spec.timesteps > 0,
         train_accuracy=measured_accuracy(model, dataset.train, at_most=TRAIN_MEASURED),
-        epochs=trained.epochs,
+        epochs=trained.epoch,
         seconds=round(trained.seconds, 3),
         source=dataset.source,
         digest=dataset.digest,
     ).facts()
-
-
-def _builder(name: str) -> Any:  # noqa: ANN401 - a class or a function that makes a JudgeModel
-    """Return what builds a judge in the table from an InputSpec and its options."""
-    builder = JUDGES[name].builder
-    if isinstance(builder, str):
-        module, _, attribute = builder.partition(":")
-        builder = getattr(importlib.import_module(module), attribute)
-    return builder

@@ -51,8 +51,3 @@ def build(make: Callable[[], JudgeModel], *, seed: int) -> JudgeModel:
             module.reset_parameters()
     model.after_initialisation()
     return model
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return where a model computes."""
-    return next(model.parameters()).device

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fl_sim.checkpoints import Checkpoint, Keep, State, run_epochs
+from fl_sim.checkpoints import Checkpoint, Keep
 from fl_sim.datasets.examples import Examples
 from fl_sim.encoders import Encoder
+from fl_sim.epochs import EpochLoop, batch_for, device_of, spread_over
 from fl_sim.seeding import torch_stream
 from judges.classifiers.augmentation import augmented
-from judges.classifiers.model import JudgeModel, device_of
+from judges.classifiers.model import JudgeModel
 
 TRAINED_AT_ONCE = 2**21
 EVALUATED_AT_ONCE = 2**18
@@ -42,7 +43,7 @@ class JudgeSettings:
         shift: pixels that a training input is moved by at most, in each direction.
         zoom: share of its size by which a training image grows or shrinks at most; 0 for recordings of events.
         flip: whether half of the training inputs are mirrored, left and right.
-        clip: largest norm of a step's gradient.
+        clip: largest norm of a step's gradient; 0 for any.
         schedule: "cosine" lets the learning rate fall to 0 along half a cosine, "constant" keeps it.
     """
 
@@ -72,21 +73,6 @@ class JudgeSettings:
         return self.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The outcome of a training.
-
-    Attributes:
-        state: {name: tensor}, parameters and buffers of the best epoch; the model holds them too.
-        epochs: passes over the train split, those after the best one included.
-        seconds: wall time, that of interrupted runs included up to their last finished epoch.
-    """
-
-    state: State
-    epochs: int
-    seconds: float
-
-
 def train(
     model: JudgeModel,
     split: Examples,
@@ -95,8 +81,10 @@ def train(
     seed: int,
     resume: Checkpoint | None = None,
     keep: Keep | None = None,
-) -> Trained:
-    """Train a judge in place and return its best epoch. A resumed training gives the same bits as one never stopped.
+) -> Checkpoint:
+    """Train a judge in place, leave it as it was after its best epoch, and return where the training ended.
+
+    A resumed training gives the same bits as one never stopped.
 
     Args:
         model: reads what `split` holds.
@@ -109,24 +97,25 @@ def train(
     order = torch.randperm(len(split), generator=torch_stream(seed, "judge", "held-out slice"))
     kept_back = max(1, round(settings.holdout * len(split))) if settings.holdout else 0
     held_out, members = order.tensor_split([kept_back])
-    epochs = settings.epochs(len(split))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch_stream(seed, "judge", "order and changes")
-
-    def one_epoch(finished: int) -> float | None:
-        model.train()
-        batches = _batches(split, members, settings.batch_size, generator)
-        for step, indices in enumerate(batches):
-            rate = settings.rate((finished + step / len(batches)) / epochs)
-            _step(model, optimiser, split.batch(indices), settings, rate=rate, generator=generator)
-        return _held_out_loss(model, split, held_out) if kept_back else None
-
-    end = run_epochs(
-        model, optimiser, generator,
-        one_epoch=one_epoch, epochs=epochs, patience=settings.patience, resume=resume, keep=keep,
-    )  # fmt: skip
+    # Batches of about equal size: none is left with one example and no variance.
+    count = math.ceil(len(members) / max(4, min(settings.batch_size, TRAINED_AT_ONCE // _pixels(split))))
+    loop = EpochLoop(
+        model,
+        torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
+        generator,
+        members=members,
+        cut=lambda shuffled: shuffled.tensor_split(count),
+        loss=lambda indices, *_: _loss(model, split.batch(indices), settings, generator),
+        epochs=settings.epochs(len(split)),
+        clip=settings.clip,
+        rate=settings.rate,
+        held_out_loss=(lambda: _held_out_loss(model, split, held_out)) if kept_back else None,
+        patience=settings.patience,
+    )
+    end = loop.run(resume=resume, keep=keep)
     model.eval().load_state_dict(end.best_state)
-    return Trained(end.best_state, end.epoch, end.seconds)
+    return end
 
 
 def evaluation_batches(split: Examples, indices: Tensor) -> tuple[Tensor, ...]:
@@ -143,12 +132,9 @@ def measured_accuracy(model: nn.Module, split: Examples, *, at_most: int = 0) ->
         split: what it reads.
         at_most: examples to measure on, spread evenly over the split; 0 for all of them.
     """
-    indices = torch.arange(len(split))
-    if 0 < at_most < len(split):
-        indices = indices[torch.arange(at_most) * len(split) // at_most]
-    right = 0
+    indices, right = spread_over(split, at_most), 0
     for part in evaluation_batches(split, indices):
-        inputs, labels = (tensor.to(device_of(model)) for tensor in split.batch(part))
+        inputs, labels = batch_for(model, split, part)
         right += int((model(inputs).argmax(dim=1) == labels).sum())
     return right / len(indices)
 
@@ -159,35 +145,16 @@ def _pixels(split: Examples) -> int:
     return math.prod(shape[-2:]) * (shape[0] if len(shape) == 5 else 1)
 
 
-def _batches(split: Examples, members: Tensor, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Return `members`, shuffled, in batches of about equal size: none is left with one example and no variance."""
-    shuffled = members[torch.randperm(len(members), generator=generator)]
-    size = max(4, min(batch_size, TRAINED_AT_ONCE // _pixels(split)))
-    return shuffled.tensor_split(math.ceil(len(members) / size))
-
-
-def _step(
-    model: JudgeModel,
-    optimiser: torch.optim.Optimizer,
-    batch: tuple[Tensor, Tensor],
-    settings: JudgeSettings,
-    *,
-    rate: float,
-    generator: torch.Generator,
-) -> None:
-    """Take one step on the mean loss of a batch."""
+def _loss(
+    model: JudgeModel, batch: tuple[Tensor, Tensor], settings: JudgeSettings, generator: torch.Generator
+) -> Tensor:
+    """Return the mean loss () of a batch, its inputs changed and coded with draws of their own."""
     inputs, labels = batch
     inputs = augmented(inputs, shift=settings.shift, zoom=settings.zoom, flip=settings.flip, generator=generator)
     for module in model.modules():
         if isinstance(module, Encoder):
             module.seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.zero_grad()
-    device = device_of(model)
-    model.loss(inputs.to(device), labels.to(device)).backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    optimiser.step()
+    return model.loss(inputs.to(device_of(model)), labels.to(device_of(model)))
 
 
 @torch.no_grad()
@@ -196,6 +163,6 @@ def _held_out_loss(model: nn.Module, split: Examples, indices: Tensor) -> float:
     model.eval()
     total = 0.0
     for part in evaluation_batches(split, indices):
-        inputs, labels = (tensor.to(device_of(model)) for tensor in split.batch(part))
+        inputs, labels = batch_for(model, split, part)
         total += float(F.cross_entropy(model(inputs), labels, reduction="sum"))
     return total / len(indices)

@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fl_sim import central
+from fl_sim.cache import cache_root
 from fl_sim.central import batch_loss, central_training, measured_accuracy, target_path
-from fl_sim.checkpoints import cache_root, run_epochs
 from fl_sim.datasets.examples import Dataset
+from fl_sim.epochs import EpochLoop
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, TrainedModel
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import BRAINLEAKS_NEURONS, TrainingSettings
 from fl_sim.training import load_parameters
+from tests.fl_sim.kept_models import KilledError, cut, flip_a_bit, kill_after, praise
 from tests.judges.toys import gestures, stripes
 
 NEURONS = BRAINLEAKS_NEURONS.model_copy(update={"timesteps": 6})
@@ -140,19 +142,6 @@ def test_accuracy_by_spike_counts_is_that_of_the_output_spikes(folder: Path) -> 
 # Going on
 
 
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
-def kill_after(epoch: int, seen: list[int]) -> Callable[[int, int], None]:
-    def progress(done: int, _of: int) -> None:
-        seen.append(done)
-        if done == epoch:
-            raise KilledError
-
-    return progress
-
-
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_killed_training_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
     spec, data = case(name)
@@ -172,35 +161,42 @@ def test_a_killed_training_goes_on_to_the_same_bits(name: str, tmp_path: Path) -
     assert [path.name for path in parts.iterdir()] == [resumed.path.name]
 
 
-def test_a_damaged_checkpoint_is_not_gone_on_from(folder: Path) -> None:
-    with pytest.raises(KilledError):
-        central_training(MLP, stripes(), SHORT, seed=0, progress=kill_after(1, []))
-    (path,) = folder.glob("*.checkpoint")
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(bytes(content))
-    seen: list[int] = []
-    central_training(MLP, stripes(), SHORT, seed=0, progress=kill_after(0, seen))
-    assert seen == [1, 2, 3]
+def one_weight(**settings: Any) -> EpochLoop:
+    """Return the training of a weight that starts at 0, by steps of 1: it is minus the number of steps."""
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.weight)
+    own: dict[str, Any] = {
+        "optimiser": torch.optim.SGD(model.parameters(), lr=1.0),
+        "generator": torch.Generator().manual_seed(0),
+        "members": torch.arange(10, 16),
+        "cut": lambda shuffled: torch.split(shuffled, 4),
+        "loss": lambda *_: model.weight.sum(),
+        "epochs": 9,
+    }
+    return EpochLoop(model, **own | settings)
 
 
 def test_the_loop_keeps_the_best_epoch_or_the_last() -> None:
     losses = iter([3.0, 1.0, 2.0, 5.0])
+    best = one_weight(held_out_loss=lambda: next(losses), patience=2).run()
+    last = one_weight(patience=2).run()
+    assert (best.epoch, best.best_state["weight"].item()) == (4, -4.0)
+    assert (last.epoch, last.best_state["weight"].item()) == (9, -18.0)
 
-    def run(loss: Callable[[], float | None], patience: float) -> tuple[int, float]:
-        model = nn.Linear(1, 1)
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
 
-        def one_epoch(finished: int) -> float | None:
-            nn.init.constant_(model.weight, finished + 1.0)
-            return loss()
+def test_the_loop_shuffles_all_examples_in_each_epoch_and_follows_the_rate() -> None:
+    seen: list[tuple[list[int], int, int]] = []
+    loop = one_weight(epochs=2, rate=lambda share: 8 * share)
 
-        generator = torch.Generator().manual_seed(0)
-        end = run_epochs(model, optimiser, generator, one_epoch=one_epoch, epochs=9, patience=patience)
-        return end.epoch, float(end.best_state["weight"])
+    def note(indices: Tensor, epoch: int, number: int) -> Tensor:
+        seen.append((indices.tolist(), epoch, number))
+        return loop.loss(indices, epoch, number)
 
-    assert run(lambda: next(losses), 2) == (4, 2.0)
-    assert run(lambda: None, 2) == (9, 9.0)
+    replace(loop, loss=note).run()
+    draw = torch.Generator().manual_seed(0)
+    first, second = ((torch.randperm(6, generator=draw) + 10).tolist() for _ in range(2))
+    assert seen == [(first[:4], 0, 0), (first[4:], 0, 1), (second[:4], 1, 0), (second[4:], 1, 1)]
+    assert loop.model.state_dict()["weight"].item() == -(0 + 2 + 4 + 6)
 
 
 # The cache
@@ -212,23 +208,6 @@ def test_what_is_trained_once_is_found_again(folder: Path) -> None:
     assert same(first.model, again.model)
     assert (first.epochs, first.seconds, first.train_accuracy) == (again.epochs, again.seconds, again.train_accuracy)
     assert first.path.parent == folder == cache_root() / "targets"
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def praise(path: Path) -> None:
-    """Change a digit of the accuracy, which stands in the header."""
-    content, key = path.read_bytes(), b'\\"test_accuracy\\": '
-    start = content.index(key) + len(key)
-    path.write_bytes(content[:start] + (b"0" if content[start : start + 1] == b"1" else b"1") + content[start + 1 :])
 
 
 @pytest.mark.parametrize("damage", [cut, flip_a_bit, praise, Path.unlink])
@@ -258,6 +237,13 @@ def test_the_key_holds_all_that_matters(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "__version__", "0.0")
     paths.add(target_path(MLP, data, SHORT, seed=0))
     assert len(paths) == len(changes) + 2
+
+
+def test_what_users_keep_is_found_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of these names would train every target of every user anew; so it comes with a change of version."""
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert target_path(MLP, stripes(), SHORT, seed=0).stem == "360a35858534942de7737d26e6136fe6"
+    assert target_path(SPIKING, stripes(), SHORT, seed=1, device="cuda").stem == "30757f1af5e34be28a896436a21644aa"
 
 
 def test_a_presets_name_does_not_count(folder: Path) -> None:

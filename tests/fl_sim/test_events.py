@@ -35,12 +35,7 @@ STREAM: Rows = [(0, 0, 100, 1), (0, 0, 109, 1), (1, 0, 109, 0), (3, 2, 110, 0), 
 NOISY: Rows = [(0, 0, 400, 1), (1, 0, 450, 0), (3, 3, 600, 0), (2, 2, 800, 0), (2, 3, 849, 1)]
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Hide the data and the cache of whoever runs the tests."""
-    monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def events_of(rows: Iterable[tuple[int, int, int, int]]) -> Events:

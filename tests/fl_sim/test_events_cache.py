@@ -5,27 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_sim.datasets import nmnist
-from fl_sim.datasets.events import EventSplit, collect
+from fl_sim.datasets.events import EVENT, EventSplit, Recording, collect, plan_frames
 from fl_sim.datasets.events import cache as frame_cache
 from fl_sim.datasets.events.cache import frames_folder
 from fl_sim.datasets.examples import Dataset
+from fl_sim.files import sha256
 from fl_sim.specs import Framing
+from tests.fl_sim.test_datasets import DAMAGE
 from tests.fl_sim.test_events import check, split_of
-from tests.fl_sim.test_events_files import DAMAGE, contents_of, put
+from tests.fl_sim.test_events_files import contents_of, put
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Hide the data and the cache of whoever runs the tests."""
-    monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 class TestKeptFrames:
@@ -90,6 +87,15 @@ class TestKeptFrames:
         monkeypatch.setattr(frame_cache, "CODE_VERSION", 0)
         self.read(tmp_path)
         assert len(made) == 30
+
+    def test_what_users_keep_is_found_again(self) -> None:
+        """A change of this name would make all frames of every user anew; so it comes with a change of version."""
+        plan = plan_frames(Framing(time_bins=3, denoise_ms=60), sensor=4, size=2, bins=5, classes=10)
+        recording = Recording.of(0, np.array([(1, 2, 3, 1), (1, 2, 9, 0)], dtype=EVENT))
+        frame_cache.cached_splits("toy", plan, "content", [0, 1], lambda _: [recording])
+        (path,) = frames_folder().iterdir()
+        assert path.name == "toy-7da4bc816327ee2c0ce7196f595f432b.safetensors"
+        assert sha256(path) == "e14f55dbbbf6b610ee0fd65d5c6c4bea77bd06452673f2e5dd032a4713426787"
 
     @pytest.mark.parametrize("damage", [*DAMAGE, "last byte", "first tensor", "another's"])
     def test_a_damaged_file_is_never_trusted(self, damage: str, tmp_path: Path, made: list[int]) -> None:

@@ -14,13 +14,7 @@ from fl_sim.datasets import fetch, load_dataset
 from fl_sim.errors import DataError
 from tests.fl_sim.test_events_files import contents_of, zipped
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Hide the data and the cache of whoever runs the tests."""
-    monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 class Response(io.BytesIO):

@@ -35,6 +35,11 @@ class Recording(NamedTuple):
     start: int
     end: int
 
+    @classmethod
+    def of(cls, label: int, events: Events) -> Recording:
+        """Return a recording that starts with its first event and ends after its last."""
+        return cls(label, events, int(events["t"].min()), int(events["t"].max()) + 1)
+
 
 @dataclass(frozen=True)
 class FramePlan:
@@ -156,7 +161,7 @@ def without_noise(recording: Recording, duration: int) -> Recording:
     events = denoise(recording.events, duration)
     if not len(events):
         return recording._replace(events=events)
-    return Recording(recording.label, events, int(events["t"].min()), int(events["t"].max()) + 1)
+    return Recording.of(recording.label, events)
 
 
 def in_bins(recording: Recording, plan: FramePlan) -> Recording:

@@ -9,21 +9,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from fl_sim.cache import cached, key_of, path_of
 from fl_sim.datasets.events import EventSplit, FramePlan, Recording, collect
 from fl_sim.datasets.locations import cache_folder
 from fl_sim.files import atomic_write
 
 # To be raised with every change of how events are read, simulated or framed.
 CODE_VERSION = 2
+
+FIELDS = ("rows", "labels", "recordings")
+Part = TypeVar("Part")
 
 
 class Splits(NamedTuple):
@@ -39,7 +42,11 @@ def frames_folder() -> Path:
 
 
 def cached_splits(
-    name: str, plan: FramePlan, content: str, recordings: Callable[[], tuple[Iterable[Recording], Iterable[Recording]]]
+    name: str,
+    plan: FramePlan,
+    content: str,
+    parts: Sequence[Part],
+    recordings: Callable[[Part], Iterable[Recording]],
 ) -> Splits:
     """Return the frames of both splits, from the folder of kept frames where they are there and whole.
 
@@ -47,28 +54,31 @@ def cached_splits(
         name: of the data set.
         plan: how its events become frames.
         content: a hash of all that the recordings are read from.
-        recordings: returns those of the train and of the test split; called only where the frames must be made.
+        parts: what the train and the test split are made of.
+        recordings: returns those of a part; called only where the frames must be made.
 
     Raises:
         ConfigError, DataError: as `recordings` does.
     """
     facts = {"version": CODE_VERSION, "name": name, "content": content, **dataclasses.asdict(plan)}
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    path = frames_folder() / f"{name}-{key[:32]}.safetensors"
-    kept = _read(path, key, plan)
-    if kept:
-        return kept
-    made = Splits(*(collect(part, plan) for part in recordings()))
+    key = key_of(facts)
+    return cached(
+        path_of(frames_folder(), key, prefix=f"{name}-"),
+        load=lambda path: _read(path, key, plan),
+        make=lambda: Splits(*(collect(recordings(part), plan) for part in parts)),
+        save=lambda made, path: _write(made, path, key),
+    )
+
+
+def _write(splits: Splits, path: Path, key: str) -> None:
+    tensors = _tensors(splits)
     # Without a file the next run takes longer, no more: a full disk or a read-only home is no reason to stop.
     with contextlib.suppress(OSError):
-        tensors = _tensors(made)
         atomic_write(path, safetensors.torch.save(tensors, {"digest": _digest(tensors, key)}))
-    return made
 
 
 def _tensors(splits: Splits) -> dict[str, Tensor]:
-    fields = ("rows", "labels", "recordings")
-    return {f"{which}/{field}": getattr(getattr(splits, which), field) for which in Splits._fields for field in fields}
+    return {f"{which}/{field}": getattr(getattr(splits, which), field) for which in Splits._fields for field in FIELDS}
 
 
 def _digest(tensors: dict[str, Tensor], key: str) -> str:
@@ -90,8 +100,5 @@ def _read(path: Path, key: str, plan: FramePlan) -> Splits | None:
     # A changed name or shape would change the digest too, so what follows can rely on them.
     if expected != _digest(tensors, key):
         return None
-    train, test = (
-        EventSplit(tensors[f"{which}/rows"], tensors[f"{which}/labels"], tensors[f"{which}/recordings"], plan)
-        for which in Splits._fields
-    )
-    return Splits(train, test)
+    parts = ({field: tensors[f"{which}/{field}"] for field in FIELDS} for which in Splits._fields)
+    return Splits(*(EventSplit(**part, plan=plan) for part in parts))

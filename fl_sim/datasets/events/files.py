@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fl_sim.datasets.events import Events, FramePlan, Recording
+from fl_sim.datasets.events.cache import Splits, cached_splits
 from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe_file, read_bytes, read_member, subfolders
 from fl_sim.errors import ConfigError
 from fl_sim.files import sha256
@@ -23,12 +25,16 @@ class EventFiles(NamedTuple):
         content: SHA-256 over all that was found.
         path: returns where a recording is, for an error.
         read: returns the bytes of a recording; raises DataError.
+        where: the folder or the zip that holds them.
+        layout: how they lie in it.
     """
 
     names: tuple[str, ...]
     content: str
     path: Callable[[str], Path]
     read: Callable[[str], bytes]
+    where: Path
+    layout: Layout
 
 
 class Layout(NamedTuple):
@@ -63,25 +69,45 @@ def event_files(where: Path, layout: Layout) -> Iterator[EventFiles]:
         yield _in_folder(where, layout)
 
 
-def of_classes(names: Sequence[str], label: Callable[[str], int], classes: int, where: Path) -> list[str]:
-    """Return the names of the recordings of the first so many classes.
+def splits_of_files(
+    name: str,
+    files: EventFiles,
+    parts: Sequence[Sequence[str]],
+    plan: FramePlan,
+    *,
+    label: Callable[[str], int],
+    events: Callable[[bytes, Path], Events],
+) -> Splits:
+    """Return the frames of both splits of a data set whose recordings are files; see `cached_splits`.
 
     Args:
-        names: of all recordings of a split.
-        label: returns the class of a recording.
-        classes: how many.
-        where: what holds the recordings.
+        name: of the data set.
+        files: its recordings.
+        parts: names of those for training and of those for test; the first `plan.classes` classes are taken.
+        plan: how their events become frames.
+        label: returns the class of a recording by its name.
+        events: returns what the bytes of a recording hold; its path is for an error.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: a split has no recording of these classes, or none that is long enough.
+        DataError: a split has no recording at all, or a file is damaged.
     """
-    chosen = [name for name in names if label(name) < classes]
-    if not chosen:
-        raise ConfigError(
-            f"dataset.classes: expected recordings of the first {classes} classes in both splits of {where}, found "
-            f"none among the {len(names):,} of one split, such as {names[0]}."
-        )
-    return chosen
+
+    def recordings(names: Sequence[str]) -> Iterator[Recording]:
+        for name in names:
+            yield Recording.of(label(name), events(files.read(name), files.path(name)))
+
+    for folder, names in zip(files.layout.folders, parts, strict=True):
+        if not names:
+            raise corrupt(files.where, f"recordings in the folder {folder}", "none")
+    chosen = [[name for name in names if label(name) < plan.classes] for names in parts]
+    for names, found in zip(parts, chosen, strict=True):
+        if not found:
+            raise ConfigError(
+                f"dataset.classes: expected recordings of the first {plan.classes} classes in both splits of "
+                f"{files.where}, found none among the {len(names):,} of one split, such as {names[0]}."
+            )
+    return cached_splits(name, plan, files.content, chosen, recordings)
 
 
 def _in_folder(folder: Path, layout: Layout) -> EventFiles:
@@ -97,7 +123,7 @@ def _in_folder(folder: Path, layout: Layout) -> EventFiles:
     content = hashlib.sha256()
     for name in names:
         content.update(f"{name}\0{hashlib.sha256(read(name)).hexdigest()}\n".encode())
-    return EventFiles(names, content.hexdigest(), lambda name: folder / name, read)
+    return EventFiles(names, content.hexdigest(), lambda name: folder / name, read, folder, layout)
 
 
 def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
@@ -112,7 +138,7 @@ def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
         except DAMAGED_ZIP as error:
             raise _not_a_zip(path, layout, f"'{name}': {error}") from error
 
-    return EventFiles(names, sha256(path), lambda name: path / members[name].filename, read)
+    return EventFiles(names, sha256(path), lambda name: path / members[name].filename, read, path, layout)
 
 
 def _opened(path: Path, layout: Layout) -> zipfile.ZipFile:

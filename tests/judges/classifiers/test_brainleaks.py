@@ -158,7 +158,7 @@ def test_nothing_is_held_out_and_the_last_epoch_counts() -> None:
     model, seen = cnn(data.spec), []
     trained = train(model, data.train, QUICK, seed=0, keep=lambda now: seen.append(now))
     assert [now.waited for now in seen] == [0, 0, 0, 0]
-    assert all(torch.equal(tensor, seen[-1].model[name]) for name, tensor in trained.state.items())
+    assert all(torch.equal(tensor, seen[-1].model[name]) for name, tensor in trained.best_state.items())
 
 
 def test_the_spiking_judge_of_images_reads_spikes_too(cache: Path) -> None:

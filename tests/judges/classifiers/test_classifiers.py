@@ -27,6 +27,7 @@ from judges.classifiers.cache import (
     load_judge,
     settings_for,
 )
+from tests.fl_sim.kept_models import cut, flip_a_bit, praise
 from tests.judges.toys import gestures, stripes
 
 FEW = JudgeOptions(name="lenet", max_epochs=3)
@@ -207,6 +208,14 @@ def test_the_key_holds_all_that_matters(cache: Path) -> None:
     assert cache_path(unread, data) == cache_path(FEW, data)
 
 
+def test_what_users_keep_is_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of these names would train every judge of every user anew; so it comes with a change of version."""
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert cache_path(FEW, stripes()).stem == "8415f5f8bb0b9e2688b0c65d2a1f925b"
+    options = JudgeOptions(name="dvs_gesture_snn", seed=1)
+    assert cache_path(options, gestures(), device="cuda").stem == "d3326fc9eec7061b1df4dadb6a7fcc49"
+
+
 def test_each_seed_and_each_data_set_has_its_judge(cache: Path) -> None:
     data = stripes()
     assert retrained(data)
@@ -215,25 +224,8 @@ def test_each_seed_and_each_data_set_has_its_judge(cache: Path) -> None:
     assert not retrained(data)
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(bytes(content))
-
-
 def swap_the_tensors(path: Path) -> None:
     save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
-
-
-def praise(path: Path) -> None:
-    """Change a digit of the accuracy, which stands in the header."""
-    content = path.read_bytes()
-    start = content.index(b'\\"accuracy\\": ') + len(b'\\"accuracy\\": ')
-    path.write_bytes(content[:start] + (b"0" if content[start : start + 1] == b"1" else b"1") + content[start + 1 :])
 
 
 @pytest.mark.parametrize("damage", [cut, flip_a_bit, swap_the_tensors, praise, Path.unlink])

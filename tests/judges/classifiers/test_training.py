@@ -3,7 +3,6 @@ from __future__ import annotations
 import functools
 import threading
 import urllib.error
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from judges.classifiers.lenet import JudgeLeNet
 from judges.classifiers.model import JudgeModel, build
 from judges.classifiers.resnet import MARGIN_DEGREES, SCALE, JudgeResNet
 from judges.classifiers.training import JudgeSettings, evaluation_batches, measured_accuracy, train
+from tests.fl_sim.kept_models import KilledError, flip_a_bit, kill_after
 from tests.judges.toys import gestures, stripes
 
 FEW = JudgeSettings(max_epochs=3)
@@ -134,7 +134,7 @@ def test_training_is_deterministic_in_threads_and_touches_no_global_stream() -> 
     results = []
 
     def work() -> None:
-        results.append(train(lenet(data.spec, seed=4), data.train, FEW, seed=4).state)
+        results.append(train(lenet(data.spec, seed=4), data.train, FEW, seed=4).best_state)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -155,14 +155,10 @@ def test_training_stops_early_and_keeps_the_best_epoch() -> None:
     kept: list[Checkpoint] = []
     model = lenet(data.spec)
     trained = train(model, noise, JudgeSettings(max_epochs=40, patience=3), seed=0, keep=kept.append)
-    assert trained.epochs == len(kept) < 40
+    assert trained.epoch == len(kept) < 40
     assert [now.waited for now in kept[-4:]] == [0, 1, 2, 3]
-    assert all(torch.equal(tensor, kept[-4].model[name]) for name, tensor in trained.state.items())
-    assert all(torch.equal(tensor, trained.state[name]) for name, tensor in model.state_dict().items())
-
-
-class KilledError(Exception):
-    """Stands for the end of the process."""
+    assert all(torch.equal(tensor, kept[-4].model[name]) for name, tensor in trained.best_state.items())
+    assert all(torch.equal(tensor, trained.best_state[name]) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["lenet", "dvs_gesture_snn"])
@@ -170,25 +166,17 @@ def test_a_killed_training_goes_on_to_the_same_bits(name: str, tmp_path: Path, m
     data = gestures() if JUDGES[name].events else stripes()
     options = JudgeOptions(name=name, max_epochs=5, width=2 if JUDGES[name].events else 64)
 
-    def kill_after(epoch: int) -> Callable[[int, int], None]:
-        def progress(done: int, _of: int) -> None:
-            seen.append(done)
-            if done == epoch:
-                raise KilledError
-
-        return progress
-
     seen: list[int] = []
     monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "whole"))
-    cached_judge(options, data, progress=kill_after(0))
+    cached_judge(options, data, progress=kill_after(0, seen))
     whole = load_judge(cache_path(options, data))
     assert seen == [1, 2, 3, 4, 5]
     seen.clear()
     monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "parts"))
     for epoch in (2, 3):
         with pytest.raises(KilledError):
-            cached_judge(options, data, progress=kill_after(epoch))
-    cached_judge(options, data, progress=kill_after(0))
+            cached_judge(options, data, progress=kill_after(epoch, seen))
+    cached_judge(options, data, progress=kill_after(0, seen))
     parts = load_judge(cache_path(options, data))
     assert seen == [1, 2, 3, 4, 5]
     assert whole is not None
@@ -200,18 +188,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(name: str, tmp_path: Path, m
 
 def test_a_damaged_checkpoint_is_not_gone_on_from(cache: Path) -> None:
     data, options = stripes(), JudgeOptions(name="lenet", max_epochs=2)
-
-    def kill(_done: int, _of: int) -> None:
-        raise KilledError
-
     with pytest.raises(KilledError):
-        cached_judge(options, data, progress=kill)
+        cached_judge(options, data, progress=kill_after(1, []))
     path = cache_path(options, data).with_suffix(".checkpoint")
     assert load_checkpoint(path, lenet(data.spec)) is not None
     assert load_checkpoint(path, lenet(InputSpec(1, 9, 8, 3))) is None
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(bytes(content))
+    flip_a_bit(path)
     epochs: list[int] = []
     cached_judge(options, data, progress=lambda done, _: epochs.append(done))
     assert epochs == [1, 2]
