@@ -46,7 +46,15 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
         unread=_NOT_OF_A_TARGET,
         axis=None,
     )
-    invert = replace(train, name="`invert`", what="`spikeleak invert`, by `--set`", settings=InversionTask, defaults={})
+    invert = replace(
+        models,
+        name="`invert`",
+        what="`spikeleak invert`, by `--set`",
+        settings=InversionTask,
+        unread=(),
+        axis=None,
+        defaults={},
+    )
     judge = replace(
         gradients,
         name="`judge train`",
