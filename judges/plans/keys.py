@@ -208,8 +208,9 @@ def _keys(place: Place, kind: type[Settings], table: str = "", owner: str = "") 
 
 def _names(place: Place, kind: type[Settings], key: str) -> Sequence[str]:
     """Return the names that a key may have; none where it is no name."""
-    is_preset = key.endswith(".preset") and issubclass(kind, PresetSettings)
-    return list(kind.PRESETS) if is_preset else place.names.get(key, ())
+    if key.endswith(".preset") and issubclass(kind, PresetSettings):
+        return list(kind.PRESETS)
+    return place.names.get(key, ())
 
 
 def _values(told: FieldInfo, names: Sequence[Any]) -> str:
