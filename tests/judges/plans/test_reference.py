@@ -31,8 +31,8 @@ from judges.plans.reference import COMMAND, FLOWER_DEFAULTS, FURTHER, reference
 FILE = Path(__file__).parents[3] / "configs" / "REFERENCE.md"
 PLACES = {place.name: place for place in all_places()}
 ENTRIES = all_entries(tuple(PLACES.values()))
-SETTINGS = {"name": '"x"', "model.tau": "3.0"}
-"""Values of keys whose default is told in words."""
+SETTINGS = {"name": '"x"', "model.tau": "3.0", "repeat": "1", "dataset.split": '"test"'}
+"""Values of keys whose default is told in words, or accepted where the key cannot be set."""
 
 
 def uses_in(place: str) -> list[tuple[Entry, Use]]:
@@ -129,7 +129,7 @@ READERS: dict[str, Callable[[list[str]], Any]] = {
 
 def value_of(entry: Entry, use: Use) -> str:
     """Return a value that the reference says a key may have, as TOML."""
-    value = use.default.strip("`") if use.default.startswith("`") else SETTINGS.get(entry.key, "1")
+    value = SETTINGS.get(entry.key) or (use.default.strip("`") if use.default.startswith("`") else "1")
     is_name = entry.values.startswith('`"')
     return entry.values.split(", ")[0].strip("`") if is_name and value not in entry.values else value
 
@@ -187,7 +187,6 @@ def test_a_list_is_an_axis_where_the_reference_says_so(place: str) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_what_the_reference_says_is_read_elsewhere_is_refused(place: str) -> None:
     here = {entry.key for entry in ENTRIES if place in entry.places}
-    other = {"repeat": "1", "dataset.split": '"test"'}  # of which the default is accepted everywhere
     accepted = {  # `defence = "none"` means the table, and a judge's own keys need not be told as such
         "gradients": {"defence"},
         "`flwr run`": {"federation.engine"},
@@ -196,7 +195,7 @@ def test_what_the_reference_says_is_read_elsewhere_is_refused(place: str) -> Non
     for entry in ENTRIES:
         if entry.key in here or entry.key in accepted.get(place, set()) or entry.table == "scales":
             continue
-        told = assignments(entry, Use("", "", ""), other.get(entry.key, value_of(entry, entry.uses[0])))
+        told = assignments(entry, Use("", "", ""), value_of(entry, entry.uses[0]))
         with pytest.raises(ConfigError):
             READERS[place](told)
 
