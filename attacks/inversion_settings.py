@@ -18,7 +18,8 @@ class ModelInversionSettings(PresetSettings):
     """Settings of every model inversion.
 
     Attributes:
-        preset: name of the authors' constants for a data set, in `PRESETS` of the class.
+        preset: name of the authors' constants for a data set, in `PRESETS` of the class; an experiment takes those of
+            its data set where none is told and there are some.
         iterations: how many are taken at most (MI-Face), or exactly.
         precision: "float32", as the authors, or "float64" to compare trajectories.
     """

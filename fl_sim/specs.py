@@ -221,7 +221,7 @@ class TrainingSettings(PresetSettings):
     own choice here. On N-MNIST their code tells 20 epochs as the least.
 
     Attributes:
-        preset: a name in `PRESETS`.
+        preset: a name in `PRESETS`; where none is told, that of the data set and kind of model, or "own".
         epochs: passes over the train split.
         batch_size: examples of a step. The last batch of a pass holds what is left.
         learning_rate: of Adam.

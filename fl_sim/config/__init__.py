@@ -122,7 +122,21 @@ class FederationSettings(Settings):
 class StrategySettings(Settings):
     """The aggregation strategy: "FedSGD" (clients share gradients) or any of Flower's.
 
-    Every further key is an argument of the strategy's constructor (`proximal_mu`, `eta`, ...).
+    Every further key is an argument of the strategy's constructor.
+
+    Attributes:
+        name: in the table `fl_sim.config.strategies.STRATEGY_ARGUMENTS`.
+        num_malicious_nodes: how many clients of a round are taken to be malicious.
+        num_nodes_to_select: how many updates of a round are averaged.
+        eta: the server's learning rate.
+        eta_l: the clients' learning rate as Flower logs it; they step by `federation.learning_rate`.
+        tau: degree of adaptivity, added to the root of the second moment.
+        beta_1: how much of the first moment each round keeps.
+        beta_2: how much of the second moment each round keeps.
+        server_learning_rate, server_momentum: of the server's step along the mean change.
+        proximal_mu: weight of the proximal term in the clients' loss; 0 for FedAvg.
+        beta: share of the values that is cut off at both ends, in [0, 0.5).
+        q: degree of fairness; 0 for FedAvg.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
@@ -145,6 +159,7 @@ class SimulationConfig(Settings):
     Attributes:
         seed: the root seed, from which every random stream is derived.
         repeat: which of the repetitions of an experiment; each has its own initial model and batches.
+        dataset, model, federation, strategy, defence: what the tables of these names tell.
     """
 
     seed: int = 0

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fl_sim.errors import DataError, SpikeleakError
 from judges.bench.engine_options import LOCAL
+from judges.cli.configs import config_app
 from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
@@ -50,6 +51,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="The data sets: where they come from and where they lie.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(config_app, name="config")
 app.command()(train)
 app.command()(invert)
 for command in (verify, compare, rerun, export):

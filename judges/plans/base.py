@@ -28,6 +28,9 @@ class AttackSettings(Settings):
     """Which attack, and its settings; every key but `name` is the attack's own (see the room `attacks`).
 
     "none" leaves it at the captures.
+
+    Attributes:
+        name: in the table `attacks.ATTACKS`, or `attacks.MODEL_INVERSIONS` for model inversion; "none" for no attack.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)

@@ -1,0 +1,72 @@
+"""The command `spikeleak config`: what a config may hold. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from judges.classifiers.settings import PAPER
+from judges.classifiers.table import JUDGES
+from judges.cli.judges import Task
+from judges.cli.targets import InversionTask, TargetTask
+from judges.plans.keys import Entry, Place, entries_of, ordered
+from judges.plans.reference import FURTHER, entry_of, places
+from judges.plans.reference import reference as whole
+
+config_app = typer.Typer(help="Configs: every key that one may hold.", no_args_is_help=True)
+
+_NOT_OF_A_TARGET = ("dataset.name", "dataset.split", "dataset.partitioner", "dataset.alpha")
+
+
+@config_app.command()
+def reference(
+    key: Annotated[str, typer.Argument(help="Of which key, such as federation.rounds; of all where not given.")] = "",
+    plugins: Annotated[bool, typer.Option("--plugins", help="Tell of installed packages' entries too.")] = False,
+) -> None:
+    """Print every key of a config in Markdown: what it may be, its default, where it is read."""
+    read_by = all_places(plugins=plugins)
+    entries = all_entries(read_by)
+    typer.echo(entry_of(key, entries) if key else whole(entries, read_by), nl=False)
+
+
+def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
+    """Return what reads settings: experiments, audits, Flower's command, and the commands of this room.
+
+    Args:
+        plugins: as in `judges.plans.reference.places`.
+    """
+    gradients, models, audit, flower = places(plugins=plugins)
+    train = replace(
+        models,
+        name="`train`",
+        what="`spikeleak train DATASET`, by `--set`",
+        settings=TargetTask,
+        unread=_NOT_OF_A_TARGET,
+        axis=None,
+    )
+    invert = replace(
+        models,
+        name="`invert`",
+        what="`spikeleak invert`, by `--set`",
+        settings=InversionTask,
+        unread=(),
+        axis=None,
+        defaults={},
+    )
+    judge = replace(
+        gradients,
+        name="`judge train`",
+        what="`spikeleak judge train DATASET`, by `--set`, where `judge.` may be left out",
+        settings=Task,
+        names={**gradients.names, "judge.name": [*JUDGES, PAPER]},
+        unread=_NOT_OF_A_TARGET,
+        axis=None,
+    )
+    return gradients, models, audit, train, invert, judge, flower
+
+
+def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:
+    """Return every key of these places, and those that no settings class has."""
+    return ordered([*entries_of(read_by), *FURTHER])

@@ -1,0 +1,237 @@
+"""A reference of all keys of a config in Markdown, made of the settings classes. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from attacks import ATTACKS, MODEL_INVERSIONS
+from fl_sim.config import ModelSettings, SimulationConfig, StrategySettings
+from fl_sim.config.strategies import STRATEGY_ARGUMENTS
+from fl_sim.datasets.table import DATASETS
+from fl_sim.defences import DEFENCES, NO_DEFENCE
+from fl_sim.errors import unknown_name
+from fl_sim.models import MODELS
+from fl_sim.specs import PresetSettings, Scalar, Settings, TrainingSettings
+from judges.classifiers.settings import NONE, PAPER
+from judges.classifiers.table import JUDGES
+from judges.plans import gradient_inversion, model_inversion
+from judges.plans.audit import AuditSettings
+from judges.plans.base import NO_ATTACK
+from judges.plans.keys import Entry, Place, Use, literal, ordered, summary_of, tables_of
+
+COMMAND = "spikeleak config reference > configs/REFERENCE.md"
+_GRADIENT_INVERSION, _MODEL_INVERSION, _AUDIT, _FLOWER = "gradients", "models", "audit", "`flwr run`"
+
+FLOWER_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
+    "Bulyan": {"num_malicious_nodes": 0},
+    "FedAdagrad": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3},
+    "FedAdam": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
+    "FedAvgM": {"server_learning_rate": 1.0, "server_momentum": 0.0},
+    "FedProx": {"proximal_mu": 0.0},
+    "FedTrimmedAvg": {"beta": 0.2},
+    "FedYogi": {"eta": 0.01, "eta_l": 0.0316, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
+    "Krum": {"num_malicious_nodes": 0},
+    "MultiKrum": {"num_malicious_nodes": 0, "num_nodes_to_select": 1},
+    "QFedAvg": {"q": 0.1},
+}
+"""Defaults of Flower's constructors, which is not loaded here; a test compares the two."""
+
+_FURTHER_OF_FLOWER = {
+    "output": ("", 'absolute folder of captures, sealed batches and models; "" to keep nothing.'),
+    "federation_id": ("federation", "name of the federation in that folder."),
+}
+FURTHER = (
+    *(
+        Entry(key, "text", sentence, (Use(_FLOWER, "", literal(default)),))
+        for key, (default, sentence) in _FURTHER_OF_FLOWER.items()
+    ),
+    Entry(
+        "scales.NAME",
+        "table",
+        "settings that are put over the others where `scale` is NAME, which is added to the name of the run.",
+        tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION)),
+    ),
+)
+"""Keys that no settings class has."""
+
+_HEAD = f"""# All keys of a config
+
+Written by `{COMMAND}`; a test compares the two. `spikeleak config reference KEY` prints one key.
+
+A key in a table is written `table.key` here and behind `--set`. A table given as a plain value means its `name`. The
+columns say what a key may be, its default, who reads it, and whether a list of values is an axis of the grid: yes, no
+(one value for the whole experiment), or only there. Who reads it:
+"""
+_FEDERATED = 'Model inversion reads this table where `target = "federation"` only.'
+
+
+def places(*, plugins: bool = False) -> tuple[Place, ...]:
+    """Return what reads a config: experiments of gradient and of model inversion, audits, and Flower's command.
+
+    Args:
+        plugins: whether other packages' entries are told too.
+    """
+    attacks, inversions, defences = (
+        {name: entry.settings for name, entry in (table if plugins else table.own).items()}
+        for table in (ATTACKS, MODEL_INVERSIONS, DEFENCES)
+    )
+    flower = Place(
+        _FLOWER,
+        "the apps under Flower's own command, by `--run-config`, which sets only what `pyproject.toml` names",
+        SimulationConfig,
+        names=_names(plugins=plugins),
+        owners={"strategy": _strategies(), "defence": defences},
+        unread=("federation.engine",),
+    )
+    gradients = Place(
+        _GRADIENT_INVERSION,
+        "an experiment of gradient inversion: `spikeleak run` of a config without `task`; `[attack]` is also what "
+        "`spikeleak attack` may change",
+        gradient_inversion.ExperimentConfig,
+        names={**flower.names, "attack.name": [*attacks, NO_ATTACK]},
+        owners={**flower.owners, "attack": attacks},
+        unread=("repeat",),
+        axis=lambda key: key not in gradient_inversion.ONE_VALUE,
+        defaults={"name": "the name of the file"},
+    )
+    models = Place(
+        _MODEL_INVERSION,
+        'an experiment of model inversion: `spikeleak run` of a config with `task = "model_inversion"`',
+        model_inversion.InversionConfig,
+        names={**flower.names, "attack.name": [*inversions]},
+        owners={**flower.owners, "attack": inversions},
+        unread=("repeat", "dataset.split"),
+        axis=lambda key: key not in model_inversion.ONE_VALUE and not key.startswith("judge."),
+        defaults=_defaults_of_model_inversion(),
+    )
+    names, owners = {"attack.name": [*attacks]}, {"attack": attacks}
+    told = "`spikeleak audit`, by `--set`"
+    audit = Place(_AUDIT, told, AuditSettings, names, owners, axis=lambda key: key.startswith("attack."))
+    return gradients, models, audit, flower
+
+
+def reference(entries: Iterable[Entry], read_by: Sequence[Place]) -> str:
+    """Return the whole reference in Markdown.
+
+    Args:
+        entries: of all keys.
+        read_by: the places that they are of.
+    """
+    every = ordered(entries)
+    parts = [_HEAD + "\n".join(f"* {place.name}: {place.what}." for place in read_by)]
+    for table in dict.fromkeys(entry.table for entry in every):
+        parts += [f"## `[{table}]`" if table else "## Top level", *_introduction(table, read_by)]
+        parts.append(_rows([entry for entry in every if entry.table == table]))
+        parts += _presets(table, read_by)
+    return "\n\n".join(parts) + "\n"
+
+
+def entry_of(key: str, entries: Iterable[Entry]) -> str:
+    """Return what there is to say of a key, in Markdown; the name of a table means the key `name` in it.
+
+    Raises:
+        ConfigError: there is no such key; names the nearest.
+    """
+    every = list(entries)
+    found = [entry for entry in every if entry.key in (key, f"{key}.name")]
+    if not found:
+        raise unknown_name("config reference", key, {entry.key for entry in every})
+    return "\n".join(map(_lines, found))
+
+
+def _lines(entry: Entry) -> str:
+    """Return an entry as a heading and a list."""
+    facts = {
+        "values": entry.values,
+        "default": entry.default,
+        "of": ", ".join(entry.owners),
+        "read by": ", ".join(entry.places),
+        "a list is an axis": entry.axis,
+    }
+    told = "\n".join(f"* {name}: {value}" for name, value in facts.items() if value)
+    return f"`{entry.key}`: {entry.sentence}\n\n{told}\n"
+
+
+def _rows(entries: Sequence[Entry]) -> str:
+    """Return the entries of one table of a config as a table of Markdown."""
+    owned = any(entry.owners for entry in entries)
+    columns = ["key", *(["of"] if owned else []), "values", "default", "read by", "axis", "what it is"]
+    rows = [columns, ["---"] * len(columns)]
+    for entry in entries:
+        owners = [", ".join(entry.owners)] if owned else []
+        told = [entry.values, entry.default, ", ".join(entry.places), entry.axis, entry.sentence]
+        rows.append([f"`{entry.key}`", *owners, *told])
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+
+
+def _introduction(table: str, read_by: Sequence[Place]) -> list[str]:
+    """Return the paragraphs above the rows of a table: what its classes say, and what else its reader must know."""
+    told: dict[str, list[str]] = {}
+    for place in read_by:
+        kind = tables_of(place.settings).get(table)
+        if kind is not None:
+            told.setdefault(summary_of(kind), []).append(place.name)
+    labelled = [f"{', '.join(names)}: {text}" for text, names in told.items()]
+    found = labelled if len(told) > 1 else list(told)
+    if table in ("federation", "strategy", "defence"):
+        found.append(_FEDERATED)
+    elif table == "training":
+        found.append('Model inversion reads this table where `target = "central"` only.')
+    elif table == "dataset":
+        framings = (f"`{name}` {_settings(own)}" for name, own in model_inversion.AUTHORS_FRAMING.items())
+        found.append(f"In model inversion, event data sets have other defaults: {'; '.join(framings)}.")
+    return found
+
+
+def _presets(table: str, read_by: Sequence[Place]) -> list[str]:
+    """Return the paragraphs below the rows of a table: what each preset sets."""
+    kinds: dict[str, type[Settings]] = {"training": TrainingSettings} if table == "training" else {}
+    for place in read_by:
+        kinds |= place.owners.get(table, {})
+    lines = []
+    for name, kind in kinds.items():
+        if issubclass(kind, PresetSettings):
+            told = "; ".join(f"`{preset}` {_settings(own)}" for preset, own in kind.PRESETS.items())
+            lines.append(f"* {name}: {told}.")
+    return ["What the presets set, where it is not the default above:", "\n".join(lines)] if lines else []
+
+
+def _settings(told: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{key} = {literal(value)}" for key, value in told.items()) or "nothing"
+
+
+def _strategies() -> dict[str, type[Settings]]:
+    """Return the arguments of each strategy as settings."""
+    found: dict[str, type[Settings]] = {}
+    for name, arguments in STRATEGY_ARGUMENTS.items():
+        fields: dict[str, Any] = {key: (kind, FLOWER_DEFAULTS[name][key]) for key, kind in arguments.items()}
+        found[name] = pydantic.create_model(name, __base__=Settings, __doc__=StrategySettings.__doc__, **fields)
+    return found
+
+
+def _names(*, plugins: bool) -> dict[str, list[str]]:
+    """Return {key: the names that it may have} of the keys that name an entry of a table."""
+    datasets, models, defences = (table if plugins else table.own for table in (DATASETS, MODELS, DEFENCES))
+    return {
+        "dataset.name": [*datasets],
+        "model.name": [*models],
+        "model.surrogate": ["atan", "sigmoid", "fast_sigmoid"],
+        "strategy.name": [*STRATEGY_ARGUMENTS],
+        "defence.name": [*defences, NO_DEFENCE],
+        "judge.name": [*JUDGES, PAPER, NONE],
+    }
+
+
+def _defaults_of_model_inversion() -> dict[str, str]:
+    """Return the defaults of an experiment of model inversion that are not those of its class."""
+    model = model_inversion.with_brainleaks_neurons(ModelSettings(name="spiking_mlp")).model_dump()
+    return {
+        "name": "the name of the file",
+        "task": "to be given",
+        "attack.name": literal([*MODEL_INVERSIONS.own]),
+        **{f"model.{key}": literal(value) for key, value in model.items()},
+    }
