@@ -24,10 +24,10 @@ from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import ModelEntry
 from fl_sim.plugins import BY_HAND, OURS, Table
+from tests.readmes import block, section
 
 COMMAND = Path(sys.executable).with_name("spikeleak")
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Your own attack, model or data set")[2].partition("\n## ")[0]
+SECTION = section("attacks/README.md", "Your own attack")
 BROKEN = {
     "raises.py": "raise RuntimeError('no licence\\nfound')",
     "leaves.py": "import sys\nsys.exit('bye')",
@@ -103,8 +103,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     points = re.findall(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?)```', SECTION, flags=re.DOTALL)
     written = "".join(f"[{group}]\n{lines.replace(chr(34), '')}" for group, lines in points)
-    entry, attack, test = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
-    own = {"grey_dlg.py": entry, "grey_dlg_attack.py": attack, "own_test.py": test}
+    own = {
+        "grey_dlg.py": block("attacks/README.md", "grey_dlg.py"),
+        "grey_dlg_attack.py": block("attacks/README.md", "grey_dlg_attack.py"),
+        "own_test.py": block("attacks/README.md", "test_grey_dlg.py"),
+    }
     install(folder, "grey-dlg", written, own)
     install(folder, "mistakes", BROKEN_POINTS, BROKEN)
     return folder

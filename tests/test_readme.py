@@ -1,28 +1,51 @@
-"""The README's Python, run as it stands there, and its claims about files."""
+"""The READMEs: their Python run as it stands there, their commands, links and the names in them, and their length."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
 import re
+import shlex
 import sys
-import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+import typer.main
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+from attacks import ATTACKS
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.models import MODELS
 from judges.cli import app
+from judges.plans.audit import read_audit
+from judges.plans.kinds import read_plan_of
 from judges.runs.rows import read_scores
+from tests.readmes import (
+    ROOT,
+    anchors,
+    block,
+    commands,
+    documents,
+    links,
+    named_blocks,
+    named_objects,
+    named_paths,
+    section,
+)
 
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+MOST_WORDS = 1300
+NOT_YET = {"configs/REFERENCE.md"}
+"""Named, and made by a command of its own."""
+DOCUMENTS = list(documents())
+COMMANDS = [(name, line) for name, text in documents().items() for line in commands(text)]
 
 
 class Net(nn.Module):
@@ -47,11 +70,18 @@ class Net(nn.Module):
         return logits
 
 
+TASK = f"""import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+{inspect.getsource(Net)}"""
+
+
 def quickstart_client() -> ClientApp:
     """Return a client app as Flower's quickstart has it: one example, one step of SGD, weights shared."""
-    app = ClientApp()
+    client = ClientApp()
 
-    @app.train()
+    @client.train()
     def train(message: Message, context: Context) -> Message:
         model = Net()
         model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
@@ -63,34 +93,34 @@ def quickstart_client() -> ClientApp:
         F.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord({"num-examples": 1})})
-        told = {"message": message, "context": context, "content": content, "images": inputs, "labels": labels}
-        exec(BLOCKS[2], told)  # noqa: S102 - the README's own lines
+        names = {"message": message, "context": context, "content": content, "images": inputs, "labels": labels}
+        exec(block("README.md", "client_app.py"), names)  # noqa: S102 - the README's own lines
         return Message(content=content, reply_to=message)
 
-    return app
+    return client
 
 
-def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = types.ModuleType("task")
-    task.Net = Net  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "task", task)
-    monkeypatch.setattr("fl_sim.models.MODELS", MODELS)
+@pytest.fixture
+def own_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Run the README's server module in a folder that holds its other modules; return what it defines."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    names: dict[str, object] = {}
-    exec(BLOCKS[0], names)  # noqa: S102
-    grid = LocalGrid(quickstart_client(), 2)
+    (tmp_path / "task.py").write_text(TASK, encoding="utf-8")
+    (tmp_path / "my_models.py").write_text(block("README.md", "my_models.py"), encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(block("README.md", "server_app.py"), names)  # noqa: S102
+    yield names
+    MODELS.pop("net", None)
+    for module in ("my_models", "task"):
+        sys.modules.pop(module, None)
+
+
+def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(own_app: dict[str, Any], tmp_path: Path) -> None:
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
-    names["app"](grid, context)  # type: ignore[operator]
-    (tmp_path / "my_models.py").write_text(BLOCKS[1])
-    (line,) = re.findall(r"^spikeleak (audit runs/mine .*?attack=.*?) *#", TEXT, flags=re.MULTILINE)
-    try:
-        done = CliRunner().invoke(app, [*line.replace("=100", "=5").split()], catch_exceptions=False)
-    finally:
-        MODELS.pop("net", None)
-        sys.modules.pop("my_models", None)
+    own_app["app"](LocalGrid(quickstart_client(), 2), context)
+    (line,) = [line for name, line in COMMANDS if name == "README.md" and line.startswith("spikeleak audit")]
+    arguments = shlex.split(line.replace("=100", "=5"))[1:]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     assert done.output.splitlines()[-1] == f"report: {(tmp_path / 'runs/mine/report.html').resolve().as_uri()}"
     rows = read_scores(tmp_path / "runs" / "mine" / "scores.csv")
@@ -99,14 +129,117 @@ def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(
     assert {row.label for row in rows} == {3}
 
 
+def test_the_live_attack_scores_each_update_of_a_foreign_app(own_app: dict[str, Any], tmp_path: Path) -> None:
+    own_app |= {
+        "grid": LocalGrid(quickstart_client(), 2),
+        "strategy": own_app["FedAvg"](fraction_evaluate=0.0),
+        "arrays": ArrayRecord(Net().state_dict()),
+        "train_config": ConfigRecord({"learning-rate": 0.01, "local-steps": 1, "batch-size": 1}),
+    }
+    exec(block("fl_sim/README.md", "live_server.py").replace(": 100", ": 5"), own_app)  # noqa: S102
+    answers = [json.loads(path.read_text("utf-8")) for path in sorted((tmp_path / "runs/mine/live").rglob("*.json"))]
+    assert [(answer["attack"], len(answer["scores"])) for answer in answers] == [("idlg", 1), ("idlg", 1)]
+
+
 def test_the_attack_without_a_federation_solves_its_example(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(BLOCKS[3], {})  # noqa: S102
+    exec(block("attacks/README.md", "one_gradient.py"), {})  # noqa: S102
     found = re.search(r"label 7, MSE (\S+), converged", capsys.readouterr().out)
     assert found is not None
     assert float(found[1]) < 1e-3
 
 
-def test_every_file_that_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"`?((?:fl_sim|attacks|judges|configs|tests)/[\w/.-]+\.(?:py|toml|png|md))", TEXT))
-    assert named
-    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+def test_the_smallest_attack_keeps_the_promises_of_an_attack() -> None:
+    names: dict[str, Any] = {}
+    try:
+        exec(block("README.md", "my_attack.py"), names)  # noqa: S102
+        assert ATTACKS["my_attack"].attack is names["MyAttack"]
+    finally:
+        ATTACKS.pop("my_attack", None)
+
+
+def test_the_defence_keeps_the_promises_of_a_defence() -> None:
+    names: dict[str, Any] = {"__name__": "sign_defence"}
+    exec(block("fl_sim/README.md", "sign_defence.py"), names)  # noqa: S102
+    signs = names["sign"]({"bias": torch.tensor([-3.0, 0.0, 5.0])}, scale=0.5)
+    assert signs["bias"].tolist() == [-0.5, 0.0, 0.5]
+
+
+def test_every_python_block_is_run_by_a_test() -> None:
+    """Each is asked for by a call of `block` with its document and name written out."""
+    there = {(document, name) for document in DOCUMENTS for name in named_blocks(document)}
+    sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+    asked = {call for source in sources for call in re.findall(r'\bblock\("([^"]+)", "([^"]+)"\)', source)}
+    assert there
+    assert there == asked
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(documents()["README.md"].split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_module_and_function_that_is_named_is_there(document: str) -> None:
+    text = documents()[document]
+    assert [path for path in sorted(named_paths(text) - NOT_YET) if not (ROOT / path).exists()] == []
+    assert [name for name in sorted(named_objects(text)) if not is_there(name)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_inside_the_repository_leads_somewhere(document: str) -> None:
+    for link in links(documents()[document]):
+        place, _, fragment = link.partition("#")
+        if place.startswith("https://"):
+            continue
+        target = (ROOT / document).parent / place if place else ROOT / document
+        assert target.exists(), link
+        assert not fragment or fragment in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize(("document", "line"), COMMANDS, ids=[line for _, line in COMMANDS])
+def test_every_command_is_one_that_there_is(document: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    elif words[:2] == ["python", "-m"]:
+        assert is_there(words[2])
+    elif words[0] == "spikeleak":
+        check_command(words[1:])
+    else:
+        assert words[0] in ("export", "flwr"), "no test knows how to check this command"
+
+
+def check_command(words: Sequence[str]) -> None:
+    """Refuse a command line of `spikeleak` with an unknown command, option or setting; nothing is run."""
+    command: Any = typer.main.get_command(app)
+    rest = list(words)
+    while hasattr(command, "commands"):
+        assert rest[0] in command.commands
+        command = command.commands[rest.pop(0)]
+    told = command.make_context(command.name, rest).params
+    if command.name == "run":
+        read_plan_of(ROOT / told["config"], told["assignments"] or [])
+    elif command.name == "audit":
+        read_audit(told["assignments"] or [])
+
+
+def is_there(dotted: str) -> bool:
+    """Return whether a dotted name is a module, or something in one."""
+    module, _, rest = dotted.rpartition(".")
+    try:
+        importlib.import_module(dotted)
+    except ModuleNotFoundError:
+        return bool(module) and hasattr(importlib.import_module(module), rest)
+    return True
+
+
+def test_what_is_asked_of_the_texts_is_found_in_them() -> None:
+    """The checks above hold for nothing where their patterns find nothing."""
+    front = documents()["README.md"]
+    assert "attacks/README.md" in {link.partition("#")[0] for link in links(front)}
+    assert "fl_sim/records.py" in named_paths(front)
+    assert "fl_sim.testing.check_defence" in named_objects(documents()["fl_sim/README.md"])
+    assert "two-commands" in anchors(front)
+    assert section("README.md", "Limits").startswith("\n* A failed attack is not a defence.")
+    assert not is_there("attacks.no_such_name")
+    with pytest.raises(AssertionError):
+        check_command(["runn", "configs/demo.toml"])
