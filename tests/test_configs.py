@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from fl_sim.datasets import info
-from judges.bench.gradient_inversion import run_experiment
-from judges.bench.model_inversion import run_inversions
+from judges.bench.execution import run_plan
+from judges.kinds import read_plan
 from judges.plans.gradient_inversion import Plan
-from judges.plans.kinds import read_plan_of
 from judges.plans.model_inversion import InversionPlan
 from judges.progress import Watch
 from judges.runs.rows import read_scores
@@ -26,7 +25,7 @@ SCALED = [path for path in sorted(CONFIGS.glob("*.toml")) if "scales" in tomllib
 @pytest.mark.parametrize("path", SCALED, ids=[path.stem for path in SCALED])
 def test_the_smoke_scale_runs_every_cell(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "cache"))
-    plan = read_plan_of(path, ["scale=smoke"])
+    plan = read_plan(path, ["scale=smoke"])
     attacked = plan.federations if isinstance(plan, Plan) else plan.targets
     for name in {one.config.dataset.name for one in attacked}:
         places = info(name).candidates
@@ -38,7 +37,7 @@ def test_the_smoke_scale_runs_every_cell(path: Path, tmp_path: Path, monkeypatch
 
 def _run(plan: Plan, folder: Path) -> Path:
     """Run an experiment of gradient inversion and check that every cell is there."""
-    page = run_experiment(plan, folder, Watch())
+    page = run_plan(plan, folder, Watch())
     summary = read_summary(folder / "summary.json")
     assert {cell.cell for cell in summary.cells if not cell.control} == {cell.name for cell in plan.cells}
     assert {row.n for row in summary.cells} <= {2}
@@ -51,7 +50,7 @@ def _run(plan: Plan, folder: Path) -> Path:
 
 def _invert(plan: InversionPlan, folder: Path) -> Path:
     """Run an experiment of model inversion and check that every cell is there."""
-    page = run_inversions(plan, folder, Watch())
+    page = run_plan(plan, folder, Watch())
     summary = read_inversions(folder / "summary.json")
     attacked = {(cell.cell.split("@")[0].split("/")[0], cell.attack) for cell in summary.cells if not cell.control}
     assert attacked == {(cell.target, cell.label) for cell in plan.cells}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attacks import ATTACKS, build_attack
-from judges.bench.gradient_inversion import run_experiment
+from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.rows import read_scores
@@ -33,5 +33,5 @@ def test_an_attack_answers_as_on_the_cpu(name: str, model: object) -> None:
 def test_a_whole_experiment_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "cache"))
     raw = {"name": "gpu", "device": "cuda", "attack": {"name": "idlg", "iterations": 2}, "judge": {"max_epochs": 1}}
-    page = run_experiment(make_plan(raw), tmp_path / "run", Watch())
+    page = run_plan(make_plan(raw), tmp_path / "run", Watch())
     assert {row.judge_correct is None for row in read_scores(page.parent / "scores.csv")} == {False}

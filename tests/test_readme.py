@@ -25,8 +25,8 @@ from attacks import ATTACKS
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.models import MODELS
 from judges.cli import app
+from judges.kinds import read_plan
 from judges.plans.audit import read_audit
-from judges.plans.kinds import read_plan_of
 from judges.runs.rows import read_scores
 from tests.readmes import (
     ROOT,
@@ -217,7 +217,7 @@ def check_command(words: Sequence[str]) -> None:
         command = command.commands[rest.pop(0)]
     told = command.make_context(command.name, rest).params
     if command.name == "run":
-        read_plan_of(ROOT / told["config"], told["assignments"] or [])
+        read_plan(ROOT / told["config"], told["assignments"] or [])
     elif command.name == "audit":
         read_audit(told["assignments"] or [])
 

@@ -28,10 +28,9 @@ from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch, Tr
 from judges import cli
 from judges.plans.gradient_inversion import make_plan
 from judges.report import page
-from judges.report.page import read_manifest, write_page
 from judges.runs.comparison import compare
 from judges.runs.integrity import verify, write_hashes
-from judges.runs.manifest import claim_folder, write_manifest
+from judges.runs.manifest import claim_folder, read_manifest, write_manifest, write_page
 from judges.runs.tables import read_rows, write_rows
 from judges.summaries.gradient_inversion import Summary, read_summary, write_summary
 from judges.summaries.model_inversion import Inversions, read_inversions, write_inversions

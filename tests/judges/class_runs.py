@@ -11,11 +11,21 @@ from typing import Any
 import torch
 
 from fl_sim.specs import Scalar
-from judges.runs.class_rows import CENTRAL, FEDERATION, ClassScore, TargetFacts
+from judges.runs.class_rows import (
+    CENTRAL,
+    FEDERATION,
+    AttackedModel,
+    ClassScore,
+    InversionScores,
+    Repeated,
+    TargetFacts,
+)
+from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Approach, columns_of
+from judges.runs.names import control_cell
+from judges.runs.pictures import Album, save_album
 from judges.runs.tables import write_rows
-from judges.scoring.album import Album, save_album
-from judges.scoring.class_metrics import InversionScores, Repeated, over_draws
-from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED, Inversions, summarise, write_inversions
+from judges.scoring.class_metrics import over_draws
+from judges.summaries.model_inversion import Inversions, summarise, write_inversions
 
 JUDGES = {False: "brainleaks_cnn", True: "brainleaks_snn"}
 STEPS = 6
@@ -23,11 +33,18 @@ DRAWN = over_draws([InversionScores(0.7, 0.9, 0.42, 1.0), InversionScores(0.66, 
 """68.0 +- 2.0, 89.0 +- 1.0, 41.0 +- 1.0, 95.0 +- 5.0 out of 100."""
 
 
+def network(model: str) -> dict[str, Any]:
+    """Return the columns of an architecture."""
+    return {"model": model, "family": model.removeprefix("spiking_"), "spiking": model.startswith("spiking_")}
+
+
 def row(**changes: Any) -> ClassScore:
     """Return a row of a recognised answer; keywords replace fields."""
+    model = str(changes.get("model", "spiking_mlp"))
     values: dict[str, Any] = {
-        "experiment": "e", "cell": "t/brainleaks_v2", "dataset": "toy", "model": "spiking_mlp", "source": CENTRAL,
-        "round": 10, "target_seed": 0, "attack": "brainleaks_v2", "attack_seed": 0, "judge": "brainleaks_snn",
+        "experiment": "e", "cell": "t/brainleaks_v2", "dataset": "toy", **network(model), "source": CENTRAL,
+        "round": 10, "target_seed": 0, "attack": "" if "control" in changes else "brainleaks_v2",
+        "attack_seed": 0, "judge": "brainleaks_snn",
         "label": 0, "rank": 1, "predicted": 0, "confidence": 0.9, "distinctive": True, "target_confidence": 0.99,
         "iterations": 120, "stop_reason": "budget", "density": 0.21, "zeros": 0.5, "largest": 1.0,
         "nearest_train": 6.2, "nearest_test": 6.4, "nearest_train_label": 0, "nearer_train": False, "seconds": 1.25,
@@ -61,6 +78,7 @@ class Toy:
         side: int = 8,
         shape: tuple[int, int, int] | None = None,
         number: int = 0,
+        varied: Mapping[str, Scalar] | None = None,
     ) -> Mapping[str, Any]:
         """Add targets, one for each accuracy, and their plain controls; return what `attack` needs to know of them.
 
@@ -71,9 +89,11 @@ class Toy:
             side: of the pictures.
             shape: (C, H, W) that the facts tell; that of the pictures where None.
             number: of the federation's round; 0 for central targets.
+            varied: further settings of the training that vary.
         """
         source = FEDERATION if number else CENTRAL
-        known: dict[str, Any] = {"dataset": dataset, "model": model, "source": source, "round": number or 10}
+        known: dict[str, Any] = {"dataset": dataset, **network(model), "varied": dict(varied or {})}
+        known |= {"source": source, "round": number or 10}
         for seed, accuracy in enumerate(accuracies):
             trained = None if number else 1.0
             self.targets.append(
@@ -84,7 +104,7 @@ class Toy:
             )  # fmt: skip
         told = {**known, "classes": classes, "seeds": len(accuracies), "side": side}
         for name, right in ((CLASS_MEAN, classes), (REAL, classes - 1)):
-            self._add(told, name, right, repeats=1, changes=_no_target())
+            self._add(told, name, right, repeats=1, changes=_no_target() | {"control": name, "attack": ""})
         return told
 
     def attack(
@@ -111,12 +131,14 @@ class Toy:
             picture: whether there is an album.
             changes: fields of all rows.
         """
-        cell = self._add(told, attack, right, repeats=repeats, changes=changes)
-        self._add(told, f"{SHUFFLED}{attack}", noise, repeats=repeats, changes=_no_target())
+        own = {"attack": attack, **changes}
+        cell = self._add(told, attack, right, repeats=repeats, changes=own)
+        shuffled = {"attack": attack, "attack_settings": changes.get("attack_settings", {}), "control": SHUFFLED}
+        self._add(told, f"{SHUFFLED} {attack}", noise, repeats=repeats, changes=_no_target() | shuffled)
         if draws is not None:
             self.draws[cell] = draws
         if picture:
-            self.albums.append(self._album(told, attack, cell))
+            self.albums.append(self._album(told, cell))
 
     def summary(self) -> Inversions:
         """Return the summary of what was added."""
@@ -139,14 +161,13 @@ class Toy:
         (folder / "config.toml").write_text('task = "model_inversion"\nname = "toy"\n')
         return folder
 
-    def _add(
-        self, told: Mapping[str, Any], attack: str, right: int, *, repeats: int, changes: Mapping[str, Any]
-    ) -> str:
+    def _add(self, told: Mapping[str, Any], name: str, right: int, *, repeats: int, changes: Mapping[str, Any]) -> str:
         """Add rows and return their cell."""
-        spiking = str(told["model"]).startswith("spiking")
-        known = {name: told[name] for name in ("dataset", "model", "source", "round")}
-        cell = f"{known['dataset']}-{known['model']}@{known['round']}/{attack}"
-        shared = {**known, "cell": cell, "attack": attack, "judge": JUDGES[spiking]}
+        spiking = told["spiking"]
+        known = {key: told[key] for key in ("dataset", "model", "family", "spiking", "varied", "source", "round")}
+        where = f"{known['dataset']}-{known['model']}@{known['round']}"
+        cell = control_cell(where, name) if "control" in changes else f"{where}/{name}"
+        shared = {**known, "cell": cell, "judge": JUDGES[spiking]}
         for seed in range(told["seeds"]):
             for again in range(repeats):
                 told_apart = right - (seed + again) % 2 if right else 0
@@ -156,9 +177,9 @@ class Toy:
                     self.rows.append(row(**shared, target_seed=seed, attack_seed=again, label=label, **own))
         return cell
 
-    def _album(self, told: Mapping[str, Any], attack: str, cell: str) -> Album:
+    def _album(self, told: Mapping[str, Any], cell: str) -> Album:
         """Return the album of the first attack of a cell."""
-        count, side, spiking = told["classes"], told["side"], str(told["model"]).startswith("spiking")
+        count, side, spiking = told["classes"], told["side"], told["spiking"]
         stream = torch.Generator().manual_seed(len(self.albums))
         truth = torch.zeros(count, 1, side, side)
         for label in range(count):  # a bright cross, elsewhere for each class
@@ -168,8 +189,7 @@ class Toy:
         own = [one for one in self.rows if one.cell == cell][:count]
         names = self.names.get(told["dataset"], tuple(f"class {label}" for label in range(count)))
         return Album(
-            cell=cell, dataset=told["dataset"], model=told["model"], source=told["source"], round=told["round"],
-            attack=attack, labels=tuple(range(count)), names=names,
+            **columns_of(own[0], Approach, AttackedModel), cell=cell, labels=tuple(range(count)), names=names,
             confidence=tuple(one.confidence for one in own),
             target_confidence=tuple(one.target_confidence or 0.0 for one in own),
             predicted=tuple(one.predicted for one in own), truth=truth, answers=0.6 * truth + 0.4 * noise,
@@ -206,8 +226,8 @@ def central_run() -> Toy:
     snn = toy.target("dvs_gesture", "spiking_mlp", side=16, shape=(1, 128, 128), accuracies=(0.78,))
     toy.attack(snn, "brainleaks_v1", 1, target_confidence=0.2)
     toy.attack(snn, "brainleaks_v2", 1, draws=DRAWN)
-    other = toy.target("toy", "spiking_mlp timesteps=5", classes=3, accuracies=(0.9,))
-    toy.attack(other, "brainleaks_v2-sparsity=0.1", 3)
+    other = toy.target("toy", "spiking_mlp", varied={"timesteps": 5}, classes=3, accuracies=(0.9,))
+    toy.attack(other, "brainleaks_v2", 3, attack_settings={"sparsity": 0.1})
     return toy
 
 

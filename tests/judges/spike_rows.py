@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from judges.runs.measures import ClassDistances, Spread
 from judges.runs.rows import Score
-from judges.scoring.class_distances import ClassDistances, Spread
 
 Row = Callable[..., Score]
 GUESS = {0.1: 450.0, 0.5: 40.0}
@@ -24,9 +24,9 @@ def spike_rows(row: Row, *, dataset: str = "dvs_gesture", attacks: tuple[str, ..
     """Return four victims of each attack, way of thresholding and tau, and of their controls."""
     rows: list[Score] = []
 
-    def add(attack: str, l2: float, **changes: Any) -> None:
+    def add(l2: float, **changes: Any) -> None:
         rows.extend(
-            row(dataset=dataset, model="spiking_lenet", attack=attack, capture_id=f"v{index}", repeat=index,
+            row(dataset=dataset, model="spiking_lenet", guess="spikes", capture_id=f"v{index}", repeat=index,
                 l2=l2 * (1 + 0.001 * (index - 1.5)), ssim=0.95, judge_correct=index == 0, **changes)
             for index in range(4)
         )  # fmt: skip
@@ -35,8 +35,8 @@ def spike_rows(row: Row, *, dataset: str = "dvs_gesture", attacks: tuple[str, ..
         for tau, l2 in answers.items():
             for attack in attacks:
                 name = f"{attack}-thresholding={way}-tau={tau}"
-                add(attack, l2, cell=f"f/{name}", thresholding=way, tau=tau)
+                add(l2, attack=attack, cell=f"f/{name}", thresholding=way, tau=tau)
     for tau, l2 in GUESS.items():
-        add(f"control: no-op (spikes, tau {tau})", l2, thresholding="in_optimisation", tau=tau)
-    add("control: black", 40.0)
+        add(l2, control="no-op", cell=f"f/control: no-op (spikes, tau {tau})", thresholding="in_optimisation", tau=tau)
+    add(40.0, control="black", cell="f/control: black")
     return rows

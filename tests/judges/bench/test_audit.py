@@ -19,8 +19,8 @@ from fl_sim.training import capture_gradient, parameters_of
 from judges.bench.audit import Audit
 from judges.plans.audit import read_audit
 from judges.progress import Watch
-from judges.report.page import read_manifest
 from judges.runs.integrity import verify
+from judges.runs.manifest import read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 from tests.judges.bench.test_gradient_inversion import run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fl_sim.captures import CaptureStore, SealedStore
-from judges.bench.gradient_inversion import run_experiment
+from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "federation": {"clients": 1},
         "attack": {"name": "idlg", "guess": "uniform", "iterations": 15, "label_rule": "bias"},
     }
-    run_experiment(make_plan(raw), made, Watch())
+    run_plan(make_plan(raw), made, Watch())
     return made
 
 

@@ -21,8 +21,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.files import sha256
 from fl_sim.records import load_record
 from judges.bench.engine_options import EngineOptions
-from judges.bench.gradient_inversion import run_experiment
-from judges.bench.model_inversion import run_inversions
+from judges.bench.execution import run_plan
 from judges.cli import app
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.model_inversion import make_inversion_plan
@@ -60,7 +59,7 @@ def results(folder: Path) -> dict[str, str]:
 def alone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the grid in one process."""
     folder = tmp_path_factory.mktemp("engines") / "alone"
-    run_experiment(make_plan(GRID), folder, quiet())
+    run_plan(make_plan(GRID), folder, quiet())
     return folder
 
 
@@ -75,7 +74,7 @@ def alone(alone_folder: Path) -> dict[str, str]:
 def test_one_two_and_four_workers_give_the_same_bytes(
     alone: dict[str, str], alone_folder: Path, tmp_path: Path, workers: int
 ) -> None:
-    run_experiment(make_plan(GRID), tmp_path / "run", quiet(), options=EngineOptions(workers=workers))
+    run_plan(make_plan(GRID), tmp_path / "run", quiet(), options=EngineOptions(workers=workers))
     assert results(tmp_path / "run") == alone
     assert len(answers(tmp_path / "run")) == 16
     for path, ours in answers(tmp_path / "run").items():
@@ -99,7 +98,7 @@ def cluster() -> Iterator[str]:
 @pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_bytes(alone: dict[str, str], tmp_path: Path, cluster: str) -> None:
     options = EngineOptions("ray", ray_address=cluster)
-    run_experiment(make_plan(GRID), tmp_path / "run", quiet(), options=options)
+    run_plan(make_plan(GRID), tmp_path / "run", quiet(), options=options)
     assert results(tmp_path / "run") == alone
 
 
@@ -111,7 +110,7 @@ def test_model_inversion_in_two_workers_gives_the_same_scores(
     for workers in (1, 2):
         monkeypatch.setenv("SPIKELEAK_CACHE", str(cache / str(workers)))  # so that both train their targets
         folder = tmp_path / str(workers)
-        run_inversions(make_inversion_plan(dict(INVERSION)), folder, quiet(), options=EngineOptions(workers=workers))
+        run_plan(make_inversion_plan(dict(INVERSION)), folder, quiet(), options=EngineOptions(workers=workers))
         scores.append(manifest_so_far(folder)["scores_sha256"])
     assert scores[0] == scores[1]
 

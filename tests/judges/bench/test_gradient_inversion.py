@@ -18,11 +18,12 @@ from attacks.contracts import Reconstruction
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record
-from judges.bench.gradient_inversion import attack_run, run_experiment
+from judges.bench.execution import run_plan
+from judges.bench.folder import remove_run
+from judges.bench.gradient_inversion import attack_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
-from judges.report.page import read_manifest
-from judges.runs.manifest import WRITTEN, remove_run
+from judges.runs.manifest import WRITTEN, read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -43,7 +44,7 @@ def quiet() -> Watch:
 
 
 def run(folder: Path, raw: Mapping[str, Any] = RAW, *, fresh: bool = False) -> Path:
-    return run_experiment(make_plan(dict(raw)), folder, quiet(), fresh=fresh)
+    return run_plan(make_plan(dict(raw)), folder, quiet(), fresh=fresh)
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -136,7 +137,7 @@ def test_the_manifest_and_the_summary_are_of_this_run(finished: Path) -> None:
 def test_progress_is_told_one_line_a_task(folder: Path) -> None:
     told = io.StringIO()
     shutil.rmtree(folder / "reconstructions" / "dlg")
-    run_experiment(make_plan(RAW), folder, Watch(Console(file=told, width=40)))
+    run_plan(make_plan(RAW), folder, Watch(Console(file=told, width=40)))
     assert told.getvalue().splitlines() == [
         "federation digits-lenet-uniform ...",
         "federation digits-spiking_lenet-uniform ...",

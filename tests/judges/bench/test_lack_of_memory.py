@@ -19,7 +19,7 @@ from fl_sim.federation import client_app
 from fl_sim.training import gradient_and_loss
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Started, open_engine
-from judges.bench.gradient_inversion import run_experiment
+from judges.bench.execution import run_plan
 from judges.bench.jobs import perform
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Advance
@@ -83,12 +83,12 @@ def test_a_client_without_memory_costs_its_federation_and_is_told(
     """Flower's round would go on without that client, and nobody would know of the victim that is missing."""
     monkeypatch.setattr(client_app, "gradient_and_loss", _no_memory_for_the_second())
     raw = {**RAW, "model": "lenet", "strategy": "FedSGD"}
-    run_experiment(make_plan(raw), tmp_path / "run", quiet())
+    run_plan(make_plan(raw), tmp_path / "run", quiet())
     failed = manifest_so_far(tmp_path / "run")["failed"]
     assert list(failed) == ["digits-lenet-uniform/dlg", "digits-lenet-uniform/idlg"]
     assert "not enough memory" in failed["digits-lenet-uniform/dlg"]
     monkeypatch.undo()
-    run_experiment(make_plan(raw), tmp_path / "run", quiet())
+    run_plan(make_plan(raw), tmp_path / "run", quiet())
     assert "failed" not in manifest_so_far(tmp_path / "run")
     assert {row.cell for row in read_scores(tmp_path / "run" / "scores.csv")} >= failed.keys()
 

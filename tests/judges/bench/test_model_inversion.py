@@ -16,12 +16,12 @@ from attacks.contracts import Inversion
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError
 from fl_sim.records import TrainedModel, load_record
-from judges.bench.model_inversion import run_inversions
+from judges.bench.execution import run_plan
+from judges.bench.folder import remove_run
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
-from judges.report.page import read_manifest
 from judges.runs.class_rows import ClassScore
-from judges.runs.manifest import WRITTEN, remove_run
+from judges.runs.manifest import WRITTEN, read_manifest
 from judges.runs.tables import read_rows
 from judges.scoring.album import Album
 from judges.summaries.model_inversion import read_inversions
@@ -47,9 +47,7 @@ FEDERATED: dict[str, Any] = {
 
 
 def run(folder: Path, raw: Mapping[str, Any] = RAW, *, fresh: bool = False, told: io.StringIO | None = None) -> Path:
-    return run_inversions(
-        make_inversion_plan(dict(raw)), folder, Watch(Console(file=told or io.StringIO())), fresh=fresh
-    )
+    return run_plan(make_inversion_plan(dict(raw)), folder, Watch(Console(file=told or io.StringIO())), fresh=fresh)
 
 
 def rows_of(folder: Path) -> list[ClassScore]:

@@ -15,9 +15,9 @@ from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
-from judges.runs.names import defence_told
+from judges.kinds import read_plan
 from judges.plans.gradient_inversion import Plan, make_plan, override_attack, read_plan
-from judges.plans.kinds import read_plan_of
+from judges.runs.names import defence_told
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 
@@ -44,7 +44,7 @@ def labels(made: Plan) -> list[str]:
 def test_every_shipped_config_is_a_plan_named_after_its_file(path: Path) -> None:
     scales = tomllib.loads(path.read_text(encoding="utf-8")).get("scales", {})
     for scale in scales or [""]:
-        made = read_plan_of(path, [f"scale={scale}"] if scale else [])
+        made = read_plan(path, [f"scale={scale}"] if scale else [])
         assert made.base.name == f"{path.stem}-{scale}".rstrip("-")
         assert made.base.scale == scale
         attacked = made.federations if isinstance(made, Plan) else made.targets

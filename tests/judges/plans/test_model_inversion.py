@@ -9,8 +9,8 @@ import pytest
 
 from fl_sim.errors import ConfigError
 from fl_sim.specs import BRAINLEAKS_NEURONS, SpikingSpec
+from judges.kinds import plan_of, read_plan
 from judges.plans.gradient_inversion import Plan
-from judges.plans.kinds import plan_of, read_plan_of
 from judges.plans.model_inversion import AUTHORS_FRAMING, InversionPlan, make_inversion_plan
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -112,14 +112,14 @@ def test_what_cannot_be_is_refused_with_its_key(raw: dict[str, Any], said: str) 
 
 def test_a_config_says_by_its_task_what_it_is() -> None:
     assert isinstance(plan_of({"name": "e"}), Plan)
-    assert isinstance(read_plan_of(CONFIGS / "demo.toml"), Plan)
-    assert isinstance(read_plan_of(CONFIGS / "brainleaks.toml", ["scale=smoke"]), InversionPlan)
+    assert isinstance(read_plan(CONFIGS / "demo.toml"), Plan)
+    assert isinstance(read_plan(CONFIGS / "brainleaks.toml", ["scale=smoke"]), InversionPlan)
     with pytest.raises(ConfigError, match="task: expected"):
         plan_of({"name": "e", "task": "model_inversions"})
 
 
 def test_the_plan_of_what_was_resolved_is_the_same_plan() -> None:
-    made = read_plan_of(CONFIGS / "brainleaks.toml", ["scale=small", "attack.iterations=7"])
+    made = read_plan(CONFIGS / "brainleaks.toml", ["scale=small", "attack.iterations=7"])
     again = plan_of(made.raw)
     assert isinstance(made, InversionPlan)
     assert isinstance(again, InversionPlan)
@@ -127,5 +127,5 @@ def test_the_plan_of_what_was_resolved_is_the_same_plan() -> None:
 
 
 def test_no_torch_is_loaded_for_a_config() -> None:
-    code = "import sys; from judges.plans.kinds import plan_of; plan_of({'name': 'e', 'task': 'model_inversion'}); "
+    code = "import sys; from judges.kinds import plan_of; plan_of({'name': 'e', 'task': 'model_inversion'}); "
     subprocess.run([sys.executable, "-c", f"{code}assert 'torch' not in sys.modules"], check=True)

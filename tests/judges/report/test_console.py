@@ -18,7 +18,7 @@ def printed(scores: list[Score]) -> list[str]:
 
 
 def test_images_have_ssim_and_a_verdict(row: Callable[..., Score]) -> None:
-    header, group, attack, control = printed([row(), row(attack="control: black", ssim=0.2, label_recovered=-1)])
+    header, group, attack, control = printed([row(), row(control="black", ssim=0.2, label_recovered=-1)])
     assert "SSIM" in header
     assert "l2" not in header
     assert group == "toy \N{MIDDLE DOT} lenet \N{MIDDLE DOT} uniform init"

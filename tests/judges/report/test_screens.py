@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from fl_sim.config import read_toml
-from judges.bench.gradient_inversion import run_experiment
+from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from tests.judges.browser import BROWSER, measured, screenshot
@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("screens")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPIKELEAK_CACHE", str(folder / "cache"))
-        return run_experiment(make_plan(raw), folder / "demo", Watch(Console(file=io.StringIO())))
+        return run_plan(make_plan(raw), folder / "demo", Watch(Console(file=io.StringIO())))
 
 
 @pytest.fixture(scope="module", params=[DESK, TELEPHONE])

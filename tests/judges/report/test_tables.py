@@ -51,7 +51,7 @@ def victims(row: Row, **changes: object) -> list[Score]:
 
 def test_table_iv_has_our_numbers_and_the_papers(row: Row, write: Callable[..., str]) -> None:
     own = victims(row, dataset="mnist")
-    rows = own + [dataclasses.replace(score, attack="control: no-op", judge_correct=False) for score in own]
+    rows = own + [dataclasses.replace(score, control="no-op", judge_correct=False) for score in own]
     page = write(rows)
     (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "lenet"]
     assert line[:3] == ["lenet", "uniform", "4"]

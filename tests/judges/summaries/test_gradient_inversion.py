@@ -87,8 +87,8 @@ def test_a_cell_by_hand(row: Row) -> None:
         row(capture_id="c", ssim=0.1, mse=0.2, recognisable=False, judge_correct=False, truth_judge_correct=False),
         row(capture_id="d", ssim=0.8, mse=math.inf, recognisable=False, judge_correct=False, stop_reason="diverged"),
     ]
-    controls = [row(attack="control: black", capture_id=name, ssim=0.3, label_recovered=-1) for name in "abcd"]
-    controls += [row(attack="control: mean image", capture_id="b", ssim=0.7)]
+    controls = [row(control="black", capture_id=name, ssim=0.3, label_recovered=-1) for name in "abcd"]
+    controls += [row(control="mean image", capture_id="b", ssim=0.7)]
     summary = summarise(controls + rows, judges={"toy": {"accuracy": 0.9, "chance": 0.25}})
     assert [cell.attack for cell in summary.cells] == ["idlg", "control: black", "control: mean image"]
     cell, black, _ = summary.cells
@@ -183,7 +183,7 @@ def test_published_rows_stand_only_beside_their_own_cell(row: Row) -> None:
     assert published(dataset="mnist") == PUBLISHED["idlg", "mnist", "lenet"]
     assert published(dataset="digits") is None
     assert published(dataset="mnist", defence="noise") is None
-    assert published(dataset="mnist", attack="control: black") is None
+    assert published(dataset="mnist", control="black") is None
     assert {key[1] for key in PUBLISHED} == {"mnist", "cifar100", "lfw"}
     assert len(PUBLISHED) == 18
 

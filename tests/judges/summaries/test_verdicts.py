@@ -46,7 +46,7 @@ def cell_of(
 ) -> CellSummary:
     """Return the line of an attack on one victim for each of `changes`; the best control's SSIM is 0.3."""
     rows = [row(**({"capture_id": f"v{index}"} | change)) for index, change in enumerate(changes)]
-    beside = [replace(one, attack="control: black", ssim=0.3, label_recovered=-1) for one in rows] if controls else []
+    beside = [replace(one, control="black", ssim=0.3, label_recovered=-1) for one in rows] if controls else []
     return summarise([*rows, *beside], health=[health] if health else []).cells[0]
 
 
@@ -167,7 +167,7 @@ def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
     rows += rows_of("dlg", miss(), "two") + rows_of("grnn", LOST, "two")
     rows += rows_of("dlg", HIT, "three") + rows_of("grnn", miss(), "three")
     rows += [
-        replace(one, attack="control: black", ssim=0.3, label_recovered=-1)
+        replace(one, control="black", ssim=0.3, label_recovered=-1)
         for model in ("one", "two", "three")
         for one in rows_of("dlg", miss(), model)
     ]

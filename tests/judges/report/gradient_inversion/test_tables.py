@@ -73,9 +73,7 @@ def test_a_guess_that_an_attack_names_is_its_own(row: Row) -> None:
                                 ("control: no-op (normal)", False), ("control: no-op (uniform)", True))
     ]  # fmt: skip
     assert [line.no_op for line in image_rows(summarise(rows))] == [0.0, 1.0]
-    assert [
-        line.no_op for line in image_rows(summarise([row(), row(attack="control: no-op", judge_correct=False)]))
-    ] == [0]
+    assert [line.no_op for line in image_rows(summarise([row(), row(control="no-op", judge_correct=False)]))] == [0]
 
 
 def test_table_v_puts_the_ways_beside_each_other(row: Row) -> None:

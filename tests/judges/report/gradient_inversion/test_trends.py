@@ -39,7 +39,7 @@ def numbers(trend: Trend) -> list[tuple[str, str, int, float]]:
 
 def test_each_group_has_its_attacks_and_the_best_control(row: Row) -> None:
     rows = many(row, [0.2, 0.9], attack="dlg", stop_reason="diverged") + many(row, [0.8, 0.9], attack="idlg")
-    rows += many(row, [0.1, 0.1], attack="control: black") + many(row, [0.3, 0.4], attack="control: mean image")
+    rows += many(row, [0.1, 0.1], control="black") + many(row, [0.3, 0.4], control="mean image")
     (told,) = distributions(summarise(rows), rows)
     assert (told.name, told.shown, told.attacks) == ("toy · lenet · uniform init", 2, 2)
     assert (told.diverged, told.rows) == (2, 4)
@@ -83,8 +83,8 @@ def test_answers_of_thresholding_have_no_distribution_and_no_trend(row: Row) -> 
 
 def test_a_control_of_two_cells_counts_once(row: Row) -> None:
     """The same victims' control twice, as two cells hold it, draws the line that it draws once."""
-    rows = many(row, [0.5, 0.9]) + many(row, [0.1, 0.2], attack="control: black")
-    twice = rows + many(row, [0.1], attack="control: black", cell="another")
+    rows = many(row, [0.5, 0.9]) + many(row, [0.1, 0.2], control="black")
+    twice = rows + many(row, [0.1], control="black", cell="another")
     (once,), (again,) = (distributions(summarise(own), own) for own in (rows, twice))
     assert once.figures == again.figures
 
@@ -134,7 +134,7 @@ def of_timesteps(row: Row, **changes: object) -> list[Score]:
 
 def test_a_leak_by_timesteps_stands_beside_the_network_that_does_not_spike(row: Row) -> None:
     rows = of_timesteps(row) + many(row, [0.9, 0.7], model="lenet")
-    rows += many(row, [0.1], model="lenet", attack="dlg") + many(row, [0.3, 0.3], attack="control: black")
+    rows += many(row, [0.1], model="lenet", attack="dlg") + many(row, [0.3, 0.3], control="black")
     (trend,) = by_timesteps(summarise(rows), rows)
     assert trend.name == "toy · uniform init"
     assert numbers(trend) == [
@@ -167,7 +167,7 @@ def test_the_control_beside_a_trend_is_the_best(row: Row) -> None:
     rows = of_timesteps(row)
     for steps in (1, 10):
         model = {"model": f"spiking_lenet timesteps={steps}", "timesteps": steps}
-        rows += many(row, [0.3], attack="control: black", **model) + many(row, [0.5], attack="control: grey", **model)
+        rows += many(row, [0.3], control="black", **model) + many(row, [0.5], control="grey", **model)
     (trend,) = by_timesteps(summarise(rows), rows)
     assert "control: grey" in labels(trend.figures["SSIM"])
     assert "control: black" not in labels(trend.figures["SSIM"])
