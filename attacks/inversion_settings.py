@@ -28,7 +28,7 @@ class ModelInversionSettings(PresetSettings):
     precision: Literal["float32", "float64"] = "float32"
 
     @classmethod
-    def _refusal(cls, name: str) -> str:
+    def _unknown_preset(cls, name: str) -> str:
         return str(unknown_name("preset", name, cls.PRESETS))
 
     def untouched(self) -> Self:

@@ -134,7 +134,7 @@ class TestStores:
         one.write_bytes(two.read_bytes())
         two.unlink()
         for name in ("f/r001-c000", "f/r002-c000"):
-            with pytest.raises(DataError, match=r"content is not what its name says|no such file"):
+            with pytest.raises(DataError, match=r"content does not match the hash in its name|no such file"):
                 CaptureStore(tmp_path).load(name)
 
     def test_captures_are_read_without_flower(self) -> None:
