@@ -294,9 +294,7 @@ def check_told(disk: Disk, code: int, err: str, folder: Path, results: Mapping[s
         assert code == 137
     else:
         assert code == 1
-        found = re.fullmatch(
-            r"spikeleak: (.+?): could not write ([\d,]+) bytes \((.+)\); .*\n", err
-        )
+        found = re.fullmatch(r"spikeleak: (.+?): could not write ([\d,]+) bytes \((.+)\); .*\n", err)
         assert found is not None, err
         size = len(results[Path(found[1]).relative_to(folder).as_posix()])
         assert int(found[2].replace(",", "")) == size

@@ -340,7 +340,7 @@ class TestOrder:
             OrderedGrid(LocalGrid(same, 2), 2)
 
     def test_a_client_without_the_query_is_an_error(self) -> None:
-        with pytest.raises(SpikeleakError, match=r"did not tell its partition.*No query function"):
+        with pytest.raises(SpikeleakError, match=r"did not report its partition.*No query function"):
             OrderedGrid(LocalGrid(ClientApp(), 2), 2)
 
     def test_a_seeded_strategy_samples_by_round_and_leaves_global_generators_alone(self) -> None:
