@@ -44,19 +44,19 @@ FIXED_ARGUMENTS = {
 """Arguments of Flower's constructors that the testbed sets, and what sets them."""
 
 
-def check_arguments(name: str, given: Mapping[str, object]) -> None:
+def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
     """Check the arguments of a strategy.
 
     Args:
         name: name of the strategy.
-        given: its arguments, by name.
+        arguments: its arguments, by name.
 
     Raises:
         ConfigError: the strategy does not take an argument, the testbed sets it, or its type is wrong; the message
             names `strategy.<key>`.
     """
     free = STRATEGY_ARGUMENTS[name]
-    for key, value in given.items():
+    for key, value in arguments.items():
         if key in FIXED_ARGUMENTS:
             raise ConfigError(f"strategy.{key}: set by {FIXED_ARGUMENTS[key]}, so it cannot be set here.")
         if key not in free:
