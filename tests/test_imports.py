@@ -78,7 +78,7 @@ ROOMS: dict[str, Room] = {
         (*RECORDS, *DATA, "fl_sim.cache", "fl_sim.checkpoints", "fl_sim.encoders", "fl_sim.epochs", "fl_sim.models.*"),
         ("torch",),
     ),
-    "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.federation.*"), ("flwr",)),
+    "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.captures", "fl_sim.datasets.*", "fl_sim.defences.*", "fl_sim.encoders",
          "fl_sim.global_models", "fl_sim.models.*", "fl_sim.training"),
