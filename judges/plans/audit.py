@@ -111,6 +111,8 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
     Raises:
         ConfigError: an unknown key, a wrong type or value, no such attack, a list elsewhere.
     """
+    if isinstance(raw.get("judge"), dict):
+        raw = {**raw, "judge": {"name": NONE, **raw["judge"]}}
     varying = axes(raw, TABLES)
     for path in varying:
         if not path.startswith("attack"):

@@ -135,11 +135,12 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 def tables_of(kind: type[Settings]) -> dict[str, type[Settings]]:
     """Return {name: settings} of the tables of a config."""
-    return {
-        name: told.annotation
-        for name, told in kind.model_fields.items()
-        if isinstance(told.annotation, type) and issubclass(told.annotation, Settings)
-    }
+    found = {}
+    for name, field_info in kind.model_fields.items():
+        for part in (field_info.annotation, *get_args(field_info.annotation)):  # of a table that may be left out
+            if isinstance(part, type) and issubclass(part, Settings):
+                found[name] = part
+    return found
 
 
 def descriptions(kind: type) -> dict[str, str]:
