@@ -109,7 +109,15 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
     )
     names, owners = {"attack.name": [*attacks]}, {"attack": attacks}
     told = "`spikeleak audit`, by `--set`"
-    audit = Place(_AUDIT, told, AuditSettings, names, owners, axis=lambda key: key.startswith("attack."))
+    audit = Place(
+        _AUDIT,
+        told,
+        AuditSettings,
+        names,
+        owners,
+        axis=lambda key: key.startswith("attack."),
+        defaults={"judge.name": literal(NONE), "dataset.name": "none"},
+    )
     return gradients, models, audit, flower
 
 
