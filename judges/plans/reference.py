@@ -116,7 +116,7 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         names,
         owners,
         axis=lambda key: key.startswith("attack."),
-        defaults={"judge.name": literal(NONE), "dataset.name": "none"},
+        defaults={"judge.name": literal(NONE)},
     )
     return gradients, models, audit, flower
 
