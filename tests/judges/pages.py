@@ -95,7 +95,7 @@ class _Outline(HTMLParser):
         self.lines: list[list[str]] = []
         self.depth = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - as in the base class
         self.depth += tag in self.ONE_LINE
         if tag in self.ONE_LINE:
             self.lines.append([] if tag == "tr" else [""])
