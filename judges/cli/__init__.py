@@ -194,18 +194,20 @@ def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> N
 
 def _finish(page: Path, folder: Path) -> None:
     """Print the table of results and where the report is."""
+    from judges.report.console import terminal_table
+
     if _inverts_models(folder):
-        from judges.report.model_inversion.console import inversion_table
+        from judges.report.model_inversion.tables import results_table
         from judges.summaries.model_inversion import read_inversions
 
-        _console().print(inversion_table(read_inversions(folder / "summary.json")))
+        _console().print(terminal_table(results_table(read_inversions(folder / "summary.json"))))
     else:
-        from judges.report.console import results_table
+        from judges.report.gradient_inversion.tables_record import results_tables
         from judges.summaries.gradient_inversion import read_summary
 
         summary = read_summary(folder / "summary.json")
         if summary.cells:
-            _console().print(results_table(summary))
+            _console().print(terminal_table(*results_tables(summary)))
         else:
             typer.echo("Nothing could be scored; what attacks answered is in the report.")
     typer.echo(f"\nreport: {page.resolve().as_uri()}")

@@ -1,34 +1,25 @@
-"""The tables of the paper, filled with a run's summary: what stands in them, not how it looks."""
+"""The table of attacks on still images, in the layout of the paper's Table IV."""
 
 from __future__ import annotations
 
 import itertools
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from fl_sim.records import Scalar
-from judges.runs.rows import CONTROL_PREFIX
-from judges.scoring.class_distances import ClassDistances, Spread
+from judges.report.formats import interval, mse, mse_interval, named_shares, number, out_of_100, percent_interval
+from judges.report.gradient_inversion.wording import (
+    NOTES,
+    attack_name,
+    defence_name,
+    family,
+    guess_of,
+    model_name,
+    tone,
+)
+from judges.report.table import Cell, Column, Group, Section, Table
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.published import PUBLISHED_SPIKES, Published, PublishedSpikes
-
-NO_OP = f"{CONTROL_PREFIX}no-op"
-EMPTY = f"{CONTROL_PREFIX}black"
-SPIKES_OF_PAPER = "dvs_gesture"
-"""The data set of the paper's Tables V and VI."""
-
-PAPER_SHAPE = (20, 2, 128, 128)
-PAPER_NORM = 42.5647
-"""Norm of the paper's recordings, read off Table V: where tau is 0.75 and more the answer is the empty recording."""
-
-PAPER_SIGMA = 0.1
-SAME = 0.01
-"""Two distances are called equal where they differ by at most this share of the second."""
-
-_GUESS = re.compile(r"-guess=([a-z]+)(?=-|$)")
+from judges.summaries.published import Published
 
 
 @dataclass(frozen=True)
@@ -39,89 +30,17 @@ class ImageRow:
         cell: our figures.
         held_out, chance: the judge's accuracy on examples that it never saw, and that of guessing; None without one.
         no_op: ASR of the attack's initial guess, no step taken; None without a judge.
-        published: the paper's row; None where it has none.
     """
 
     cell: CellSummary
     held_out: float | None
     chance: float | None
     no_op: float | None
-    published: Published | None
 
-
-@dataclass(frozen=True)
-class ImageBlock:
-    """The lines of Table IV of one attack on one data set, which share a judge."""
-
-    attack: str
-    dataset: str
-    held_out: float | None
-    chance: float | None
-    rows: tuple[ImageRow, ...]
-
-
-@dataclass(frozen=True)
-class SpikeRow:
-    """A line of Table V: one attack and threshold, with every way of thresholding beside each other.
-
-    Attributes:
-        tau: the threshold.
-        attack: its name, without its way of thresholding and its threshold.
-        cells: {way of thresholding: our figures}.
-        guess: the initial guess, thresholded, no step taken; None where it was not scored.
-        published: {way of thresholding: the paper's figures}; empty unless the victims are of DVS128 Gesture.
-    """
-
-    tau: float
-    attack: str
-    cells: Mapping[str, CellSummary]
-    guess: CellSummary | None
-    published: Mapping[str, PublishedSpikes]
-
-
-@dataclass(frozen=True)
-class SpikeTable:
-    """Table V for one group of victims.
-
-    Attributes:
-        group: what was attacked: (dataset, model, init, defence).
-        ways: of thresholding, as columns.
-        rows: by tau, then by attack.
-        norm: mean l2 norm of a recording, which is its distance to the empty one: of these victims, else of the data
-            set; None where neither was measured.
-        held_out, chance, ceiling: of the judge, as in `ImageRow`; the last is its accuracy on the true inputs.
-    """
-
-    group: tuple[str, str, str, str]
-    ways: tuple[str, ...]
-    rows: tuple[SpikeRow, ...]
-    norm: float | None
-    held_out: float | None
-    chance: float | None
-    ceiling: float | None
-
-
-class Nearness(NamedTuple):
-    """How a mean l2 compares with those of answers that need no gradient.
-
-    Attributes:
-        guess: it equals that of the thresholded guess, no step taken.
-        empty: it equals that of the empty recording.
-        closer: it is less than either of those that are known, and equals none; None where none is known.
-    """
-
-    guess: bool
-    empty: bool
-    closer: bool | None
-
-
-@dataclass(frozen=True)
-class DistanceRow:
-    """A line of Table VI: "intra-class" or "inter-class" distances of a data set."""
-
-    dataset: str
-    kind: str
-    spread: Spread
+    @property
+    def published(self) -> Published | None:
+        """Return the paper's row; None where it has none."""
+        return self.cell.published
 
 
 def image_rows(summary: Summary) -> list[ImageRow]:
@@ -131,121 +50,122 @@ def image_rows(summary: Summary) -> list[ImageRow]:
     """
     events = {cell.group for cell in summary.cells if cell.tau is not None}
     attacks = [cell for cell in summary.cells if not cell.control and cell.group not in events]
-    names = ("attack", "dataset", "defence", "init", "model")
-    order = {name: _order([getattr(cell, name) for cell in attacks]) for name in names}
-    ranked = sorted(attacks, key=lambda cell: [order[name][getattr(cell, name)] for name in names])
-    return [
-        ImageRow(cell, *_judge_facts(summary, cell.dataset), _asr(_guess_of(summary, cell)), cell.published)
-        for cell in ranked
+    keys: list[Callable[[CellSummary], str]] = [
+        attack_name,
+        lambda cell: cell.dataset,
+        defence_name,
+        lambda cell: cell.init,
+        model_name,
     ]
+    orders = [list(dict.fromkeys(map(key, attacks))) for key in keys]
+    ranked = sorted(attacks, key=lambda cell: [order.index(key(cell)) for key, order in zip(keys, orders, strict=True)])
+    rows = []
+    for cell in ranked:
+        guess = no_op_of(summary, cell)
+        rows.append(ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None))
+    return rows
 
 
-def image_blocks(summary: Summary) -> list[ImageBlock]:
-    """Return Table IV in blocks."""
-    groups = itertools.groupby(image_rows(summary), key=lambda row: (row.cell.attack, row.cell.dataset))
-    blocks = [(names, tuple(rows)) for names, rows in groups]
-    return [ImageBlock(*names, rows[0].held_out, rows[0].chance, rows) for names, rows in blocks]
-
-
-def nearness(cell: CellSummary, guess: CellSummary | None, norm: float | None) -> Nearness:
-    """Return how a cell's mean l2 compares with those of the guess and of the empty recording."""
-    ours, start = cell.l2.mean, guess.l2.mean if guess else None
-    if ours is None:
-        return Nearness(False, False, None if start is None and norm is None else False)
-    equal = [other is not None and abs(ours - other) <= SAME * other for other in (start, norm)]
-    known = [other for other in (start, norm) if other is not None]
-    return Nearness(equal[0], equal[1], ours < min(known) and not any(equal) if known else None)
-
-
-def thresholded_guess_l2(tau: float, *, sigma: float, voxels: int, norm: float) -> float:
-    """Return the root mean square distance of a binary recording to the thresholded guess, no step taken.
-
-    A voxel of the guess |N(0, sigma)| exceeds tau with p = erfc(tau / (sigma sqrt 2)). Of `voxels`, K = norm^2 hold a
-    spike: there the two differ with 1 - p, elsewhere with p. So the mean square is voxels p + K (1 - 2 p).
-    """
-    p = math.erfc(tau / (sigma * math.sqrt(2)))
-    return math.sqrt(voxels * p + norm**2 * (1 - 2 * p))
-
-
-def paper_guess_l2(tau: float) -> float:
-    """Return `thresholded_guess_l2` for recordings of the paper's size and norm."""
-    return thresholded_guess_l2(tau, sigma=PAPER_SIGMA, voxels=math.prod(PAPER_SHAPE), norm=PAPER_NORM)
-
-
-def spike_tables(summary: Summary) -> list[SpikeTable]:
-    """Return Table V for each group of victims that an attack with thresholding was run on."""
-    swept = [cell for cell in summary.cells if not cell.control and cell.tau is not None]
-    return [_spike_table(summary, group, swept) for group in dict.fromkeys(cell.group for cell in swept)]
-
-
-def distance_rows(distances: Mapping[str, ClassDistances]) -> list[DistanceRow]:
-    """Return Table VI."""
-    return [
-        DistanceRow(dataset, kind, spread)
-        for dataset, told in distances.items()
-        for kind, spread in (("intra-class", told.intra), ("inter-class", told.inter))
-    ]
-
-
-def _spike_table(summary: Summary, group: tuple[str, str, str, str], swept: Sequence[CellSummary]) -> SpikeTable:
-    own = [cell for cell in swept if cell.group == group]
-    held_out, chance = _judge_facts(summary, group[0])
-    told = summary.distances.get(group[0])
-    empty = next((cell.l2.mean for cell in summary.cells if cell.group == group and cell.attack == EMPTY), None)
-    return SpikeTable(
-        group,
-        tuple(dict.fromkeys(cell.thresholding for cell in own)),
-        tuple(_spike_rows(summary, own)),
-        told.norm if empty is None and told else empty,
-        held_out,
-        chance,
-        own[0].ceiling,
+def image_sections(summary: Summary) -> Iterator[Section]:
+    """Yield the section of Table IV, where there are attacks on still images."""
+    rows = image_rows(summary)
+    if not rows:
+        return
+    paper = any(row.published for row in rows)
+    blocks = itertools.groupby(rows, key=lambda row: (attack_name(row.cell), row.cell.dataset))
+    groups = []
+    for (attack, dataset), block in blocks:
+        own = list(block)
+        facts = named_shares({"held-out": own[0].held_out, "chance": own[0].chance})
+        groups.append(Group(own, f"{attack} on {dataset}", facts and f"judge, %: {facts}"))
+    table = Table(
+        "Table IV",
+        list(_image_columns(paper=paper)),
+        groups,
+        grouped_by="Attack and data",
+        note=f"{NOTES['images']} {NOTES['images_paper']}" if paper else NOTES["images"],
+        apart=lambda row: row.cell.init,
     )
+    title, layout = "Still images: success and similarity", "layout of Table IV of arXiv 2511.21181"
+    yield Section("table-iv", title, [table], reference=layout)
 
 
-def _spike_rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
-    for tau in sorted({cell.tau for cell in own if cell.tau is not None}):
-        for attack in dict.fromkeys(cell.attack for cell in own):
-            cells = {cell.thresholding: cell for cell in own if (cell.tau, cell.attack) == (tau, attack)}
-            if not cells:
-                continue
-            some = next(iter(cells.values()))
-            known = (some.dataset, some.defence) == (SPIKES_OF_PAPER, "none")
-            sweeps = {way: PUBLISHED_SPIKES.get((attack, way), {}) for way in cells if known}
-            paper = {way: sweep[tau] for way, sweep in sweeps.items() if tau in sweep}
-            yield SpikeRow(tau, attack, cells, _guess_of(summary, some), paper)
+def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
+    """Yield the columns of Table IV, those of the paper only where it has a row."""
+    yield Column("Model", lambda row: Cell(model_name(row.cell), under=(defence_name(row.cell),)), under="Defence")
+    yield Column("Init", lambda row: row.cell.init or "\N{EN DASH}", left=True)
+    yield Column("n", lambda row: str(row.cell.n))
+    measures: tuple[tuple[str, str, Callable[[ImageRow], Cell], Callable[[Published], str]], ...] = (
+        ("ASR, %", "on truth, no-op", _asr, lambda told: out_of_100(told.asr)),
+        ("MSE", "median", _mse, lambda told: number(told.mse)),
+        ("SSIM", "median, last", _ssim, lambda told: number(told.ssim)),
+        ("PSNR, dB", "median", _psnr, lambda told: number(told.psnr_db, 1)),
+    )
+    for span, under, ours, theirs in measures:
+        heading = "ours" if paper else ""
+        yield Column(heading, ours, unit="mean [95 %]", span=span, under=under, beside="in")
+        if paper:
+            yield Column("paper", _theirs(theirs), span=span, theirs=True)
+    yield Column("Diverged", lambda row: str(row.cell.diverged))
+    yield Column("Verdict", lambda row: Cell(row.cell.verdict, css=f"verdict {tone(row.cell.verdict)}"), left=True)
 
 
-def _guess_of(summary: Summary, cell: CellSummary) -> CellSummary | None:
+def _theirs(told: Callable[[Published], str]) -> Callable[[ImageRow], str]:
+    """Return what a column of the paper says of a row: nothing where the paper has none."""
+    return lambda row: told(row.published) if row.published else ""
+
+
+def _asr(row: ImageRow) -> Cell:
+    cell, beside = row.cell, named_shares({"truth": row.cell.ceiling, "no-op": row.no_op})
+    return Cell(out_of_100(cell.asr), "" if cell.asr is None else percent_interval(cell.intervals["asr"]), (beside,))
+
+
+def _mse(row: ImageRow) -> Cell:
+    told = row.cell.mse
+    return Cell(mse(told.mean), mse_interval(row.cell.intervals["mse"]), (f"median {mse(told.median)}",))
+
+
+def _ssim(row: ImageRow) -> Cell:
+    told, last = row.cell.ssim, number(row.cell.last_ssim)
+    under = f"median {number(told.median)}, last {last}"
+    return Cell(number(told.mean), interval(row.cell.intervals["ssim"]), (under,), "best")
+
+
+def _psnr(row: ImageRow) -> Cell:
+    told, bounds = row.cell.psnr_db, row.cell.intervals["psnr_db"]
+    return Cell(number(told.mean, 1), interval(bounds, 1), (f"median {number(told.median, 1)}",))
+
+
+def no_op_of(summary: Summary, cell: CellSummary) -> CellSummary | None:
     """Return the no-op control of a cell's victims at the cell's threshold.
 
     A control is named after the kind of guess, or after the attack where that has no choice of guesses.
     """
     same = [other for other in summary.cells if other.group == cell.group and other.tau == cell.tau]
-    found = {_kind(other.attack): other for other in same if other.attack.startswith(NO_OP)}
-    told = _GUESS.search(cell.attack)
-    for kind in (cell.attack.partition("-")[0], told[1] if told else ""):
+    found = {kind: other for other in same if other.control and (kind := guess_of(other)) is not None}
+    for kind in (family(cell), guess_of(cell)):
         if kind in found:
             return found[kind]
-    attacks = {other.attack.partition("-")[0] for other in same if not other.control}
+    attacks = {family(other) for other in same if not other.control}
     return next((control for kind, control in found.items() if kind not in attacks), None)
 
 
-def _kind(control: str) -> str:
-    """Return the kind of guess that a no-op control is named after; "" where it has the only one."""
-    return control.removeprefix(NO_OP).strip(" ()").partition(",")[0]
-
-
-def _asr(cell: CellSummary | None) -> float | None:
-    return cell.asr if cell else None
-
-
-def _judge_facts(summary: Summary, dataset: str) -> tuple[float | None, float | None]:
+def judge_facts(summary: Summary, dataset: str) -> tuple[float | None, float | None]:
     """Return the judge's held-out accuracy and chance; None without a judge."""
     facts: Mapping[str, Scalar] = summary.judges.get(dataset, {})
     held_out, chance = (facts.get(name) for name in ("accuracy", "chance"))
     return (held_out if isinstance(held_out, float) else None), (chance if isinstance(chance, float) else None)
 
 
-def _order(values: Sequence[str]) -> dict[str, int]:
-    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+def ceilings(summary: Summary) -> dict[str, float | None]:
+    """Return the judge's accuracy on the true inputs of all victims of a data set, where it was measured."""
+    told: dict[str, float | None] = {}
+    for name in summary.judges:
+        own = [(cell.ceiling, cell.n) for cell in summary.cells if cell.dataset == name and cell.ceiling is not None]
+        told[name] = sum(share * n for share, n in own) / sum(n for _, n in own) if own else None
+    return told
+
+
+def by_group(cells: Sequence[CellSummary]) -> dict[tuple[str, str, str, str], list[CellSummary]]:
+    """Return cells by what was attacked, in their order."""
+    return {group: [cell for cell in cells if cell.group == group] for group in dict.fromkeys(c.group for c in cells)}

@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from judges.intervals import bootstrap_mean, rate
-from judges.report.curves import Mark, Rates, Sample, Sweep, cdf_figure, firing_figure, in_percent, trend_figure
+from judges.report.curves import Mark, Sample, Sweep, cdf_figure, in_percent, trend_figure
 from judges.report.figures import COLOURS, Point
 from judges.report.gradient_inversion.wording import name_of_group
-from judges.runs.health import Health
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Score
 from judges.summaries.gradient_inversion import CellSummary, Summary, units_of
 
@@ -77,15 +76,6 @@ class Trend:
     name: str
     rows: tuple[TrendRow, ...]
     figures: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class HealthLine:
-    """The health of the model behind a group's updates; the figure of its firing rates is "" where it has none."""
-
-    name: str
-    health: Health
-    figure: str
 
 
 def line_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
@@ -159,18 +149,6 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
             name = name_of_group((dataset, others, init, defence))
             trends.append(_trend(name, moving, still, summary, lambda row: row.timesteps, "time steps T"))
     return trends
-
-
-def health_lines(summary: Summary) -> list[HealthLine]:
-    """Return the health of the models under attack, with the firing rates of those that spike."""
-    return [
-        HealthLine(name_of_group(health.group), health, firing_figure(layers) if (layers := _layers(health)) else "")
-        for health in summary.health
-    ]
-
-
-def _layers(health: Health) -> dict[str, Rates]:
-    return {name: Rates(firing, health.silent.get(name, 0.0)) for name, firing in health.firing_rates.items()}
 
 
 def _trend(

@@ -10,10 +10,17 @@ from torch import Tensor
 
 from fl_sim.records import load_record
 from judges.report.figures import picture_uri
-from judges.report.gradient_inversion.wording import percent
+from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
-from judges.report.model_inversion.wording import is_spiking, name_of_attack, network
+from judges.report.model_inversion.wording import (
+    attack_family,
+    attack_name,
+    is_spiking,
+    model_name,
+    network_name,
+)
+from judges.report.table import Drawing, Section
 from judges.runs.class_rows import FEDERATION
 from judges.scoring.album import Album
 from judges.summaries.model_inversion import Inversions, Kind
@@ -130,12 +137,19 @@ def picture_blocks(albums: Sequence[Album], summary: Inversions, shown: Callable
     return blocks
 
 
+def picture_sections(blocks: Sequence[PictureBlock]) -> Iterator[Section]:
+    """Yield the section of the pictures, where there are any."""
+    if blocks:
+        drawing = Drawing("inversion_pictures.html.j2", {"blocks": blocks, "open": OPEN_SHEETS})
+        yield Section("pictures", "Truth beside answers", [drawing], reference="Figures 3 and 4")
+
+
 def _moving(albums: Sequence[Album]) -> Iterable[Album]:
     """Return the first album with spikes of each attack, whatever its settings."""
     first: dict[str, Album] = {}
     for album in albums:
         if len(album.spikes):
-            first.setdefault(album.attack.partition("-")[0], album)
+            first.setdefault(attack_family(album), album)
     return first.values()
 
 
@@ -157,9 +171,7 @@ def _truth(album: Album) -> ShotRow:
 
 def _answers(album: Album) -> ShotRow:
     """Return the answers of an attack."""
-    return ShotRow(
-        name_of_attack(album.attack), _note(album), tuple(_shot(album, at) for at in range(len(album.labels)))
-    )
+    return ShotRow(attack_name(album), _note(album), tuple(_shot(album, at) for at in range(len(album.labels))))
 
 
 def _nearest(album: Album) -> ShotRow:
@@ -175,7 +187,7 @@ def _nearest(album: Album) -> ShotRow:
             album.nearest, album.nearest_labels, album.labels, album.names, strict=True
         )
     ]
-    return ShotRow("Nearest training example", f"to {name_of_attack(album.attack)}", tuple(shots))
+    return ShotRow("Nearest training example", f"to {attack_name(album)}", tuple(shots))
 
 
 def _followed(albums: Sequence[Album]) -> Iterator[Sheet]:
@@ -184,12 +196,12 @@ def _followed(albums: Sequence[Album]) -> Iterator[Sheet]:
     for start in range(0, len(rounds), COLUMNS):
         part = rounds[start : start + COLUMNS]
         rows = []
-        for model, attack in dict.fromkeys((album.model, album.attack) for album in albums):
-            own = {album.round: album for album in albums if (album.model, album.attack) == (model, attack)}
+        for line in dict.fromkeys(map(_line, albums)):
+            own = {album.round: album for album in albums if _line(album) == line}
             some = next(iter(own.values()))
             for at in _places(some):
                 shots = [_shot(own[number], at) if number in own else Shot("", "", ()) for number in part]
-                rows.append(ShotRow(f"{name_of_attack(attack)}, {some.names[at]}", _note(some), tuple(shots)))
+                rows.append(ShotRow(f"{attack_name(some)}, {some.names[at]}", _note(some), tuple(shots)))
         yield Sheet(tuple(f"round {number}" for number in part), tuple(rows))
 
 
@@ -205,14 +217,14 @@ def _shot(album: Album, at: int) -> Shot:
     caption = [f"judge {percent(album.confidence[at])}", f"target {percent(album.target_confidence[at])}"]
     if seen != album.labels[at]:
         caption.append(f"seen as {names.get(seen, seen)}" if seen >= 0 else "seen as nothing")
-    alt = f"answer of {name_of_attack(album.attack)} for class {album.names[at]}, {album.dataset}, {album.model}"
+    alt = f"answer of {attack_name(album)} for class {album.names[at]}, {album.dataset}, {model_name(album)}"
     return Shot(_uri(album.answers[at]), alt, tuple(caption))
 
 
 def _motion(album: Album) -> Motion:
     """Return one spiking answer over time."""
     at = album.labels.index(album.spikes_label)
-    title = f"{name_of_attack(album.attack)}, class {album.names[at]}"
+    title = f"{attack_name(album)}, class {album.names[at]}"
     density = float(album.spikes.float().mean())
     return Motion(
         title,
@@ -235,7 +247,11 @@ def _names(album: Album) -> Mapping[int, str]:
 
 
 def _note(album: Album) -> str:
-    return f"{network(album.model)} {album.model}" + (", mean over time" if is_spiking(album.model) else "")
+    return network_name(album) + (", mean over time" if is_spiking(album) else "")
+
+
+def _line(album: Album) -> tuple[str, str]:
+    return model_name(album), attack_name(album)
 
 
 def _name(album: Album) -> str:

@@ -1,36 +1,35 @@
-"""The tables of a report on model inversions, filled with a run's summary: what stands in them, not how it looks."""
+"""The tables of attacks, in the layout of the paper's Tables 3 and 4, and what a terminal shows of all attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from judges.report.gradient_inversion.wording import rate_interval
+from judges.report.formats import out_of_100, rate_interval, spread
 from judges.report.model_inversion.wording import (
-    family,
+    NOTES,
+    attack_family,
+    attack_name,
+    count_of,
+    is_class_mean,
+    is_real,
+    is_shuffled,
     is_spiking,
-    name_of_attack,
     name_of_target,
+    network_name,
     over,
-    over_draws,
-    spread,
+    tone,
 )
+from judges.report.table import Cell, Column, Group, Section, Small, Table
 from judges.runs.class_rows import CENTRAL, FEDERATION
-from judges.scoring.class_metrics import InversionScores
-from judges.summaries.model_inversion import (
-    CLASS_MEAN,
-    REAL,
-    SHUFFLED,
-    Inversions,
-    InversionSummary,
-    Kind,
-    TargetSummary,
-)
+from judges.scoring.class_metrics import Repeated
+from judges.summaries.model_inversion import Inversions, InversionSummary, Kind
 
 BESIDE = "brainleaks_v2"
 """The attack on a spiking network that stands beside those on an ANN in Table 4."""
 
-OURS, DRAWS, PAPER = "ours", "draws", "paper"
+OURS, DRAWS, PAPER = "attack", "draws", "paper"
+"""Kinds of lines, and their classes on the page."""
 
 
 @dataclass(frozen=True)
@@ -38,154 +37,125 @@ class Line:
     """Numbers of one attack that are of one kind, so that none is taken for another.
 
     Attributes:
-        kind: "ours", "draws" or "paper".
-        label: what they are over.
+        kind: OURS, DRAWS or PAPER.
+        cell: the attack on the targets of one kind.
+        label: what the numbers are over.
         values: attack accuracy, top-3, average confidence, DAA, out of 100.
         intervals: of each, or "".
+        shares: attack accuracy of {control: share}, and of chance.
     """
 
     kind: str
+    cell: InversionSummary
     label: str
     values: tuple[str, ...]
     intervals: tuple[str, ...] = ("",) * 4
+    shares: Mapping[str, float | None] | None = None
 
 
-@dataclass(frozen=True)
-class AttackRow:
-    """An attack on the targets of one kind.
+def attack_sections(summary: Inversions) -> Iterator[Section]:
+    """Yield Tables 3 and 4, attacks on spiking targets, and on ANNs beside their twins, where there are any."""
+    central = [cell for cell in summary.cells if cell.source == CENTRAL and not cell.control]
+    by_dataset = {name: [cell for cell in central if cell.dataset == name] for name in _names(central)}
+    spiking = {name: [cell for cell in own if is_spiking(cell)] for name, own in by_dataset.items()}
+    compared = {
+        name: [cell for cell in own if not is_spiking(cell)]
+        + [cell for cell in spiking[name] if attack_family(cell) == BESIDE]
+        for name, own in by_dataset.items()
+        if len(own) > len(spiking[name])
+    }
+    for number, title, note, cells in (
+        (3, "Attacks on spiking networks", "spiking", spiking),
+        (4, "ANN beside SNN", "compared", compared),
+    ):
+        groups = [Group(lines_of(own, summary), name) for name, own in cells.items() if own]
+        if groups:
+            theirs = any(line.kind == PAPER for group in groups for line in group.rows)
+            table = Table(
+                f"Table {number}",
+                [
+                    Column("Attack", _name, unit="what the numbers are over", under="model, what the numbers are over"),
+                    Column("n", lambda line: count_of(line.cell) if line.kind == OURS else ""),
+                    *number_columns(),
+                    verdict_column(),
+                ],
+                groups,
+                grouped_by="Data set",
+                note=f"{NOTES[note]} {NOTES['attacks_paper']}" if theirs else NOTES[note],
+                css="results layout inverted",
+                row_css=lambda line: line.kind,
+            )
+            yield Section(f"table-{number}", title, [table], reference=f"Table {number}")
 
-    Attributes:
-        cell: our numbers.
-        title: name of the attack.
-        lines: ours, then over draws, then the paper's, those that there are.
-        beside: attack accuracy of {control: share}, and of chance.
+
+def results_table(summary: Inversions) -> Table[Line]:
+    """Return every attack and control by what was attacked, whose accuracy stands beside it, for a terminal.
+
+    Deviations are over attacks with other seeds; those over draws of one answer are in the report.
     """
-
-    cell: InversionSummary
-    title: str
-    lines: tuple[Line, ...]
-    beside: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class AttackBlock:
-    """Attacks that stand together, under a name."""
-
-    name: str
-    rows: tuple[AttackRow, ...]
-
-
-@dataclass(frozen=True)
-class ControlBlock:
-    """The controls of the targets of one kind, and the attack accuracy of chance."""
-
-    name: str
-    cells: tuple[InversionSummary, ...]
-    chance: float
-
-
-@dataclass(frozen=True)
-class Federation:
-    """The global models of federations on one data set, after each round that was kept.
-
-    Attributes:
-        dataset: its name.
-        family: architecture of both networks.
-        targets: of each round and network, in the order of the rounds.
-        rows: (target, attack on it), in the same order.
-    """
-
-    dataset: str
-    family: str
-    targets: tuple[TargetSummary, ...]
-    rows: tuple[tuple[TargetSummary, AttackRow], ...]
-
-
-def spiking_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return Table 3: attacks on spiking targets that were trained centrally."""
-    rows = [row for row in _central_rows(summary) if is_spiking(row.cell.model)]
-    return [AttackBlock(*item) for item in _blocks(rows)]
-
-
-def compared_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return Table 4: attacks on ANNs that were trained centrally, beside BrainLeaks-v2 on their spiking twins."""
-    rows = _central_rows(summary)
-    blocks = []
-    for dataset, own in _blocks(rows):
-        ann = tuple(row for row in own if not is_spiking(row.cell.model))
-        snn = tuple(row for row in own if is_spiking(row.cell.model) and row.cell.attack.partition("-")[0] == BESIDE)
-        if ann:
-            blocks.append(AttackBlock(dataset, ann + snn))
-    return blocks
-
-
-def control_blocks(summary: Inversions) -> list[ControlBlock]:
-    """Return the controls of all targets; of a federation's, those of the last round."""
-    last = last_rounds(summary)
-    controls = [cell for cell in summary.cells if cell.control and cell.target in last]
-    return [
-        ControlBlock(name_of_target(target), tuple(own), chance_of(summary, target))
-        for target, own in _by_target(controls).items()
+    tested = {target.target: spread(target.accuracy, target.accuracy_std) for target in summary.targets}
+    groups = [
+        Group([first_line(cell, summary) for cell in own], f"{name_of_target(target)}\ntest accuracy {tested[target]}")
+        for target, own in by_target(summary.cells).items()
     ]
-
-
-def record_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return every attack, by what was attacked."""
-    attacks = [cell for cell in summary.cells if not cell.control]
-    return [
-        AttackBlock(name_of_target(target), tuple(attack_row(cell, summary) for cell in own))
-        for target, own in _by_target(attacks).items()
+    columns: list[Column[Line]] = [
+        Column("Attack", _name_in_terminal, terminal="attack", under="verdict"),
+        Column("n", lambda line: str(line.cell.accuracy.of), terminal="n"),
+        *number_columns(),
+        Column("Target", _belief, terminal="target"),
     ]
+    return Table("Results table", columns, groups, row_css=lambda line: "control" if line.cell.control else OURS)
 
 
-def memory_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return what memorisation is read off: attacks, class means and real examples, of the last rounds."""
-    last = last_rounds(summary)
-    shown = [
-        cell
-        for cell in summary.cells
-        if cell.target in last and (not cell.control or cell.attack in (CLASS_MEAN, REAL))
-    ]
-    return [
-        AttackBlock(name_of_target(target), tuple(attack_row(cell, summary) for cell in own))
-        for target, own in _by_target(shown).items()
-        if not all(cell.control for cell in own)
-    ]
+def lines_of(cells: Sequence[InversionSummary], summary: Inversions) -> list[Line]:
+    """Return the lines of cells: of each ours, then over draws, then the paper's, those that there are."""
+    return [line for cell in cells for line in _lines(cell, summary)]
 
 
-def federations(summary: Inversions) -> list[Federation]:
-    """Return the targets of federations with the attacks on them, by data set and architecture."""
-    targets = sorted(
-        (target for target in summary.targets if target.source == FEDERATION),
-        key=lambda target: (target.round, is_spiking(target.model)),
-    )
-    found = []
-    for dataset, name in dict.fromkeys((target.dataset, family(target.model)) for target in targets):
-        own = [target for target in targets if (target.dataset, family(target.model)) == (dataset, name)]
-        rows = [
-            (target, attack_row(cell, summary))
-            for target in own
-            for cell in summary.cells
-            if cell.target == target.target and not cell.control
-        ]
-        found.append(Federation(dataset, name, tuple(own), tuple(rows)))
-    return found
+def first_line(cell: InversionSummary, summary: Inversions) -> Line:
+    """Return our numbers of a cell."""
+    return next(_lines(cell, summary))
 
 
-def attack_row(cell: InversionSummary, summary: Inversions) -> AttackRow:
-    """Return a cell with its lines of numbers and what stands beside it."""
-    return AttackRow(cell, name_of_attack(cell.attack), tuple(_lines(cell)), beside(cell, summary))
+def number_columns() -> Iterator[Column[Line]]:
+    """Yield attack accuracy, top-3, confidence and DAA, and the accuracies of the controls."""
+    for place, (heading, unit, terminal) in enumerate(
+        (
+            ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
+            ("Top-3, %", "", "top-3"),
+            ("Average confidence, %", "", "conf."),
+            ("DAA, %", "[95 %]", "DAA"),
+        )
+    ):
+        yield Column(
+            heading, _value(place), unit=unit, beside="under", aligned=True, terminal=terminal, brief=bool(place)
+        )
+    yield Column("Controls: attack accuracy, %", _controls, left=True)
+
+
+def verdict_column() -> Column[Line]:
+    """Return the column of the verdicts, which are ours."""
+    return Column("Verdict", _verdict, left=True)
+
+
+def by_target(cells: Sequence[InversionSummary]) -> dict[Kind, list[InversionSummary]]:
+    """Return cells by what was attacked, in their order."""
+    targets = dict.fromkeys(cell.target for cell in cells)
+    return {target: [cell for cell in cells if cell.target == target] for target in targets}
 
 
 def beside(cell: InversionSummary, summary: Inversions) -> dict[str, float | None]:
     """Return the attack accuracy of the controls of a cell, and of chance."""
-    controls = {other.attack: other.accuracy.share for other in summary.cells if other.target == cell.target}
-    return {
-        "shuffled": controls.get(f"{SHUFFLED}{cell.attack}"),
-        "class mean": controls.get(CLASS_MEAN),
-        "real": controls.get(REAL),
-        "chance": chance_of(summary, cell.target),
+    controls = [other for other in summary.cells if other.target == cell.target and other.control]
+    kinds: dict[str, Callable[[InversionSummary], bool]] = {
+        "shuffled": lambda other: is_shuffled(other, cell),
+        "class mean": is_class_mean,
+        "real": is_real,
     }
+    shares = {
+        name: next((other.accuracy.share for other in controls if holds(other)), None) for name, holds in kinds.items()
+    }
+    return {**shares, "chance": chance_of(summary, cell.target)}
 
 
 def chance_of(summary: Inversions, target: Kind) -> float:
@@ -207,42 +177,68 @@ def last_rounds(summary: Inversions) -> set[Kind]:
     }
 
 
-def _central_rows(summary: Inversions) -> list[AttackRow]:
-    return [attack_row(cell, summary) for cell in summary.cells if cell.source == CENTRAL and not cell.control]
-
-
-def _lines(cell: InversionSummary) -> list[Line]:
-    """Return the lines of numbers of a cell, each of one kind."""
-    ours = _values(cell.scores.mean, cell.scores.std)
-    lines = [Line(OURS, over(cell), ours, (rate_interval(cell.accuracy), "", "", rate_interval(cell.daa)))]
+def _lines(cell: InversionSummary, summary: Inversions) -> Iterator[Line]:
+    """Yield the lines of numbers of a cell, each of one kind."""
+    intervals = (rate_interval(cell.accuracy), "", "", rate_interval(cell.daa))
+    yield Line(OURS, cell, over(cell), _values(cell.scores), intervals, beside(cell, summary))
     if cell.draws:
-        lines.append(Line(DRAWS, over_draws(cell), _values(cell.draws.mean, cell.draws.std)))
+        label = f"mean \N{PLUS-MINUS SIGN} over {cell.draws.count} draws of one answer"
+        yield Line(DRAWS, cell, label, _values(cell.draws))
     paper = cell.published
     if paper:
-        label = "paper" if paper.accuracy_std is None else "paper, mean \N{PLUS-MINUS SIGN} over its draws"
         values = (
             spread(paper.attack_accuracy, paper.accuracy_std),
             spread(paper.top3, paper.top3_std),
             spread(paper.confidence, None),
             spread(paper.daa, None),
         )
-        lines.append(Line(PAPER, label, values))
-    return lines
+        label = "paper" if paper.accuracy_std is None else "paper, mean \N{PLUS-MINUS SIGN} over its draws"
+        yield Line(PAPER, cell, label, values)
 
 
-def _values(mean: InversionScores, std: InversionScores | None) -> tuple[str, ...]:
+def _values(told: Repeated) -> tuple[str, ...]:
     """Return four means with their deviations."""
-    deviations = astuple(std) if std else (None,) * 4
-    return tuple(spread(*pair) for pair in zip(astuple(mean), deviations, strict=True))
+    deviations = astuple(told.std) if told.std else (None,) * 4
+    return tuple(spread(*pair) for pair in zip(astuple(told.mean), deviations, strict=True))
 
 
-def _blocks(rows: Sequence[AttackRow]) -> list[tuple[str, tuple[AttackRow, ...]]]:
-    """Return the rows of each data set."""
-    names = dict.fromkeys(row.cell.dataset for row in rows)
-    return [(name, tuple(row for row in rows if row.cell.dataset == name)) for name in names]
+def _names(cells: Sequence[InversionSummary]) -> list[str]:
+    return list(dict.fromkeys(cell.dataset for cell in cells))
 
 
-def _by_target(cells: Sequence[InversionSummary]) -> dict[Kind, list[InversionSummary]]:
-    """Return cells by what was attacked, in their order."""
-    targets = dict.fromkeys(cell.target for cell in cells)
-    return {target: [cell for cell in cells if cell.target == target] for target in targets}
+def _name(line: Line) -> Cell:
+    if line.kind != OURS:
+        return Cell(line.label, css="over")
+    return Cell(attack_name(line.cell), under=(Small(network_name(line.cell), "fold"), Small(line.label, "over")))
+
+
+def _name_in_terminal(line: Line) -> Cell:
+    cell = line.cell
+    if cell.control:
+        return Cell(f"control: {attack_name(cell)}")
+    return Cell(attack_name(cell), under=(cell.verdict, f"{cell.diverged} diverged" if cell.diverged else ""))
+
+
+def _value(place: int) -> Callable[[Line], Cell]:
+    """Return what the column of one of the four numbers says of a line."""
+
+    def told(line: Line) -> Cell:
+        css = "best" if line.kind == OURS and not place else ""
+        return Cell(line.values[place], line.intervals[place], css=css)
+
+    return told
+
+
+def _controls(line: Line) -> Cell:
+    named = {name: share for name, share in (line.shares or {}).items() if share is not None}
+    text = ", ".join(f"{name} {out_of_100(share)}".replace(" ", "\N{NO-BREAK SPACE}") for name, share in named.items())
+    return Cell("", under=(Small(text, "fold"),), css="fold")
+
+
+def _verdict(line: Line) -> Cell:
+    ours = line.kind == OURS
+    return Cell(line.cell.verdict if ours else "", css=f"verdict {tone(line.cell.verdict) if ours else ''}")
+
+
+def _belief(line: Line) -> str:
+    return "" if line.cell.control else out_of_100(line.cell.target_confidence)

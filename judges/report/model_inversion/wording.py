@@ -1,6 +1,10 @@
-"""How a report names what was inverted, by what, and what its words mean. Plain text: the templates escape it."""
+"""What a report on model inversion calls things, and what its words mean (words.toml). Plain text."""
 
 from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Protocol
 
 from fl_sim.models import MODELS
 from judges.runs.class_rows import FEDERATION
@@ -8,103 +12,88 @@ from judges.runs.rows import CONTROL_PREFIX
 from judges.summaries.class_verdicts import CONTROL, PARTLY, RECOVERED, TRACES
 from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED, InversionSummary, Kind
 
+_WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+THREAT_MODEL: str = _WORDS["threat_model"]
+DEFINITIONS: tuple[tuple[str, str], ...] = tuple(_WORDS["definitions"].items())
+NOTES: dict[str, str] = _WORDS["notes"]
+
 ANN, SNN = "ANN", "SNN"
 ATTACKS = {"mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2"}
 """What the literature calls the attacks."""
 
+TONES = {RECOVERED: "yes", PARTLY: "some", TRACES: "some", CONTROL: "control"}
 _CONTROLS = {CLASS_MEAN: "class mean", REAL: "real examples"}
 _SPIKING = "spiking_"
 
-THREAT_MODEL = (
-    "An adversary holds the trained model, all of it (white box), and knows what its labels stand for, and nothing "
-    "else: no example, no update of a client. In the federation this is the honest-but-curious server, or any client, "
-    "for each gets the global model. The adversary computes gradients through the model and looks, for each class, for "
-    "an input that the model takes for the class. Whether it shows the class is told by a judge: another network, "
-    "trained on the same private data, which the adversary never sees."
-)
 
-DEFINITIONS: tuple[tuple[str, str], ...] = (
-    (
-        "Answer",
-        "What an attack returns for one class of one model: an image of an ANN, spikes over T steps of an SNN. A "
-        "diverged answer counts like any other; no row is left out. n is targets \N{MULTIPLICATION SIGN} attacks on "
-        "each \N{MULTIPLICATION SIGN} classes.",
-    ),
-    (
-        "Attack accuracy",
-        "Share of answers in which the judge's first class is the attacked one. A tie counts against the attack. The "
-        "judge sees images scaled by their own least and largest value, and spikes as they are.",
-    ),
-    ("Top-3", "Share of answers with the attacked class among the judge's first three."),
-    ("Average confidence", "The judge's mean probability of the attacked class."),
-    (
-        "DAA",
-        "Distinctive attack accuracy: share of attacked classes for which the judge believes in the answer made for "
-        "them more than in all other answers of the same attack. It asks whether answers differ as the classes do, not "
-        "whether they show them: answers that all look alike can have a high DAA. So it stands beside the accuracy, "
-        "never in its place.",
-    ),
-    (
-        "\N{PLUS-MINUS SIGN} over attacks",
-        "Standard deviation (ddof 1) over attacks with other seeds, on targets trained with other seeds where there "
-        "are several: what changes if everything is done again.",
-    ),
-    (
-        "\N{PLUS-MINUS SIGN} over draws",
-        "BrainLeaks-v2 finds Bernoulli parameters. This is the standard deviation (ddof 0) over draws of spikes from "
-        "the same parameters: what changes if one answer is drawn again. The paper's \N{PLUS-MINUS SIGN} are of this "
-        "kind. The two are never mixed.",
-    ),
-    (
-        "Intervals",
-        "95 %, percentile bootstrap over whole classes, whose answers resemble each other, 2000 resamples, seeded. "
-        "Where every answer has the same outcome the exact Clopper-Pearson interval over the classes is given.",
-    ),
-    (
-        "Controls",
-        "Shown to the same judge. Shuffled: the attack's own values in random order, which show nothing. Class mean: "
-        "the mean training example of the class, which needs the data but no model. Real examples: of the test split, "
-        "the ceiling. Chance: 1 / classes. For spiking targets images are rate-coded first.",
-    ),
-    ("Target's confidence", "The attacked model's own belief in the class for this answer, which the attack raises."),
-    ("Convinced", "Share of answers in which the target believes by more than a half: the attack's own aim."),
-    (
-        "Memorisation",
-        "Euclidean distance from what the judge is shown of an answer, averaged over time, to the nearest example. "
-        "Nearer to train: share of answers nearer to one of as many training examples as there are test examples; "
-        "50 % is chance, and the share of class means, which remember no example, the other yardstick.",
-    ),
-    ("Density, zeros", "Share of voxels that spike; share of exact zeros among the values that the attack changes."),
-    (
-        "Verdict",
-        "Classes recovered: the interval of the accuracy lies above that of the shuffled values and above chance, and "
-        "at least half of the answers are recognised. Some classes recovered: fewer are. Traces of the classes: not "
-        "so, but DAA lies above them. Attack failed: the target believes in less than half of the answers, so nothing "
-        "follows about the model. The judge cannot tell: it hardly knows real examples either. Fools the target only: "
-        "the target believes, the judge sees nothing of the class; another attack might find more. Diverged: at least "
-        "half of the answers did.",
-    ),
-)
+class Attacked(Protocol):
+    """What has a network: a cell, a target, an album."""
+
+    @property
+    def model(self) -> str:
+        """Name of the network with those of its settings that vary."""
 
 
-def is_spiking(model: str) -> bool:
-    """Return whether a model, as rows name it, is a spiking network."""
-    name = model.partition(" ")[0]
-    return MODELS[name].spiking if name in MODELS else name.startswith(_SPIKING)
+class Attacking(Protocol):
+    """What has an attack or a control: a cell, a row, an album."""
+
+    @property
+    def attack(self) -> str:
+        """Name of the attack with those of its settings that vary, or of the control."""
 
 
-def network(model: str) -> str:
+def is_spiking(of: Attacked) -> bool:
+    """Return whether a network is a spiking one."""
+    return _spikes(of.model)
+
+
+def network(of: Attacked) -> str:
     """Return "SNN" or "ANN"."""
-    return SNN if is_spiking(model) else ANN
+    return SNN if is_spiking(of) else ANN
 
 
-def family(model: str) -> str:
-    """Return what a model and its spiking twin have in common."""
-    return model.partition(" ")[0].removeprefix(_SPIKING)
+def model_name(of: Attacked) -> str:
+    """Return the name of a network with those of its settings that vary."""
+    return of.model
+
+
+def network_name(of: Attacked) -> str:
+    """Return the kind and the name of a network: "SNN spiking_mlp"."""
+    return f"{network(of)} {model_name(of)}"
+
+
+def family(of: Attacked) -> str:
+    """Return what a network and its spiking twin have in common."""
+    return of.model.partition(" ")[0].removeprefix(_SPIKING)
+
+
+def attack_name(of: Attacking) -> str:
+    """Return the name of an attack with those of its settings that vary, or of a control: "BrainLeaks-v2, shuffled"."""
+    return name_of_attack(of.attack)
+
+
+def attack_family(of: Attacking) -> str:
+    """Return the key of an attack without its settings: "brainleaks_v2"."""
+    return of.attack.partition("-")[0]
+
+
+def is_shuffled(of: Attacking, attack: Attacking) -> bool:
+    """Return whether a control holds the values of an attack in random order."""
+    return of.attack == f"{SHUFFLED}{attack.attack}"
+
+
+def is_class_mean(of: Attacking) -> bool:
+    """Return whether a control is the mean example of each class."""
+    return of.attack == CLASS_MEAN
+
+
+def is_real(of: Attacking) -> bool:
+    """Return whether a control is real test examples."""
+    return of.attack == REAL
 
 
 def name_of_attack(attack: str) -> str:
-    """Return the name of an attack with those of its settings that vary, or of a control: "BrainLeaks-v2, shuffled"."""
+    """Return the name of an attack, or of a control, as rows have it."""
     if attack.startswith(SHUFFLED):
         return f"{name_of_attack(attack.removeprefix(SHUFFLED))}, shuffled"
     base, _, varied = attack.partition("-")
@@ -117,23 +106,12 @@ def name_of_target(target: Kind) -> str:
     """Return (data set, model, source, round) in words."""
     dataset, model, source, number = target
     trained = f"federation, round {number}" if source == FEDERATION else f"{number} epoch{'' if number == 1 else 's'}"
-    return " \N{MIDDLE DOT} ".join((dataset, f"{network(model)} {model}", trained))
+    return " \N{MIDDLE DOT} ".join((dataset, f"{SNN if _spikes(model) else ANN} {model}", trained))
 
 
 def tone(verdict: str) -> str:
     """Return how loudly a verdict is printed: "yes" for a leak, "some" for part of one, "no" or "control"."""
-    if verdict == RECOVERED:
-        return "yes"
-    if verdict in (PARTLY, TRACES):
-        return "some"
-    return "control" if verdict == CONTROL else "no"
-
-
-def spread(mean: float | None, deviation: float | None) -> str:
-    """Return a share and its deviation, both out of 100: "71.3 +- 2.3"; a dash where there is no share."""
-    if mean is None:
-        return "\N{EN DASH}"
-    return f"{100 * mean:.1f}" + ("" if deviation is None else f" \N{PLUS-MINUS SIGN} {100 * deviation:.1f}")
+    return TONES.get(verdict, "no")
 
 
 def count_of(cell: InversionSummary) -> str:
@@ -147,6 +125,7 @@ def over(cell: InversionSummary) -> str:
     return "one attack" if count == 1 else f"mean \N{PLUS-MINUS SIGN} over {count} attacks"
 
 
-def over_draws(cell: InversionSummary) -> str:
-    """Return what the deviations over draws are over."""
-    return "" if cell.draws is None else f"mean \N{PLUS-MINUS SIGN} over {cell.draws.count} draws of one answer"
+def _spikes(model: str) -> bool:
+    """Return whether a model, as rows name it, is a spiking network."""
+    name = model.partition(" ")[0]
+    return MODELS[name].spiking if name in MODELS else name.startswith(_SPIKING)

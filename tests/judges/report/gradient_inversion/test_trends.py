@@ -8,13 +8,13 @@ import pytest
 
 from judges.intervals import Distribution
 from judges.report.formats import digits, mse, mse_interval, percent_span, span
+from judges.report.gradient_inversion.tables_leaks import health_lines
 from judges.report.gradient_inversion.trends import (
     MOST_LINES,
     Trend,
     by_round,
     by_timesteps,
     distributions,
-    health_lines,
 )
 from judges.runs.health import Health
 from judges.runs.rows import Score

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from judges.report.model_inversion.findings import findings
+from judges.report.model_inversion.sentences import findings
 from tests.judges.class_runs import Toy, central_run, federated_run
 
 

@@ -1,0 +1,218 @@
+"""The complete record of a run: every attack and control, why each verdict, and every victim."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from fl_sim.records import Scalar
+from judges.intervals import Distribution
+from judges.report.figures import strip_figure
+from judges.report.formats import DASH, error, interval, number, percent, rate_interval
+from judges.report.gradient_inversion.events import nearness, spike_tables
+from judges.report.gradient_inversion.tables import by_group
+from judges.report.gradient_inversion.trends import line_name
+from judges.report.gradient_inversion.wording import NOTES, attack_name, name_of_group, title, tone
+from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, reasons_table
+from judges.runs.rows import RECOGNISABLE_SSIM, Score
+from judges.summaries.gradient_inversion import CellSummary, Summary
+
+
+class RecordRow(NamedTuple):
+    """A line of the record: an attack or a control.
+
+    Attributes:
+        cell: its numbers.
+        twin: the cell's own name, where two cells of a group share the attack.
+        verdict, reason: what is said of it, and why; of cells with thresholding that is about l2.
+        best: "SSIM" or "l2" where its mean is the best of its group by that.
+        chance: of the judge's; None without one.
+    """
+
+    cell: CellSummary
+    twin: str
+    verdict: str
+    reason: str
+    best: str
+    chance: float | None
+
+
+def record_groups(summary: Summary) -> list[Group[RecordRow]]:
+    """Return all lines by what was attacked, attacks before controls."""
+    told = _spike_verdicts(summary)
+    groups = []
+    for group, own in by_group(summary.cells).items():
+        best, measure = _best(own), _measure(own)
+        chance = summary.judges.get(group[0], {}).get("chance")
+        rows = [
+            RecordRow(
+                cell,
+                cell.cell if cell.tau is None and line_name(cell, own) != attack_name(cell) else "",
+                *told.get(id(cell), (cell.verdict, cell.reason)),
+                measure if cell is best else "",
+                chance if isinstance(chance, float) else None,
+            )
+            for cell in own
+        ]
+        groups.append(Group(rows, name_of_group(group)))
+    return groups
+
+
+def record_table(
+    groups: Sequence[Group[RecordRow]], *, measure: str = "SSIM", unfolded: bool = False
+) -> Table[RecordRow]:
+    """Return every attack and control.
+
+    Args:
+        groups: of what was attacked.
+        measure: what a terminal shows: "SSIM", or "l2" of events, where the SSIM is high for an empty answer.
+        unfolded: whether it stands open on the page.
+    """
+    return Table(
+        "Results table",
+        list(_columns(still=measure == "SSIM")),
+        groups,
+        grouped_by="Victims",
+        note=NOTES["record"],
+        css="results",
+        row_css=lambda row: "control" if row.cell.control else "attack",
+        fold="Every attack and every control",
+        unfolded=unfolded,
+    )
+
+
+def results_tables(summary: Summary) -> list[Table[RecordRow]]:
+    """Return the record as a terminal shows it: images and events apart."""
+    groups: dict[str, list[Group[RecordRow]]] = {"SSIM": [], "l2": []}
+    for group in record_groups(summary):
+        groups[_measure([row.cell for row in group.rows])].append(group)
+    return [record_table(own, measure=measure) for measure, own in groups.items() if own]
+
+
+def record_sections(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Iterator[Section]:
+    """Yield the section of the record, where anything was scored."""
+    groups = record_groups(summary)
+    columns: list[Column[tuple[str, RecordRow]]] = [
+        Column("Cell", lambda item: Cell(f"{item[1].cell.title} on {item[0]}", under=(item[1].twin,))),
+        Column("Verdict", lambda item: Cell(item[1].verdict, css="nowrap"), left=True),
+        Column("Reason", lambda item: item[1].reason, left=True, long=True),
+    ]
+    attacks = [(group.title, row) for group in groups for row in group.rows if not row.cell.control]
+    parts = [
+        record_table(groups, unfolded=unfolded),
+        reasons_table("Reasons of the verdicts", columns, attacks, "Why each verdict"),
+        Drawing(
+            "strips.html.j2",
+            {"title": "Every victim", "strips": list(_strips(summary, scores)), "note": NOTES["strips"]},
+        ),
+    ]
+    if groups:
+        yield Section("record", "Complete record", parts)
+
+
+def success_rate(cell: CellSummary, chance: float | None) -> Cell:
+    """Return the judge's verdict on a cell: "87 %" and "(ceiling 99, chance 10)"; a dash without a judge."""
+    parts = [] if cell.ceiling is None else [f"ceiling {100 * cell.ceiling:.0f}"]
+    parts += [] if chance is None else [f"chance {100 * chance:.2g}"]
+    return Cell(percent(cell.asr), f"({', '.join(parts)})" if parts and cell.asr is not None else "")
+
+
+def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
+    """Yield the columns of the record."""
+    ssim, psnr, solved, recognisable = ("median SSIM", "PSNR dB", "solved", "recognisable") if still else [""] * 4
+    yield Column("Attack", _name, unit="and verdict", under="verdict", terminal="attack")
+    yield Column("n", lambda row: str(row.cell.n), terminal="n")
+    yield Column("SSIM", _ssim, unit="mean [95 %]")
+    yield Column("SSIM", lambda row: _median(row.cell.ssim), unit="median (quartiles)", terminal=ssim, brief=True)
+    yield Column("PSNR, dB", lambda row: _both(row.cell.psnr_db, _one), unit="mean (median)", terminal=psnr)
+    yield Column("MSE", lambda row: _both(row.cell.mse, error), unit="mean (median)")
+    yield Column("l2", _l2, unit="mean (median)", terminal="" if still else "l2", brief=True)
+    yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
+    yield Column("Recognisable", _recognisable, unit="SSIM > 0.5 [95 %]", terminal=recognisable, brief=True)
+    yield Column("Diverged", lambda row: DASH if row.cell.control else str(row.cell.diverged), terminal="diverged")
+    yield Column("Label", lambda row: percent(row.cell.label_accuracy), terminal="label")
+    yield Column("ASR", lambda row: success_rate(row.cell, row.chance), unit="by the judge", terminal="ASR")
+
+
+def _name(row: RecordRow) -> Cell:
+    verdict = Small(row.verdict, f"verdict {tone(row.cell.verdict) if row.cell.tau is None else ''}".strip())
+    return Cell(title(row.cell), under=(row.twin, verdict))
+
+
+def _ssim(row: RecordRow) -> Cell:
+    mean, bounds = row.cell.ssim.mean, row.cell.intervals["ssim"]
+    return Cell(number(mean), interval(bounds), css="best" if row.best == "SSIM" else "")
+
+
+def _median(told: Distribution) -> Cell:
+    return Cell(number(told.median), f"({number(told.lower_quartile)}{DASH}{number(told.upper_quartile)})")
+
+
+def _one(value: float | None) -> str:
+    return number(value, 1)
+
+
+def _both(told: Distribution, form: Callable[[float | None], str]) -> Cell:
+    return Cell(form(told.mean), f"({form(told.median)})")
+
+
+def _l2(row: RecordRow) -> Cell:
+    told = row.cell.l2
+    return Cell(number(told.mean), f"({number(told.median)})", css="best" if row.best == "l2" else "")
+
+
+def _solved(row: RecordRow) -> Cell:
+    solved = row.cell.solved
+    return Cell(percent(solved.share), under=(f"{solved.count} of {solved.of}",))
+
+
+def _recognisable(row: RecordRow) -> Cell:
+    return Cell(percent(row.cell.recognisable.share), rate_interval(row.cell.recognisable))
+
+
+def _measure(cells: Sequence[CellSummary]) -> str:
+    """Return what the cells of a group are compared by."""
+    return "l2" if any(cell.tau is not None for cell in cells) else "SSIM"
+
+
+def _best(cells: Sequence[CellSummary]) -> CellSummary:
+    """Return the cell with the lowest mean l2, or the highest mean SSIM."""
+    if _measure(cells) == "l2":
+        return min(cells, key=lambda cell: math.inf if cell.l2.mean is None else cell.l2.mean)
+    return max(cells, key=lambda cell: cell.ssim.mean or 0.0)
+
+
+def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
+    """Return {id of a cell: (closeness, reason)} of all cells with thresholding."""
+    told: dict[int, tuple[str, str]] = {}
+    for table in spike_tables(summary):
+        for row in table.rows:
+            for cell in row.cells.values():
+                beside = {"thresholded guess": row.guess.l2.mean if row.guess else None, "empty recording": table.norm}
+                known = [f"{name} {number(value)}" for name, value in beside.items() if value is not None]
+                reason = f"mean l2 {number(cell.l2.mean)}" + (f" ({', '.join(known)})" if known else "")
+                told[id(cell)] = nearness(cell, row.guess, table.norm).words, reason
+    return told
+
+
+def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[Mapping[str, Scalar]]:
+    """Yield the figure of every victim's SSIM, or l2, of each group: its name, what it shows, and its data URI."""
+    rows: dict[tuple[str, ...], list[Score]] = defaultdict(list)
+    for score in scores:
+        rows[score.group].append(score)
+    for group, own in by_group(summary.cells).items():
+        measure, name = _measure(own), name_of_group(group)
+        values: dict[str, list[float]] = {line_name(cell, own): [] for cell in own}
+        for score in rows[group]:
+            dots = values.get(line_name(score, own))
+            if dots is not None:
+                dots.append(getattr(score, measure.lower()))
+        figure = strip_figure(
+            {line: dots for line, dots in values.items() if dots},
+            threshold=RECOGNISABLE_SSIM if measure == "SSIM" else None,
+            measure=measure,
+        )
+        alt = f"{measure} of every victim of {name}, one line for each attack and control"
+        yield {"name": name, "label": f"{measure} of every victim", "figure": figure, "alt": alt}
