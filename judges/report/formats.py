@@ -18,6 +18,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return "\N{INFINITY}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def tenths(value: float | None) -> str:
+    """Return a number with one decimal."""
+    return number(value, 1)
+
+
 def error(value: float | None) -> str:
     """Return a mean squared error with four decimals, or in powers of ten where those would be 0."""
     if value is None or value == 0 or value >= 5e-5:
@@ -66,19 +71,14 @@ def named_shares(named: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {100 * share:.3g}" for name, share in named.items() if share is not None)
 
 
-def interval(bounds: Bounds, digits: int = 2) -> str:
+def interval(bounds: Bounds, told: Callable[[float], str] = number) -> str:
     """Return an interval in brackets, or nothing."""
-    return "" if bounds is None else f"[{number(bounds[0], digits)}, {number(bounds[1], digits)}]"
-
-
-def mse_interval(bounds: Bounds) -> str:
-    """Return an interval of mean squared errors in brackets, or nothing."""
-    return "" if bounds is None else f"[{mse(bounds[0])}, {mse(bounds[1])}]"
+    return "" if bounds is None else f"[{told(bounds[0])}, {told(bounds[1])}]"
 
 
 def percent_interval(bounds: Bounds) -> str:
     """Return an interval of shares in whole per cent, "[60, 100]", or nothing."""
-    return "" if bounds is None else f"[{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]"
+    return interval(bounds, lambda share: f"{100 * share:.0f}")
 
 
 def rate_interval(rate: Rate) -> str:

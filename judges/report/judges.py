@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from fl_sim.records import Scalar
 from judges.report.formats import DASH, out_of_100
 from judges.report.table import Cell, Column, Group, Section, Table
 
-Judge = tuple[str, Mapping[str, Scalar], float | None]
-"""Its name, its facts, see `judges.classifiers.cache.Judge.facts`, and its accuracy on what the victims really are."""
+
+class Judge(NamedTuple):
+    """A judge: its name, its facts, and its accuracy on what the victims really are, where it was measured."""
+
+    name: str
+    facts: Mapping[str, Scalar]
+    ceiling: float | None
+
+    def accuracy(self, fact: str) -> str:
+        """Return one of its accuracies in per cent; a dash where there is none."""
+        share = self.facts.get(fact)
+        return f"{out_of_100(share)} %" if isinstance(share, float) else DASH
+
+    @property
+    def described(self) -> Cell:
+        """Return what it is, and how long it was trained."""
+        name, epochs = self.facts.get("name", DASH), self.facts.get("epochs")
+        return Cell(str(self.facts.get("description", name)), under=(f"{name}, {epochs} epochs" if epochs else "",))
+
+    @property
+    def trained(self) -> Cell:
+        """Return how many examples it was trained on, and how many were held out."""
+        held_out = f"held out {self.facts['n_test']}" if self.facts.get("n_test") else ""
+        return Cell(str(self.facts.get("n_train", DASH)), under=(held_out,))
 
 
-def judges_sections(
+def judges_section(
     judges: Mapping[str, Mapping[str, Scalar]], ceilings: Mapping[str, float | None], on_truth: str, note: str
-) -> Iterator[Section]:
-    """Yield the section on the judges, where there are any.
+) -> Section:
+    """Return the section on the judges.
 
     Args:
-        judges: {name: facts}.
-        ceilings: {name: accuracy on what the victims really are, where it was measured}.
+        judges: {name: facts}, see `judges.classifiers.cache.Judge.facts`.
+        ceilings: {name: accuracy on what the victims really are}, where it was measured.
         on_truth: heading of those accuracies.
         note: how they are read.
     """
     columns: list[Column[Judge]] = [
-        Column("Data set", lambda judge: judge[0]),
-        Column("Judge", _described, left=True, under="training"),
-        Column("Trained on", _counts, under="held out"),
-        Column("Train accuracy", lambda judge: _accuracy(judge[1].get("train_accuracy"))),
-        Column("Held-out accuracy", lambda judge: _accuracy(judge[1].get("accuracy"))),
-        Column(on_truth, lambda judge: _accuracy(judge[2])),
-        Column("Chance", lambda judge: _accuracy(judge[1].get("chance"))),
+        Column("Data set", lambda judge: judge.name),
+        Column("Judge", lambda judge: judge.described, left=True, under="training"),
+        Column("Trained on", lambda judge: judge.trained, under="held out"),
+        Column("Train accuracy", lambda judge: judge.accuracy("train_accuracy")),
+        Column("Held-out accuracy", lambda judge: judge.accuracy("accuracy")),
+        Column(on_truth, lambda judge: DASH if judge.ceiling is None else f"{out_of_100(judge.ceiling)} %"),
+        Column("Chance", lambda judge: judge.accuracy("chance")),
     ]
-    if judges:
-        rows = [(name, facts, ceilings[name]) for name, facts in judges.items()]
-        table = Table("Judges", columns, [Group(rows)], css="plain", row_css=lambda _: "")
-        yield Section("judges", "The judge", [table], note=note)
-
-
-def _described(judge: Judge) -> Cell:
-    """Return what a judge is, and how long it was trained."""
-    _, facts, _ = judge
-    trained = f"{facts.get('name', DASH)}, {facts['epochs']} epochs" if facts.get("epochs") else ""
-    return Cell(str(facts.get("description", facts.get("name", DASH))), under=(trained,))
-
-
-def _counts(judge: Judge) -> Cell:
-    """Return how many examples a judge was trained on, and how many were held out."""
-    _, facts, _ = judge
-    return Cell(str(facts.get("n_train", DASH)), under=(f"held out {facts['n_test']}" if facts.get("n_test") else "",))
-
-
-def _accuracy(share: object) -> str:
-    """Return an accuracy in per cent; a dash where there is none."""
-    return f"{out_of_100(share)} %" if isinstance(share, int | float) else DASH
+    rows = [Judge(name, facts, ceilings[name]) for name, facts in judges.items()]
+    return Section("judges", "The judge", [Table("Judges", columns, [Group(rows)], css="plain")], note=note)

@@ -18,7 +18,7 @@ import jinja2
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from judges.report.formats import counted, error, number, percent
-from judges.report.table import Column, Section, reasons_table
+from judges.report.table import Column, Group, Section, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 FAILED = "failed"
@@ -61,7 +61,7 @@ def write_page(
     *,
     threat_model: str,
     findings: Sequence[str],
-    definitions: Mapping[str, str],
+    definitions: Sequence[tuple[str, str]],
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
@@ -77,7 +77,7 @@ def write_page(
     context = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
-        "sections": [*_not_computed(failed_cells(manifest)), *sections],
+        "sections": [section for section in (_not_computed(failed_cells(manifest)), *sections) if section.shown],
         "style_hash": _hash(TEMPLATES / "report.css"),
         "config": _config(run_dir / "config.toml"),
         "threat_model": threat_model,
@@ -90,17 +90,16 @@ def write_page(
     return atomic_write(run_dir / "report.html", texts["html"])
 
 
-def _not_computed(failed: Mapping[str, str]) -> Iterator[Section]:
-    """Yield the section on the cells that could not be computed, where there are any."""
-    if failed:
-        columns: list[Column[tuple[str, str]]] = [
-            Column("Cell", lambda item: item[0]),
-            Column("Reason", lambda item: item[1], left=True, long=True),
-        ]
-        lead = f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about "
-        reasons = reasons_table("Cells that could not be computed", columns, list(failed.items()))
-        lead += "it." if len(failed) == 1 else "them."
-        yield Section("failed", "Not computed", [reasons], lead=lead)
+def _not_computed(failed: Mapping[str, str]) -> Section:
+    """Return the section on the cells that could not be computed."""
+    columns: list[Column[tuple[str, str]]] = [
+        Column("Cell", lambda item: item[0]),
+        Column("Reason", lambda item: item[1], left=True, long=True),
+    ]
+    table = Table("Cells that could not be computed", columns, [Group(list(failed.items()))], css="plain reasons")
+    them = "it" if len(failed) == 1 else "them"
+    lead = f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about {them}."
+    return Section("failed", "Not computed", [table], lead=lead)
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
@@ -181,7 +180,8 @@ def _latex(value: object) -> object:
     """Return text that can stand in a cell of a LaTeX table; after a line break "[" or "*" would belong to that."""
     if not isinstance(value, str):
         return value
-    return ("{}" if value.startswith("*") else "") + "".join(_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
+    signs = (_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
+    return ("{}" if value.startswith("*") else "") + "".join(signs)
 
 
 def _config(path: Path) -> str:

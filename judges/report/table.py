@@ -6,13 +6,11 @@ Everything here is plain text; each renderer escapes it for its format.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 Row = TypeVar("Row")
-Line = tuple[str, list["Cell"]]
-"""Classes of a row, and its cells."""
 
 
 class Small(NamedTuple):
@@ -46,8 +44,7 @@ class Cell:
     @property
     def small(self) -> list[Small]:
         """Return what there is of small print."""
-        told = [Small(part) if isinstance(part, str) else part for part in self.under]
-        return [part for part in told if part.text]
+        return [part for part in (Small(part) if isinstance(part, str) else part for part in self.under) if part.text]
 
     @property
     def below(self) -> str:
@@ -95,12 +92,12 @@ class Column(Generic[Row]):
     @property
     def title(self) -> str:
         """Return the heading with its unit."""
-        return ", ".join(part for part in (self.heading, self.unit) if part)
+        return _joined(self.heading, self.unit)
 
     @property
     def over(self) -> str:
         """Return the heading over it with its unit."""
-        return ", ".join(part for part in (self.span, self.span_unit) if part)
+        return _joined(self.span, self.span_unit)
 
 
 @dataclass(frozen=True)
@@ -114,15 +111,17 @@ class Group(Generic[Row]):
     @property
     def name(self) -> str:
         """Return the title with the note."""
-        return ", ".join(part for part in (self.title, self.note) if part)
+        return _joined(self.title, self.note)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Figures or pictures, which only the page has: a template, and what it prints."""
+    """Figures or pictures, which only the page has: a template, what it shows, and the words around that."""
 
     template: str
-    facts: Mapping[str, Any]
+    shown: Sequence[Any]
+    title: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,15 +154,15 @@ class Table(Generic[Row]):
     remarks: Sequence[str] = ()
     above: Drawing | None = None
     css: str = "results layout"
-    row_css: Callable[[Row], str] = lambda _: "attack"
+    row_css: Callable[[Row], str] | None = None
     apart: Callable[[Row], object] | None = None
     fold: str = ""
     unfolded: bool = False
 
     @property
-    def plain(self) -> bool:
-        """Return whether words are the rule in it, and numbers the exception that has a class."""
-        return self.css.startswith("plain")
+    def shown(self) -> bool:
+        """Return whether it has any row."""
+        return any(group.rows for group in self.groups)
 
     @property
     def heads(self) -> list[tuple[Column[Row], int, int]]:
@@ -174,19 +173,18 @@ class Table(Generic[Row]):
         return [(columns[0], len(columns), 1 if columns[0].span else rows) for columns in told]
 
     def css_of(self, column: Column[Row]) -> str:
-        """Return the class of a column, of which there is at most one."""
+        """Return the class of a column: in a plain table numbers have one, in others words."""
         if column.theirs:
             return "theirs"
-        return {(True, False): "num", (False, True): "text"}.get((self.plain, column.left), "")
+        return {(True, False): "num", (False, True): "text"}.get((self.css.startswith("plain"), column.left), "")
 
-    def lines(self, group: Group[Row]) -> Iterator[Line]:
-        """Yield the rows of a group."""
-        shared: list[object] = []
-        for row in group.rows:
-            own = self.apart(row) if self.apart else None
-            css = f"{self.row_css(row)}{' apart' if shared and shared[-1] != own else ''}"
-            shared.append(own)
-            yield css, [column.of(row) for column in self.columns]
+    def lines(self, group: Group[Row]) -> Iterator[tuple[str, list[Cell]]]:
+        """Yield the classes of each row of a group, and its cells."""
+        plain = "" if self.css.startswith("plain") else "attack"
+        for place, row in enumerate(group.rows):
+            apart = self.apart and place and self.apart(row) != self.apart(group.rows[place - 1])
+            css = self.row_css(row) if self.row_css else plain
+            yield f"{css}{' apart' if apart else ''}", [column.of(row) for column in self.columns]
 
     @property
     def flat_heads(self) -> list[tuple[str, bool]]:
@@ -205,26 +203,18 @@ class Table(Generic[Row]):
             for _, cells in self.lines(group):
                 texts = [group.name] if self.grouped_by else []
                 for column, cell in zip(self.columns, cells, strict=True):
-                    if column.under:
-                        texts += [cell.line, cell.below]
-                    else:
-                        texts.append("; ".join(part for part in (cell.line, cell.below) if part))
+                    texts += [cell.line, cell.below] if column.under else [_joined(cell.line, cell.below, by="; ")]
                 yield texts
-
-
-def reasons_table(label: str, columns: Sequence[Column[Row]], rows: Sequence[Row], name: str = "") -> Table[Row]:
-    """Return a table of sentences, which has no groups; a page folds it under its name where it has one."""
-    return Table(label, columns, [Group(rows)], name=name, fold=name, css="plain reasons", row_css=lambda _: "")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a report.
+    """A section of a report, which is left out where nothing stands in it.
 
     Attributes:
         id: on the page.
         title, reference: heading, and the table or figure of a paper whose layout it has.
-        parts: tables, and drawings around them.
+        parts: tables, and drawings around them; those without a row or a picture are left out.
         lead, note: text above and below.
     """
 
@@ -236,6 +226,15 @@ class Section:
     note: str = ""
 
     @property
+    def shown(self) -> list[Table[Any] | Drawing]:
+        """Return the parts that hold anything."""
+        return [part for part in self.parts if part.shown]
+
+    @property
     def tables(self) -> list[Table[Any]]:
-        """Return its tables."""
-        return [part for part in self.parts if isinstance(part, Table)]
+        """Return the tables that have rows."""
+        return [part for part in self.shown if isinstance(part, Table)]
+
+
+def _joined(*parts: str, by: str = ", ") -> str:
+    return by.join(part for part in parts if part)

@@ -12,7 +12,6 @@ from fl_sim.records import load_record
 from judges.report.figures import loss_figure, picture_uri
 from judges.report.formats import number
 from judges.report.gradient_inversion.wording import name_of_group, tone, way
-from judges.report.table import Drawing, Section
 from judges.runs.rows import DIVERGED
 from judges.scoring.gallery import Gallery
 from judges.summaries.gradient_inversion import CellSummary, Summary
@@ -99,13 +98,6 @@ def panel_blocks(galleries: Sequence[Gallery], summary: Summary, shown: Callable
         PanelBlock(dataset, timesteps, not shown(dataset), tuple(_rows(own, cells, shown(dataset))))
         for (dataset, timesteps), own in _together(galleries, lambda item: (item.dataset, item.timesteps))
     ]
-
-
-def picture_sections(blocks: Sequence[PanelBlock]) -> Iterator[Section]:
-    """Yield the section of the pictures, where there are any."""
-    if blocks:
-        drawing, figures = Drawing("pictures.html.j2", {"blocks": blocks}), "as Figures 3 and 4 of arXiv 2511.21181"
-        yield Section("pictures", "Truth beside reconstruction", [drawing], reference=figures)
 
 
 def sizes(galleries: Iterable[Gallery]) -> dict[str, tuple[int, ...]]:

@@ -13,20 +13,16 @@ from typing import Any
 from judges.report.gradient_inversion import wording
 from judges.report.gradient_inversion.answers import CAPTURES, answer_panels
 from judges.report.gradient_inversion.events import spike_tables
-from judges.report.gradient_inversion.pictures import load_galleries, panel_blocks, picture_sections, sizes
+from judges.report.gradient_inversion.pictures import load_galleries, panel_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
-from judges.report.gradient_inversion.tables import ceilings, image_sections
-from judges.report.gradient_inversion.tables_events import distance_sections, spike_sections
-from judges.report.gradient_inversion.tables_leaks import (
-    answer_sections,
-    distribution_sections,
-    health_sections,
-    trend_sections,
-)
-from judges.report.gradient_inversion.tables_record import record_sections
+from judges.report.gradient_inversion.tables import ceilings, image_section
+from judges.report.gradient_inversion.tables_events import distance_section, spike_section
+from judges.report.gradient_inversion.tables_leaks import answer_section, health_section, trend_section
+from judges.report.gradient_inversion.tables_record import record_section
 from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
-from judges.report.judges import judges_sections
+from judges.report.judges import judges_section
 from judges.report.page import read_manifest, without_people, write_page
+from judges.report.table import Drawing, Section
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -49,20 +45,22 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     scores = read_scores(run_dir / "scores.csv")
     galleries = load_galleries(run_dir / "gallery", summary)
     show = functools.partial(_shown, manifest, show_faces)
-    tables = spike_tables(summary)
-    images, events = list(image_sections(summary)), list(spike_sections(tables, sizes(galleries), observations))
+    images, events = image_section(summary), spike_section(spike_tables(summary), sizes(galleries), observations)
+    panels = Drawing("pictures.html.j2", panel_blocks(galleries, summary, show))
+    spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
+    figures = "as Figures 3 and 4 of arXiv 2511.21181"
     sections = [
-        *images,
-        *events,
-        *distance_sections(summary.distances),
-        *distribution_sections(list(distributions(summary, scores))),
-        *trend_sections("rounds", "Leak against the server round", "round", by_round(summary, scores)),
-        *trend_sections("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
-        *picture_sections(panel_blocks(galleries, summary, show)),
-        *answer_sections(answer_panels(run_dir, shown=show(CAPTURES))),
-        *health_sections(summary),
-        *judges_sections(summary.judges, ceilings(summary), "On these victims", wording.NOTES["judges"]),
-        *record_sections(summary, scores, unfolded=not (images or events)),
+        images,
+        events,
+        distance_section(summary.distances),
+        Section("distributions", "Distribution over the victims", [spreads]),
+        trend_section("rounds", "Leak against the server round", "round", by_round(summary, scores)),
+        trend_section("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
+        Section("pictures", "Truth beside reconstruction", [panels], reference=figures),
+        answer_section(answer_panels(run_dir, shown=show(CAPTURES))),
+        health_section(summary),
+        judges_section(summary.judges, ceilings(summary), "On these victims", wording.NOTES["judges"]),
+        record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]
     return write_page(
         run_dir,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from fl_sim.records import Scalar
-from judges.report.formats import interval, mse, mse_interval, named_shares, number, out_of_100, percent_interval
+from judges.report.formats import DASH, interval, mse, named_shares, number, out_of_100, percent_interval, tenths
 from judges.report.gradient_inversion.wording import (
     NOTES,
     attack_name,
@@ -19,15 +20,21 @@ from judges.report.gradient_inversion.wording import (
 )
 from judges.report.table import Cell, Column, Group, Section, Table
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.published import Published
+
+Format = Callable[[float | None], str]
+_MEASURES: tuple[tuple[str, str, str, Format, Format], ...] = (
+    ("MSE", "mse", "median", mse, number),
+    ("SSIM", "ssim", "median, last", number, number),
+    ("PSNR, dB", "psnr_db", "median", tenths, tenths),
+)
+"""Heading, name, heading of the small print, and formats of our numbers and of the paper's."""
 
 
-@dataclass(frozen=True)
-class ImageRow:
+class ImageRow(NamedTuple):
     """A line of Table IV: an attack on still images.
 
     Attributes:
-        cell: our figures.
+        cell: our figures, and the paper's row.
         held_out, chance: the judge's accuracy on examples that it never saw, and that of guessing; None without one.
         no_op: ASR of the attack's initial guess, no step taken; None without a judge.
     """
@@ -38,9 +45,21 @@ class ImageRow:
     no_op: float | None
 
     @property
-    def published(self) -> Published | None:
-        """Return the paper's row; None where it has none."""
-        return self.cell.published
+    def asr(self) -> Cell:
+        """Return the judge's verdict, beside those on the truth and on the initial guess."""
+        bounds = None if self.cell.asr is None else self.cell.intervals["asr"]
+        under = named_shares({"truth": self.cell.ceiling, "no-op": self.no_op})
+        return Cell(out_of_100(self.cell.asr), percent_interval(bounds), (under,))
+
+    def measured(self, measure: str, told: Format) -> Cell:
+        """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too."""
+        own, bounds = getattr(self.cell, measure), interval(self.cell.intervals[measure], told)
+        last = f", last {told(self.cell.last_ssim)}" if measure == "ssim" else ""
+        return Cell(told(own.mean), bounds, (f"median {told(own.median)}{last}",), "best" if last else "")
+
+    def paper(self, measure: str, told: Format) -> str:
+        """Return the paper's number; nothing where it has none."""
+        return told(getattr(self.cell.published, measure)) if self.cell.published else ""
 
 
 def image_rows(summary: Summary) -> list[ImageRow]:
@@ -50,34 +69,26 @@ def image_rows(summary: Summary) -> list[ImageRow]:
     """
     events = {cell.group for cell in summary.cells if cell.tau is not None}
     attacks = [cell for cell in summary.cells if not cell.control and cell.group not in events]
-    keys: list[Callable[[CellSummary], str]] = [
-        attack_name,
-        lambda cell: cell.dataset,
-        defence_name,
-        lambda cell: cell.init,
-        model_name,
+    names = [(attack_name(cell), cell.dataset, cell.defence, cell.init, model_name(cell)) for cell in attacks]
+    orders = [list(dict.fromkeys(own)) for own in zip(*names, strict=True)]
+    places = [[order.index(name) for order, name in zip(orders, own, strict=True)] for own in names]
+    ranked = [attacks[at] for at in sorted(range(len(attacks)), key=places.__getitem__)]
+    guesses = [no_op_of(summary, cell) for cell in ranked]
+    return [
+        ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None)
+        for cell, guess in zip(ranked, guesses, strict=True)
     ]
-    orders = [list(dict.fromkeys(map(key, attacks))) for key in keys]
-    ranked = sorted(attacks, key=lambda cell: [order.index(key(cell)) for key, order in zip(keys, orders, strict=True)])
-    rows = []
-    for cell in ranked:
-        guess = no_op_of(summary, cell)
-        rows.append(ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None))
-    return rows
 
 
-def image_sections(summary: Summary) -> Iterator[Section]:
-    """Yield the section of Table IV, where there are attacks on still images."""
+def image_section(summary: Summary) -> Section:
+    """Return the section of Table IV."""
     rows = image_rows(summary)
-    if not rows:
-        return
-    paper = any(row.published for row in rows)
-    blocks = itertools.groupby(rows, key=lambda row: (attack_name(row.cell), row.cell.dataset))
     groups = []
-    for (attack, dataset), block in blocks:
+    for (attack, dataset), block in itertools.groupby(rows, lambda row: (attack_name(row.cell), row.cell.dataset)):
         own = list(block)
         facts = named_shares({"held-out": own[0].held_out, "chance": own[0].chance})
         groups.append(Group(own, f"{attack} on {dataset}", facts and f"judge, %: {facts}"))
+    paper = any(row.cell.published for row in rows)
     table = Table(
         "Table IV",
         list(_image_columns(paper=paper)),
@@ -87,53 +98,25 @@ def image_sections(summary: Summary) -> Iterator[Section]:
         apart=lambda row: row.cell.init,
     )
     title, layout = "Still images: success and similarity", "layout of Table IV of arXiv 2511.21181"
-    yield Section("table-iv", title, [table], reference=layout)
+    return Section("table-iv", title, [table], reference=layout)
 
 
 def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
     """Yield the columns of Table IV, those of the paper only where it has a row."""
+    ours, unit = "ours" if paper else "", "mean [95 %]"
     yield Column("Model", lambda row: Cell(model_name(row.cell), under=(defence_name(row.cell),)), under="Defence")
-    yield Column("Init", lambda row: row.cell.init or "\N{EN DASH}", left=True)
+    yield Column("Init", lambda row: row.cell.init or DASH, left=True)
     yield Column("n", lambda row: str(row.cell.n))
-    measures: tuple[tuple[str, str, Callable[[ImageRow], Cell], Callable[[Published], str]], ...] = (
-        ("ASR, %", "on truth, no-op", _asr, lambda told: out_of_100(told.asr)),
-        ("MSE", "median", _mse, lambda told: number(told.mse)),
-        ("SSIM", "median, last", _ssim, lambda told: number(told.ssim)),
-        ("PSNR, dB", "median", _psnr, lambda told: number(told.psnr_db, 1)),
-    )
-    for span, under, ours, theirs in measures:
-        heading = "ours" if paper else ""
-        yield Column(heading, ours, unit="mean [95 %]", span=span, under=under, beside="in")
+    yield Column(ours, lambda row: row.asr, unit=unit, span="ASR, %", under="on truth, no-op", beside="in")
+    if paper:
+        yield Column("paper", lambda row: row.paper("asr", out_of_100), span="ASR, %", theirs=True)
+    for span, name, under, told, theirs in _MEASURES:
+        mine = partial(ImageRow.measured, measure=name, told=told)
+        yield Column(ours, mine, unit=unit, span=span, under=under, beside="in")
         if paper:
-            yield Column("paper", _theirs(theirs), span=span, theirs=True)
+            yield Column("paper", partial(ImageRow.paper, measure=name, told=theirs), span=span, theirs=True)
     yield Column("Diverged", lambda row: str(row.cell.diverged))
     yield Column("Verdict", lambda row: Cell(row.cell.verdict, css=f"verdict {tone(row.cell.verdict)}"), left=True)
-
-
-def _theirs(told: Callable[[Published], str]) -> Callable[[ImageRow], str]:
-    """Return what a column of the paper says of a row: nothing where the paper has none."""
-    return lambda row: told(row.published) if row.published else ""
-
-
-def _asr(row: ImageRow) -> Cell:
-    cell, beside = row.cell, named_shares({"truth": row.cell.ceiling, "no-op": row.no_op})
-    return Cell(out_of_100(cell.asr), "" if cell.asr is None else percent_interval(cell.intervals["asr"]), (beside,))
-
-
-def _mse(row: ImageRow) -> Cell:
-    told = row.cell.mse
-    return Cell(mse(told.mean), mse_interval(row.cell.intervals["mse"]), (f"median {mse(told.median)}",))
-
-
-def _ssim(row: ImageRow) -> Cell:
-    told, last = row.cell.ssim, number(row.cell.last_ssim)
-    under = f"median {number(told.median)}, last {last}"
-    return Cell(number(told.mean), interval(row.cell.intervals["ssim"]), (under,), "best")
-
-
-def _psnr(row: ImageRow) -> Cell:
-    told, bounds = row.cell.psnr_db, row.cell.intervals["psnr_db"]
-    return Cell(number(told.mean, 1), interval(bounds, 1), (f"median {number(told.median, 1)}",))
 
 
 def no_op_of(summary: Summary, cell: CellSummary) -> CellSummary | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from judges.report.curves import Sweep, sweep_figure
@@ -25,10 +26,10 @@ from judges.summaries.published import PUBLISHED_DISTANCES
 _OF_ARXIV = "of arXiv 2511.21181"
 
 
-def spike_sections(
+def spike_section(
     tables: Sequence[SpikeTable], shapes: Mapping[str, tuple[int, ...]], observed: Callable[[SpikeTable], Sequence[str]]
-) -> Iterator[Section]:
-    """Yield the section of Table V, a table and a figure for each group of victims, where there is any.
+) -> Section:
+    """Return the section of Table V, a table and a figure for each group of victims.
 
     Args:
         tables: what stands in them.
@@ -52,102 +53,81 @@ def spike_sections(
             )
         )
         alt = f"ASR, left, and mean l2, right, against tau, of {name}, with 95 % intervals"
-        facts = {"title": "Against the threshold", "reference": "Figure 5", "label": f"Figure 5, {name}"}
-        parts.append(Drawing("sweep.html.j2", {**facts, "figure": _sweeps(told), "alt": alt}))
-    if parts:
-        yield Section("table-v", "Events under thresholding", parts, reference=f"layout of Table V {_OF_ARXIV}")
-
-
-def distance_sections(distances: Mapping[str, ClassDistances]) -> Iterator[Section]:
-    """Yield the section of Table VI, where distances were measured."""
-    rows = [
-        DistanceRow(dataset, kind, spread)
-        for dataset, told in distances.items()
-        for kind, spread in (("intra-class", told.intra), ("inter-class", told.inter))
-    ]
-    if rows:
-        paper = f" Paper: Table VI, recordings of {_times(PAPER_SHAPE)} voxels." if SPIKES_OF_PAPER in distances else ""
-        columns: list[Column[DistanceRow]] = [
-            Column("l2 between", lambda row: f"{row.dataset}, {row.kind}"),
-            *(Column(*told, under="paper" if paper else "") for told in _DISTANCES),
-            Column("Pairs", lambda row: str(row.spread.pairs)),
-        ]
-        table = Table("Table VI", columns, [Group(rows)], css="plain narrow", row_css=lambda _: "")
-        layout, note = f"layout of Table VI {_OF_ARXIV}", f"{NOTES['distances']}{paper}"
-        yield Section("table-vi", "Distances between examples", [table], reference=layout, note=note)
+        shown = [(f"Figure 5, {name}", alt, _sweeps(told))]
+        parts.append(Drawing("sweep.html.j2", shown, "Against the threshold", "Figure 5"))
+    return Section("table-v", "Events under thresholding", parts, reference=f"layout of Table V {_OF_ARXIV}")
 
 
 class DistanceRow(NamedTuple):
-    """A line of Table VI: "intra-class" or "inter-class" distances of a data set."""
+    """A line of Table VI: distances of a data set, and those of the paper where it has them."""
 
-    dataset: str
-    kind: str
+    name: str
     spread: Spread
+    paper: Sequence[float]
 
     def cell(self, place: int) -> Cell:
         """Return the mean, deviation, least or greatest distance above the paper's."""
         ours = (self.spread.mean, self.spread.std, self.spread.low, self.spread.high)[place]
-        theirs = PUBLISHED_DISTANCES.get(self.kind, ()) if self.dataset == SPIKES_OF_PAPER else ()
-        return Cell(
-            DASH if ours is None else number(ours), under=tuple(f"paper {number(theirs[place])}" for _ in theirs[:1])
-        )
+        under = f"paper {number(self.paper[place])}" if self.paper else ""
+        return Cell(DASH if ours is None else number(ours), under=(under,))
 
 
-_DISTANCES: tuple[tuple[str, Callable[[DistanceRow], Cell]], ...] = (
-    ("Mean", lambda row: row.cell(0)),
-    ("Std.", lambda row: row.cell(1)),
-    ("Min", lambda row: row.cell(2)),
-    ("Max", lambda row: row.cell(3)),
-)
+def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
+    """Return the section of Table VI."""
+    rows = [
+        DistanceRow(f"{name}, {kind}", spread, PUBLISHED_DISTANCES.get(kind, ()) if name == SPIKES_OF_PAPER else ())
+        for name, told in distances.items()
+        for kind, spread in (("intra-class", told.intra), ("inter-class", told.inter))
+    ]
+    under = "paper" if SPIKES_OF_PAPER in distances else ""
+    columns: list[Column[DistanceRow]] = [
+        Column("l2 between", lambda row: row.name),
+        *(
+            Column(heading, partial(DistanceRow.cell, place=place), under=under)
+            for place, heading in enumerate(("Mean", "Std.", "Min", "Max"))
+        ),
+        Column("Pairs", lambda row: str(row.spread.pairs)),
+    ]
+    theirs = f" Paper: Table VI, recordings of {_times(PAPER_SHAPE)} voxels." if under else ""
+    return Section(
+        "table-vi",
+        "Distances between examples",
+        [Table("Table VI", columns, [Group(rows)], css="plain narrow")],
+        reference=f"layout of Table VI {_OF_ARXIV}",
+        note=f"{NOTES['distances']}{theirs}",
+    )
 
 
 def _spike_columns(told: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRow]]:
     """Yield the columns of Table V."""
+    theirs, guess, steps = ", paper" if paper else "", "l2 of the thresholded guess", "zero steps"
     yield Column("tau", lambda row: Cell(f"{row.tau:g}", row.attack), unit="attack", beside="plainly")
-    for thresholding in told.ways:
-        over, asr = way(thresholding), _asr_of(thresholding)
-        yield Column("ASR, %", asr, unit="[95 %]", span=over, beside="in", under="paper" if paper else "")
-        l2 = _l2_of(thresholding, told.norm)
-        yield Column("l2", l2, unit="mean [95 %]", span=over, beside="in", under="by l2, paper" if paper else "by l2")
-    guess, steps = "l2 of the thresholded guess", "zero steps"
+    for one in told.ways:
+        asr, l2 = partial(_asr, thresholding=one), partial(_l2, thresholding=one, norm=told.norm)
+        yield Column("ASR, %", asr, unit="[95 %]", span=way(one), beside="in", under=theirs.removeprefix(", "))
+        yield Column("l2", l2, unit="mean [95 %]", span=way(one), beside="in", under=f"by l2{theirs}")
     yield Column("ours", lambda row: number(row.guess.l2.mean) if row.guess else DASH, span=guess, span_unit=steps)
     if paper:
-        yield Column(
-            "expected at",
-            lambda row: number(paper_guess_l2(row.tau)),
-            unit="the paper\N{RIGHT SINGLE QUOTATION MARK}s size",
-            span=guess,
-            span_unit=steps,
-            theirs=True,
-        )
+        size, expected = "the paper\N{RIGHT SINGLE QUOTATION MARK}s size", lambda row: number(paper_guess_l2(row.tau))
+        yield Column("expected at", expected, unit=size, span=guess, span_unit=steps, theirs=True)
 
 
-def _asr_of(thresholding: str) -> Callable[[SpikeRow], Cell]:
-    """Return what the column of ASR of one way of thresholding says of a row."""
-
-    def told(row: SpikeRow) -> Cell:
-        cell, theirs = row.cells.get(thresholding), row.published.get(thresholding)
-        if cell is None:
-            return Cell(DASH)
-        bounds = None if cell.asr is None else cell.intervals["asr"]
-        return Cell(
-            out_of_100(cell.asr), percent_interval(bounds), (f"paper {out_of_100(theirs.asr)}" if theirs else "",)
-        )
-
-    return told
+def _asr(row: SpikeRow, thresholding: str) -> Cell:
+    """Return the ASR of one way of thresholding."""
+    cell, theirs = row.cells.get(thresholding), row.published.get(thresholding)
+    if cell is None:
+        return Cell(DASH)
+    bounds = None if cell.asr is None else cell.intervals["asr"]
+    return Cell(out_of_100(cell.asr), percent_interval(bounds), (f"paper {out_of_100(theirs.asr)}" if theirs else "",))
 
 
-def _l2_of(thresholding: str, norm: float | None) -> Callable[[SpikeRow], Cell]:
-    """Return what the column of l2 of one way of thresholding says of a row."""
-
-    def told(row: SpikeRow) -> Cell:
-        cell, theirs = row.cells.get(thresholding), row.published.get(thresholding)
-        if cell is None:
-            return Cell(DASH)
-        under = (nearness(cell, row.guess, norm).words, f"paper {number(theirs.l2)}" if theirs else "")
-        return Cell(number(cell.l2.mean), interval(cell.intervals["l2"]), under)
-
-    return told
+def _l2(row: SpikeRow, thresholding: str, norm: float | None) -> Cell:
+    """Return the mean l2 of one way of thresholding, and what it equals or beats."""
+    cell, theirs = row.cells.get(thresholding), row.published.get(thresholding)
+    if cell is None:
+        return Cell(DASH)
+    under = (nearness(cell, row.guess, norm).words, f"paper {number(theirs.l2)}" if theirs else "")
+    return Cell(number(cell.l2.mean), interval(cell.intervals["l2"]), under)
 
 
 def _lead(told: SpikeTable, shape: str) -> str:

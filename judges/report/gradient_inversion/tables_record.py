@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from fl_sim.records import Scalar
 from judges.intervals import Distribution
 from judges.report.figures import strip_figure
-from judges.report.formats import DASH, error, interval, number, percent, rate_interval
+from judges.report.formats import DASH, error, interval, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group
 from judges.report.gradient_inversion.trends import line_name
 from judges.report.gradient_inversion.wording import NOTES, attack_name, name_of_group, title, tone
-from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, reasons_table
+from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
 from judges.runs.rows import RECOGNISABLE_SSIM, Score
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
@@ -91,8 +90,8 @@ def results_tables(summary: Summary) -> list[Table[RecordRow]]:
     return [record_table(own, measure=measure) for measure, own in groups.items() if own]
 
 
-def record_sections(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Iterator[Section]:
-    """Yield the section of the record, where anything was scored."""
+def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Section:
+    """Return the section of the record."""
     groups = record_groups(summary)
     columns: list[Column[tuple[str, RecordRow]]] = [
         Column("Cell", lambda item: Cell(f"{item[1].cell.title} on {item[0]}", under=(item[1].twin,))),
@@ -100,16 +99,10 @@ def record_sections(summary: Summary, scores: Sequence[Score], *, unfolded: bool
         Column("Reason", lambda item: item[1].reason, left=True, long=True),
     ]
     attacks = [(group.title, row) for group in groups for row in group.rows if not row.cell.control]
-    parts = [
-        record_table(groups, unfolded=unfolded),
-        reasons_table("Reasons of the verdicts", columns, attacks, "Why each verdict"),
-        Drawing(
-            "strips.html.j2",
-            {"title": "Every victim", "strips": list(_strips(summary, scores)), "note": NOTES["strips"]},
-        ),
-    ]
-    if groups:
-        yield Section("record", "Complete record", parts)
+    label, why = "Reasons of the verdicts", "Why each verdict"
+    reasons = Table(label, columns, [Group(attacks)], name=why, fold=why, css="plain reasons")
+    strips = Drawing("strips.html.j2", list(_strips(summary, scores)), "Every victim", NOTES["strips"])
+    return Section("record", "Complete record", [record_table(groups, unfolded=unfolded), reasons, strips])
 
 
 def success_rate(cell: CellSummary, chance: float | None) -> Cell:
@@ -126,7 +119,7 @@ def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
     yield Column("n", lambda row: str(row.cell.n), terminal="n")
     yield Column("SSIM", _ssim, unit="mean [95 %]")
     yield Column("SSIM", lambda row: _median(row.cell.ssim), unit="median (quartiles)", terminal=ssim, brief=True)
-    yield Column("PSNR, dB", lambda row: _both(row.cell.psnr_db, _one), unit="mean (median)", terminal=psnr)
+    yield Column("PSNR, dB", lambda row: _both(row.cell.psnr_db, tenths), unit="mean (median)", terminal=psnr)
     yield Column("MSE", lambda row: _both(row.cell.mse, error), unit="mean (median)")
     yield Column("l2", _l2, unit="mean (median)", terminal="" if still else "l2", brief=True)
     yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
@@ -148,10 +141,6 @@ def _ssim(row: RecordRow) -> Cell:
 
 def _median(told: Distribution) -> Cell:
     return Cell(number(told.median), f"({number(told.lower_quartile)}{DASH}{number(told.upper_quartile)})")
-
-
-def _one(value: float | None) -> str:
-    return number(value, 1)
 
 
 def _both(told: Distribution, form: Callable[[float | None], str]) -> Cell:
@@ -197,7 +186,7 @@ def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
     return told
 
 
-def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[Mapping[str, Scalar]]:
+def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[tuple[str, str, str]]:
     """Yield the figure of every victim's SSIM, or l2, of each group: its name, what it shows, and its data URI."""
     rows: dict[tuple[str, ...], list[Score]] = defaultdict(list)
     for score in scores:
@@ -214,5 +203,4 @@ def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[Mapping[str, 
             threshold=RECOGNISABLE_SSIM if measure == "SSIM" else None,
             measure=measure,
         )
-        alt = f"{measure} of every victim of {name}, one line for each attack and control"
-        yield {"name": name, "label": f"{measure} of every victim", "figure": figure, "alt": alt}
+        yield name, f"{measure} of every victim", figure

@@ -20,16 +20,12 @@ from judges.report.model_inversion.wording import (
     model_name,
     network_name,
 )
-from judges.report.table import Drawing, Section
 from judges.runs.class_rows import FEDERATION
 from judges.scoring.album import Album
 from judges.summaries.model_inversion import Inversions, Kind
 
 COLUMNS = 10
 """Classes, or rounds, in a row."""
-
-OPEN_SHEETS = 2
-"""Of many classes so many rows are open, the others in a fold-out."""
 
 MOST_FOLLOWED = 2
 """Classes whose answers are shown after every round of a federation."""
@@ -135,13 +131,6 @@ def picture_blocks(albums: Sequence[Album], summary: Inversions, shown: Callable
             )
         )
     return blocks
-
-
-def picture_sections(blocks: Sequence[PictureBlock]) -> Iterator[Section]:
-    """Yield the section of the pictures, where there are any."""
-    if blocks:
-        drawing = Drawing("inversion_pictures.html.j2", {"blocks": blocks, "open": OPEN_SHEETS})
-        yield Section("pictures", "Truth beside answers", [drawing], reference="Figures 3 and 4")
 
 
 def _moving(albums: Sequence[Album]) -> Iterable[Album]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from judges.report.judges import judges_sections
+from judges.report.judges import judges_section
 from judges.report.model_inversion import wording
-from judges.report.model_inversion.pictures import load_albums, picture_blocks, picture_sections
+from judges.report.model_inversion.pictures import load_albums, picture_blocks
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
-from judges.report.model_inversion.tables_record import control_sections, memory_sections, record_sections
-from judges.report.model_inversion.tables_rounds import round_sections
+from judges.report.model_inversion.tables_record import control_section, memory_section, record_section
+from judges.report.model_inversion.tables_rounds import round_section
 from judges.report.page import read_manifest, without_people, write_page
+from judges.report.table import Drawing, Section
 from judges.runs.class_rows import ClassScore
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import Inversions, judge_key, read_inversions
@@ -39,16 +40,18 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     rows = read_rows(ClassScore, run_dir / "scores.csv")
     albums = load_albums(run_dir / "gallery", summary)
     blocks = picture_blocks(albums, summary, lambda name: show_faces or without_people(manifest, name))
-    attacks, rounds = list(attack_sections(summary)), list(round_sections(summary))
+    pictures, figures = Drawing("inversion_pictures.html.j2", blocks), "Figures 3 and 4"
+    attacks, rounds = attack_sections(summary), round_section(summary)
+    unfolded = not any(section.shown for section in (*attacks, rounds))
     sections = [
         *accuracy_sections(summary),
         *attacks,
-        *control_sections(summary),
-        *rounds,
-        *picture_sections(blocks),
-        *memory_sections(summary),
-        *record_sections(summary, rows, unfolded=not (attacks or rounds)),
-        *judges_sections(summary.judges, _ceilings(summary), "On real examples", wording.NOTES["judges"]),
+        control_section(summary),
+        rounds,
+        Section("pictures", "Truth beside answers", [pictures], reference=figures),
+        memory_section(summary),
+        record_section(summary, rows, unfolded=unfolded),
+        judges_section(summary.judges, _ceilings(summary), "On real examples", wording.NOTES["judges"]),
     ]
     return write_page(
         run_dir,

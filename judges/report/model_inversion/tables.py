@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 
 from judges.report.formats import out_of_100, rate_interval, spread
 from judges.report.model_inversion.wording import (
@@ -53,39 +54,41 @@ class Line:
     shares: Mapping[str, float | None] | None = None
 
 
-def attack_sections(summary: Inversions) -> Iterator[Section]:
-    """Yield Tables 3 and 4, attacks on spiking targets, and on ANNs beside their twins, where there are any."""
+def attack_sections(summary: Inversions) -> tuple[Section, Section]:
+    """Return Tables 3 and 4: attacks on spiking targets, and on ANNs beside their twins."""
     central = [cell for cell in summary.cells if cell.source == CENTRAL and not cell.control]
-    by_dataset = {name: [cell for cell in central if cell.dataset == name] for name in _names(central)}
-    spiking = {name: [cell for cell in own if is_spiking(cell)] for name, own in by_dataset.items()}
-    compared = {
-        name: [cell for cell in own if not is_spiking(cell)]
-        + [cell for cell in spiking[name] if attack_family(cell) == BESIDE]
-        for name, own in by_dataset.items()
-        if len(own) > len(spiking[name])
-    }
-    for number, title, note, cells in (
-        (3, "Attacks on spiking networks", "spiking", spiking),
-        (4, "ANN beside SNN", "compared", compared),
-    ):
-        groups = [Group(lines_of(own, summary), name) for name, own in cells.items() if own]
-        if groups:
-            theirs = any(line.kind == PAPER for group in groups for line in group.rows)
-            table = Table(
-                f"Table {number}",
-                [
-                    Column("Attack", _name, unit="what the numbers are over", under="model, what the numbers are over"),
-                    Column("n", lambda line: count_of(line.cell) if line.kind == OURS else ""),
-                    *number_columns(),
-                    verdict_column(),
-                ],
-                groups,
-                grouped_by="Data set",
-                note=f"{NOTES[note]} {NOTES['attacks_paper']}" if theirs else NOTES[note],
-                css="results layout inverted",
-                row_css=lambda line: line.kind,
-            )
-            yield Section(f"table-{number}", title, [table], reference=f"Table {number}")
+    spiking, compared = [], []
+    for name in dict.fromkeys(cell.dataset for cell in central):
+        own = [cell for cell in central if cell.dataset == name]
+        ann, snn = ([cell for cell in own if is_spiking(cell) == kind] for kind in (False, True))
+        spiking.append(Group(lines_of(snn, summary), name))
+        twins = [cell for cell in snn if attack_family(cell) == BESIDE]
+        compared.append(Group(lines_of([*ann, *twins] if ann else [], summary), name))
+    return (
+        _attack_section(3, "Attacks on spiking networks", NOTES["spiking"], spiking),
+        _attack_section(4, "ANN beside SNN", NOTES["compared"], compared),
+    )
+
+
+def _attack_section(number: int, title: str, note: str, groups: Sequence[Group[Line]]) -> Section:
+    """Return the section of one of the two tables."""
+    theirs = any(line.kind == PAPER for group in groups for line in group.rows)
+    columns: list[Column[Line]] = [
+        Column("Attack", _name, unit="what the numbers are over", under="model, what the numbers are over"),
+        Column("n", lambda line: count_of(line.cell) if line.kind == OURS else ""),
+        *number_columns(),
+        verdict_column(),
+    ]
+    table = Table(
+        f"Table {number}",
+        columns,
+        [group for group in groups if group.rows],
+        grouped_by="Data set",
+        note=f"{note} {NOTES['attacks_paper']}" if theirs else note,
+        css="results layout inverted",
+        row_css=lambda line: line.kind,
+    )
+    return Section(f"table-{number}", title, [table], reference=f"Table {number}")
 
 
 def results_table(summary: Inversions) -> Table[Line]:
@@ -119,17 +122,15 @@ def first_line(cell: InversionSummary, summary: Inversions) -> Line:
 
 def number_columns() -> Iterator[Column[Line]]:
     """Yield attack accuracy, top-3, confidence and DAA, and the accuracies of the controls."""
-    for place, (heading, unit, terminal) in enumerate(
-        (
-            ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
-            ("Top-3, %", "", "top-3"),
-            ("Average confidence, %", "", "conf."),
-            ("DAA, %", "[95 %]", "DAA"),
-        )
-    ):
-        yield Column(
-            heading, _value(place), unit=unit, beside="under", aligned=True, terminal=terminal, brief=bool(place)
-        )
+    heads = (
+        ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
+        ("Top-3, %", "", "top-3"),
+        ("Average confidence, %", "", "conf."),
+        ("DAA, %", "[95 %]", "DAA"),
+    )
+    for place, (heading, unit, terminal) in enumerate(heads):
+        cell, brief = partial(_value, place=place), bool(place)
+        yield Column(heading, cell, unit=unit, beside="under", aligned=True, terminal=terminal, brief=brief)
     yield Column("Controls: attack accuracy, %", _controls, left=True)
 
 
@@ -202,10 +203,6 @@ def _values(told: Repeated) -> tuple[str, ...]:
     return tuple(spread(*pair) for pair in zip(astuple(told.mean), deviations, strict=True))
 
 
-def _names(cells: Sequence[InversionSummary]) -> list[str]:
-    return list(dict.fromkeys(cell.dataset for cell in cells))
-
-
 def _name(line: Line) -> Cell:
     if line.kind != OURS:
         return Cell(line.label, css="over")
@@ -219,14 +216,8 @@ def _name_in_terminal(line: Line) -> Cell:
     return Cell(attack_name(cell), under=(cell.verdict, f"{cell.diverged} diverged" if cell.diverged else ""))
 
 
-def _value(place: int) -> Callable[[Line], Cell]:
-    """Return what the column of one of the four numbers says of a line."""
-
-    def told(line: Line) -> Cell:
-        css = "best" if line.kind == OURS and not place else ""
-        return Cell(line.values[place], line.intervals[place], css=css)
-
-    return told
+def _value(line: Line, place: int) -> Cell:
+    return Cell(line.values[place], line.intervals[place], css="" if place or line.kind != OURS else "best")
 
 
 def _controls(line: Line) -> Cell:

@@ -51,27 +51,24 @@ def federations(summary: Inversions) -> list[Federation]:
     ]
 
 
-def round_sections(summary: Inversions) -> Iterator[Section]:
-    """Yield the section on federations, where there are any: a figure and a table for each."""
-    parts: list[Table[Line]] = []
+def round_section(summary: Inversions) -> Section:
+    """Return the section on federations: a figure and a table for each."""
+    tables = []
     for told in federations(summary):
-        targets = {target.target: target for target in told.targets}
         figure, names = _figure(told)
         alt = f"attack accuracy, judge's confidence and test accuracy against the round, {told.dataset}: {names}"
-        label = f"Attacks against the round, {told.dataset}"
-        parts.append(
+        tables.append(
             Table(
                 f"Numbers of every round, {told.dataset}",
-                list(_columns(targets)),
+                list(_columns({target.target: target for target in told.targets})),
                 [Group([first_line(cell, summary) for cell in told.cells])],
                 name=told.dataset,
-                above=Drawing("sweep.html.j2", {"title": "", "label": label, "figure": figure, "alt": alt}),
+                above=Drawing("sweep.html.j2", [(f"Attacks against the round, {told.dataset}", alt, figure)]),
                 css="results layout inverted",
                 apart=lambda line: line.cell.round,
             )
         )
-    if parts:
-        yield Section("rounds", "Along the rounds of the federation", parts, note=NOTES["rounds"])
+    return Section("rounds", "Along the rounds of the federation", tables, note=NOTES["rounds"])
 
 
 def _columns(targets: Mapping[Kind, TargetSummary]) -> Iterator[Column[Line]]:

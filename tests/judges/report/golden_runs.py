@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fl_sim.records import Scalar
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.class_runs import Toy, central_run, federated_run
@@ -13,7 +14,7 @@ from tests.judges.report.gradient_inversion.test_trends import health
 from tests.judges.spike_rows import DISTANCES, spike_rows
 
 Row = Callable[..., Score]
-JUDGE = {
+JUDGE: dict[str, Scalar] = {
     "name": "lenet", "description": "a LeNet", "epochs": 9, "accuracy": 0.981, "train_accuracy": 0.997, "chance": 0.1,
     "n_train": 60000, "n_test": 10000,
 }  # fmt: skip
@@ -28,7 +29,7 @@ def gradient_run(folder: Path, row: Row) -> Path:
         health(**dict(zip(names, group, strict=True)), **({} if "spiking" in group[1] else _still()))
         for group in groups
     ]
-    judges = {"mnist": JUDGE, "dvs_gesture": {"accuracy": 0.8, "chance": 1 / 11}}
+    judges: dict[str, dict[str, Scalar]] = {"mnist": JUDGE, "dvs_gesture": {"accuracy": 0.8, "chance": 1 / 11}}
     write_scores(rows, folder / "scores.csv")
     write_summary(summarise(rows, judges=judges, distances=DISTANCES, health=healths), folder / "summary.json")
     manifest = {"title": "golden", "failed": {"mnist/grnn": "no memory: 3 GB & more"}, "wall_seconds": 12.5}

@@ -137,8 +137,8 @@ def test_table_vi_has_the_papers_numbers_for_its_data_set(row: Row, write: Calla
     assert [f"{EVIL}, intra-class", "61.50", "0.00", "61.50", "61.50", "1"] in lines
     assert EVIL not in page
     markdown = (tmp_path / "report.md").read_text()
-    told = "62.50 | paper 60.80 | 1.00 | paper 11.51 | 61.00 | paper 14.93 | 64.00 | paper 105.15 | 2"
-    assert f"| dvs\\_gesture, inter-class | {told} |" in markdown
+    line = "62.50 | paper 60.80 | 1.00 | paper 11.51 | 61.00 | paper 14.93 | 64.00 | paper 105.15 | 2"
+    assert f"| dvs\\_gesture, inter-class | {line} |" in markdown
     assert 'id="table-vi"' not in write(spike_rows(row))
 
 

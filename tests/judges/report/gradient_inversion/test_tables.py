@@ -15,7 +15,7 @@ from judges.report.gradient_inversion.events import (
     thresholded_guess_l2,
 )
 from judges.report.gradient_inversion.sentences import findings, observations
-from judges.report.gradient_inversion.tables import image_rows, image_sections
+from judges.report.gradient_inversion.tables import image_rows, image_section
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import CellSummary, summarise
 from judges.summaries.published import PUBLISHED, PUBLISHED_SPIKES
@@ -48,10 +48,10 @@ def test_table_iv_is_ordered_and_has_the_papers_row_only_where_there_is_one(row:
         for model in ("lenet", "spiking_lenet")
     ]
     for line in rows:
-        assert line.published == PUBLISHED.get((line.cell.attack, line.cell.dataset, line.cell.model))
+        assert line.cell.published == PUBLISHED.get((line.cell.attack, line.cell.dataset, line.cell.model))
         expected = (0.98, 0.1) if line.cell.dataset == "mnist" else (None, None)
         assert (line.held_out, line.chance) == expected
-    (section,) = image_sections(summarise(image_scores(row), judges=JUDGES))
+    section = image_section(summarise(image_scores(row), judges=JUDGES))
     known = "judge, %: held-out 98, chance 10"
     assert [(group.title, group.note, len(group.rows)) for group in section.tables[0].groups] == [
         ("dlg on mnist", known, 4), ("dlg on digits", "", 4), ("grnn on mnist", known, 4), ("grnn on digits", "", 4),
