@@ -74,10 +74,12 @@ def write_page(
     Raises:
         DataError: there is no readable config.
     """
+    shown = [section for section in (_not_computed(failed_cells(manifest)), *sections) if section.shown]
     context = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
-        "sections": [section for section in (_not_computed(failed_cells(manifest)), *sections) if section.shown],
+        "sections": shown,
+        "tables": [(section, table) for section in shown for table in section.tables],
         "style_hash": _hash(TEMPLATES / "report.css"),
         "config": _config(run_dir / "config.toml"),
         "threat_model": threat_model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from judges.report.gradient_inversion.events import Nearness, SpikeTable, nearness, spike_tables
+from judges.report.gradient_inversion.events import SpikeTable, nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group
 from judges.report.gradient_inversion.wording import attack_name, title
 from judges.summaries.gradient_inversion import CellSummary, Summary
@@ -112,26 +112,16 @@ def find(summary: Summary) -> list[Finding]:
 
 def observe(table: SpikeTable) -> Iterator[Observed]:
     """Yield what the l2 of each way of thresholding equals or beats, and in which rows of Table V."""
-    relations = (("guess", _near_guess), ("empty", _near_empty), ("closer", _is_closer))
     for name in table.ways:
         rows = [row for row in table.rows if name in row.cells]
         near = [(row.tau, nearness(row.cells[name], row.guess, table.norm)) for row in rows]
-        taus = ((relation, tuple(tau for tau, one in near if holds(one))) for relation, holds in relations)
-        told = tuple((relation, own) for relation, own in taus if own)
-        if told:
-            yield Observed(name, len(rows), told)
-
-
-def _near_guess(near: Nearness) -> bool:
-    return near.guess
-
-
-def _near_empty(near: Nearness) -> bool:
-    return near.empty
-
-
-def _is_closer(near: Nearness) -> bool:
-    return near.closer is True
+        told = {
+            "guess": tuple(tau for tau, one in near if one.guess),
+            "empty": tuple(tau for tau, one in near if one.empty),
+            "closer": tuple(tau for tau, one in near if one.closer),
+        }
+        if any(told.values()):
+            yield Observed(name, len(rows), tuple((relation, taus) for relation, taus in told.items() if taus))
 
 
 def _missed(attacks: tuple[CellSummary, ...]) -> Iterator[Missed]:

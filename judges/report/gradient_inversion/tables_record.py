@@ -114,12 +114,12 @@ def success_rate(cell: CellSummary, chance: float | None) -> Cell:
 
 def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
     """Yield the columns of the record."""
-    ssim, psnr, solved, recognisable = ("median SSIM", "PSNR dB", "solved", "recognisable") if still else [""] * 4
+    ssim, psnr, solved, recognisable = ("median SSIM", "mean PSNR", "solved", "recognisable") if still else [""] * 4
     yield Column("Attack", _name, unit="and verdict", under="verdict", terminal="attack")
     yield Column("n", lambda row: str(row.cell.n), terminal="n")
     yield Column("SSIM", _ssim, unit="mean [95 %]")
     yield Column("SSIM", lambda row: _median(row.cell.ssim), unit="median (quartiles)", terminal=ssim, brief=True)
-    yield Column("PSNR, dB", lambda row: _both(row.cell.psnr_db, tenths), unit="mean (median)", terminal=psnr)
+    yield Column("PSNR, dB", _psnr, unit="mean (median)", terminal=psnr, brief=True)
     yield Column("MSE", lambda row: _both(row.cell.mse, error), unit="mean (median)")
     yield Column("l2", _l2, unit="mean (median)", terminal="" if still else "l2", brief=True)
     yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
@@ -145,6 +145,10 @@ def _median(told: Distribution) -> Cell:
 
 def _both(told: Distribution, form: Callable[[float | None], str]) -> Cell:
     return Cell(form(told.mean), f"({form(told.median)})")
+
+
+def _psnr(row: RecordRow) -> Cell:
+    return _both(row.cell.psnr_db, tenths)
 
 
 def _l2(row: RecordRow) -> Cell:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Protocol
 
 from fl_sim.models import MODELS
-from judges.runs.class_rows import FEDERATION
+from judges.runs.class_rows import FEDERATION, ClassScore
 from judges.runs.rows import CONTROL_PREFIX
+from judges.scoring.album import Album
 from judges.summaries.class_verdicts import CONTROL, PARTLY, RECOVERED, TRACES
-from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED, InversionSummary, Kind
+from judges.summaries.model_inversion import CLASS_MEAN, REAL, SHUFFLED, InversionSummary, Kind, TargetSummary
 
 _WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 THREAT_MODEL: str = _WORDS["threat_model"]
@@ -26,20 +26,10 @@ _CONTROLS = {CLASS_MEAN: "class mean", REAL: "real examples"}
 _SPIKING = "spiking_"
 
 
-class Attacked(Protocol):
-    """What has a network: a cell, a target, an album."""
-
-    @property
-    def model(self) -> str:
-        """Name of the network with those of its settings that vary."""
-
-
-class Attacking(Protocol):
-    """What has an attack or a control: a cell, a row, an album."""
-
-    @property
-    def attack(self) -> str:
-        """Name of the attack with those of its settings that vary, or of the control."""
+Attacked = InversionSummary | TargetSummary | Album
+"""What has a network."""
+Attacking = InversionSummary | ClassScore | Album
+"""What has an attack or a control."""
 
 
 def is_spiking(of: Attacked) -> bool:
@@ -69,7 +59,7 @@ def family(of: Attacked) -> str:
 
 def attack_name(of: Attacking) -> str:
     """Return the name of an attack with those of its settings that vary, or of a control: "BrainLeaks-v2, shuffled"."""
-    return name_of_attack(of.attack)
+    return _named(of.attack)
 
 
 def attack_family(of: Attacking) -> str:
@@ -90,16 +80,6 @@ def is_class_mean(of: Attacking) -> bool:
 def is_real(of: Attacking) -> bool:
     """Return whether a control is real test examples."""
     return of.attack == REAL
-
-
-def name_of_attack(attack: str) -> str:
-    """Return the name of an attack, or of a control, as rows have it."""
-    if attack.startswith(SHUFFLED):
-        return f"{name_of_attack(attack.removeprefix(SHUFFLED))}, shuffled"
-    base, _, varied = attack.partition("-")
-    if base in ATTACKS:
-        return ATTACKS[base] + (f", {varied}" if varied else "")
-    return _CONTROLS.get(attack, attack.removeprefix(CONTROL_PREFIX))
 
 
 def name_of_target(target: Kind) -> str:
@@ -129,3 +109,13 @@ def _spikes(model: str) -> bool:
     """Return whether a model, as rows name it, is a spiking network."""
     name = model.partition(" ")[0]
     return MODELS[name].spiking if name in MODELS else name.startswith(_SPIKING)
+
+
+def _named(attack: str) -> str:
+    """Return the name of an attack or control, as rows name it."""
+    if attack.startswith(SHUFFLED):
+        return f"{_named(attack.removeprefix(SHUFFLED))}, shuffled"
+    base, _, varied = attack.partition("-")
+    if base in ATTACKS:
+        return ATTACKS[base] + (f", {varied}" if varied else "")
+    return _CONTROLS.get(attack, attack.removeprefix(CONTROL_PREFIX))
