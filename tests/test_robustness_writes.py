@@ -113,7 +113,9 @@ WRITERS: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], object]
     ),
     "config": (lambda folder, _: claim_folder(PLAN, folder), lambda folder: claim_folder(PLAN, folder)),
     "report": (
-        lambda folder, version: write_page(folder, "told", {"title": "x"}, {"version": version}),
+        lambda folder, version: write_page(
+            folder, {"title": "x"}, [], threat_model=str(version), findings=[], definitions=[]
+        ),
         lambda folder: [(folder / f"report.{kind}").read_text() for kind in ("md", "html")],
     ),
     "hashes": (listed, verify),
@@ -240,7 +242,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "report.css").touch()
     for kind in ("md", "html", "tex"):
-        (tmp_path / "templates" / f"told.{kind}.j2").write_text(f"{kind} {{{{ version }}}}" + "x" * 150)
+        (tmp_path / "templates" / f"page.{kind}.j2").write_text(f"{kind} {{{{ threat_model }}}}" + "x" * 150)
 
 
 def versions(name: str, folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:

@@ -1,4 +1,4 @@
-"""What a row is about, in columns: what was attacked, and by what. Labels are formatted from these in `judges.runs.names`."""
+"""What a row is about, in columns: what was attacked, and by what. `judges.runs.names` formats labels from these."""
 
 from __future__ import annotations
 

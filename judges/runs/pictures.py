@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from fl_sim.records import save_record
-from judges.runs.names import file_name
 from judges.runs.class_rows import AttackedModel
 from judges.runs.identity import Approach, Attacked, Group
+from judges.runs.names import file_name
 
 GALLERY, ANSWERS = "gallery", "answers"
 """Folders of a run."""
@@ -100,7 +100,6 @@ class Album(Approach, AttackedModel):
 def save_album(album: Album, folder: Path) -> Path:
     """Write an album into the folder of a run and return its path."""
     return save_record(album, folder / GALLERY / f"{file_name(album.cell)}.safetensors")
-
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from scipy.stats import bootstrap, wilcoxon
 
 from fl_sim.errors import DataError
 from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
-from judges.report.gradient_inversion.findings import findings
+from judges.report.gradient_inversion.sentences import findings
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 from judges.summaries.published import PUBLISHED
