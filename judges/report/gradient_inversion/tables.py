@@ -99,11 +99,7 @@ def image_section(summary: Summary) -> Section:
 def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
     """Yield the columns of Table IV, those of the paper only where it has a row."""
     ours, unit = "ours" if paper else "", "mean [95 %]"
-    yield Column(
-        "Model",
-        lambda row: Cell(model_name(row.cell), under=("" if row.cell.defence == "none" else defence_name(row.cell),)),
-        under="Defence",
-    )
+    yield Column("Model", _model, under="Defence")
     yield Column("Init", lambda row: row.cell.init or DASH, left=True)
     yield Column("n", lambda row: str(row.cell.n))
     yield Column(ours, lambda row: row.asr, unit=unit, span="ASR, %", under="on truth, no-op", beside="in")
@@ -116,6 +112,10 @@ def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
             yield Column("paper", partial(ImageRow.paper, measure=name, told=theirs), span=span, theirs=True)
     yield Column("Diverged", lambda row: str(row.cell.diverged))
     yield Column("Verdict", lambda row: Cell(row.cell.verdict, css=f"verdict {tone(row.cell.verdict)}"), left=True)
+
+
+def _model(row: ImageRow) -> Cell:
+    return Cell(model_name(row.cell), under=("" if row.cell.defence == "none" else defence_name(row.cell),))
 
 
 def no_op_of(summary: Summary, cell: CellSummary) -> CellSummary | None:

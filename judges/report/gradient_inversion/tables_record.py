@@ -16,7 +16,7 @@ from judges.report.figures import strip_figure
 from judges.report.formats import DASH, error, interval, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group
-from judges.report.gradient_inversion.trends import unique_name
+from judges.report.gradient_inversion.trends import has_namesake, unique_name
 from judges.report.gradient_inversion.wording import NOTES, tone
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
 from judges.runs.identity import Group as Victims
@@ -54,7 +54,7 @@ def record_groups(summary: Summary) -> list[Group[RecordRow]]:
         rows = [
             RecordRow(
                 cell,
-                cell.cell if unique_name(cell, own) != line_name(cell) else "",
+                cell.cell if has_namesake(cell, own) else "",
                 *told.get(id(cell), (cell.verdict, cell.reason)),
                 measure if cell is best else "",
                 chance if isinstance(chance, float) else None,

@@ -79,11 +79,15 @@ class Trend:
     figures: Mapping[str, str]
 
 
+def has_namesake(line: CellSummary | Score, lines: Sequence[CellSummary]) -> bool:
+    """Return whether another attack of the same lines has the same name, so that only the cell tells them apart."""
+    return not line.is_control and [line_name(other) for other in lines].count(line_name(line)) > 1
+
+
 def unique_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
-    """Return the name of an attack or control, with the cell's where two lines of a group share it."""
+    """Return the name of an attack or control in a figure, with the cell's where two lines share it."""
     name = f"{CONTROL if line.is_control else ''}{line_name(line)}"
-    namesakes = [other for other in lines if not line.is_control and line_name(other) == name]
-    return f"{name} ({line.cell})" if len(namesakes) > 1 else name
+    return f"{name} ({line.cell})" if has_namesake(line, lines) else name
 
 
 def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distributions]:

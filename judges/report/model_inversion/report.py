@@ -15,10 +15,11 @@ from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
 from judges.report.model_inversion.tables_record import control_section, memory_section, record_section
 from judges.report.model_inversion.tables_rounds import round_section
-from judges.report.page import read_manifest, without_people, write_page
+from judges.report.page import write_page
 from judges.report.table import Drawing, Section
 from judges.runs.class_rows import ClassScore
 from judges.runs.identity import REAL
+from judges.runs.manifest import read_manifest, without_people
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import Inversions, judge_key, read_inversions
 

@@ -46,9 +46,7 @@ def control_section(summary: Inversions) -> Section:
 def memory_section(summary: Inversions) -> Section:
     """Return what memorisation is read off: attacks, class means and real examples, of the last rounds."""
     last = last_rounds(summary)
-    yardsticks = [
-        cell for cell in summary.cells if not cell.control or cell.control == CLASS_MEAN or cell.control == REAL
-    ]
+    yardsticks = [cell for cell in summary.cells if cell.control in ("", CLASS_MEAN, REAL)]
     own = by_target([cell for cell in yardsticks if cell.target in last])
     attacked = {target: cells for target, cells in own.items() if not all(cell.control for cell in cells)}
     columns: list[Column[InversionSummary]] = [
