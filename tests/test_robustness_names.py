@@ -125,7 +125,7 @@ def test_no_gallery_leaves_its_folder(name: str, tmp_path: Path) -> None:
     picture = torch.zeros(1, 1, 2, 2)
     columns = ("cell", "dataset", "model", "family", "init", "attack", "control", "defence")
     told: dict[str, Any] = dict.fromkeys(columns, name)
-    told |= dict.fromkeys(("varied", "attack_settings", "defence_settings"), {name: name})
+    told |= {key: {name: name} for key in ("varied", "attack_settings", "defence_settings")}
     start: dict[str, Any] = {"thresholding": name, "tau": None}
     plain: dict[str, Any] = {"low": 0.0, "high": 1.0, "timesteps": 0, "roles": ("best",), "capture_ids": ("f/r",)}
     numbers: dict[str, Any] = {"labels": (0,), "ssim": (0.0,), "psnr_db": (0.0,), "l2": (0.0,), "stop_reasons": ("x",)}
