@@ -1,7 +1,7 @@
-"""The adversary: turns what an honest-but-curious server saw into inputs. Never sees the truth.
+"""The adversary, which reconstructs inputs from what an honest-but-curious server observes. It never sees the truth.
 
-The tables of attacks: name -> where it lives and what it may be told. Importing this does not import torch. Attacks of
-other packages join by the entry points `spikeleak.attacks` and `spikeleak.model_inversions`, see `fl_sim.plugins`.
+The tables of attacks: name -> class and settings. Importing this does not import torch. Other packages add attacks by
+the entry points `spikeleak.attacks` and `spikeleak.model_inversions`; see `fl_sim.plugins`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class AttackEntry:
     """A line of the table of attacks.
 
     Attributes:
-        attack: a class whose constructor takes `settings`, or where to import it from ("package.module:name").
-        settings: its settings.
-        adversary: what the adversary knows, in the letters of Carletti et al. (USENIX Security 2025); A: the update.
+        attack: a class whose constructor takes `settings`, or its import path ("package.module:name").
+        settings: class of its settings.
+        adversary: the adversary's knowledge as a letter of Carletti et al. (USENIX Security 2025); A: the update.
         summary: one line for `spikeleak list attacks`.
-        draws: whether it draws anything; else its answer is the same for every seed.
+        draws: whether it draws random numbers; if not, its answer is the same for every seed.
     """
 
     attack: str | type[GradientInversion]
@@ -43,7 +43,7 @@ class AttackEntry:
     draws: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what is no such entry, where it is written and not where it is used."""
+        """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "attack")
         refuse_class(self, "settings", InversionSettings)
         refuse_text(self, "adversary", "summary")
@@ -69,11 +69,11 @@ class InversionEntry:
     """A line of the table of model inversions.
 
     Attributes:
-        attack: a class whose constructor takes `settings`, or where to import it from ("package.module:name").
-        settings: its settings.
-        spiking: whether it inverts spiking models; else it inverts ANNs.
+        attack: a class whose constructor takes `settings`, or its import path ("package.module:name").
+        settings: class of its settings.
+        spiking: whether it inverts spiking models rather than ANNs.
         summary: one line for `spikeleak list attacks`.
-        draws: whether it draws anything; else its answer is the same for every seed.
+        draws: whether it draws random numbers; if not, its answer is the same for every seed.
     """
 
     attack: str | type[ModelInversion]
@@ -83,7 +83,7 @@ class InversionEntry:
     draws: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what is no such entry, where it is written and not where it is used."""
+        """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "attack")
         refuse_class(self, "settings", ModelInversionSettings)
         refuse_text(self, "summary")
@@ -115,10 +115,10 @@ MODEL_INVERSIONS = Table("spikeleak.model_inversions", InversionEntry, _OWN_INVE
 
 
 def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> GradientInversion:
-    """Return the attack called `name` with `settings` (its defaults for what is not given).
+    """Return the attack called `name` with `settings`; missing ones have their defaults.
 
     Raises:
-        ConfigError: no such attack, or a setting that it does not have or accept.
+        ConfigError: the attack is not known, or it does not have or accept a setting.
     """
     if name not in ATTACKS:
         raise unknown_name("attack.name", name, ATTACKS)
@@ -127,10 +127,10 @@ def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> Gradie
 
 
 def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> ModelInversion:
-    """Return the model inversion called `name` with `settings` (those of its preset for what is not given).
+    """Return the model inversion called `name` with `settings`; missing ones have the values of its preset.
 
     Raises:
-        ConfigError: no such attack, or a setting that it does not have or accept.
+        ConfigError: the attack is not known, or it does not have or accept a setting.
     """
     if name not in MODEL_INVERSIONS:
         raise unknown_name("attack.name", name, MODEL_INVERSIONS)
@@ -138,16 +138,16 @@ def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> Mod
     return built
 
 
-def build_entry(name: str, entry: AttackEntry | InversionEntry, settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - what the entry holds
-    """Return the attack of an entry, whether it is in a table or not.
+def build_entry(name: str, entry: AttackEntry | InversionEntry, settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - the class in the entry
+    """Return the attack of an entry, which need not be in a table.
 
     Args:
-        name: what errors call it.
-        entry: of either table.
-        settings: its defaults, or those of its preset, for what is not given.
+        name: name of the attack in error messages.
+        entry: an entry for either table.
+        settings: of the attack; missing ones have their defaults or the values of the preset.
 
     Raises:
-        ConfigError: a setting that it does not have or accept, or its class does not import.
+        ConfigError: the attack does not have or accept a setting, or its class cannot be imported.
     """
     attack = located(entry.attack, f"attack '{name}'")
     try:

@@ -1,11 +1,11 @@
-"""BrainLeaks: model inversion of spiking models, which hands back spikes.
+"""BrainLeaks: model inversion of spiking models, which returns spikes.
 
 Source: Poursiami, Alouani and Parsa, "BrainLeaks: On the Privacy-Preserving Properties of Neuromorphic Architectures
-against Model Inversion Attacks", 2024, section 3. The paper and its published code differ in form; the defaults are the
-code's for MNIST, and `attacks.inversion_settings` offers both by name.
+against Model Inversion Attacks", 2024, section 3. The paper and its published code differ in form; the defaults are
+those of the code for MNIST, and `attacks.inversion_settings` offers both by name.
 
-All classes, and all samples of each, go through the model in one batch. Everything below keeps a class's numbers in its
-own row, and each class draws from a random stream of its own, so that no class bears on another but for rounding.
+All classes, and all samples of each class, go through the model in one batch. The numbers of a class stay in their own
+row and each class has its own random stream, so that classes do not affect one another except for rounding.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from fl_sim.records import TrainedModel
 from fl_sim.seeding import torch_stream
 
 Score = Callable[[Tensor, Tensor], Tensor]
-"""(spikes or their currents (T, N, ...), classes (N,)) -> (N,), one number for each spike train."""
+"""(spikes or their currents (T, N, ...), classes (N,)) -> (N,), one number per spike train."""
 
 
 class _BrainLeaks:
-    """What both versions share: the frame around their iterations."""
+    """Common base of both versions: everything around their iterations."""
 
     name: str
     settings: BrainLeaksSettings
@@ -65,21 +65,21 @@ class _BrainLeaks:
         )
 
     def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """Return spikes (T, classes, C, H, W), and the Bernoulli parameters that they are a draw of, if any."""
+        """Return spikes (T, classes, C, H, W), and the Bernoulli parameters from which they are drawn, if any."""
         raise NotImplementedError
 
-    def _nothing(self, target: Target, labels: Tensor) -> Tensor:
-        """Return what both versions start from, zeros (T, classes, C, H, W)."""
+    def _zeros(self, target: Target, labels: Tensor) -> Tensor:
+        """Return the starting point of both versions, zeros (T, classes, C, H, W)."""
         shape = self.settings.timesteps or target.timesteps, len(labels), *target.input.frame
         return torch.zeros(shape, dtype=target.dtype, device=target.device)
 
 
 class BrainLeaksV1(_BrainLeaks):
-    """Sets and clears spikes by the signs of the largest surrogate gradients of the posterior, which it raises.
+    """Increases the posterior by setting and clearing spikes according to the signs of its largest surrogate gradients.
 
-    Source: section 3.2. Default: a random mask of min-max scaled gradients, as the code; offered: a threshold on
-    gradients scaled by the largest (eq. 3). It never settles, for the largest gradient is scaled to 1 however small it
-    is; the answer is where the last iteration leaves it.
+    Source: section 3.2. The default is a random mask with min-max scaled gradients as probabilities, as in the code;
+    the alternative is a threshold on gradients scaled by the largest (eq. 3). The iterations never settle, since the
+    largest gradient is scaled to 1 however small it is; the answer is the state after the last iteration.
     """
 
     name = "brainleaks_v1"
@@ -88,7 +88,7 @@ class BrainLeaksV1(_BrainLeaks):
         self.settings: BrainLeaksV1Settings = settings or BrainLeaksV1Settings()
 
     def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, None]:
-        settings, spikes = self.settings, self._nothing(target, labels)
+        settings, spikes = self.settings, self._zeros(target, labels)
 
         def posterior(candidates: Tensor, classes: Tensor) -> Tensor:
             outputs = target.output_spikes if settings.objective == "spikes" else target.potentials
@@ -106,11 +106,11 @@ class BrainLeaksV1(_BrainLeaks):
 
 
 class BrainLeaksV2(_BrainLeaks):
-    """Fits the parameters X of Bernoulli distributions over spikes, by the gradients at K samples drawn from them.
+    """Fits the parameters X of Bernoulli distributions over spikes, using the gradients at K samples drawn from them.
 
-    Source: section 3.3 and Algorithm 1. The defaults are the code's for MNIST: samples weighted by their losses, and an
-    accumulator that grows; offered: e^-L (eq. 4) and a moving average. The answer is X, and with it the first of the
-    samples last drawn.
+    Source: section 3.3 and Algorithm 1. The defaults are those of the code for MNIST: samples weighted by their losses,
+    and a growing accumulator; the alternatives are e^-L (eq. 4) and a moving average. The answer is X together with the
+    first of the samples drawn last.
     """
 
     name = "brainleaks_v2"
@@ -120,12 +120,12 @@ class BrainLeaksV2(_BrainLeaks):
 
     def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         settings = self.settings
-        probabilities = self._nothing(target, labels)
+        probabilities = self._zeros(target, labels)
         velocity, squares = torch.zeros_like(probabilities), torch.zeros_like(probabilities)
         drawn = (*probabilities.shape[:2], settings.population, *target.input.frame)
         samples = probabilities[:, :, None].expand(drawn)
         for _ in range(settings.iterations):
-            # What is drawn with certainty is the same in all samples, and so are their weights: one stands for all.
+            # If no draw is random, all samples are equal and have equal weights, so one of them is enough.
             certain = bool(((probabilities == 0) | (probabilities == 1)).all())
             gradient = self._gradient(target, samples[:, :, :1] if certain else samples, labels)
             squares = accumulated(squares, gradient, settings.rho, settings.accumulator)
@@ -142,19 +142,19 @@ class BrainLeaksV2(_BrainLeaks):
         return torch.cat([self._part(target, *part) for part in parts], dim=1)
 
     def _part(self, target: Target, samples: Tensor, labels: Tensor) -> Tensor:
-        """Return what `_gradient` does, of as many classes as go through the model side by side.
+        """Return the result of `_gradient` for the classes that go through the model in one pass.
 
-        Only the mean of the gradients is wanted, and the currents are affine in the spikes, so that the mean is taken
-        over the currents' gradients and goes back through the first layer once for each class. An affine layer hands
-        gradients back in the same way wherever it stands; here it stands at each class's first sample.
+        Only the mean of the gradients is needed, and the currents are affine in the spikes. The mean is therefore taken
+        over the gradients with respect to the currents and propagated through the first layer once per class. The
+        backward pass of an affine layer does not depend on its input, so it is evaluated at each class's first sample.
         """
         settings, (classes, population) = self.settings, samples.shape[1:3]
         first = samples[:, :, 0].detach().requires_grad_()
-        of_first = target.currents(first)
+        first_currents = target.currents(first)
         with torch.no_grad():
-            of_others = target.currents(samples[:, :, 1:].flatten(1, 2))
-            others = of_others.view(len(first), classes, population - 1, *of_first.shape[2:])
-            currents = torch.cat([of_first[:, :, None], others], dim=2)
+            others = target.currents(samples[:, :, 1:].flatten(1, 2))
+            others = others.view(len(first), classes, population - 1, *first_currents.shape[2:])
+            currents = torch.cat([first_currents[:, :, None], others], dim=2)
 
         def loss(currents: Tensor, classes: Tensor) -> Tensor:
             outputs = target.outputs_from(currents)
@@ -167,19 +167,19 @@ class BrainLeaksV2(_BrainLeaks):
         costs = losses.view(classes, population) + settings.xi * samples.mean((0, 3, 4, 5))
         weights = nes_weights(costs, settings.weights)
         mean = torch.einsum("nk,tnk...->tn...", weights, slopes.view(currents.shape))
-        (gradient,) = torch.autograd.grad(of_first, first, mean)
+        (gradient,) = torch.autograd.grad(first_currents, first, mean)
         # The share of voxels that spike has the same slope everywhere.
         return gradient + settings.xi / first[:, 0].numel()
 
 
 class Draws:
-    """Uniform numbers of each class from its own stream, so that they do not depend on the other classes."""
+    """Uniform numbers for each class from its own stream, so that they do not depend on the other classes."""
 
     def __init__(self, seed: int, attack: str, classes: Sequence[int]) -> None:
         self._streams = [torch_stream(seed, attack, label) for label in classes]
 
     def below(self, probabilities: Tensor) -> Tensor:
-        """Return 1 with each of the probabilities (T, classes, K, C, H, W), else 0; each call draws anew."""
+        """Return Bernoulli draws, 0 or 1, with probabilities (T, classes, K, C, H, W); each call draws anew."""
         drawn = []
         for stream, chances in zip(self._streams, probabilities.unbind(1), strict=True):
             drawn.append(torch.rand(chances.shape, generator=stream).to(chances) < chances)
@@ -187,13 +187,13 @@ class Draws:
 
 
 def evaluate(score: Score, spikes: Tensor, classes: Tensor, *, limit: int) -> tuple[Tensor, Tensor]:
-    """Return the scores (N,) of spike trains (T, N, ...), and each one's gradient at its own, (T, N, ...).
+    """Return the scores (N,) of spike trains (T, N, ...) and their gradients (T, N, ...).
 
     Args:
-        score: of each spike train, or of what a layer makes of it, on its own.
-        spikes: at which the gradient is taken.
+        score: computes the score of each spike train, or of its currents, independently of the others.
+        spikes: the points at which the gradients are taken.
         classes: (N,).
-        limit: how many go through the model side by side at most.
+        limit: maximum number of spike trains in one pass through the model.
     """
     scores, slopes = [], []
     for part, labels in zip(torch.split(spikes, limit, 1), torch.split(classes, limit), strict=True):
@@ -205,14 +205,14 @@ def evaluate(score: Score, spikes: Tensor, classes: Tensor, *, limit: int) -> tu
 
 
 def min_max(sizes: Tensor) -> Tensor:
-    """Return sizes (T, N, C, H, W) scaled to [0, 1] over each whole recording; 0 where all of it is equal."""
+    """Return sizes (T, N, C, H, W) scaled to [0, 1] over each recording; 0 for a constant recording."""
     low, high = sizes.amin((0, 2, 3, 4), keepdim=True), sizes.amax((0, 2, 3, 4), keepdim=True)
     span = high - low
     return torch.where(span > 0, (sizes - low) / span, 0.0)
 
 
 def at_least(sizes: Tensor, eta: float) -> Tensor:
-    """Return 1 where a size is eta of the largest in its recording or more (eq. 3); 0 where all are 0."""
+    """Return 1 where a size is at least eta times the largest in its recording (eq. 3), else 0; 0 if all are 0."""
     high = sizes.amax((0, 2, 3, 4), keepdim=True)
     return ((high > 0) & (sizes >= eta * high)).to(sizes)
 
@@ -221,7 +221,7 @@ def nes_weights(costs: Tensor, kind: Literal["proportional", "exponential"]) -> 
     """Return the weights (classes, K) of samples with costs (classes, K); each row sums to 1."""
     if kind == "exponential":
         return torch.softmax(-costs, dim=1)
-    # 1 - p may round to 0, or just below it, where the model is certain of every sample.
+    # 1 - p may round to 0, or just below it, if the model is certain of every sample.
     total = costs.clamp(min=0).sum(1, keepdim=True)
     return torch.where(total > 0, costs.clamp(min=0) / total, 1.0 / costs.shape[1])
 
@@ -233,7 +233,7 @@ def accumulated(squares: Tensor, gradient: Tensor, rho: float, kind: Literal["mo
 
 
 def clamped(values: Tensor, kind: Literal["two_stage", "hard"]) -> Tensor:
-    """Return values (T, N, C, H, W) brought to [0, 1]: cut off, or each recording divided by its largest value."""
+    """Return values (T, N, C, H, W) limited to [0, 1]: clamped, or each recording divided by its largest value."""
     if kind == "hard":
         return values.clamp(0.0, 1.0)
     values = values.clamp(min=0.0)

@@ -1,4 +1,4 @@
-"""What an attack promises: what it reads, what it returns, how it may end."""
+"""The interfaces of attacks: their inputs, their results, and how they end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from fl_sim.records import CapturedUpdate, Scalar, TrainedModel
 
 Progress = Callable[[int, int], None]
-"""Called with (victims finished, victims in all); the victims of a model inversion are classes."""
+"""Called with (victims finished, total victims); the victims of a model inversion are classes."""
 
 
 class StopReason(enum.StrEnum):
     """How an attack ended.
 
-    Converged: the matching loss is below its tolerance and no longer moves. Stalled: it no longer moves, but it is not
-    below. Diverged: the candidate ran away, or is no number.
+    Converged: the matching loss is below its tolerance and no longer changes. Stalled: the loss no longer changes, but
+    is above its tolerance. Diverged: the candidate grew without bound, or is not finite.
     """
 
     CONVERGED = "converged"
@@ -30,22 +30,23 @@ class StopReason(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a gradient inversion made of one captured update.
+    """The result of a gradient inversion for one captured update.
 
     Attributes:
-        capture_id: of the captured update.
-        attack: its name.
-        settings: all its settings, plain values.
+        capture_id: id of the captured update.
+        attack: name of the attack.
+        settings: all settings of the attack as plain values.
         inputs: (N, C, H, W), the candidate with the smallest matching loss, clamped once to the input's range.
-        labels: (N,), as the attack believes.
-        matching_loss: of exactly this candidate before the clamp.
+        labels: (N,), the labels that the attack found.
+        matching_loss: loss of exactly this candidate before the clamp.
         last_inputs: (N, C, H, W), the last iterate, for comparison only.
         loss_history: (outer steps,), matching loss at the start of each outer step of the best attempt.
-        iterations: optimiser iterations, over all restarts.
-        gradient_evaluations: evaluations of loss and gradient, over all restarts.
-        restarts: number of guesses started, 1 or more.
-        stop_reason: of the attempt that the candidate comes from; a diverged attack is a failure whatever it holds.
-        seconds: wall time of the batch divided by its victims.
+        iterations: optimiser iterations over all restarts.
+        gradient_evaluations: evaluations of loss and gradient over all restarts.
+        restarts: number of initial guesses, at least 1.
+        stop_reason: reason for the end of the attempt that found the candidate; a diverged attack always counts as a
+            failure.
+        seconds: wall time of the batch divided by its number of victims.
         seed: root seed of the attack.
     """
 
@@ -74,8 +75,8 @@ class GradientInversion(Protocol):
         """Return one reconstruction for each captured update, in the same order.
 
         Args:
-            captures: of one model spec; each may have its own parameters.
-            seed: of the initial guesses; each victim's guess depends on the seed and its capture id only.
+            captures: captured updates of one model spec; each may have its own parameters.
+            seed: seed of the initial guesses; each victim's guess depends only on the seed and its capture id.
             device: where to compute.
             progress: called whenever a victim is finished.
         """
@@ -84,19 +85,19 @@ class GradientInversion(Protocol):
 
 @dataclass(frozen=True)
 class Inversion:
-    """What a model inversion made of one trained model: one input for each class attacked.
+    """The result of a model inversion for one trained model: one input for each class attacked.
 
     Attributes:
-        model_id: `attacks.posterior.model_id` of the model, which tells its spec and parameters apart from others.
-        attack: its name.
-        settings: all its settings, plain values.
+        model_id: `attacks.posterior.model_id` of the model, which identifies its spec and parameters.
+        attack: name of the attack.
+        settings: all settings of the attack as plain values.
         classes: (K,), the classes attacked.
-        inputs: (K, C, H, W) of an ANN, or binary spikes (T, K, C, H, W) of a spiking model.
-        probabilities: (T, K, C, H, W), the parameters of the Bernoulli distributions that `inputs` are a draw of; None
-            where the attack has none.
-        confidence: (K,), the model's posterior of each class for exactly these inputs, see `attacks.posterior`.
+        inputs: (K, C, H, W) for an ANN, or binary spikes (T, K, C, H, W) for a spiking model.
+        probabilities: (T, K, C, H, W), the parameters of the Bernoulli distributions from which `inputs` are drawn;
+            None if the attack has none.
+        confidence: (K,), the model's posterior of each class for exactly these inputs; see `attacks.posterior`.
         iterations: (K,), iterations taken.
-        stop_reasons: K of them.
+        stop_reasons: one for each of the K classes.
         seed: root seed of the attack.
         seconds: wall time of all K classes.
     """
@@ -129,13 +130,14 @@ class ModelInversion(Protocol):
         """Return an input for each class, in the same order.
 
         Args:
-            model: under attack.
+            model: the model under attack.
             classes: K labels of the model.
-            seed: of what the attack draws; what is drawn for a class depends on the seed and the class only.
+            seed: seed of the attack's draws; those for a class depend only on the seed and the class.
             device: where to compute.
             progress: called whenever classes are finished.
 
         Raises:
-            ConfigError: a class that the model does not have, no class at all, or a model that the attack is not for.
+            ConfigError: the model does not have one of the classes, `classes` is empty, or the attack is not made for
+                this kind of model.
         """
         ...

@@ -10,11 +10,11 @@ from fl_sim.records import CapturedUpdate
 
 
 class DLG(MatchingAttack):
-    """Matches the input and a soft label together: softmax of logits that start from N(0, 1).
+    """Matches the input and a soft label together; the label is the softmax of logits initialised from N(0, 1).
 
     Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, Algorithm 1, with the constants of its
-    published code. Adversary A: the update only. log_softmax is used throughout, as in DLG's code; iDLG's takes the
-    logarithm of softmax, which underflows.
+    published code. Adversary A: the update only. log_softmax is used throughout, as in the code of DLG; that of iDLG
+    takes the logarithm of softmax, which underflows.
     """
 
     name = "dlg"
@@ -22,6 +22,6 @@ class DLG(MatchingAttack):
     def __init__(self, settings: DLGSettings | None = None) -> None:
         super().__init__(settings or DLGSettings())
 
-    def labels(self, captures: Sequence[CapturedUpdate]) -> None:  # noqa: ARG002 - the contract hands captures over
+    def labels(self, captures: Sequence[CapturedUpdate]) -> None:  # noqa: ARG002 - required by the base class
         """Return None: labels are optimised with the inputs."""
         return

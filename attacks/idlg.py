@@ -18,8 +18,8 @@ class IDLG(MatchingAttack):
     """Reads the label off the gradient of the last layer, then matches the input only.
 
     Source: Zhao, Mopuri and Bilen, "iDLG: Improved Deep Leakage from Gradients", arXiv 2001.02610, with the constants
-    of its published code. Adversary A: the update only. Labels that the threat model hands to the server
-    (`CapturedUpdate.labels`) are used as they are.
+    of its published code. Adversary A: the update only. Labels that the threat model gives to the server
+    (`CapturedUpdate.labels`) are used directly.
     """
 
     name = "idlg"
@@ -44,6 +44,6 @@ class IDLG(MatchingAttack):
 
 
 def in_layer_order(capture: CapturedUpdate) -> dict[str, Tensor]:
-    """Return a captured gradient with its names in the order of the model's layers; a file keeps them in another."""
+    """Return a captured gradient with its names in the order of the model's layers, which a file does not preserve."""
     model, gradient = build_model(capture.model, parameters=capture.parameters), observed_gradient(capture)
     return {name: gradient[name] for name, _ in model.named_parameters() if name in gradient}

@@ -1,7 +1,7 @@
-"""What the model inversions may be told, and the constants of their authors by data set. No torch here.
+"""Settings of the model inversions, with the authors' constants for each data set. Nothing here imports torch.
 
-Attacks on trained models differ from data set to data set in the published code, often in form and not only in number.
-A preset is such a set of constants; every other setting that is given overrides it.
+In the published code, attacks on trained models differ between data sets, often in form and not only in constants. A
+preset holds these values for one data set; a setting that is passed explicitly overrides it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class ModelInversionSettings(PresetSettings):
     """Settings of every model inversion.
 
     Attributes:
-        preset: name of the authors' constants for a data set, in `PRESETS` of the class; an experiment takes those of
-            its data set where none is told and there are some.
-        iterations: how many are taken at most (MI-Face), or exactly.
-        precision: "float32", as the authors, or "float64" to compare trajectories.
+        preset: name of the authors' constants for a data set, in the `PRESETS` of the class; an experiment uses those
+            of its data set by default if there are any.
+        iterations: number of iterations; for MI-Face, the maximum.
+        precision: "float32", as in the authors' code, or "float64" to compare trajectories.
     """
 
     preset: str = "mnist"
@@ -29,27 +29,25 @@ class ModelInversionSettings(PresetSettings):
     precision: Literal["float32", "float64"] = "float32"
 
     @classmethod
-    def _refusal(cls, name: str) -> str:
+    def _unknown_preset(cls, name: str) -> str:
         return str(unknown_name("preset", name, cls.PRESETS))
 
     def untouched(self) -> Self:
-        """Return these settings with no iteration to take: the attack then answers with what it starts from."""
+        """Return these settings with no iterations, so that the attack returns its starting point."""
         return self.model_copy(update={"iterations": 0})
 
 
 class MIFaceSettings(ModelInversionSettings):
-    """Settings of MI-Face. Preset "mnist" is the published code's for MNIST, "att_faces" its for
-    the AT&T faces.
+    """Settings of MI-Face. The presets are those of the published code for MNIST and for the AT&T faces.
 
     Attributes:
-        learning_rate: length of a step (0.1).
-        patience: an attack stops as stalled after so many iterations in a row whose cost was no smaller than that of
-            the iteration before (100).
-        tolerance: an attack stops as converged where the cost, 1 - posterior, is at most this (0.01).
+        learning_rate: step size (0.1).
+        patience: an attack stops as stalled after this many consecutive iterations whose cost is not smaller than that
+            of the previous iteration (100).
+        tolerance: an attack stops as converged when the cost, 1 - posterior, is at most this (0.01).
         steps: "projected" clamps to the input's range after each step; "accumulating" never clamps and steps along
-            the sum of all gradients so far, which is undamped momentum. The authors do the first on MNIST; on faces
-            they do the second, by never clearing a gradient, and only that one comes to an end there in reasonable
-            time.
+            the sum of all gradients so far, which is undamped momentum. The authors' code does the first on MNIST; on
+            faces it does the second, by never clearing a gradient, and only this converges there in reasonable time.
     """
 
     PRESETS: ClassVar[Presets] = {"mnist": {}, "att_faces": {"steps": "accumulating"}}
@@ -64,10 +62,10 @@ class BrainLeaksSettings(ModelInversionSettings):
     """Settings of both versions of BrainLeaks.
 
     Attributes:
-        timesteps: T of the spikes made; 0 for the model's own (25 on MNIST; the authors attack with 100 on event data).
-        samples_per_pass: how many spike trains go through the model side by side at most, to bound the memory.
-            Version 2 takes whole classes side by side; only where the samples of one are more than this many are they
-            split too.
+        timesteps: T of the reconstructed spikes; 0 for that of the model (25 on MNIST; the authors attack with 100 on
+            event data).
+        samples_per_pass: maximum number of spike trains in one pass through the model, to bound the memory. Version 2
+            processes whole classes; it splits the samples of a class only if there are more than this.
     """
 
     timesteps: int = Field(default=0, ge=0)
@@ -77,17 +75,17 @@ class BrainLeaksSettings(ModelInversionSettings):
 class BrainLeaksV1Settings(BrainLeaksSettings):
     """Settings of BrainLeaks-v1.
 
-    Presets "mnist", "nmnist" and "dvs_gesture" are the published code's. Its part for faces was never published, so
-    "att_faces" is an own choice, the constants of MNIST. "paper" is section 3.2 of the paper; it states neither eta nor
-    the number of iterations, so these are an own choice too.
+    Presets "mnist", "nmnist" and "dvs_gesture" are those of the published code. The code for faces was never published,
+    so "att_faces" uses the constants of MNIST, a choice made here. "paper" is section 3.2 of the paper, which states
+    neither eta nor the number of iterations, so these too are chosen here.
 
     Attributes:
-        iterations: all of which are taken (10; 25 on DVS Gesture).
-        mask: which gradients count: "bernoulli" draws with |g| min-max scaled as the probability, as the code does;
-            "threshold" takes those of |g| / max |g| >= eta, as the paper says.
-        eta: the threshold of `mask` "threshold"; not read otherwise.
-        objective: what is maximised, the time mean of the softmax of the output "membrane" potentials or of the output
-            "spikes". The code takes the spikes on DVS Gesture; the paper does not say.
+        iterations: number of iterations (10; 25 on DVS Gesture).
+        mask: selection of the gradients: "bernoulli" draws with the min-max scaled |g| as probability, as in the code;
+            "threshold" selects those with |g| / max |g| >= eta, as in the paper.
+        eta: the threshold of `mask` "threshold"; ignored otherwise.
+        objective: the quantity to maximise, the time mean of the softmax of the output "membrane" potentials or of the
+            output "spikes". The code uses the spikes on DVS Gesture; the paper does not specify it.
     """
 
     PRESETS: ClassVar[Presets] = {
@@ -105,27 +103,27 @@ class BrainLeaksV1Settings(BrainLeaksSettings):
 class BrainLeaksV2Settings(BrainLeaksSettings):
     """Settings of BrainLeaks-v2.
 
-    Presets "mnist", "nmnist" and "dvs_gesture" are the published code's. Its part for faces was never published, so
-    "att_faces" is an own choice, the constants of MNIST. "paper" is Algorithm 1 of the paper with the constants of
-    MNIST, for the paper states none.
+    Presets "mnist", "nmnist" and "dvs_gesture" are those of the published code. The code for faces was never published,
+    so "att_faces" uses the constants of MNIST, a choice made here. "paper" is Algorithm 1 of the paper with the
+    constants of MNIST, since the paper states none.
 
     Attributes:
-        iterations: all of which are taken (10).
-        population: K, samples drawn for each class and iteration.
-        learning_rate: numerator of the rate, lr / (sqrt(r) + epsilon). It is constant, as in the code; Algorithm 1 read
-            to the letter divides the last rate again in each iteration.
-        momentum: how much of the velocity each iteration keeps; the gradient is added unscaled.
-        rho: of the accumulator r of squared gradients.
+        iterations: number of iterations (10).
+        population: K, samples drawn per class and iteration.
+        learning_rate: numerator of the rate, lr / (sqrt(r) + epsilon). It is constant, as in the code; taken literally,
+            Algorithm 1 divides the previous rate again in each iteration.
+        momentum: share of the velocity kept in each iteration; the gradient is added unscaled.
+        rho: decay of the accumulator r of squared gradients.
         epsilon: added to sqrt(r).
-        xi: weight of the share of voxels that spike (eq. 5). Eq. 5 is a mean over voxels: scale xi with their number.
-        weights: of the samples' gradients: "proportional", L_i / sum L, which favours bad samples, as the code has it,
-            or "exponential", e^-L_i / sum e^-L (eq. 4).
-        accumulator: "moving_average", r <- rho r + (1 - rho) g^2, as Algorithm 1 and the code for event data; or
-            "growing", r <- r + rho r + (1 - rho) g^2, as the code for MNIST.
-        loss: "probability", 1 - posterior, as Algorithm 1 and the code for MNIST; or "log_probability", minus the time
-            mean of the log-softmax, as the code for event data.
-        clamp: "two_stage" sets negatives to 0 and divides by the largest where it exceeds 1, as section 3.3 and the
-            code; "hard" clamps to [0, 1], as Algorithm 1.
+        xi: weight of the share of voxels that spike (eq. 5), which is a mean over voxels: scale xi with their number.
+        weights: weights of the samples' gradients: "proportional", L_i / sum L, which favours bad samples, as in the
+            code, or "exponential", e^-L_i / sum e^-L (eq. 4).
+        accumulator: "moving_average", r <- rho r + (1 - rho) g^2, as in Algorithm 1 and in the code for event data; or
+            "growing", r <- r + rho r + (1 - rho) g^2, as in the code for MNIST.
+        loss: "probability", 1 - posterior, as in Algorithm 1 and in the code for MNIST; or "log_probability", the
+            negative time mean of the log-softmax, as in the code for event data.
+        clamp: "two_stage" sets negative values to 0 and divides by the largest value if that exceeds 1, as in section
+            3.3 and in the code; "hard" clamps to [0, 1], as in Algorithm 1.
     """
 
     PRESETS: ClassVar[Presets] = {

@@ -15,15 +15,15 @@ from fl_sim.records import TrainedModel
 
 
 class MIFace:
-    """Descends the cost 1 - M_y(x) from x = 0, all classes side by side, each until it ends.
+    """Gradient descent on the cost 1 - M_y(x) from x = 0, in parallel for all classes, each until it ends.
 
     Source: Fredrikson, Jha and Ristenpart, "Model Inversion Attacks that Exploit Confidence Information", CCS 2015,
-    Algorithm 1, with the forms and constants of the published code of BrainLeaks (Poursiami, Alouani and Parsa 2024),
-    section 4.1. Algorithm 1 returns the best x; that code, and this, return the last. There is no auxiliary term, no
-    auto-encoder and no other processing; "accumulating" steps are not clamped, so that pixels may leave the range.
+    Algorithm 1, in the form and with the constants of the published code of BrainLeaks (Poursiami, Alouani and Parsa
+    2024), section 4.1. Algorithm 1 returns the best x; that code, and this, return the last. There is no auxiliary
+    term, auto-encoder or other processing; "accumulating" steps are not clamped, so that pixels may leave the range.
 
-    It inverts ANNs only: a spiking model reads spikes, and how it makes them of an image is not the adversary's to
-    choose. Nothing is drawn, so that all seeds give the same.
+    It inverts ANNs only: a spiking model reads spikes, and the adversary cannot choose how it encodes an image. Nothing
+    is drawn, so all seeds give the same result.
     """
 
     name = "mi_face"
@@ -45,16 +45,16 @@ class MIFace:
         target = Target(model, spiking=False, attack=self.name, device=device, precision=self.settings.precision)
         labels = target.labels(classes)
         descent = Descent(target, labels, self.settings)
-        told = 0
+        reported = 0
         for _ in range(self.settings.iterations):
             if len(descent.rows) == 0:
                 break
             descent.step()
             finished = len(labels) - len(descent.rows)
-            if progress is not None and finished > told:
-                told = finished
-                progress(told, len(labels))
-        if progress is not None and told < len(labels):
+            if progress is not None and finished > reported:
+                reported = finished
+                progress(reported, len(labels))
+        if progress is not None and reported < len(labels):
             progress(len(labels), len(labels))
         return Inversion(
             model_id=model_id(model),
@@ -80,10 +80,10 @@ class Descent:
         settings: of MI-Face.
 
     Attributes:
-        images: (K, C, H, W), where each descent stands.
+        images: (K, C, H, W), the current iterates.
         iterations: (K,), steps taken.
-        reasons: how each ended; budget spent, while it goes on.
-        rows: indices of those that go on.
+        reasons: how each descent ended; budget spent for those that are still running.
+        rows: indices of the running descents.
     """
 
     def __init__(self, target: Target, labels: Tensor, settings: MIFaceSettings) -> None:
@@ -98,7 +98,7 @@ class Descent:
         self._idle = torch.zeros_like(self.iterations)
 
     def step(self) -> None:
-        """Move each descent that goes on; end those that the cost before the move tells to end."""
+        """Take a step in each running descent, and end those whose cost before the step meets a criterion."""
         rows, settings = self.rows, self._settings
         costs, slopes = self._evaluate(self.images[rows], self._labels[rows])
         if settings.steps == "accumulating":
@@ -108,7 +108,7 @@ class Descent:
             moved = moved.clamp(self._target.input.low, self._target.input.high)
         self.images[rows] = moved
         self.iterations[rows] += 1
-        # The comparison is with the iteration before, not with the best so far; any decrease starts the count anew.
+        # The comparison is with the previous iteration, not with the best so far; any decrease resets the count.
         self._idle[rows] = torch.where(costs >= self._costs[rows], self._idle[rows] + 1, 0)
         self._costs[rows] = costs
         self._end(costs)
@@ -123,7 +123,7 @@ class Descent:
         self.rows = self.rows[~over]
 
     def _evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the costs (n,) of images (n, C, H, W), and their gradients."""
+        """Return the costs (n,) of images (n, C, H, W) and their gradients."""
         images = images.detach().requires_grad_()
         costs = 1.0 - own(log_posterior(self._target.outputs(images)), labels).exp()
         (slopes,) = torch.autograd.grad(costs.sum(), images)

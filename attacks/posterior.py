@@ -1,8 +1,8 @@
-"""What a trained model believes: M_y(x), the posterior that model inversions raise and that metrics report.
+"""The posterior M_y(x) of a trained model, which model inversions increase and metrics report.
 
-Of an ANN it is softmax(logits). Of a spiking model it is the time mean of the softmax at each step, of the output
-layer's membrane potential where the model reads potentials, as in the published code of BrainLeaks (Poursiami, Alouani
-and Parsa 2024); it is neither the softmax of the mean nor that of spike counts.
+For an ANN it is softmax(logits). For a spiking model it is the time mean of the softmax of the output at each step, the
+membrane potential of the output layer if that is the readout, as in the published code of BrainLeaks (Poursiami,
+Alouani and Parsa 2024); it is neither the softmax of the mean nor that of spike counts.
 """
 
 from __future__ import annotations
@@ -24,60 +24,60 @@ _ID_DIGITS = 12
 
 
 def log_posterior(outputs: Tensor) -> Tensor:
-    """Return log M (N, classes), stable where M underflows.
+    """Return log M (N, classes), which is stable even if M underflows.
 
     Args:
-        outputs: (N, classes), logits of an ANN, or (T, N, classes), what a spiking model says at each step.
+        outputs: (N, classes), logits of an ANN, or (T, N, classes), the output of a spiking model at each step.
     """
     steps = torch.log_softmax(outputs, dim=-1)
     return steps if outputs.dim() == 2 else torch.logsumexp(steps, dim=0) - math.log(len(steps))
 
 
 def mean_log_probability(outputs: Tensor) -> Tensor:
-    """Return the time mean of log-softmax (N, classes) of outputs as in `log_posterior`; it is at most log M."""
+    """Return the time mean of the log-softmax (N, classes) of outputs as in `log_posterior`; it is at most log M."""
     steps = torch.log_softmax(outputs, dim=-1)
     return steps if outputs.dim() == 2 else steps.mean(0)
 
 
 def model_id(model: TrainedModel) -> str:
-    """Return a name that tells a trained model apart from every other: its architecture and a hash of all of it."""
+    """Return a name that identifies a trained model: its architecture and a hash of the whole record."""
     return f"{model.model.architecture}-{hashlib.sha256(record_bytes(model)).hexdigest()[:_ID_DIGITS]}"
 
 
 class Target:
-    """A trained model as a model inversion reads it: rebuilt, its parameters fixed.
+    """A trained model prepared for a model inversion: rebuilt, with fixed parameters.
 
     Args:
         model: the trained model.
-        spiking: whether the attack is for spiking models; else it is for ANNs.
-        attack: its name.
+        spiking: whether the attack is made for spiking models rather than ANNs.
+        attack: name of the attack.
         device: where to compute.
         precision: "float32" or "float64".
 
     Raises:
-        ConfigError: the model is of the other kind, or a spiking one that does not say what it outputs at each step.
+        ConfigError: the model is of the other kind, or a spiking model without an output at each step.
         DataError: the parameters are not those of the model.
     """
 
     def __init__(self, model: TrainedModel, *, spiking: bool, attack: str, device: str, precision: str) -> None:
         self.dtype, self.device = getattr(torch, precision), device
         self._spec = model.model
-        with torch.random.fork_rng(devices=[]):  # the first parameters are drawn, and replaced next
+        with torch.random.fork_rng(devices=[]):  # initial parameters are drawn and then replaced
             module: Any = build_model(self._spec, parameters=model.parameters).eval()
         if MODELS[self._spec.architecture].spiking != spiking:
             kind, others = ("spiking models", "mi_face") if spiking else ("ANNs", "brainleaks_v1 or brainleaks_v2")
             raise ConfigError(
-                f"attack '{attack}': it inverts {kind}, and '{self._spec.architecture}' is none; choose {others}."
+                f"attack '{attack}': it inverts {kind}, and '{self._spec.architecture}' is not one; choose {others}."
             )
         module.load_state_dict({**module.state_dict(), **model.parameters})
         self.module = module.to(device=device, dtype=self.dtype).requires_grad_(False)
         if spiking and not hasattr(module, "sequence"):
-            raise ConfigError(f"model: '{self._spec.architecture}' has no method 'sequence', which '{attack}' reads.")
+            raise ConfigError(f"model: '{self._spec.architecture}' has no method 'sequence', which '{attack}' needs.")
         self._shows_currents = hasattr(module, "currents") and hasattr(module, "sequence_from")
 
     @property
     def input(self) -> InputSpec:
-        """Return what the model reads."""
+        """Return the specification of the model's input."""
         return self._spec.input
 
     @property
@@ -87,10 +87,10 @@ class Target:
         return self._spec.input.timesteps or steps
 
     def labels(self, classes: Sequence[int]) -> Tensor:
-        """Return classes as (K,).
+        """Return the classes as a tensor (K,).
 
         Raises:
-            ConfigError: there is none, or one that the model does not have.
+            ConfigError: there are none, or the model does not have one of them.
         """
         unknown = [label for label in classes if not 0 <= label < self._spec.input.classes]
         if unknown or len(classes) == 0:
@@ -99,28 +99,28 @@ class Target:
         return torch.tensor(list(classes), device=self.device)
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, classes) of images (N, C, H, W), or (T, N, classes) of spikes (T, N, C, H, W)."""
-        said: Tensor = self.module.sequence(inputs) if inputs.dim() == 5 else self.module(inputs)
-        return said
+        """Return logits (N, classes) for images (N, C, H, W), or (T, N, classes) for spikes (T, N, C, H, W)."""
+        outputs: Tensor = self.module.sequence(inputs) if inputs.dim() == 5 else self.module(inputs)
+        return outputs
 
     def currents(self, spikes: Tensor) -> Tensor:
-        """Return the first layer's currents (T, N, ...) of spikes (T, N, C, H, W), affine in the spikes.
+        """Return the first layer's currents (T, N, ...) for spikes (T, N, C, H, W), affine in the spikes.
 
-        They are the spikes themselves where the model does not show its first layer.
+        They are the spikes themselves if the model does not expose its first layer.
         """
         currents: Tensor = self.module.currents(spikes) if self._shows_currents else spikes
         return currents
 
     def outputs_from(self, currents: Tensor) -> Tensor:
-        """Return (T, N, classes), what `outputs` says of the spikes that had these currents."""
-        said: Tensor = (self.module.sequence_from if self._shows_currents else self.module.sequence)(currents)
-        return said
+        """Return the `outputs` (T, N, classes) for the spikes that have these currents."""
+        outputs: Tensor = (self.module.sequence_from if self._shows_currents else self.module.sequence)(currents)
+        return outputs
 
     def potentials(self, inputs: Tensor) -> Tensor:
         """Return the output layer's potentials (T, N, classes).
 
         Raises:
-            ConfigError: the model reads its output spikes instead.
+            ConfigError: the model's readout is its output spikes.
         """
         if self._spec.spiking is not None and self._spec.spiking.readout == "spikes":
             raise ConfigError('objective: the model\'s readout is "spikes"; for "membrane" it must be a potential.')
@@ -132,8 +132,8 @@ class Target:
         Raises:
             ConfigError: its neurons never fire.
         """
-        said: Tensor = self.module.output_spikes(inputs)
-        return said
+        spikes: Tensor = self.module.output_spikes(inputs)
+        return spikes
 
     @torch.no_grad()
     def confidence(self, inputs: Tensor, classes: Tensor) -> Tensor:
@@ -142,5 +142,5 @@ class Target:
 
 
 def own(values: Tensor, classes: Tensor) -> Tensor:
-    """Return (N,), the entry of row n of values (N, classes) that stands for class `classes[n]`."""
+    """Return (N,), the entries of values (N, classes) at class `classes[n]` of each row n."""
     return values.gather(1, classes[:, None])[:, 0]

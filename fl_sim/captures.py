@@ -1,9 +1,9 @@
-"""Where captures and the sealed truth lie on disk: one file an update, named by federation, round and client.
+"""Captures and the sealed truth on disk: one file per update, named by federation, round and client.
 
-    FOLDER/FEDERATION/r001-c003.safetensors      what was captured (or sealed) of client 3 in round 1
-    FOLDER/FEDERATION/model-<hash>.safetensors   the parameters that the server sent, once for all clients of a round
+    FOLDER/FEDERATION/r001-c003.safetensors      the capture (or the sealed truth) of client 3 in round 1
+    FOLDER/FEDERATION/model-<hash>.safetensors   the parameters that the server sent, shared by all clients of a round
 
-No Flower here: attacks and judges read what a federation wrote without loading it.
+Nothing here imports Flower: attacks and judges read the records of a federation without loading it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _HASH_LENGTH = 16
 
 
 def check_federation_id(name: str) -> str:
-    """Return `name` where it can name a folder.
+    """Return `name` if it is valid as the name of a folder.
 
     Raises:
-        ConfigError: it is empty, longer than 100 characters, or could leave the folder of records.
+        ConfigError: `name` is empty, longer than 100 characters, or could lead out of the folder of records.
     """
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise ConfigError(
@@ -42,7 +42,7 @@ def check_federation_id(name: str) -> str:
     return name
 
 
-def capture_id(federation_id: str, round: int, client: int) -> str:  # noqa: A002 - the record's own word
+def capture_id(federation_id: str, round: int, client: int) -> str:  # noqa: A002 - the name of the record's field
     """Return FEDERATION/rRRR-cCCC.
 
     Args:
@@ -51,7 +51,7 @@ def capture_id(federation_id: str, round: int, client: int) -> str:  # noqa: A00
         client: partition id of the client, from 0.
 
     Raises:
-        ConfigError: a name that could leave the folder of records, or a negative number.
+        ConfigError: the name could lead out of the folder of records, or a number is negative.
     """
     if round < 0 or client < 0:
         raise ConfigError(f"capture id: expected a round and a client of at least 0, got {round} and {client}.")
@@ -72,16 +72,16 @@ class CaptureKey(NamedTuple):
 
 
 class _Store:
-    """A folder of records, one file for each capture id."""
+    """A folder of records with one file per capture id."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
 
     def path(self, record_id: str) -> Path:
-        """Return where the record of this capture id lies, whether it is there or not.
+        """Return the path of the record with this capture id, whether or not the file exists.
 
         Raises:
-            DataError: it is no capture id; nothing outside the folder can be named.
+            DataError: `record_id` is not a capture id, so a path outside the folder is never returned.
         """
         federation, _, leaf = record_id.partition("/")
         numbers = _LEAF.fullmatch(leaf)
@@ -109,26 +109,26 @@ class _Store:
 
 @dataclasses.dataclass(frozen=True)
 class SentModel:
-    """The parameters that a server sent, as stored once for all clients of a round."""
+    """The parameters that a server sent, stored once for all clients of a round."""
 
     parameters: Mapping[str, Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredUpdate(CapturedUpdate):
-    """A captured update as stored: without its parameters, with the name of their file instead.
+    """A captured update as stored: the hash of the file of its parameters takes their place.
 
     Attributes:
-        parameters_hash: first 16 hexadecimal digits of the SHA-256 of the file that holds them.
+        parameters_hash: first 16 hexadecimal digits of the SHA-256 of the file that holds the parameters.
     """
 
     parameters_hash: str = ""
 
 
 class CaptureStore(_Store):
-    """A folder of captured updates. Calling it stores one, so it is a sink of `CuriousGrid`.
+    """A folder of captured updates. Calling the store writes one, so it can be the sink of a `CuriousGrid`.
 
-    Storing an id again replaces it. Reading gives back a record that is equal to the byte.
+    Storing an id again replaces its record. A record that is read back is byte-for-byte the one that was stored.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,10 +136,10 @@ class CaptureStore(_Store):
         self._last_sent: tuple[Path, SentModel] | None = None
 
     def __call__(self, capture: CapturedUpdate) -> Path:
-        """Write one capture and, unless it is there already, what the server sent.
+        """Write one capture and, unless they are already stored, the parameters that the server sent.
 
         Raises:
-            DataError: its id is none.
+            DataError: the id of the capture is malformed.
             WriteError: the folder cannot be written.
         """
         path = self.path(capture.id)
@@ -155,7 +155,7 @@ class CaptureStore(_Store):
         """Return the capture of this id.
 
         Raises:
-            DataError: it or its parameters are missing, corrupt or another capture's.
+            DataError: the capture or its parameters are missing, corrupt, or belong to another capture.
         """
         path, stored = self.path(record_id), self.stored(record_id)
         values = {field.name: getattr(stored, field.name) for field in dataclasses.fields(CapturedUpdate)}
@@ -180,30 +180,33 @@ class CaptureStore(_Store):
     @staticmethod
     def _sent_path(path: Path, digest: str) -> Path:
         if not re.fullmatch(rf"[0-9a-f]{{{_HASH_LENGTH}}}", digest):
-            raise DataError(f"{path}: the name of the file of the sent parameters is none.")
+            raise DataError(
+                f"{path}: expected the first {_HASH_LENGTH} hexadecimal digits of the hash of the sent parameters, "
+                f"found {digest[: _HASH_LENGTH + 1]!r}."
+            )
         return path.parent / f"model-{digest}{_SUFFIX}"
 
     def _load_sent(self, path: Path, digest: str) -> SentModel:
-        """Return what the server sent; the last one is kept, since the clients of a round share it."""
+        """Return the parameters that the server sent; the last are cached, since the clients of a round share them."""
         if self._last_sent is None or self._last_sent[0] != path:
             sent = load_record(SentModel, path)
             if not sha256(path).startswith(digest):
-                raise DataError(f"{path}: its content is not what its name says; capture it anew.")
+                raise DataError(f"{path}: its content does not match the hash in its name; capture it again.")
             self._last_sent = path, sent
         return SentModel({name: tensor.clone() for name, tensor in self._last_sent[1].parameters.items()})
 
 
 class SealedStore(_Store):
-    """A folder of sealed batches: the truth behind the captures, under the same ids.
+    """A folder of sealed batches: the truth behind the captures, stored under the same ids.
 
-    For clients, who write it, and judges, who open it. Attack code must not import it: a test walks the imports.
+    Clients write it and judges open it. Attack code must not import this class; a test checks the imports.
     """
 
     def __call__(self, batch: SealedBatch) -> Path:
         """Write one sealed batch atomically.
 
         Raises:
-            DataError: its capture id is none.
+            DataError: the capture id of the batch is malformed.
             WriteError: the folder cannot be written.
         """
         return save_record(batch, self.path(batch.capture_id))
@@ -212,7 +215,7 @@ class SealedStore(_Store):
         """Return the truth behind the capture of this id.
 
         Raises:
-            DataError: it is missing, corrupt or another capture's.
+            DataError: the file is missing, corrupt, or belongs to another capture.
         """
         path = self.path(record_id)
         batch = load_record(SealedBatch, path)

@@ -1,6 +1,6 @@
-"""Training of one model on a whole train split, without a federation: the targets of model inversions.
+"""Training of one model on a whole train split, without a federation: the targets of model inversion attacks.
 
-A training that was stopped goes on from its last finished epoch, to the same bits. A finished one is kept.
+An interrupted training resumes after its last finished epoch, with bit-identical results. A finished model is cached.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import ModelSpec, Scalar, TrainingSettings
 
 CODE_VERSION = 1
-"""Raised whenever the same settings would train another model, or other facts of it are kept."""
+"""Part of the cache key. Increase it when the same settings would train a different model or store different facts."""
 
 EVALUATED_AT_ONCE = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class CentralTraining:
-    """A model that was trained centrally, and what its training took.
+    """A centrally trained model with the accuracy, length and duration of its training.
 
     Attributes:
         model: the trained model; its `round` counts epochs.
-        train_accuracy: on the train split, or on `TRAIN_MEASURED` examples spread over it, in [0, 1].
+        train_accuracy: accuracy on the train split, or on `TRAIN_MEASURED` examples spread over it, in [0, 1].
         epochs: passes over the train split.
-        seconds: wall time of the training, that of interrupted runs included up to their last finished epoch.
-        path: where it is kept.
+        seconds: wall time of the training, including that of interrupted runs up to their last finished epoch.
+        path: the file in the cache.
     """
 
     model: TrainedModel
@@ -51,7 +51,7 @@ class CentralTraining:
 
 
 class StoredTarget(Stored):
-    """What the cache holds of a target; its facts are accuracies, epochs and seconds."""
+    """A target as stored in the cache; its facts are accuracies, epochs and seconds."""
 
 
 def central_training(
@@ -64,28 +64,28 @@ def central_training(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> CentralTraining:
-    """Return a model from the cache where it holds a sound one; else train it now and keep it.
+    """Return the model from the cache if a valid copy is there; otherwise train it now and cache it.
 
-    Parameters, order of the examples and spikes are drawn from streams named after the seed; no global random stream
-    is touched. Each batch is coded with draws of its own. Another number of threads sums in another order, and so
-    changes the last digits of what is trained; it is no part of the key.
+    The parameters, the order of the examples and the spikes are drawn from streams derived from the seed; no global
+    random state is touched. Each batch is encoded with fresh draws. The number of threads changes the order of
+    summation, and with it the last digits of the trained parameters; it is not part of the cache key.
 
     Args:
-        spec: of the model.
-        dataset: its train split trains, its test split measures.
+        spec: the model to train.
+        dataset: trains on its train split, is tested on its test split.
         settings: of the training; None for the defaults.
-        seed: of all that is drawn.
-        folder: of the cache; None for "targets" in `fl_sim.cache.cache_root`.
+        seed: root of all random streams.
+        folder: the cache; None for "targets" in `fl_sim.cache.cache_root`.
         device: where to compute.
-        progress: called after each epoch; not called when the cache is used.
+        progress: called after each epoch; not called when the model comes from the cache.
 
     Raises:
-        ConfigError: the model reads other inputs than the data set holds, or has no output spikes to be counted.
+        ConfigError: the model does not read the inputs that the data set holds, or has no output spikes to count.
     """
     settings = settings or TrainingSettings()
     _check(spec, dataset, settings)
     path = target_path(spec, dataset, settings, seed=seed, folder=folder, device=device)
-    with torch.random.fork_rng(devices=[]):  # layers draw as they are made, whatever is drawn for them next
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global state when they are constructed
         model = build_model(spec, seed=derive_seed(seed, "central")).to(device)
 
     def train(resume: Checkpoint | None, keep: Keep) -> tuple[State, Mapping[str, Scalar]]:
@@ -99,10 +99,10 @@ def central_training(
         }
 
     stored = trained_once(StoredTarget, path, model, train, epochs=settings.epochs, progress=progress)
-    known: dict[str, Any] = dict(stored.facts)
+    measured: dict[str, Any] = dict(stored.facts)
     parameters = {name: stored.state[name] for name, _ in model.named_parameters()}
-    trained = TrainedModel(spec, parameters, known.pop("test_accuracy"), round=known["epochs"], seed=seed)
-    return CentralTraining(trained, path=path, **known)
+    trained = TrainedModel(spec, parameters, measured.pop("test_accuracy"), round=measured["epochs"], seed=seed)
+    return CentralTraining(trained, path=path, **measured)
 
 
 def target_path(
@@ -114,11 +114,11 @@ def target_path(
     folder: Path | None = None,
     device: str = "cpu",
 ) -> Path:
-    """Return where a trained model is kept: the name is a hash of everything that it depends on.
+    """Return the path of a trained model in the cache; its name is a hash of everything that the model depends on.
 
     Args:
-        spec, dataset, settings, seed, folder, device: as for `central_training`. The name of a preset does not count,
-            only what it stands for; another device rounds in another way.
+        spec, dataset, settings, seed, folder, device: as for `central_training`. Of a preset, the values count and
+            not the name; the device counts because devices round differently.
     """
     spiking = None if spec.spiking is None else spec.spiking.model_dump()
     key = {
@@ -137,7 +137,7 @@ def batch_loss(outputs: Tensor, labels: Tensor, kind: str = "sum_over_time") -> 
     """Return the mean loss of a batch.
 
     Args:
-        outputs: (T, N, classes), what a spiking model says at each step, or logits (N, classes).
+        outputs: (T, N, classes), the output of a spiking model at each step, or logits (N, classes).
         labels: (N,).
         kind: see `TrainingSettings.loss`.
     """
@@ -148,7 +148,7 @@ def batch_loss(outputs: Tensor, labels: Tensor, kind: str = "sum_over_time") -> 
 
 
 def draw_afresh(model: nn.Module, seed: int) -> None:
-    """Let the rate encoders of a model draw new spikes from now on: each call with the same seed draws the same."""
+    """Set the seed of a model's rate encoders; every later forward pass draws the spikes of this seed."""
     for module in model.modules():
         if isinstance(module, Encoder):
             module.seed = seed
@@ -156,13 +156,13 @@ def draw_afresh(model: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def measured_accuracy(model: nn.Module, split: Examples, answer: str = "mean_output", *, at_most: int = 0) -> float:
-    """Return the share of a split that a model names rightly, in [0, 1]. Spikes are drawn afresh for each part.
+    """Return the accuracy of a model on a split, in [0, 1]. Each batch of the evaluation draws new spikes.
 
     Args:
         model: on any device.
-        split: what it reads.
+        split: the examples.
         answer: see `TrainingSettings.answer`.
-        at_most: examples to measure on, spread evenly over the split; 0 for all of them.
+        at_most: maximum number of examples to measure on, spread evenly over the split; 0 for all of them.
     """
     indices, right = spread_over(split, at_most), 0
     for number, part in enumerate(torch.split(indices, EVALUATED_AT_ONCE)):
@@ -173,15 +173,17 @@ def measured_accuracy(model: nn.Module, split: Examples, answer: str = "mean_out
 
 
 def _answers(model: Any, inputs: Tensor, answer: str) -> Tensor:  # noqa: ANN401 - nn.Module's attributes are untyped
-    """Return (N, classes), the largest of which names the class."""
-    said: Tensor = model.output_spikes(inputs).sum(0) if answer == "spike_count" else model(inputs)
-    return said
+    """Return (N, classes), whose largest entry is the predicted class."""
+    scores: Tensor = model.output_spikes(inputs).sum(0) if answer == "spike_count" else model(inputs)
+    return scores
 
 
 def _check(spec: ModelSpec, dataset: Dataset, settings: TrainingSettings) -> None:
-    """Refuse what could not be trained, or whose accuracy could not be measured."""
+    """Raise ConfigError if the model could not be trained or its accuracy could not be measured."""
     if spec.input != dataset.spec:
-        raise ConfigError(f"model: it reads {spec.input}, but '{dataset.name}' holds {dataset.spec}.")
+        raise ConfigError(
+            f"model: expected one that reads {dataset.spec}, as '{dataset.name}' holds, got {spec.input}."
+        )
     fires = spec.spiking is not None and spec.spiking.readout != "membrane"
     if settings.answer == "spike_count" and not fires:
         raise ConfigError('training.answer: "spike_count" needs a spiking model whose readout is spikes or potential.')

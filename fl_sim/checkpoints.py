@@ -1,6 +1,6 @@
-"""Trainings that can be stopped and gone on with, and trained models that are kept. Used by targets and by judges.
+"""Checkpoints, from which a training can be resumed, and a cache of trained models. Used for targets and judge models.
 
-A file that does not check out is no file: a checkpoint is not gone on from, and a model is trained anew.
+A file that fails its check counts as missing: the training starts from the beginning.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from fl_sim.records import load_record, record_bytes, save_record
 from fl_sim.specs import Scalar
 
 State = dict[str, Tensor]
-"""{name: tensor} of a model's parameters and buffers: running means count as much as weights."""
+"""{name: tensor} of a model's parameters and buffers, such as the running means of batch normalisation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands after an epoch.
+    """The state of a training after an epoch.
 
     Attributes:
         model: {name: tensor}, parameters and buffers.
-        best: those of the best epoch, where that is not this one; else empty.
-        optimiser: {"INDEX.name": tensor} of the parameter with that index.
+        best: parameters and buffers of the best epoch if that is an earlier one; otherwise empty.
+        optimiser: {"INDEX.name": tensor}, the optimiser's state for the parameter with that index.
         generator: state of the random stream, uint8.
-        epoch: how many are finished.
-        best_loss: held-out loss of the best epoch; infinite where the last one is what counts.
-        waited: epochs since then.
+        epoch: number of finished epochs.
+        best_loss: held-out loss of the best epoch; infinite if the last epoch is always kept.
+        waited: epochs since the best one.
         seconds: wall time so far.
-        digest: SHA-256 over all of it; "" while it is not on disk.
+        digest: SHA-256 over all the other fields; "" until the checkpoint is saved.
     """
 
     model: Mapping[str, Tensor]
@@ -54,7 +54,7 @@ class Checkpoint:
 
     @classmethod
     def at_start(cls, model: nn.Module, generator: torch.Generator) -> Checkpoint:
-        """Return where a training stands before its first epoch."""
+        """Return the state of a training before its first epoch."""
         return cls(state_of(model), {}, {}, generator.get_state())
 
     @property
@@ -71,12 +71,12 @@ class Checkpoint:
         loss: float | None,
         started: float,
     ) -> Checkpoint:
-        """Return where the training stands after one more epoch.
+        """Return the state of the training after one more epoch.
 
         Args:
-            model, optimiser, generator: as they are now.
-            loss: on the held-out slice; None where the last epoch is what counts.
-            started: `time.perf_counter()` when the training would have started, had it not been interrupted.
+            model, optimiser, generator: in their current state.
+            loss: on the held-out slice; None if the last epoch is always kept.
+            started: the value of `time.perf_counter()` at the start, had the training never been interrupted.
         """
         better = loss is None or loss < self.best_loss
         return Checkpoint(
@@ -91,7 +91,7 @@ class Checkpoint:
         )
 
     def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
-        """Put model, optimiser and generator where they stood."""
+        """Restore model, optimiser and generator to this state."""
         model.load_state_dict(dict(self.model))
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in self.optimiser.items():
@@ -106,9 +106,10 @@ Keep = Callable[[Checkpoint], None]
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint, either completely or not at all.
 
-    It is not forced to the disk: that takes seconds for a large model, and after a loss of power the digest tells.
+    The file is not synced to the disk, which takes seconds for a large model; after a power failure, the digest shows
+    whether it is complete.
 
     Raises:
         WriteError: the disk is full or the folder cannot be written.
@@ -118,7 +119,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> Checkpoint | None:
-    """Return the checkpoint at `path`, or None where there is none that is sound and of this model."""
+    """Return the checkpoint at `path`, or None if it is missing, corrupt, or of another model."""
     try:
         checkpoint = load_record(Checkpoint, path)
     except DataError:
@@ -128,17 +129,17 @@ def load_checkpoint(path: Path, model: nn.Module) -> Checkpoint | None:
 
 
 def checkpoint_path(path: Path) -> Path:
-    """Return where an unfinished training of the model to be kept at `path` is kept."""
+    """Return the path of the checkpoint of an unfinished training whose model will be stored at `path`."""
     return path.with_suffix(".checkpoint")
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """What a cache holds of a trained model. A subclass names the kind of model.
+    """A trained model as stored in a cache. There is one subclass per kind of model.
 
     Attributes:
         state: {name: tensor}, parameters and buffers.
-        facts: what else is known of it, plain values.
+        facts: plain values that describe the model or its training.
         digest: SHA-256 over both.
     """
 
@@ -148,7 +149,7 @@ class Stored:
 
     @classmethod
     def sealed(cls, state: Mapping[str, Tensor], facts: Mapping[str, Scalar]) -> Self:
-        """Return the two with their digest."""
+        """Return a record of the state and the facts with their digest."""
         return cls(state, facts, digest_of(sorted(facts.items()), state))
 
 
@@ -204,7 +205,7 @@ def trained_once(
 
 
 def fits(state: Mapping[str, Tensor], model: nn.Module) -> bool:
-    """Return whether the model has exactly these parameters and buffers, by name and shape."""
+    """Return whether names and shapes in `state` are exactly those of the model's parameters and buffers."""
     return {name: tensor.shape for name, tensor in state.items()} == {
         name: tensor.shape for name, tensor in model.state_dict().items()
     }
@@ -216,7 +217,7 @@ def state_of(model: nn.Module) -> State:
 
 
 def digest_of(facts: object, *groups: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over plain facts, and over names and values of tensors."""
+    """Return the SHA-256 over plain facts and over the names and values of tensors."""
     digest = hashlib.sha256(repr(facts).encode())
     for group in groups:
         for name, tensor in sorted(group.items()):
@@ -232,7 +233,7 @@ def _digest(checkpoint: Checkpoint) -> str:
 
 
 def _tensors_of(optimiser: torch.optim.Optimizer) -> State:
-    """Return a copy of what an optimiser remembers of each parameter."""
+    """Return a copy of an optimiser's state for each parameter."""
     return {
         f"{index}.{name}": tensor.detach().clone()
         for index, own in optimiser.state_dict()["state"].items()

@@ -1,7 +1,8 @@
-"""Images to spikes: (N, C, H, W) in [0, 1] -> (T, N, C, H, W).
+"""Encoding of images as spikes: (N, C, H, W) in [0, 1] -> (T, N, C, H, W).
 
-Rate and latency code are step functions of the pixel. Their forward pass is exact; their backward pass is straight
-through (of the spike probability, or of a triangle around the spike time), so that an attacker can differentiate.
+Rate and latency codes are step functions of the pixel. Their forward pass is exact; their backward pass is a
+straight-through estimate (of the spike probability, or of a triangle around the spike time), so that an attacker can
+differentiate them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ ENCODERS = ("direct", "rate", "latency")
 
 
 class Encoder(nn.Module):
-    """Turns a batch of images into T steps of input.
+    """Turns a batch of images into T time steps of input.
 
     Attributes:
         seed: of the Bernoulli draws of the rate code. The same seed draws the same spikes for inputs of the same
-            shape; a client sets a fresh one for each batch, and a server does not know it.
-        models: how many models share the channel axis (see `attacks.folding`); each reads the same draws.
+            shape; a client sets a new seed for each batch, and the server does not know it.
+        models: number of models that share the channel axis (see `attacks.folding`); all read the same draws.
     """
 
     def __init__(self, name: str, timesteps: int) -> None:
@@ -43,18 +44,18 @@ class Encoder(nn.Module):
 
 
 def direct(inputs: Tensor, timesteps: int) -> Tensor:
-    """Return the frame replicated over T steps, without a copy."""
+    """Return the frame repeated over T steps, without copying it."""
     return inputs.expand(timesteps, *inputs.shape)
 
 
 def rate(inputs: Tensor, timesteps: int, *, generator: torch.Generator, models: int = 1) -> Tensor:
-    """Return Bernoulli spikes whose probability is the pixel's value; backward passes the probability's gradient.
+    """Return Bernoulli spikes whose probability is the pixel's value; the gradient is that of the probability.
 
     Args:
         inputs: (N, models * C, H, W).
         timesteps: T.
         generator: of the draws.
-        models: how many blocks of channels share one draw.
+        models: number of blocks of channels that share one draw.
     """
     probability = direct(inputs, timesteps)
     count, channels, *sides = inputs.shape
@@ -64,7 +65,7 @@ def rate(inputs: Tensor, timesteps: int, *, generator: torch.Generator, models: 
 
 
 def latency(inputs: Tensor, timesteps: int) -> Tensor:
-    """Return one spike for each pixel at step round((T - 1)(1 - x)): bright pixels fire first."""
+    """Return one spike per pixel, at step round((T - 1)(1 - x)): bright pixels fire first."""
     steps = torch.arange(timesteps, device=inputs.device).to(inputs).view(-1, *[1] * inputs.dim())
     time = (timesteps - 1) * (1.0 - inputs.clamp(0.0, 1.0))
     triangle = (1.0 - (steps - time).abs()).clamp(min=0.0)

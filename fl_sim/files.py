@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: write to a temporary name, flush to the disk, rename."""
+"""Atomic writes: a file is complete or absent. Write to a temporary name, sync to the disk, rename."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from fl_sim.errors import WriteError
 
 _UMASK = os.umask(0o077)
-os.umask(_UMASK)  # it can only be read by setting it
+os.umask(_UMASK)  # the mask can only be read by setting it
 
-_NAMED = 50  # signs of a file's name that its temporary one repeats: a long name and more would be too long
+_PREFIX_LENGTH = 50  # characters of the file's name kept in the temporary name, which must not become too long
 
 
 def atomic_write(path: Path, content: bytes | str, *, durable: bool = True) -> Path:
     """Write `content` to `path` so that a crash at any moment leaves the old file, the new one, or none.
 
     Args:
-        path: of the file; its folder is made where there is none.
-        content: all of it.
-        durable: whether it is forced to the disk. Where it is not, a loss of power may leave part of a file, so its
-            reader must be able to tell.
+        path: the file; its folder is created if it does not exist.
+        content: the complete content.
+        durable: whether to sync the file to the disk. If not, a power failure may leave an incomplete file, so its
+            reader must be able to detect that.
 
     Raises:
         WriteError: the disk is full or the folder cannot be written; the old file is untouched.
@@ -33,8 +33,8 @@ def atomic_write(path: Path, content: bytes | str, *, durable: bool = True) -> P
         _replace(path, data, durable=durable)
     except OSError as error:
         raise WriteError(
-            f"{path}: {len(data):,} bytes were to be written and could not be ({error.strerror or error}); what was "
-            "there before is untouched."
+            f"{path}: could not write {len(data):,} bytes ({error.strerror or error}); a file of that name from before "
+            "is unchanged."
         ) from error
     return path
 
@@ -46,14 +46,14 @@ def sha256(path: Path) -> str:
 
 
 def _replace(path: Path, data: bytes, *, durable: bool) -> None:
-    """Write a temporary file beside `path` and give it that name."""
+    """Write a temporary file in the folder of `path`, then rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_NAMED]}.", suffix=".tmp")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_PREFIX_LENGTH]}.", suffix=".tmp")
     try:
         try:
             os.fchmod(descriptor, 0o666 & ~_UMASK)  # a temporary file is private; a result is not
             rest = memoryview(data)
-            while rest:  # the system may take a part only
+            while rest:  # the system may write only a part
                 rest = rest[os.write(descriptor, rest) :]
             if durable:
                 os.fsync(descriptor)
@@ -61,6 +61,6 @@ def _replace(path: Path, data: bytes, *, durable: bool) -> None:
             os.close(descriptor)
         Path(temporary).replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what is told
+        with contextlib.suppress(OSError):  # report the first error, not one of the clean-up
             Path(temporary).unlink(missing_ok=True)
         raise

@@ -16,13 +16,13 @@ Update = TypeVar("Update", bound=CapturedUpdate)
 
 
 def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
-    """Return the gradient that a captured update holds, by parameter name.
+    """Return the gradient in a captured update, by parameter name.
 
-    A weight delta of S plain SGD steps is -lr times the sum of the gradients along the way; it is divided by -lr S.
-    That is exact, but for rounding, for one step and an average over the path for more.
+    A weight delta of S plain SGD steps is -lr times the sum of the gradients along the path, so it is divided by -lr S.
+    For one step the result is exact except for rounding; for more steps it is the average over the path.
 
     Raises:
-        ConfigError: a delta whose learning rate or number of steps the server did not set.
+        ConfigError: the update is a delta whose learning rate or number of steps the server did not set.
     """
     if capture.kind == "gradient":
         return dict(capture.update)

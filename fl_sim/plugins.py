@@ -1,9 +1,9 @@
-"""The tables of this project, and how other packages' entries join them: by entry points, without a line of ours.
+"""The tables of this project, which other packages extend by entry points.
 
-A package that is installed beside this one names its entries in the groups `spikeleak.attacks`,
-`spikeleak.model_inversions`, `spikeleak.models`, `spikeleak.datasets` and `spikeleak.defences`. The name of the entry
-point is the name in the table, its value loads to an entry of that table. A plugin that is broken is left out and told
-of, never fatal. Nothing here imports torch.
+An installed package declares its entries in the groups `spikeleak.attacks`, `spikeleak.model_inversions`,
+`spikeleak.models`, `spikeleak.datasets` and `spikeleak.defences`. The name of the entry point is the name in the table;
+its value loads to an entry of that table. A broken plugin is left out and reported, never fatal. Nothing here imports
+torch.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from fl_sim.errors import ConfigError
 
 OURS = "spikeleak"
 BY_HAND = "added by hand"
-"""Origin of an entry that a program put into a table while it ran."""
+"""Origin of an entry that a program added to a table at run time."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-"""Names become parts of file names and of keys of a config."""
+"""Pattern of valid names, which become parts of file names and of config keys."""
 
 RESERVED = ("none",)
-"""What configs call no attack, no defence and no judge."""
+"""Names that stand for the absence of an attack, defence or judge in configs."""
 
 PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _LONGEST_REASON = 300
@@ -37,13 +37,13 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An entry point that did not join its table.
+    """An entry point that was not added to its table.
 
     Attributes:
-        group: of the entry point, such as "spikeleak.attacks".
-        name: of the entry point.
-        distribution: the package that brought it, with its version.
-        reason: one sentence.
+        group: group of the entry point, such as "spikeleak.attacks".
+        name: name of the entry point.
+        distribution: name and version of the package that declares it.
+        reason: why it was left out, in one sentence.
     """
 
     group: str
@@ -53,18 +53,18 @@ class LeftOut:
 
 
 class Table(MutableMapping[str, Entry], Generic[Entry]):
-    """Entries by name: ours first, then those of other packages' entry points by package and name.
+    """Entries by name: this project's first, then those of other packages, sorted by package and name.
 
-    The others join when the table is first read, not when it is made: a plugin's module imports ours, and while either
-    is half imported neither could be used by the other.
+    Entry points are loaded when the table is first read, not when it is constructed: the modules of a plugin import
+    this project's, and neither could use the other while it is only half imported.
 
     Args:
-        group: of the entry points.
-        kind: what each entry is.
-        own: our entries.
+        group: group of the entry points.
+        kind: class of the entries.
+        own: the entries of this project.
 
     Attributes:
-        own: our entries, whatever is installed beside us.
+        own: the entries of this project, independent of installed plugins.
     """
 
     def __init__(self, group: str, kind: type[Entry], own: Mapping[str, Entry]) -> None:
@@ -74,16 +74,16 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
         self._origins: dict[str, str] = dict.fromkeys(own, OURS)
         self._left_out: list[LeftOut] = []
         self._joined = False
-        self._lock = threading.RLock()  # one thread may read the table while another is the first to do so
+        self._lock = threading.RLock()  # a second thread may read the table while the first is loading it
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """Return the entry points that did not join, with the reason."""
+        """Return the entry points that were left out, with the reasons."""
         self._join()
         return tuple(self._left_out)
 
     def origin(self, name: str) -> str:
-        """Return where an entry is from: "spikeleak", "DISTRIBUTION VERSION", or "added by hand"."""
+        """Return the origin of an entry: "spikeleak", "DISTRIBUTION VERSION", or "added by hand"."""
         self._join()
         return self._origins.get(name, BY_HAND)
 
@@ -93,36 +93,36 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
         return self._entries[name]
 
     def __setitem__(self, name: str, entry: Entry) -> None:
-        """Put an entry into the table for as long as the process runs."""
+        """Add an entry to the table of this process."""
         self._join()
         self._origins.pop(name, None)
         self._entries[name] = entry
 
     def __delitem__(self, name: str) -> None:
-        """Take an entry out of the table for as long as the process runs."""
+        """Remove an entry from the table of this process."""
         self._join()
         del self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Return the names."""
+        """Iterate over the names."""
         self._join()
         return iter(self._entries)
 
     def __len__(self) -> int:
-        """Return how many entries there are."""
+        """Return the number of entries."""
         self._join()
         return len(self._entries)
 
     def _join(self) -> None:
-        """Let other packages' entries in, once."""
+        """Add the entries of other packages, once."""
         with self._lock:
             if self._joined:
                 return
-            self._joined = True  # first: a plugin may read this very table while it is imported
+            self._joined = True  # set first, since a plugin may read this table while it is imported
             points = _select()(group=self._group)
             for point in sorted(points, key=lambda point: (_distribution(point), point.name)):
                 try:
-                    entry = self._admitted(point)
+                    entry = self._load_entry(point)
                 except _RefusedError as refusal:
                     left_out = LeftOut(self._group, point.name, _distribution(point), str(refusal))
                     self._left_out.append(left_out)
@@ -130,10 +130,10 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
                     self._entries[point.name] = entry
                     self._origins[point.name] = _distribution(point)
 
-    def _admitted(self, point: importlib.metadata.EntryPoint) -> Entry:
-        """Return the entry that an entry point loads to."""
+    def _load_entry(self, point: importlib.metadata.EntryPoint) -> Entry:
+        """Return the entry to which an entry point loads."""
         if not NAME.fullmatch(point.name) or point.name in RESERVED:
-            raise _RefusedError("this is no name for an entry: use up to 40 letters, digits, '_' and '-'")
+            raise _RefusedError("the name is not valid: use up to 40 letters, digits, '_' and '-'")
         if point.name in self._entries:
             raise _RefusedError(f"the name is taken by {self._origins.get(point.name, BY_HAND)}")
         try:
@@ -147,19 +147,19 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
 
 
 class _RefusedError(Exception):
-    """Why an entry point does not join."""
+    """The reason why an entry point is left out."""
 
 
 @functools.cache
 def _select() -> Callable[..., importlib.metadata.EntryPoints]:
-    """Return how to select from the entry points of all that is installed, searched for once for all tables."""
+    """Return the function that selects from all installed entry points, which are searched for only once."""
     return importlib.metadata.entry_points().select
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:
-    """Return the name and version of what brought an entry point."""
-    told = (point.dist.metadata["Name"], point.dist.metadata["Version"]) if point.dist else ()
-    return " ".join(part for part in told if part) or "an unknown package"
+    """Return the name and version of the package that declares an entry point."""
+    parts = (point.dist.metadata["Name"], point.dist.metadata["Version"]) if point.dist else ()
+    return " ".join(part for part in parts if part) or "an unknown package"
 
 
 def _one_line(error: BaseException) -> str:
@@ -167,15 +167,15 @@ def _one_line(error: BaseException) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
-def located(place: Any, what: str) -> Any:  # noqa: ANN401 - a class or function, or where to import it from
-    """Return what an entry's place stands for: itself, or what "package.module:name" names.
+def located(place: Any, what: str) -> Any:  # noqa: ANN401 - a class or function, or its import path
+    """Return a class or function as it is, or import the one at "package.module:name".
 
     Args:
-        place: of an entry.
-        what: whose it is, for the error.
+        place: a class or function, or its import path.
+        what: the entry to which it belongs, for the error message.
 
     Raises:
-        ConfigError: there is no such module or name, or the module does not import.
+        ConfigError: the module or the name does not exist, or the module cannot be imported.
     """
     if not isinstance(place, str):
         return place
@@ -187,14 +187,14 @@ def located(place: Any, what: str) -> Any:  # noqa: ANN401 - a class or function
 
 
 def refuse_place(entry: object, field: str) -> None:
-    """Raise TypeError where a field of an entry is neither callable nor "package.module:name"."""
+    """Raise TypeError if a field of an entry is neither a callable nor "package.module:name"."""
     place = getattr(entry, field)
     if not (PLACE.fullmatch(place) if isinstance(place, str) else callable(place)):
         raise TypeError(f"{_field(entry, field)}: expected a callable or 'package.module:name', found {place!r}.")
 
 
 def refuse_text(entry: object, *fields: str) -> None:
-    """Raise TypeError where a field of an entry is no text, or an empty one."""
+    """Raise TypeError if a field of an entry is not a non-empty text."""
     for field in fields:
         text = getattr(entry, field)
         if not isinstance(text, str) or not text.strip():
@@ -202,14 +202,14 @@ def refuse_text(entry: object, *fields: str) -> None:
 
 
 def refuse_switch(entry: object, *fields: str) -> None:
-    """Raise TypeError where a field of an entry is neither True nor False."""
+    """Raise TypeError if a field of an entry is neither True nor False."""
     for field in fields:
         if not isinstance(getattr(entry, field), bool):
             raise TypeError(f"{_field(entry, field)}: expected True or False, found {getattr(entry, field)!r}.")
 
 
 def refuse_class(entry: object, field: str, base: type) -> None:
-    """Raise TypeError where a field of an entry is not a class derived from `base`."""
+    """Raise TypeError if a field of an entry is not a class derived from `base`."""
     kind = getattr(entry, field)
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise TypeError(

@@ -1,9 +1,9 @@
-"""The records that flow from room to room, and how they are kept on disk.
+"""The records that are passed from package to package, and their format on disk.
 
 A record is a frozen dataclass. Tensors are keyed by parameter name, never by position. On disk a record is one
 safetensors file: its tensors, and everything else as JSON in the file's metadata. Nothing is ever unpickled.
 
-Axis order, everywhere: R restarts, V victims, T steps, N examples, C, H, W; time first where it is present.
+Axis order, everywhere: R restarts, V victims, T steps, N examples, C, H, W; time comes first if it is present.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class CapturedUpdate:
-    """What an honest-but-curious server saw of one client in one round. Nothing that it could not know.
+    """What an honest-but-curious server observes of one client in one round, and nothing that it could not know.
 
     Attributes:
         id: FEDERATION/rRRR-cCCC; the key under which the judges find the sealed truth.
         round: server round, from 1.
         client: partition id of the client.
-        model: the model that is trained.
+        model: specification of the model that is trained.
         parameters: {name: tensor} as sent to the client, in the client's dtype.
-        update: {name: tensor}, the gradient, or the weights after minus before.
+        update: {name: tensor}, the gradient, or the weights after training minus those before.
         kind: "gradient" or "delta".
-        learning_rate, local_steps, batch_size: as told to the client; None where the server did not set them.
-        num_examples: as told by the client.
-        config: the whole config that was sent with the parameters.
-        labels: (N,) where the threat model hands them to the server; None otherwise.
+        learning_rate, local_steps, batch_size: as the server set them for the client; None where it did not.
+        num_examples: as reported by the client.
+        config: the complete config that was sent with the parameters.
+        labels: (N,) if the threat model gives them to the server; None otherwise.
     """
 
     id: str
@@ -75,10 +75,10 @@ class TrainedModel:
     """The aggregated global model after a round.
 
     Attributes:
-        model: its spec.
+        model: specification of the model.
         parameters: {name: tensor}.
-        test_accuracy: in [0, 1] on data that no client holds.
-        round: after which round; 0 for the initial model.
+        test_accuracy: accuracy in [0, 1] on data that no client holds.
+        round: the round after which it was taken; 0 for the initial model.
         seed: root seed of the federation.
     """
 
@@ -91,10 +91,10 @@ class TrainedModel:
 
 @dataclasses.dataclass(frozen=True)
 class SealedBatch:
-    """The truth behind a captured update. Written by the client out of band; opened by judges only.
+    """The truth behind a captured update. Written by the client out of band and opened by judges only.
 
     Attributes:
-        capture_id: of the `CapturedUpdate` that was computed from it.
+        capture_id: id of the `CapturedUpdate` that was computed from this batch.
         inputs: (N, C, H, W), or (T, N, C, H, W) for events.
         labels: (N,).
         defence: name of the defence that the client applied, or "none".
@@ -112,7 +112,7 @@ _TENSORS_ALLOWED = pydantic.ConfigDict(arbitrary_types_allowed=True)
 
 
 def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tensors and JSON values
-    """Return a record as the bytes of a safetensors file; equal records give equal bytes."""
+    """Return the bytes of a record's safetensors file; equal records give equal bytes."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {"record": type(record).__name__}
     for field in dataclasses.fields(record):
@@ -133,10 +133,10 @@ def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
 
 
 def load_record(kind: type[Record], path: Path) -> Record:
-    """Read a record of type `kind` that `save_record` wrote.
+    """Read a record of type `kind` that was written by `save_record`.
 
     Raises:
-        DataError: the file is missing, cut off, or holds something else.
+        DataError: the file is missing, truncated, or holds something else.
     """
     if not path.is_file():
         raise DataError(f"{path}: expected a {kind.__name__}, found no such file.")
@@ -148,17 +148,17 @@ def load_record(kind: type[Record], path: Path) -> Record:
         if not isinstance(plain, dict) or plain.pop("record") != kind.__name__:
             raise KeyError("record")
         return _rebuild(kind, plain, tensors)
-    # JSON that is nested a thousand levels deep ends in a RecursionError.
+    # JSON that is nested a thousand levels deep raises a RecursionError.
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         size = path.stat().st_size
         raise DataError(
-            f"{path}: expected a {kind.__name__} as written by spikeleak, found {size} bytes that are none "
+            f"{path}: expected a {kind.__name__} as written by spikeleak, found {size} bytes that are not one "
             f"({type(error).__name__}: {error})."
         ) from error
 
 
 def _rebuild(kind: type[Record], plain: dict[str, Any], tensors: dict[str, Tensor]) -> Record:
-    """Return the record whose JSON part is `plain`; each field is checked against its annotation."""
+    """Return the record with these plain values and tensors; each field is checked against its annotation."""
     values: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
         prefix = f"{name}/"

@@ -1,11 +1,11 @@
-"""One federation from a config: captures, sealed batches and the trained model, on the engine that the config names."""
+"""Runs the federation of a config, on the engine named there; writes captures, sealed batches and global models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-# Importing our package first sets the switches that Flower reads when it is imported.
+# Import this package first: it sets environment variables that Flower reads when it is imported.
 from fl_sim.federation.settings import RunSettings  # isort: split
 
 from flwr.app import Context, RecordDict
@@ -41,16 +41,16 @@ def run_federation(
     never removed.
 
     Args:
-        config: the federation, whole.
+        config: complete settings of the federation.
         output: folder of the records.
         federation_id: name of this federation in that folder.
-        sink: called with each captured update instead of storing it.
+        sink: receives each captured update in place of the store on disk.
         observe: whether updates are captured at all.
-        verbose: whether Flower's own log is shown.
+        verbose: whether to show Flower's own log.
 
     Raises:
         ConfigError, DataError: a setting is wrong, or the data are missing or corrupt.
-        SpikeleakError: all clients of a round failed, or the strategy or the engine did.
+        SpikeleakError: all clients of a round failed, or the strategy or the engine failed.
     """
     settings = RunSettings(config, output.resolve(), federation_id).flat()
     RunSettings.read(settings)
@@ -69,10 +69,10 @@ def run_federation(
 
 
 def check_federation(config: SimulationConfig) -> None:
-    """Refuse what could not run before an engine is started.
+    """Check that a federation can run, before an engine is started.
 
     Raises:
-        ConfigError: a client without enough examples for a batch, or a defence that does not import.
+        ConfigError: a client has too few examples for a batch, or the defence cannot be imported.
         DataError: the data set is missing or corrupt.
     """
     if config.defence.name != NO_DEFENCE:
@@ -81,7 +81,7 @@ def check_federation(config: SimulationConfig) -> None:
 
 
 def _run_locally(server_app: ServerApp, settings: Mapping[str, Scalar], clients: int) -> None:
-    """Run a federation in this process, the clients one after the other."""
+    """Run a federation in this process, one client after another."""
     grid = LocalGrid(build_client_app(), clients, run_config=settings)
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(settings))
     server_app(grid=grid, context=context)
@@ -90,10 +90,10 @@ def _run_locally(server_app: ServerApp, settings: Mapping[str, Scalar], clients:
 def _run_on_ray(server_app: ServerApp, settings: Mapping[str, Scalar], clients: int) -> None:
     """Run a federation on Flower's own simulation engine.
 
-    `run_simulation` is deprecated in favour of `flwr run`, which cannot hand a result back to its caller; its warning
-    is left out by `flower_logging`. It leaves run configs empty, so the client app carries the settings itself.
+    `run_simulation` is deprecated in favour of `flwr run`, which cannot return a result to its caller; `flower_logging`
+    suppresses the warning. It leaves run configs empty, so the client app carries the settings itself.
     """
-    from flwr.simulation import run_simulation  # takes a second, and Ray
+    from flwr.simulation import run_simulation  # takes a second to import, and loads Ray
 
     try:
         run_simulation(

@@ -1,4 +1,4 @@
-"""The nouns that describe inputs and models. No torch here, so that a config is checked before torch is loaded."""
+"""Specifications of inputs and models. Nothing here imports torch, so that a config is checked without it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fl_sim.errors import nearest
 Scalar = str | int | float | bool
 
 MOST_STEPS = 1000
-"""Steps in time, of a recording or of a network. A record may tell of any number; what is read is as long as that."""
+"""Maximum number of time steps of a recording or a network: a file may claim any number, and memory grows with it."""
 
-# Surrogates that SpikingJelly offers but gradient matching cannot use, and why.
+# Surrogates of SpikingJelly that gradient matching cannot use, with the reasons.
 REFUSED_SURROGATES = {
     "rect": "its derivative is piecewise constant, so it has no second derivative",
     "leaky_k_relu": "its derivative is piecewise constant, so it has no second derivative",
@@ -32,7 +32,7 @@ class InputSpec:
     Attributes:
         channels, height, width: size of one frame.
         classes: number of labels.
-        low, high: the value range of the inputs; every metric states it.
+        low, high: value range of the inputs, which every metric uses.
         timesteps: number of time bins of an event recording; 0 for a still image.
     """
 
@@ -51,29 +51,29 @@ class InputSpec:
 
 
 class Settings(pydantic.BaseModel):
-    """Base of all settings: frozen, strict types, no unknown keys."""
+    """Base of all settings: frozen, strictly typed, without unknown keys."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Framing(Settings):
-    """How a recording of events becomes T frames. Read by event data sets only.
+    """How a recording of events becomes T frames. Only event data sets read these settings.
 
     Attributes:
-        time_bins: T, frames of one example, of equal duration; 0 for the data set's own default.
-        window_ms: length of the windows that a recording is cut into, each an example; 0 for whole recordings. A rest
-            shorter than a window is left out. All windows of a recording are on the same side of a split.
-        polarity: "both" (two channels: off, on), "merged" (one channel), "on" or "off" (one channel, the other
-            polarity's events left out).
-        voxels: "binary" (1 where at least one event fell) or "counts".
-        bin_ms: duration of one frame; 0 for frames that divide the recording, or the window, equally. With it,
-            time_bins frames are taken from the start of the recording: a longer one is cut off after them, a shorter
-            one is followed by empty frames, and a frame that it fills in part only is left empty too, as tonic's
-            ToFrame drops it. Needs time_bins, and no window_ms.
-        denoise_ms: an event is kept only if one of the four pixels beside its own had its last event less than this
-            before, whatever their polarity; 0 for all events. The rule of tonic's Denoise. A recording then starts at
-            the first event that is kept and ends after the last.
-        classes: only recordings of the first so many classes are examples; 0 for those of all classes.
+        time_bins: T, number of frames of one example, all of equal duration; 0 for the data set's default.
+        window_ms: length of the windows into which a recording is cut, each an example; 0 for whole recordings. A
+            remainder shorter than a window is dropped. All windows of a recording are on the same side of a split.
+        polarity: "both" (two channels: off, on), "merged" (one channel), "on" or "off" (one channel, without the
+            events of the other polarity).
+        voxels: "binary" (1 where there is at least one event) or "counts".
+        bin_ms: duration of one frame; 0 to divide the recording, or the window, into equal frames. If set, time_bins
+            frames are taken from the start of the recording: a longer recording is cut off after them, a shorter one
+            is padded with empty frames, and a frame that it only partly fills is left empty too, as tonic's ToFrame
+            drops it. Requires time_bins and excludes window_ms.
+        denoise_ms: an event is kept only if one of its four neighbouring pixels had its last event, of any polarity,
+            less than this time before; 0 to keep all events. This is the rule of tonic's Denoise. The recording then
+            starts at the first event kept and ends after the last.
+        classes: use only the recordings of the first `classes` classes; 0 for all classes.
     """
 
     time_bins: int = Field(default=0, ge=0, le=MOST_STEPS)
@@ -88,50 +88,50 @@ class Framing(Settings):
     @classmethod
     def _not_rounded_to_none(cls, duration: float) -> float:
         if 0 < duration < 0.001:
-            raise ValueError(f"expected 0, or at least the 0.001 ms that times are told in, got {duration:g}")
+            raise ValueError(f"expected 0, or at least the time resolution of 0.001 ms, got {duration:g}")
         return duration
 
-    # Of the one field, not of the whole: only so is it reported with the key's whole path.
+    # A validator of the field and not of the model, so that the error is reported with the full path of the key.
     @pydantic.field_validator("bin_ms")
     @classmethod
-    def _has_a_number_and_no_windows(cls, bin_ms: float, others: pydantic.ValidationInfo) -> float:
+    def _goes_with_time_bins_only(cls, bin_ms: float, others: pydantic.ValidationInfo) -> float:
         if bin_ms and others.data.get("time_bins") == 0:
             raise ValueError(
-                f"frames of {bin_ms:g} ms need to be told how many: expected dataset.time_bins above 0, found 0"
+                f"frames of {bin_ms:g} ms need a number of frames: expected dataset.time_bins above 0, found 0"
             )
         if bin_ms and others.data.get("window_ms"):
             raise ValueError(
-                f"frames of {bin_ms:g} ms are those of whole recordings, not of windows: expected dataset.window_ms to "
-                f"be 0, found {others.data['window_ms']:g}"
+                f"frames of {bin_ms:g} ms apply to whole recordings, not to windows: expected dataset.window_ms to be "
+                f"0, found {others.data['window_ms']:g}"
             )
         return bin_ms
 
 
 class SpikingSpec(Settings):
-    """The settings of a spiking model's neurons and of its input and output code.
+    """The settings of a spiking model: its neurons, input encoding and readout.
 
     Attributes:
         timesteps: T, number of simulated steps.
         neuron: "if" (integrate and fire) or "lif" (leaky integrate and fire).
         threshold: membrane potential at or above which a neuron fires.
-        tau: time constant of the leak in steps (lif only); the potential keeps 1 - 1/tau of itself each step.
-        decay_input: whether a current counts 1/tau of itself, as SpikingJelly has it, or all of it (lif only).
+        tau: time constant of the leak in steps (lif only); the potential is multiplied by 1 - 1/tau at each step.
+        decay_input: whether the input current is multiplied by 1/tau, as in SpikingJelly, or used as it is (lif only).
         reset: "hard" (to 0) or "soft" (threshold subtracted).
-        reset_order: where a soft reset stands, with decay b = 1 - 1/tau, potential U and spike S: "before_decay" is
-            U[t] = b (U[t-1] - threshold S[t-1]) + I[t], SpikingJelly's order and that of snnTorch 0.7.0 where a
-            network hands the state on itself; "after_decay" is U[t] = b U[t-1] + I[t] - threshold S[t-1], as in eq. 1
-            of BrainLeaks (Poursiami, Alouani and Parsa 2024) and in snnTorch elsewhere and later.
-        detach_reset: whether the reset is cut out of the backward pass.
+        reset_order: when a soft reset is applied, with decay b = 1 - 1/tau, potential U and spike S: "before_decay" is
+            U[t] = b (U[t-1] - threshold S[t-1]) + I[t], the order of SpikingJelly, and of snnTorch 0.7.0 if a network
+            passes the state itself; "after_decay" is U[t] = b U[t-1] + I[t] - threshold S[t-1], as in eq. 1 of
+            BrainLeaks (Poursiami, Alouani and Parsa 2024), and in snnTorch otherwise and in later versions.
+        detach_reset: whether the reset is excluded from the backward pass.
         surrogate: the derivative used for the spike: "atan", "sigmoid" or "fast_sigmoid".
         slope: the surrogate's slope (alpha).
-        encoder: "direct" (frame replicated), "rate" (Bernoulli) or "latency" (time to first spike).
+        encoder: "direct" (repeated frame), "rate" (Bernoulli) or "latency" (time to first spike).
         readout: "membrane" (time mean of the potential of output neurons that never fire), "spikes" (time mean of
             output spikes) or "potential" (time mean of the potential of output neurons that do fire, taken before the
             reset).
 
-    snnTorch fires where the potential exceeds the threshold and SpikingJelly, as here, where it reaches it. Potentials
-    that equal the threshold do not occur with drawn or trained weights; a threshold of 1.0000001 fires at those above
-    1.0 only.
+    A neuron of snnTorch fires if its potential exceeds the threshold; in SpikingJelly and here it fires if its
+    potential reaches the threshold. A potential exactly equal to the threshold does not occur with random or trained
+    weights; with a threshold of 1.0000001, neurons fire only above 1.0.
     """
 
     timesteps: int = Field(default=10, ge=1, le=MOST_STEPS)
@@ -176,8 +176,8 @@ BRAINLEAKS_NEURONS = SpikingSpec(
     encoder="rate",
     readout="potential",
 )
-"""The neurons of BrainLeaks' target networks as their code runs them (snnTorch 0.7.0's `Leaky`, beta 0.7): a reset
-before the decay. Their eq. 1 has it after the decay (`reset_order` "after_decay")."""
+"""The neurons of BrainLeaks' target networks as in the authors' code (`Leaky` of snnTorch 0.7.0, beta 0.7): reset
+before the decay. Their eq. 1 resets after the decay (`reset_order` "after_decay")."""
 
 
 Presets = Mapping[str, Mapping[str, Scalar]]
@@ -185,10 +185,10 @@ Presets = Mapping[str, Mapping[str, Scalar]]
 
 
 class PresetSettings(Settings):
-    """Settings with named sets of constants; every other setting that is given overrides its preset's.
+    """Settings with presets, named sets of values. A setting that is passed explicitly overrides that of the preset.
 
     Attributes:
-        preset: a name in `PRESETS` of the class.
+        preset: a name in the `PRESETS` of the class.
     """
 
     PRESETS: ClassVar[Presets] = {}
@@ -196,41 +196,41 @@ class PresetSettings(Settings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _filled_by_the_preset(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over what it was given
-        if not isinstance(given, Mapping):
-            return given
-        name = given.get("preset", cls.model_fields["preset"].default)
+    def _fill_from_preset(cls, raw: Any) -> Any:  # noqa: ANN401 - the raw input of pydantic
+        if not isinstance(raw, Mapping):
+            return raw
+        name = raw.get("preset", cls.model_fields["preset"].default)
         if not isinstance(name, str):
-            return given  # which the type check refuses next
+            return raw  # the type check of the field rejects it next
         if name not in cls.PRESETS:
-            raise ValueError(cls._refusal(name))
-        return {**cls.PRESETS[name], **given}
+            raise ValueError(cls._unknown_preset(name))
+        return {**cls.PRESETS[name], **raw}
 
     @classmethod
-    def _refusal(cls, name: str) -> str:
-        """Return what is said of a preset that there is none of."""
+    def _unknown_preset(cls, name: str) -> str:
+        """Return the error message for an unknown preset."""
         return f"preset '{name}' is not known; use {', '.join(cls.PRESETS)}.{nearest(name, cls.PRESETS)}"
 
 
 class TrainingSettings(PresetSettings):
-    """How a model is trained centrally: Adam with betas 0.9 and 0.999, a constant learning rate, nothing else.
+    """How a model is trained centrally: Adam with betas 0.9 and 0.999 and a constant learning rate, nothing else.
 
-    A preset is a set of constants; every other setting that is given overrides it. All but "own" are those of the
-    target networks in the published code of BrainLeaks (Poursiami, Alouani and Parsa 2024), save that the spiking
-    network for faces was never published and that the total number of epochs on DVS Gesture is not told; both are an
-    own choice here. On N-MNIST their code tells 20 epochs as the least.
+    A preset is a named set of values; a setting that is passed explicitly overrides it. All presets but "own" are those
+    of the target networks in the published code of BrainLeaks (Poursiami, Alouani and Parsa 2024), with two exceptions:
+    the spiking network for faces was never published, and the total number of epochs on DVS Gesture is not stated; both
+    are choices made here. On N-MNIST the authors' code gives 20 epochs as the minimum.
 
     Attributes:
         preset: a name in `PRESETS`; where none is told, that of the data set and kind of model, or "own".
         epochs: passes over the train split.
-        batch_size: examples of a step. The last batch of a pass holds what is left.
+        batch_size: examples per step. The last batch of an epoch holds the remainder.
         learning_rate: of Adam.
-        clip: largest norm of a step's gradient; 0 for any.
+        clip: maximum gradient norm of a step; 0 for no clipping.
         loss: "sum_over_time" is the cross-entropy of a spiking model's output at each step, summed over the steps;
-            "mean_output" that of its output's time mean. Both are the mean of a batch, and both are the plain
-            cross-entropy of an ANN.
-        answer: which class a model is taken to name when its accuracy is measured, that of its largest "mean_output"
-            or "spike_count" (of an output layer that fires; the first of equal ones).
+            "mean_output" is the cross-entropy of the output's time mean. Both are averaged over the batch, and for an
+            ANN both are the usual cross-entropy.
+        answer: the predicted class when the accuracy is measured: that of the largest "mean_output" or the largest
+            "spike_count" (for an output layer that fires; the first class in case of a tie).
     """
 
     PRESETS: ClassVar[Presets] = {
@@ -252,21 +252,21 @@ class TrainingSettings(PresetSettings):
 
     @classmethod
     def preset_for(cls, dataset: str, *, spiking: bool) -> str:
-        """Return the preset of a kind of model on a data set, or "own" where there is none."""
+        """Return the preset for a kind of model on a data set, or "own" if there is none."""
         name = f"{dataset}_{'snn' if spiking else 'ann'}"
         return name if name in cls.PRESETS else "own"
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """Everything needed to rebuild a model but for its parameters.
+    """Everything needed to rebuild a model except its parameters.
 
     Attributes:
         architecture: name in the table `fl_sim.models.MODELS`.
-        input: what the model reads.
-        init: how its parameters were drawn: "uniform" (DLG's U(-0.5, 0.5)) or "torch" (the library's defaults).
+        input: specification of the model's input.
+        init: initialisation of the parameters: "uniform" (DLG's U(-0.5, 0.5)) or "torch" (the library's defaults).
         spiking: settings of a spiking model; None for an ANN.
-        hidden: units of the hidden layer; read by "mlp" and "spiking_mlp" only.
+        hidden: units of the hidden layer; used by "mlp" and "spiking_mlp" only.
     """
 
     architecture: str

@@ -1,4 +1,4 @@
-"""The local work of a client: a gradient, or some steps of SGD. Used by the client app, the judges and the tests."""
+"""The local training of a client: a gradient or steps of SGD. Used by the client app, the judges and the tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def gradient(model: nn.Module, inputs: Tensor, labels: Tensor) -> Parameters:
 
 
 def gradient_and_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-    """Return what `gradient` does, and the loss () that it is of, from one forward pass."""
+    """Return the result of `gradient` and the loss, a scalar tensor, from one forward pass."""
     names, tensors = zip(*model.named_parameters(), strict=True)
     loss = F.cross_entropy(model(inputs), labels)
     gradients = torch.autograd.grad(loss, tensors)
@@ -51,9 +51,9 @@ def local_sgd(
     """Take one plain SGD step on each batch, in place, and return the mean loss.
 
     Args:
-        model: the model as the server sent it; it holds the new weights afterwards.
+        model: holds the parameters that the server sent, and the new ones afterwards.
         batches: (inputs, labels) of each step.
-        learning_rate: of the steps.
+        learning_rate: step size.
         proximal_mu: weight of FedProx's term mu/2 |w - w_server|^2 (Li et al. 2020, MLSys, eq. 2).
     """
     anchor = parameters_of(model)
@@ -70,12 +70,12 @@ def local_sgd(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
-    """Return the share of inputs whose largest logit is their label, in [0, 1]."""
+    """Return the share of inputs whose largest logit is that of their label, in [0, 1]."""
     right = 0
     examples = 1 if inputs.dim() == 5 else 0
     parts = torch.split(inputs, batch_size, examples), torch.split(labels, batch_size)
-    for part, told in zip(*parts, strict=True):
-        right += int((model(part).argmax(dim=-1) == told).sum())
+    for part, part_labels in zip(*parts, strict=True):
+        right += int((model(part).argmax(dim=-1) == part_labels).sum())
     return right / len(labels)
 
 
@@ -87,10 +87,10 @@ def capture_gradient(
     *,
     capture_id: str = "solo/r001-c000",
 ) -> CapturedUpdate:
-    """Return what a curious server would have captured of one FedSGD client, without a federation.
+    """Return what a curious server would capture of one FedSGD client, without running a federation.
 
     Args:
-        model_spec: the model.
+        model_spec: specification of the model.
         parameters: {name: tensor} that the server sent.
         inputs: (N, C, H, W), the client's batch.
         labels: (N,).

@@ -1,4 +1,4 @@
-"""Plain values -> settings, and the words for what is wrong with them. No torch here."""
+"""Validation of plain values as settings, with readable error messages. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def validate(kind: type[Model], raw: Mapping[str, Any]) -> Model:
     """Return `raw` as settings of type `kind`.
 
     Raises:
-        ConfigError: names the key's path, what was expected and got, and the nearest valid key.
+        ConfigError: a value is not valid; the message has the key's path, what was expected and what was got, and the
+            nearest valid key.
     """
     try:
         return kind.model_validate(raw)
@@ -25,7 +26,7 @@ def validate(kind: type[Model], raw: Mapping[str, Any]) -> Model:
 
 
 def explain(kind: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
-    """Return one paragraph for the first thing that is wrong, and how many more there are."""
+    """Return one paragraph about the first problem, with the number of further ones."""
     problems = error.errors()
     first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
     path = ".".join(str(part) for part in first["loc"])
@@ -52,7 +53,7 @@ def _keys_at(kind: type[pydantic.BaseModel], location: Sequence[str | int]) -> l
 
 
 def in_table(name: str, table: Iterable[str]) -> str:
-    """Return `name` where the table has it; raise ValueError, which pydantic reports with the path, where not."""
+    """Return `name` if the table has it; otherwise raise ValueError, which pydantic reports with the key's path."""
     names = list(table)
     if name not in names:
         raise ValueError(str(unknown_name("", name, names)).removeprefix(": "))

@@ -134,7 +134,7 @@ def test_list_names_the_plugin_and_its_origin_and_what_was_left_out(site: Path) 
     reasons = {line.split()[0]: " ".join(line.split()[1:]) for line in left_out.splitlines()}
     assert reasons == {
         "dlg": "mistakes 1.2 the name is taken by spikeleak",
-        "none": "mistakes 1.2 this is no name for an entry: use up to 40 letters, digits, '_' and '-'",
+        "none": "mistakes 1.2 the name is not valid: use up to 40 letters, digits, '_' and '-'",
         "raises": "mistakes 1.2 'raises:ENTRY' could not be imported: RuntimeError: no licence found",
         "leaves": "mistakes 1.2 'leaves:ENTRY' could not be imported: SystemExit: bye",
         "is_a_class": "mistakes 1.2 expected 'mistaken:CLASS' to be an instance of AttackEntry, found the class "
@@ -211,7 +211,7 @@ def test_list_names_the_defence_and_its_origin_and_what_was_left_out(defended: P
     reasons = {line.split()[0]: " ".join(line.split()[3:]) for line in left_out.splitlines()}
     assert reasons == {
         "clip": "the name is taken by spikeleak",
-        "none": "this is no name for an entry: use up to 40 letters, digits, '_' and '-'",
+        "none": "the name is not valid: use up to 40 letters, digits, '_' and '-'",
         "settings": "expected 'signs:SignSettings' to be an instance of DefenceEntry, found the class SignSettings",
     }
     assert "spikeleak: plugin 'clip' of signs 1.2 (spikeleak.defences): the name is taken" in done.stderr

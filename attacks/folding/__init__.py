@@ -1,11 +1,11 @@
-"""One module that holds V models, each with its own parameters, side by side in the channel axis.
+"""One module with V models, each with its own parameters, side by side along the channel axis.
 
 Gradient matching needs, for each of V victims, the gradient of that victim's loss with respect to its own model's
-parameters, and then a second derivative through it. A fold does all victims in one pass: activations are
-(N, V*C, H, W), convolutions become grouped, linear layers batched products, and whatever works channel by channel
-(activations, pooling, spiking neurons) is left as it is. The weight gradients are written as
-explicit products of what went into a layer and the loss's derivative at what came out of it, so that the second
-derivative never touches the weights.
+parameters, and then a second derivative through it. A fold processes all victims in one pass: activations are
+(N, V*C, H, W), convolutions become grouped convolutions and linear layers batched products, and layers that work
+channel by channel (activations, pooling, spiking neurons) are unchanged. The weight gradients are written as explicit
+products of a layer's input and the loss's derivative at its output, so that the second derivative never involves the
+weights.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from fl_sim.specs import ModelSpec
 
 Gradients = dict[str, Tensor]
 
-# How many times fewer numbers the factors of a gradient must have than the gradient.
-_FACTORS_PAY = 4
+# The factors of a gradient are used if they have fewer numbers than the gradient by this factor.
+_MIN_SAVING = 4
 
 
 class _Tap(nn.Module):
-    """A layer with V sets of parameters that remembers its input and output for the weight gradients."""
+    """A layer with V sets of parameters that stores its input and output for the weight gradients."""
 
     weight: Tensor
     bias: Tensor | None
@@ -52,7 +52,7 @@ class _Tap(nn.Module):
         self.bias = None if self.bias is None else self.bias[rows]
 
     def replace(self, row: int, weight: Tensor, bias: Tensor | None) -> None:
-        """Put other parameters in place of those at index `row`."""
+        """Replace the parameters at index `row`."""
         self.weight[row] = weight
         if self.bias is not None and bias is not None:
             self.bias[row] = bias
@@ -62,7 +62,7 @@ class _Tap(nn.Module):
         raise NotImplementedError
 
     def distance(self, name: str, delta: Tensor, targets: Targets) -> Tensor:
-        """Return (V,), the squared distance of these gradients to their targets; `name` ends in a dot."""
+        """Return (V,), the squared distance of the gradients to their targets; `name` ends in a dot."""
         weight, bias = self.gradients(delta)
         distance = _squared_distance(weight, targets.dense[f"{name}weight"])
         return distance if bias is None else distance + _squared_distance(bias, targets.dense[f"{name}bias"])
@@ -74,7 +74,7 @@ class _FoldedConv2d(_Tap):
     def __init__(self, victims: int, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__(victims, weight, bias)
         if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-            raise ConfigError("a convolution with groups, or with padding by name, cannot be folded over victims.")
+            raise ConfigError("model: a convolution with groups, or with named padding, cannot be folded over victims.")
         (self._stride, self._padding, self._dilation) = map(_pair, (layer.stride, layer.padding, layer.dilation))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -135,10 +135,10 @@ class _FoldedLinear(_Tap):
         return weight + _squared_distance(rows.sum(1), targets.dense[f"{name}bias"])
 
     def rank(self, examples: int) -> int:
-        """Return the rank of the weights' gradient for N = `examples`, or 0 where factors would save nothing."""
-        # The check of the fold has sent one example through: its rows are the time steps.
+        """Return the rank of the weight gradient for N = `examples`, or 0 if factors would not save enough memory."""
+        # The check of the fold has passed one example through the layer: its rows are the time steps.
         rows, (outputs, inputs) = self.source.shape[1] * examples, self.weight.shape[1:]
-        return rows if _FACTORS_PAY * rows * (outputs + inputs) <= outputs * inputs else 0
+        return rows if _MIN_SAVING * rows * (outputs + inputs) <= outputs * inputs else 0
 
     def _rows(self, delta: Tensor) -> Tensor:
         return delta.reshape(-1, self.victims, self.weight.shape[1]).transpose(0, 1)
@@ -148,14 +148,14 @@ class Fold:
     """V models of one spec, each with its own parameters.
 
     Args:
-        spec: the model of all victims.
+        spec: specification of the victims' model.
         parameters: {name: tensor} of each victim, as the server sent them.
         device: where to compute.
-        dtype: float32, or float64 where results are compared bit for bit.
+        dtype: float32, or float64 to compare results bit for bit.
 
     Raises:
         ConfigError: the model has a layer with parameters other than Conv2d and Linear, uses one of them twice, or
-            mixes channels elsewhere (a softmax over features, say), so that victims would read each other.
+            mixes channels elsewhere (for example by a softmax over features), so that victims would affect each other.
         DataError: the parameters are not those of the model.
     """
 
@@ -174,7 +174,7 @@ class Fold:
             for name in parameters[0]
         }
         self._device, self._dtype = device, dtype
-        # Dropout draws what the server cannot know; without it is the best that it can do.
+        # The server cannot know the masks of dropout, so that turning it off is the best it can do.
         self._module = build_model(spec, parameters=parameters[0]).eval().to(device=device, dtype=dtype)
         self._taps: dict[str, _Tap] = {}
         for name, layer in list(self._module.named_modules()):
@@ -194,23 +194,23 @@ class Fold:
         self._share_encoders()
 
     def replace(self, row: int, parameters: Mapping[str, Tensor]) -> None:
-        """Put another victim's parameters in place of those at index `row`."""
+        """Replace the parameters at index `row` by those of another victim."""
         for name, tap in self._taps.items():
             tap.replace(row, parameters[f"{_prefix(name)}weight"], parameters.get(f"{_prefix(name)}bias"))
 
     def ranks(self, examples: int) -> dict[str, int]:
-        """Return {parameter name: rank} of the gradients that `Targets` may keep as factors, for N = `examples`."""
+        """Return {parameter name: rank} of the gradients that `Targets` may store as factors, for N = `examples`."""
         linear = {name: tap for name, tap in self._taps.items() if isinstance(tap, _FoldedLinear)}
         return {f"{_prefix(name)}weight": rank for name, tap in linear.items() if (rank := tap.rank(examples)) > 0}
 
     def _share_encoders(self) -> None:
-        """Let all victims read the same draws of a random encoder, whoever else is in the batch."""
+        """Let all victims share the draws of a random encoder, so that they do not depend on the batch."""
         for module in self._module.modules():
             if isinstance(module, Encoder):
                 module.models = self.victims
 
     def _check(self, spec: ModelSpec, parameters: Mapping[str, Tensor], victim: int) -> None:
-        """Compare the fold with one victim's own model on a random input; a difference is refused, not attacked."""
+        """Compare the fold with one victim's own model on a random input; raise ConfigError if they differ."""
         alone = build_model(spec).eval().to(self._device, self._dtype)
         alone.load_state_dict({**alone.state_dict(), **parameters})
         shape = (spec.input.timesteps,) * bool(spec.input.timesteps) + (1, *spec.input.frame)
@@ -227,7 +227,7 @@ class Fold:
             )
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Return logits (V, N, classes) of inputs (V, N, C, H, W), or (V, T, N, C, H, W) for events."""
+        """Return logits (V, N, classes) for inputs (V, N, C, H, W), or (V, T, N, C, H, W) for events."""
         folded = inputs.movedim(0, -4).flatten(-4, -3)
         for tap in self._taps.values():
             tap.calls = 0
@@ -238,7 +238,7 @@ class Fold:
         """Return {parameter name: (V, ...)}, each victim's gradient of its own loss; differentiable.
 
         Args:
-            losses: (V,), computed from the last call of `logits`; victim v's loss depends on victim v only.
+            losses: (V,), computed from the last call of `logits`; the loss of victim v depends on victim v only.
         """
         result: Gradients = {}
         for (name, tap), delta in zip(self._taps.items(), self._deltas(losses), strict=True):
@@ -264,7 +264,7 @@ def _prefix(name: str) -> str:
 
 
 def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[str, Tensor], victims: int) -> _Tap:
-    """Put the folded twin of `layer` in its place and return it."""
+    """Replace `layer` by its folded counterpart and return that."""
     prefix = _prefix(name)
     weight, bias = stacked[f"{prefix}weight"], stacked.get(f"{prefix}bias")
     tap: _Tap

@@ -1,9 +1,9 @@
-"""The gradients that were captured, as a matching loss reads them.
+"""The captured gradients in the form that a matching loss uses.
 
-The gradient of a linear layer's weights is delta^T h, with one row of delta and h an example (and time step). Such a
-target is kept as two factors and its distance to delta^T h as inner products, so that a layer of 5,749 classes costs
-some thousand multiplications instead of some ten million. A target that is no such product, because of noise, of
-pruning or of several local steps, is found out when it is factorised and kept as it is.
+The gradient of a linear layer's weights is delta^T h, with one row of delta and of h per example (and time step). Such
+a target is stored as two factors, and its distance to delta^T h is computed from inner products, so that a layer with
+5,749 classes costs some thousand multiplications instead of some ten million. A target that is not such a product,
+because of noise, pruning or several local steps, is detected when it is factorised, and stored as a matrix.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-# A product of float32 factors, rounded to float32, is 6e-8 away from rank N; noise worth its name is not below this.
+# Rounding the product of float32 factors to float32 leaves a residual of 6e-8; any relevant noise exceeds this limit.
 _RESIDUAL = 1e-6
 
 
 class Factors:
     """V matrices of low rank, G = left^T right.
 
-    In float64: the inner products cancel down to the matching loss, eight or more digits below their own size.
+    In float64, since the inner products cancel to the matching loss, which is smaller by eight or more digits.
 
     Attributes:
         left, right: (V, rank, out) and (V, rank, in).
@@ -37,7 +37,7 @@ class Factors:
         self.left, self.right, self._square = self.left[rows], self.right[rows], self._square[rows]
 
     def replace(self, row: int, left: Tensor, right: Tensor) -> None:
-        """Put another matrix in place of the one at index `row`."""
+        """Replace the matrix at index `row`."""
         self.left[row], self.right[row] = left, right
         self._square = self._squares()
 
@@ -60,7 +60,7 @@ class Factors:
 def factorise(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor] | None:
     """Return left (rank, out) and right (rank, in), float64, with left^T right = matrix (out, in), or None.
 
-    By a randomised range finder with one power iteration (Halko, Martinsson and Tropp 2011, SIAM Review 53,
+    Uses a randomised range finder with one power iteration (Halko, Martinsson and Tropp 2011, SIAM Review 53,
     algorithm 4.4), which is exact for a matrix of that rank.
     """
     exact = matrix.double()
@@ -80,7 +80,7 @@ def product_distance(delta: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 
 class _ProductDistance(Function):
-    """Differentiable once. Both derivatives are taken while the difference is at hand: it may be all of a layer."""
+    """Differentiable once. Both derivatives are computed in the forward pass, to avoid storing the large difference."""
 
     @staticmethod
     def forward(ctx: Any, delta: Tensor, source: Tensor, target: Tensor) -> Tensor:  # noqa: ANN401
@@ -101,13 +101,13 @@ class Targets:
 
     Args:
         gradients: {name: tensor} of each victim.
-        ranks: for parameters that may be kept as factors, the rank they have if nobody has changed them.
+        ranks: for parameters that may be stored as factors, the rank of their unmodified gradients.
         device: where to compute.
-        dtype: of the targets that are kept as they are.
+        dtype: dtype of the targets that are stored as tensors.
 
     Attributes:
-        dense: {name: (V, ...)}, the targets kept as they are.
-        factored: {name: factors} of the others.
+        dense: {name: (V, ...)}, the targets stored as tensors.
+        factored: {name: factors} of the other targets.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Targets:
             factors.keep(rows)
 
     def replace(self, row: int, gradient: Mapping[str, Tensor]) -> None:
-        """Put another victim's gradient in place of the one at index `row`."""
+        """Replace the gradient at index `row` by that of another victim."""
         for name in list(self.factored):
             pair = factorise(gradient[name].to(self._device), self._ranks[name])
             if pair is None:

@@ -1,8 +1,8 @@
-"""Convolutions of V models side by side, differentiable twice with respect to what flows through them.
+"""Convolutions of V models side by side, differentiable twice with respect to their inputs and output derivatives.
 
 A convolution with fixed weights is a linear map A; its backward pass is the adjoint A^T, whose own backward pass is A
 again. The gradient of a convolution's weights is bilinear in its input and in the derivative at its output, so both of
-its derivatives are convolutions too. Writing these down spares torch's generic double backward, which loops over the
+its derivatives are convolutions too. Explicit formulas avoid torch's generic double backward, which loops over the
 groups of a grouped convolution, and the patches (im2col) of every layer.
 """
 
@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-# With so few input channels, the library's adjoint of a grouped convolution is slower than patches.
+# Up to this number of input channels, the library's adjoint of a grouped convolution is slower than patches.
 _FEW_CHANNELS = 4
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What is the same for all V convolutions of a layer.
+    """The settings that all V convolutions of a layer share.
 
     Attributes:
         groups: V, the number of models; inputs are (N, V*C_in, H, W) and weights (V*C_out, C_in, kh, kw).
@@ -45,10 +45,10 @@ def weight_gradient(inputs: Tensor, delta: Tensor, weight: Tensor, geometry: Geo
     """Return the gradient of the weights (V*C_out, C_in, kh, kw), summed over N.
 
     Args:
-        inputs: (N, V*C_in, H, W), what went into the convolution.
-        delta: (N, V*C_out, H', W'), the derivative at what came out of it.
+        inputs: (N, V*C_in, H, W), the input of the convolution.
+        delta: (N, V*C_out, H', W'), the derivative at its output.
         weight: the weights; only their shape matters.
-        geometry: of the convolution.
+        geometry: settings of the convolution.
     """
     result: Tensor = _WeightGradient.apply(inputs, delta, weight, geometry)
     return result
@@ -83,7 +83,7 @@ class _Adjoint(Function):
 
 
 class _WeightGradient(Function):
-    """The weights' gradient; differentiable once, which is what a matching loss needs."""
+    """The weight gradient; differentiable once, as a matching loss needs it."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, delta: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:  # noqa: ANN401

@@ -1,8 +1,8 @@
-"""Products of V matrices with few vectors each, in the fastest order that the library has for them.
+"""Products of V matrices with few vectors each, in the order that is fastest in the library.
 
-A linear layer of thousands of classes is read from memory in each product, four times a matching loss with its slope.
-Written with the matrix on the left the library reads it twice as fast as with the vectors there (25 against 13 GB/s
-where this was measured, 5,749 classes of 768 features).
+A linear layer with thousands of classes is read from memory in each product, four times for a matching loss and its
+gradient. With the matrix as the left operand the library reads it twice as fast as with the vectors there (measured as
+25 against 13 GB/s, with 5,749 classes and 768 features).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 
 def product(vectors: Tensor, matrix: Tensor) -> Tensor:
-    """Return (V, rows, out), each row of vectors (V, rows, in) multiplied with its matrix (V, out, in).
+    """Return (V, rows, out), each row of vectors (V, rows, in) multiplied by its matrix (V, out, in).
 
     Differentiable any number of times with respect to the vectors; no gradient goes to the matrices.
     """
@@ -29,7 +29,7 @@ class _Product(Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, matrix: Tensor) -> Tensor:  # noqa: ANN401
         ctx.matrix = matrix
-        # With one row its stride is arbitrary, and by the stride the library picks a kernel seven times slower.
+        # The stride of a single row is arbitrary, and for some strides the library uses a kernel seven times slower.
         rows = vectors.clone(memory_format=torch.contiguous_format)
         return torch.bmm(matrix, rows.transpose(1, 2)).transpose(1, 2)
 

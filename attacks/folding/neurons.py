@@ -1,17 +1,17 @@
 """The whole time sequence of a layer of spiking neurons as one function, differentiable twice.
 
-The neurons are SpikingJelly's IFNode and LIFNode; only the bookkeeping differs. Autograd through T steps records some
-two thousand small operations for a second derivative; here each pass is one linear recurrence over time. With decay
-a and input gain b (both 1 for IF; 1 - 1/tau and 1/tau for LIF):
+The neurons are SpikingJelly's IFNode and LIFNode; only the implementation differs. Autograd through T steps records
+some two thousand small operations for a second derivative; here each pass is one linear recurrence over time. With
+decay a and input gain b (both 1 for IF; 1 - 1/tau and 1/tau for LIF):
 
     h[t] = a v[t-1] + b x[t]        potential before the reset
     s[t] = H(h[t] - threshold)      spike; its derivative is the surrogate's, sigma'
     v[t] = h[t] (1 - s[t])          hard reset, or v[t] = h[t] - threshold s[t], soft
 
-    dv/dh = c[t] = 1 - s - h sigma' (hard), 1 - threshold sigma' (soft); without the sigma' where the reset is detached
+    dv/dh = c[t] = 1 - s - h sigma' (hard), 1 - threshold sigma' (soft); without sigma' if the reset is detached
 
-The backward pass is G[t] = sigma'[t] g[t] + a c[t] G[t+1]; its own derivative is a recurrence forward in time and one
-more backward, both with the factors a c[t].
+The backward pass is G[t] = sigma'[t] g[t] + a c[t] G[t+1]; its own derivative is one recurrence forward and another
+backward in time, both with the factors a c[t].
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from torch.autograd import Function
 from fl_sim.models.neurons import FastSigmoid
 
 Derivatives = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-"""(potential above threshold, slope) -> first and second derivative of the surrogate."""
+"""(potential minus threshold, slope) -> first and second derivative of the surrogate."""
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """What a layer of neurons does: the constants of the recurrence above."""
+    """The dynamics of a layer of neurons: the constants of the recurrence above."""
 
     decay: float
     gain: float
@@ -70,7 +70,7 @@ _DERIVATIVES: dict[type[nn.Module], Derivatives] = {
 
 
 def dynamics_of(layer: Any) -> Dynamics | None:  # noqa: ANN401 - SpikingJelly is untyped
-    """Return what a layer of SpikingJelly neurons does, or None where it is something else."""
+    """Return the dynamics of a layer of SpikingJelly neurons, or None if the layer is not supported."""
     if type(layer) not in (neuron.IFNode, neuron.LIFNode) or layer.step_mode != "m" or layer.v_reset not in (0.0, None):
         return None
     derivatives = _DERIVATIVES.get(type(layer.surrogate_function))
@@ -96,7 +96,7 @@ class SequenceNeurons(nn.Module):
         self.dynamics = dynamics
 
     def forward(self, currents: Tensor) -> Tensor:
-        """Return spikes (T, ...), 0 or 1, of currents (T, ...); the potential starts at 0."""
+        """Return spikes (T, ...), 0 or 1, for currents (T, ...); the potential starts at 0."""
         spikes: Tensor = _Spikes.apply(currents, self.dynamics)
         return spikes
 
@@ -155,7 +155,7 @@ class _Backward(Function):
 def _reset_derivatives(
     potentials: Tensor, spikes: Tensor, first: Tensor, second: Tensor, dynamics: Dynamics
 ) -> tuple[Tensor, Tensor]:
-    """Return c[t] = dv/dh and its derivative with respect to h, the spike's being the surrogate's both times."""
+    """Return c[t] = dv/dh and its derivative with respect to h, with the surrogate's derivatives for the spike."""
     if dynamics.detach_reset:
         carry = 1.0 - spikes if dynamics.hard_reset else torch.ones_like(spikes)
         return carry, torch.zeros_like(spikes)
@@ -165,14 +165,14 @@ def _reset_derivatives(
 
 
 def _backward_in_time(sources: Tensor, carry: Tensor) -> Tensor:
-    """Return G with G[t] = sources[t] + carry[t] G[t+1], in place of the sources."""
+    """Return G with G[t] = sources[t] + carry[t] G[t+1], which overwrites the sources."""
     for step in range(len(sources) - 2, -1, -1):
         sources[step].addcmul_(carry[step], sources[step + 1])
     return sources
 
 
 def _forward_in_time(sources: Tensor, carry: Tensor) -> Tensor:
-    """Return R with R[t] = sources[t] + carry[t-1] R[t-1], in place of the sources."""
+    """Return R with R[t] = sources[t] + carry[t-1] R[t-1], which overwrites the sources."""
     for step in range(1, len(sources)):
         sources[step].addcmul_(carry[step - 1], sources[step - 1])
     return sources

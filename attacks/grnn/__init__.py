@@ -1,4 +1,4 @@
-"""Generative Regression Neural Network: a generator for each victim, fitted to the gradient that was captured."""
+"""Generative Regression Neural Network: one generator per victim, fitted to the captured gradient."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _CURVE_POINTS = 300
 
 
 class GRNN:
-    """Fits a generator of input and soft label, one for each victim, to the captured gradient.
+    """Fits a generator of input and soft label, one per victim, to the captured gradient.
 
-    The unknowns are the parameters of a small network that reads a fixed latent; its pixels lie in the data's range by
-    construction. The loss is |D|^2 + |D| + w TV(x), where D is the difference of the gradients: what the published code
-    calls a Wasserstein distance is the plain Euclidean norm of D. The published code takes the logarithm of a softmax,
+    The unknowns are the parameters of a small network with a fixed latent input; its pixels are in the data's range by
+    construction. The loss is |D|^2 + |D| + w TV(x), where D is the difference of the gradients: the "Wasserstein
+    distance" of the published code is the Euclidean norm of D. The published code takes the logarithm of a softmax,
     which underflows; log_softmax is used here. The answer is the candidate with the smallest |D|^2, not a late one.
 
-    `Reconstruction.loss_history` holds |D|^2 of every k-th iterate, with the smallest k that keeps it to 300 points.
+    `Reconstruction.loss_history` holds |D|^2 of every k-th iterate, with the smallest k that gives at most 300 points.
 
     Source: Ren, Deng and Xie, "GRNN: Generative Regression Neural Network - A Data Leakage Attack for Federated
-    Learning", ACM TIST 13(4), 2022, with the constants of its published code. It resizes everything to 32x32x3; this
-    makes images of the model's own size. Adversary B: the update and a prior, that images are smooth. Labels that the
-    threat model hands to the server (`CapturedUpdate.labels`) are used as they are.
+    Learning", ACM TIST 13(4), 2022, with the constants of its published code. That code resizes everything to 32x32x3;
+    this class generates images of the model's own size. Adversary B: the update and the prior that images are smooth.
+    Labels that the threat model gives to the server (`CapturedUpdate.labels`) are used directly.
     """
 
     name = "grnn"
@@ -52,14 +52,14 @@ class GRNN:
         """Return one reconstruction for each captured update, in the same order.
 
         Args:
-            captures: of any model spec; each may have its own parameters.
-            seed: of latents and generators; a victim's depend on the seed and its capture id only.
+            captures: captured updates of any model specs; each may have its own parameters.
+            seed: seed of latents and generators; those of a victim depend only on the seed and its capture id.
             device: where to compute.
             progress: called whenever victims are finished.
 
         Raises:
-            ConfigError: captures of events, a model that cannot be folded, a delta without a learning rate, or a
-                victim that does not fit in `memory_mb`.
+            ConfigError: a capture is of events, its model cannot be folded, it is a delta without a learning rate, or a
+                victim does not fit into `memory_mb`.
         """
         for capture in captures:
             if capture.model.input.timesteps > 0:
@@ -80,7 +80,7 @@ class GRNN:
         return [found[index] for index in range(len(captures))]
 
     def _answer(self, fit: _Fit, track: _Track, victim: int, *, seconds: float, seed: int) -> Reconstruction:
-        """Return what the fit found for one victim."""
+        """Return the result of the fit for one victim."""
         capture = fit.captures[victim]
         inputs, logits = fit.problem.split(track.best[victim : victim + 1].cpu().float())
         last, _ = fit.problem.split(track.last[victim : victim + 1].cpu().float())
@@ -107,7 +107,7 @@ class GRNN:
 
 @dataclass
 class _Track:
-    """What has been seen of V victims so far: (V,) or (V, unknowns) each; a diverged victim's entries stay put."""
+    """The best and last candidates of V victims, (V,) or (V, unknowns) each; those of a diverged victim are frozen."""
 
     best: Tensor
     last: Tensor
@@ -123,7 +123,7 @@ class _Track:
         return cls(points.clone(), points.clone(), losses, zeros.bool(), zeros)
 
     def see(self, points: Tensor, losses: Tensor) -> None:
-        """Keep the best and the last candidate, with the losses of these very candidates."""
+        """Update the best and the last candidates from points and their losses."""
         running = ~self.diverged
         self.evaluations += running
         self.last = torch.where(running[:, None], points, self.last)
@@ -134,7 +134,7 @@ class _Track:
 
 
 class _Fit:
-    """The generators of one batch of victims and their walk; one call of `run`."""
+    """The generators of one batch of victims and their optimisation, for one call of `run`."""
 
     def __init__(self, captures: Sequence[CapturedUpdate], settings: GRNNSettings, *, seed: int, device: str) -> None:
         self.captures, self._settings = captures, settings
@@ -152,7 +152,7 @@ class _Fit:
         self._optimiser = RMSprop(self._generators.parameters, self._generators.spans, rule)
 
     def run(self) -> _Track:
-        """Take all steps, or as many as any victim's loss stays a number for; return what was seen."""
+        """Take all steps, or stop early if all victims have diverged; return the candidates."""
         every = math.ceil((self._settings.steps + 1) / _CURVE_POINTS)
         points = self._generators.points()
         track = _Track.start(points.detach())
@@ -168,8 +168,8 @@ class _Fit:
         return track
 
     def _descend(self, points: Tensor, losses: Tensor, slopes: Tensor) -> None:
-        """Step down |D|^2 + |D| + w TV, given |D|^2 and its slope at the points."""
-        # |D| has no slope at D = 0, where there is nothing left to match; torch's norm takes 0 there too.
+        """Take a descent step on |D|^2 + |D| + w TV, given |D|^2 and its slope at the points."""
+        # |D| is not differentiable at D = 0, where nothing is left to match; torch's norm also uses 0 there.
         factor = torch.where(losses > 0, 1.0 + 0.5 / losses.sqrt(), 1.0)
         inputs, _ = self.problem.split(points)
         smoothness = self._settings.tv_weight * total_variation(inputs).sum()
@@ -178,9 +178,9 @@ class _Fit:
 
 
 def total_variation(inputs: Tensor) -> Tensor:
-    """Return (V,), twice the mean squared difference of neighbours down plus that of neighbours across.
+    """Return (V,), twice the sum of the mean squared differences of vertical and of horizontal neighbours.
 
-    As the published code has it: each sum is divided by its number of terms, so that the value does not depend on the
+    As in the published code, each sum is divided by its number of terms, so that the value does not depend on the
     size. (V, N, C, H, W) -> (V,).
     """
     down = (inputs[..., 1:, :] - inputs[..., :-1, :]).square()
@@ -189,10 +189,10 @@ def total_variation(inputs: Tensor) -> Tensor:
 
 
 def batches(captures: Sequence[CapturedUpdate], settings: GRNNSettings) -> list[list[int]]:
-    """Return the indices of captures that can share a batch, at most as many as the settings' memory allows.
+    """Return batches of indices of captures that can be attacked together within the memory limit of the settings.
 
     Raises:
-        ConfigError: not even one victim fits.
+        ConfigError: a single victim does not fit.
     """
     groups = shared_batches(
         captures,
@@ -211,11 +211,11 @@ def victim_bytes(capture: CapturedUpdate, settings: GRNNSettings) -> int:
     layout = layout_of(spec)
     first = 2 * layout.widths[0] * math.prod(layout.base)
     convolutions = sum(18 * inward * outward for inward, outward in itertools.pairwise(layout.widths))
-    # With one example the first layers' weights are never kept; drawn they are, and all victims' at once.
+    # With one example the first layers' weights are not stored, but those of all victims exist when they are drawn.
     generator = (LATENT * (first + spec.classes) * (1 if examples == 1 else 5)) + 5 * convolutions
     parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values())
     steps = capture.model.spiking.timesteps if capture.model.spiking else 1
     inputs = examples * spec.channels * spec.height * spec.width
-    # As in the other matching attacks; and some ten maps of 32 channels and their taps in the generator.
+    # As in the other matching attacks, plus some ten maps of 32 channels and their taps in the generator.
     activations = 120 * inputs * (1 + steps) + 12 * examples * spec.height * spec.width * 2 * 32
     return (generator + parameters + activations) * (8 if settings.precision == "float64" else 4)

@@ -1,16 +1,16 @@
 """The generators of GRNN: V of them side by side, each with its own parameters, optimiser state and fixed latent.
 
-A generator is never trained on data. It is a way to write down one victim's inputs and labels, and RMSprop walks on its
-parameters. Three identities, exact but for rounding, make a step cheap; the tests hold them against a plain module.
+A generator is never trained on data. It parametrises one victim's inputs and labels, and RMSprop optimises its
+parameters. Three identities, exact except for rounding, make a step cheap; the tests compare them with a plain module.
 
 First layers, one example (B = 1). The latent z is fixed, so a transposed convolution of a 1x1 input, or a linear layer,
-is h_j = sum_i z_i W_ij, and RMSprop can walk on h alone (`attacks.grnn.rmsprop`): W, which is three quarters of a
+is h_j = sum_i z_i W_ij, and RMSprop can optimise h directly (`attacks.grnn.rmsprop`): W, which is three quarters of a
 generator, is never stored.
 
 Upsampling. A 3x3 convolution after nearest-neighbour upsampling by two reads every pixel four times. `_UpConvolve`
-multiplies each of the nine taps with the small image once and adds the products where they belong.
+multiplies the small image by each of the nine taps once and adds the products at their places.
 
-Normalisation. BatchNorm in train mode takes its statistics for each channel, so V*2c channels keep victims apart.
+Normalisation. BatchNorm in train mode computes statistics per channel, so with V*2c channels victims stay separate.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Layout:
 
     Attributes:
         base: (height, width) of the first feature map.
-        widths: channels of the first feature map and after each upsampling block; the last are the input's.
+        widths: channels of the first feature map and after each upsampling block; the last number is the input's.
         size: (height, width) of the input; the blocks' output is cropped to it.
     """
 
@@ -49,10 +49,10 @@ class Layout:
 
 
 def layout_of(spec: InputSpec) -> Layout:
-    """Return the generator's sizes: for 32x32 those of the published code, 4x4 and three blocks of 128, 64, 32.
+    """Return the generator's sizes; for 32x32 those of the published code, 4x4 and three blocks of 128, 64, 32.
 
-    The published code takes squares of a power of two. Here k = floor(log2(shorter side / 4)) blocks, at least one,
-    double a map of ceil(side / 2^k), and the result is cropped.
+    The published code supports squares whose side is a power of two. Here k = floor(log2(shorter side / 4)) blocks, at
+    least one, each double a map that starts with sides of ceil(side / 2^k), and the result is cropped.
     """
     blocks = max(1, int(math.log2(max(min(spec.height, spec.width) / 4, 1))))
     widths = [_LAST_WIDTH * 2**block for block in reversed(range(blocks))]
@@ -61,16 +61,16 @@ def layout_of(spec: InputSpec) -> Layout:
 
 
 def draw(layout: Layout, classes: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return the first parameters of one generator by name, shaped as torch's layers have them.
+    """Return the initial parameters of one generator by name, with the shapes of torch's layers.
 
-    The published code asks for N(0, 0.02) but applies it to containers only, so torch's defaults are what it runs on.
+    The published code specifies N(0, 0.02) but applies it to containers only, so that it uses torch's defaults.
     """
 
     def uniform(*shape: int, fan_in: int) -> Tensor:
         return (torch.rand(shape, generator=generator) * 2.0 - 1.0) / math.sqrt(fan_in)
 
     first, (height, width) = 2 * layout.widths[0], layout.base
-    # torch takes the fan-in of a transposed convolution from its outputs.
+    # torch computes the fan-in of a transposed convolution from its outputs.
     parameters = {
         "first.weight": uniform(LATENT, first, height, width, fan_in=first * height * width),
         "first.bias": uniform(first, fan_in=first * height * width),
@@ -88,15 +88,15 @@ class Generators:
     """V generators, each with its own parameters and its own latents.
 
     Args:
-        spec: of the inputs that they make.
-        latents: (V, B, 128), fixed; B is the number of examples that each makes at once.
-        parameters: of each victim, from `draw`.
+        spec: specification of the generated inputs.
+        latents: (V, B, 128), fixed; B is the number of examples that each generator produces.
+        parameters: those of each victim, from `draw`.
         labels: whether there is a label branch.
 
     Attributes:
-        parameters: {name: (V, ...)}, what RMSprop walks on. For B = 1, "first" and "label" are products of a latent and
-            weights.
-        spans: {name: what RMSprop must know of such a product}.
+        parameters: {name: (V, ...)}, the parameters that RMSprop optimises. For B = 1, "first" and "label" are products
+            of a latent and weights.
+        spans: {name: span} of these products, for RMSprop.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Generators:
             parameter.requires_grad_()
 
     def _first_layers(self, parameters: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Return what stands for the layers that read the latents; for B = 1 without their weights."""
+        """Return the parameters of the layers that read the latents; for B = 1, products in place of weights."""
         bias = torch.stack([own["first.bias"] for own in parameters]).to(self._latents)
         if self._examples > 1:
             first = torch.stack([own["first.weight"].flatten(1) for own in parameters]).to(self._latents)
@@ -122,7 +122,7 @@ class Generators:
                 label = [torch.cat([own["label.weight"].T, own["label.bias"][None]]) for own in parameters]
                 result["label"] = torch.stack(label).to(self._latents)
             return result
-        # Victim by victim: all weights at once would be the largest tensor of the attack.
+        # One victim at a time, since all weights at once would be the largest tensor of the attack.
         products = [
             torch.tensordot(latent[0], own["first.weight"].to(latent), 1)
             for latent, own in zip(self._latents, parameters, strict=True)
@@ -139,7 +139,7 @@ class Generators:
         return result
 
     def points(self) -> Tensor:
-        """Return (V, B*C*H*W + B*classes): the inputs, then the label logits where there is a label branch."""
+        """Return (V, B*C*H*W + B*classes): the inputs, then the label logits if there is a label branch."""
         inputs = self._images().transpose(1, 2).flatten(1)
         if not self._labels:
             return inputs
@@ -149,7 +149,7 @@ class Generators:
         return torch.cat([inputs, logits], 1)
 
     def _images(self) -> Tensor:
-        """Return the inputs as (V, C, B, H, W): in this order a channel's statistics are over what follows it."""
+        """Return the inputs as (V, C, B, H, W), so that statistics of a channel are over the axes that follow it."""
         current, layout = self.parameters["first"], self._layout
         shape = (self._victims, -1, self._examples, *layout.base)
         if self._examples > 1:
@@ -169,17 +169,17 @@ class Generators:
 
 
 def _with_one(latents: Tensor) -> Tensor:
-    """Return latents (V, B, 129): the last entry is the bias's."""
+    """Return latents (V, B, 129) with a last entry of 1 for the bias."""
     return F.pad(latents, (0, 1), value=1.0)
 
 
 def _by_tap(parameter: Tensor) -> Tensor:
-    """Return convolution weights (out, in, 3, 3) as (9*out, in), one block a tap; others as they are."""
+    """Return convolution weights (out, in, 3, 3) as (9*out, in), one block per tap; other parameters unchanged."""
     return parameter.permute(2, 3, 0, 1).flatten(0, 2) if parameter.dim() == 4 else parameter
 
 
 class _UpConvolve(Function):
-    """3x3 convolution, padded by 1, of an image doubled by nearest neighbours; V of them side by side.
+    """3x3 convolution with padding 1 of an image upsampled by two (nearest neighbour), for V models side by side.
 
     (V, C_in, B, h, w), weights (V, 9*C_out, C_in) -> (V, C_out, B, 2h, 2w).
     """
@@ -203,9 +203,9 @@ class _UpConvolve(Function):
 
 
 def _spread(taps: Sequence[Tensor]) -> Tensor:
-    """Return (..., n, 2, m), what a kernel of three makes of n doubled pixels, given each tap's products (..., n, m).
+    """Return (..., n, 2, m), a kernel of three applied to n doubled pixels, given each tap's products (..., n, m).
 
-    Pixel i becomes 2i and 2i + 1; of 2i, the first tap lies on pixel i - 1, of 2i + 1, the last on pixel i + 1.
+    Pixel i becomes 2i and 2i + 1; at 2i, the first tap falls on pixel i - 1; at 2i + 1, the last falls on pixel i + 1.
     """
     first, middle, last = taps
     doubled = middle.new_empty(*middle.shape[:-1], 2, middle.shape[-1])

@@ -1,10 +1,10 @@
-"""Gradient matching: find inputs whose gradients are those that were captured.
+"""Gradient matching: the search for inputs whose gradients equal the captured ones.
 
-The engine under DLG and iDLG. V victims run side by side; each has its own model parameters, guess, history, step and
-stop state. Two things differ from the published loops because measurements ask for them: an attempt whose candidate
-runs away is stopped (and started anew where restarts are left), and the answer is the candidate with the smallest
-matching loss over all iterates and restarts, not the last one. On spiking models the second derivative is that of a
-surrogate, so steps need not go downhill and the last iterate is no result.
+The engine of DLG and iDLG. V victims run side by side; each has its own model parameters, guess, history, step and stop
+state. Measurements led to two differences from the published loops: an attempt whose candidate diverges is stopped (and
+restarted if restarts are left), and the answer is the candidate with the smallest matching loss over all iterates and
+restarts, not the last one. On spiking models the second derivative is that of a surrogate, so steps need not decrease
+the loss, and the last iterate is not a good answer.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["MatchingAttack", "MatchingProblem", "clamped"]
 
 @dataclass(frozen=True)
 class Victims:
-    """Victims that can share a batch, and what the attack decided about each before the search.
+    """Victims that can share a batch, and their labels if the attack knows them before the search.
 
     Attributes:
-        captures: one a victim.
-        labels: (N,) of each victim, or None where labels are optimised with the inputs.
-        slots: how many are attacked side by side; when one has finished the next takes its place.
+        captures: one per victim.
+        labels: (N,) for each victim, or None if labels are optimised with the inputs.
+        slots: number of victims attacked in parallel; when one has finished, the next takes its place.
     """
 
     captures: Sequence[CapturedUpdate]
@@ -54,7 +54,7 @@ def reconstruct(
     device: str,
     on_finish: Callable[[int], None],
 ) -> list[Reconstruction]:
-    """Run gradient matching on victims that can share a batch and return a reconstruction of each."""
+    """Run gradient matching on victims that can share a batch and return a reconstruction for each."""
     started = time.perf_counter()
     precision = getattr(torch, settings.precision)
     tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
@@ -65,7 +65,7 @@ def reconstruct(
 
     def guess(victim: int, attempt: int) -> Tensor:
         generator = torch_stream(seed, "guess", victims.captures[victim].id, attempt)
-        # A second grey guess lies next to the first and runs away like it; restarts look elsewhere.
+        # A second grey guess would be close to the first and diverge like it, so restarts use another distribution.
         kind = settings.guess if attempt == 0 or settings.guess == "spikes" else "normal"
         return initial_guess(kind, problem.input_size, unknowns, generator).to(device=device, dtype=precision)
 
@@ -73,12 +73,12 @@ def reconstruct(
     search = Search(problem, guess, settings, victims=len(victims.captures), slots=victims.slots, project=project)
     search.run(on_finish)
     seconds = (time.perf_counter() - started) / len(victims.captures)
-    told = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
-    return [_answer(victims, victim, problem, search, told) for victim in range(len(victims.captures))]
+    facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
+    return [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
 
 
 def _binarised(input_size: int, tau: float) -> Callable[[Tensor], Tensor]:
-    """Return Algorithm 2's "Binarize: x' <- (x' > tau)" of points (V, unknowns); label logits stay as they are."""
+    """Return Algorithm 2's "Binarize: x' <- (x' > tau)" for points (V, unknowns); label logits are unchanged."""
 
     def project(points: Tensor) -> Tensor:
         return torch.cat([threshold(points[:, :input_size], tau), points[:, input_size:]], 1)
@@ -87,9 +87,9 @@ def _binarised(input_size: int, tau: float) -> Callable[[Tensor], Tensor]:
 
 
 def _answer(
-    victims: Victims, victim: int, problem: MatchingProblem, search: Search, told: Mapping[str, Any]
+    victims: Victims, victim: int, problem: MatchingProblem, search: Search, facts: Mapping[str, Any]
 ) -> Reconstruction:
-    """Return what the search found for one victim."""
+    """Return the result of the search for one victim."""
     capture = victims.captures[victim]
     inputs, logits = problem.split(search.best[victim : victim + 1].cpu().float())
     last, _ = problem.split(search.last[victim : victim + 1].cpu().float())
@@ -106,12 +106,12 @@ def _answer(
         gradient_evaluations=int(search.evaluations[victim]),
         restarts=int(search.attempts[victim]),
         stop_reason=search.reasons[victim],
-        **told,
+        **facts,
     )
 
 
 def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Generator) -> Tensor:
-    """Return a first point (unknowns,): the inputs by `kind`, label logits from N(0, 1)."""
+    """Return an initial point (unknowns,): inputs drawn according to `kind`, label logits from N(0, 1)."""
     if kind == "uniform":
         inputs = torch.rand(input_size, generator=generator) * 0.1 + 0.45
     elif kind == "spikes":
@@ -122,19 +122,19 @@ def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Ge
 
 
 def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
-    """Return images inside the range of the data; of events, only a value that is no number is changed.
+    """Return images clamped to the range of the data; for events, only NaN and infinite values are replaced.
 
-    The clamp of images, and none for events: arXiv 2511.21181, Table III.
+    Source: arXiv 2511.21181, Table III, which clamps images but not events.
     """
     finite = torch.nan_to_num(inputs, nan=spec.low)
     return finite if spec.timesteps else finite.clamp(spec.low, spec.high)
 
 
 def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> list[Batch]:
-    """Return the captures by model and number of examples, with as many slots as the settings' memory allows.
+    """Return the captures grouped by model and number of examples, with as many slots as the memory limit allows.
 
     Raises:
-        ConfigError: not even one victim fits.
+        ConfigError: a single victim does not fit.
     """
     return shared_batches(
         captures,
@@ -155,13 +155,13 @@ def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     unknowns = inputs * max(1, spec.timesteps) + batch_size(capture) * spec.classes
     history = 2 * settings.history * unknowns * number + 2 * settings.history**2 * 8
     parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values()) * number
-    # Patches of 25 pixels and some fifty activation-sized tensors a step live through the double backward pass.
+    # Patches of 25 pixels and some fifty activation-sized tensors per step are kept for the double backward pass.
     activations = 120 * inputs * (1 + steps) * number
     return history + parameters + activations
 
 
 class MatchingAttack:
-    """What DLG and iDLG share: settings in, one batch after the other, reconstructions in the captures' order."""
+    """Common base of DLG and iDLG, which attacks one batch after another."""
 
     name = ""
 
@@ -169,7 +169,7 @@ class MatchingAttack:
         self.settings = settings
 
     def labels(self, captures: Sequence[CapturedUpdate]) -> Labels:
-        """Return the labels that this attack knows before the search, or None where it optimises them."""
+        """Return the labels if this attack determines them before the search, or None if it optimises them."""
         raise NotImplementedError
 
     def reconstruct(
@@ -178,13 +178,13 @@ class MatchingAttack:
         """Return one reconstruction for each captured update, in the same order.
 
         Args:
-            captures: of any model spec; each may have its own parameters.
-            seed: of the initial guesses; a victim's guess depends on the seed and its capture id only.
+            captures: captured updates of any model specs; each may have its own parameters.
+            seed: seed of the initial guesses; a victim's guess depends only on the seed and its capture id.
             device: where to compute.
             progress: called whenever victims are finished.
 
         Raises:
-            ConfigError: a model that cannot be folded, or a delta without a learning rate.
+            ConfigError: a model cannot be folded, or a capture is a delta without a learning rate.
         """
         found: dict[int, Reconstruction] = {}
         done = 0

@@ -1,4 +1,4 @@
-"""Which captures can be attacked side by side, and how many at a time."""
+"""Groups of captures that can be attacked together, and the number that fits into memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fl_sim.records import CapturedUpdate
 
 
 class Batch(NamedTuple):
-    """Captures that can share a batch, by index, and how many of them fit at a time."""
+    """Indices of captures that can share a batch, and the number of them that fit at a time."""
 
     indices: list[int]
     slots: int
@@ -28,15 +28,15 @@ def shared_batches(
     """Return the captures in groups, each with as many slots as the memory allows.
 
     Args:
-        captures: of any models.
-        alike: what the captures of a group have in common.
-        victim_bytes: an estimate of the memory that one victim takes; the same for all of a group.
-        most: slots of a group at most.
-        memory_mb: what a group may take.
-        advice: what to change where not even one victim fits.
+        captures: captured updates of any models.
+        alike: returns the key by which captures are grouped.
+        victim_bytes: returns an estimate of the memory of one victim, the same for all captures of a group.
+        most: maximum number of slots of a group.
+        memory_mb: memory limit of a group.
+        advice: what to change if a single victim does not fit, for the error message.
 
     Raises:
-        ConfigError: not even one victim fits.
+        ConfigError: a single victim does not fit.
     """
     groups: dict[Hashable, list[int]] = {}
     for index, capture in enumerate(captures):

@@ -1,15 +1,15 @@
 """L-BFGS over many independent problems at once.
 
-The step rule of each problem is that of `torch.optim.LBFGS` without a line search, which is what DLG and iDLG use:
-steps of length lr along the quasi-Newton direction, the first one scaled by 1/|g|_1, and a pair (s, y) learnt only
-where s.y > 1e-10. Each problem has its own history, step, counters and stop state; they share nothing but the calls
-that evaluate them. A problem that is started anew (a restart) or has finished does not touch its neighbours.
+The step rule of each problem is that of `torch.optim.LBFGS` without a line search, as used by DLG and iDLG: steps of
+length lr along the quasi-Newton direction, the first one scaled by 1/|g|_1, and a pair (s, y) is stored only if
+s.y > 1e-10. Each problem has its own history, step, counters and stop state; they share only the calls that evaluate
+them. Restarting or finishing a problem does not affect its neighbours.
 
-The product of the inverse Hessian approximation with the gradient is taken in the compact form of Byrd, Nocedal and
+The product of the inverse Hessian approximation and the gradient is computed in the compact form of Byrd, Nocedal and
 Schnabel (1994, Mathematical Programming 63, eq. 3.13): the long vectors are read in two batched products each, and
-everything else happens in (history x history) matrices, kept in float64 because they are close to singular near a
-solution. Of the triangle R = upper(S^T Y) only the inverse is kept: a new pair appends a column to it and an old one
-takes its row and column away, so nothing is solved and the pairs stay in their slots, in whatever order.
+everything else is done with (history x history) matrices, in float64 because they are close to singular near a
+solution. Of the triangle R = upper(S^T Y) only the inverse is stored: a new pair adds a column to it and removing an
+old one removes its row and column, so no system is solved and the pairs stay in their slots, in any order.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class StepRule:
     Attributes:
         learning_rate: step length.
         inner_iterations: iterations of one outer step ("max_iter").
-        history: pairs (s, y) kept.
-        tolerance_gradient: an outer step ends where max |g| is at most this.
-        tolerance_change: an outer step ends where the step or the change of the loss is at most this.
+        history: number of pairs (s, y) stored.
+        tolerance_gradient: an outer step ends when max |g| is at most this.
+        tolerance_change: an outer step ends when the step or the change of the loss is at most this.
     """
 
     learning_rate: float = 1.0
@@ -49,16 +49,16 @@ class BatchedLBFGS:
     """V minimisations side by side.
 
     Attributes:
-        points: (V, D), where each problem is now.
+        points: (V, D), the current point of each problem.
         losses, gradients: (V,) and (V, D), at `points`; not yet known for a fresh problem.
-        steps: (V, D), the step that led to `points`; 0 where the last iteration took none.
-        outer: (V,), outer steps finished, as `torch.optim.LBFGS.step` would count them.
+        steps: (V, D), the step that led to `points`; 0 if the last iteration took none.
+        outer: (V,), finished outer steps, counted as calls of `torch.optim.LBFGS.step`.
         iterations: (V,), steps taken.
         evaluations: (V,), evaluations of loss and gradient.
         ended: (V,), whether the last iteration ended an outer step.
-        settled: (V,), whether the last iteration ended an outer step by a tolerance, not by its length.
-        idle: (V,), how many outer steps in a row a tolerance has ended after one iteration.
-        stationary: (V,), whether no further outer step could move the problem.
+        settled: (V,), whether the last iteration ended an outer step by a tolerance and not by its length.
+        idle: (V,), number of consecutive outer steps that a tolerance ended after one iteration.
+        stationary: (V,), whether no further outer step could change the point.
         running: (V,), whether the problem takes part in the next iteration; set by the caller.
     """
 
@@ -84,19 +84,19 @@ class BatchedLBFGS:
         self._curvatures = points.new_zeros((victims, rule.history), dtype=torch.float64)
 
     def restart(self, rows: Tensor, points: Tensor) -> None:
-        """Begin the problems at indices `rows` anew at `points` (len(rows), D); counters of work go on."""
+        """Restart the problems at indices `rows` at `points` (len(rows), D); work counters are not reset."""
         self.points[rows] = points
         self.fresh[rows] = True
         self.settled[rows] = self.stationary[rows] = False
         for state in (self.outer, self.idle, self._inner, self._age, self._count, self._head):
             state[rows] = 0
-        # Whatever a diverged problem has left must not be multiplied by 0: that would be no number.
+        # Values left by a diverged problem must be cleared, since infinity multiplied by 0 would give NaN.
         for history in (self._s, self._y, self._inverse, self._yy, self._curvatures):
             history[rows] = 0.0
         self._scale[rows] = 1.0
 
     def replace(self, rows: Tensor, points: Tensor) -> None:
-        """Put new problems, which start at `points` (len(rows), D), in place of those at indices `rows`."""
+        """Replace the problems at indices `rows` by new ones that start at `points` (len(rows), D)."""
         self.restart(rows, points)
         self.iterations[rows] = self.evaluations[rows] = 0
 
@@ -107,7 +107,7 @@ class BatchedLBFGS:
                 setattr(self, name, value[rows])
 
     def advance(self, evaluate: Evaluate) -> None:
-        """Take one step in each running problem, then evaluate all of them; a fresh one is only evaluated."""
+        """Take one step in each running problem, then evaluate all of them; a fresh problem is only evaluated."""
         active = self.running & ~self.fresh
         directions = self._directions(active & (self._age > 0))
         blocked = active & ((directions * self.gradients).sum(1) > -self.rule.tolerance_change)
@@ -127,10 +127,10 @@ class BatchedLBFGS:
         self._close_outer_steps(moving, blocked, before)
 
     def move(self, rows: Tensor, points: Tensor, evaluate: Evaluate) -> None:
-        """Put the problems flagged in `rows` (V,) at `points` (V, D) and evaluate them there.
+        """Move the problems flagged in `rows` (V,) to `points` (V, D) and evaluate them there.
 
-        History and last step are kept as they are, as if someone had changed the parameters of `torch.optim.LBFGS`
-        between two calls of its `step`.
+        History and last step are kept, as when the parameters of `torch.optim.LBFGS` are changed between two calls of
+        its `step`.
         """
         self.points = torch.where(rows[:, None], points, self.points)
         losses, gradients = evaluate(self.points)
@@ -142,7 +142,7 @@ class BatchedLBFGS:
         self.settled = self.settled & ~rows
 
     def _close_outer_steps(self, moving: Tensor, blocked: Tensor, before: Tensor) -> None:
-        """Count an outer step where `torch.optim.LBFGS.step` would return; it restarts from where it was."""
+        """Count an outer step where `torch.optim.LBFGS.step` would return; the next one continues from there."""
         rule = self.rule
         optimal = self.running & (self.gradients.abs().amax(1) <= rule.tolerance_gradient)
         small_step = self.steps.abs().amax(1) <= rule.tolerance_change
@@ -156,14 +156,14 @@ class BatchedLBFGS:
         self._inner = torch.where(self.ended, 0, self._inner)
 
     def _step_lengths(self) -> Tensor:
-        """Return (V,) lengths: lr, and for the first step of a problem min(1, 1/|g|_1) lr."""
+        """Return step lengths (V,): lr, or min(1, 1/|g|_1) lr for the first step of a problem."""
         first = torch.clamp(1.0 / self.gradients.abs().sum(1), max=1.0)
         return self.rule.learning_rate * torch.where(self._age == 0, first, torch.ones_like(first))
 
     def _directions(self, learn: Tensor) -> Tensor:
-        """Return (V, D), minus the inverse Hessian approximation times the gradient.
+        """Return (V, D), the negative of the inverse Hessian approximation times the gradient.
 
-        The pair (s, y) of the last step is learnt first, by the problems flagged in `learn` for which it is curved.
+        The pair (s, y) of the last step is stored first, for the problems flagged in `learn` with positive curvature.
         """
         differences = self.gradients - self._previous_gradients
         index, slot = self._store(differences, learn)
@@ -172,7 +172,7 @@ class BatchedLBFGS:
         if width == 0:
             return -scale * self.gradients
         s, y = self._s[:, :width], self._y[:, :width]
-        # The long vectors are read once for the new row of the small matrices and for the direction alike.
+        # The long vectors are read once, both for the new row of the small matrices and for the direction.
         rows = torch.stack([differences, self.gradients], 1)
         sy, yy = (torch.bmm(rows, pairs.transpose(1, 2)).double() for pairs in (s, y))
         self._yy[index, :width, slot] = self._yy[index, slot, :width] = yy[index, 0]
@@ -180,7 +180,7 @@ class BatchedLBFGS:
         return -(scale * (self.gradients - torch.bmm(u, y).squeeze(1)) + torch.bmm(w, s).squeeze(1))
 
     def _store(self, differences: Tensor, learn: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the last pairs into their slots; return which problems learnt, and their slots."""
+        """Store the last pairs in their slots; return the indices of the problems that stored one, and the slots."""
         curvature = (differences * self.steps).sum(1)
         index = (learn & (curvature > _CURVATURE)).nonzero().flatten()
         slot = self._head[index]
@@ -198,9 +198,9 @@ class BatchedLBFGS:
         """Return u = R^-1 p and w = R^-T ((D + gamma Y^T Y) u - gamma q), each (V, 1, width), by slot.
 
         Args:
-            sy: (V, 2, width), the products of all s with the new y and, that is p, with the gradient.
+            sy: (V, 2, width), the products of all s with the new y and with the gradient; the latter is p.
             q: (V, 1, width), the products of all y with the gradient.
-            index, slot: which problems have learnt a pair, and where; R^-1 gets its column here.
+            index, slot: the problems that have stored a pair, and its slot; its column of R^-1 is computed here.
         """
         width = sy.shape[2]
         inverse, curvatures = self._inverse[:, :width, :width], self._curvatures[:, :width]

@@ -1,4 +1,4 @@
-"""The matching loss: how far the gradients of candidates are from those that were captured."""
+"""The matching loss: the distance between the gradients of candidates and the captured ones."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from fl_sim.observed import batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate
 
 Labels = Sequence[Tensor] | None
-"""The labels (N,) of each victim, or None where they are optimised with the input."""
+"""The labels (N,) of each victim, or None if they are optimised with the input."""
 
 
 class MatchingProblem:
     """The matching loss of V victims and its gradient.
 
-    A victim's unknowns are one row: its N inputs, flattened, and N*classes label logits where labels are unknown.
+    A victim's unknowns are one row: its N inputs, flattened, and N*classes label logits if the labels are unknown.
 
     Args:
-        captures: one a victim; all of one model spec and batch size.
+        captures: one per victim, all with the same model spec and batch size.
         labels: known labels of each victim, or None to optimise them.
-        slots: V, how many victims there is room for; the others come in by `replace`. None for all of them.
-        precision: torch dtype to compute in.
+        slots: V, the number of victims at a time; the others are inserted by `replace`. None for all of them.
+        precision: torch dtype of the computation.
         device: where to compute.
-        tau: the inputs are what the unknowns give by straight-through thresholding at tau; None for the unknowns.
+        tau: threshold that turns the unknowns into inputs by straight-through thresholding; None to use the unknowns
+            as inputs.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class MatchingProblem:
         self.labels = None if self.labels is None else self.labels[rows]
 
     def replace(self, row: int, victim: int) -> None:
-        """Put the victim with index `victim` among all captures in place of the one at index `row`."""
+        """Replace the victim at index `row` by the one with index `victim` among all captures."""
         capture = self._captures[victim]
         self.fold.replace(row, capture.parameters)
         self.targets.replace(row, observed_gradient(capture))
@@ -76,9 +77,9 @@ class MatchingProblem:
             self.labels[row] = self._labels[victim]
 
     def split(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return inputs and label logits (V, N, classes), or None, of points (V, unknowns).
+        """Return the inputs and the label logits (V, N, classes), or None, in points (V, unknowns).
 
-        Inputs are (V, N, C, H, W), or (V, T, N, C, H, W) of events.
+        Inputs are (V, N, C, H, W), or (V, T, N, C, H, W) for events.
         """
         inputs = points[:, : self.input_size].view(-1, *self.input_shape)
         if self._tau is not None:
@@ -95,7 +96,7 @@ class MatchingProblem:
         inputs, label_logits = self.split(points)
         log_probabilities = F.log_softmax(self.fold.logits(inputs), dim=-1)
         if label_logits is None:
-            assert self.labels is not None  # noqa: S101 - split() returns logits exactly where there are no labels
+            assert self.labels is not None  # noqa: S101 - split() returns logits if and only if there are no labels
             targets = F.one_hot(self.labels, self.classes).to(log_probabilities)
         else:
             targets = label_logits.softmax(dim=-1)

@@ -1,4 +1,4 @@
-"""Runs victims to their end, so many side by side: restarts, divergence, the candidate kept, who leaves, who enters."""
+"""The search over many victims, in parallel slots: restarts, divergence, best candidates, and turnover of victims."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from attacks.contracts import StopReason
 from attacks.matching.lbfgs import BatchedLBFGS, StepRule
 from attacks.settings import MatchingSettings
 
-# An outer step that a tolerance ends after one iteration may be followed by a better one; so many in a row are not.
+# An outer step that a tolerance ends after one iteration may be followed by a better one, but not this many in a row.
 _IDLE = 5
 
-# First losses of some hundred belong to the loss tolerance of the published code; it grows with them from here on.
+# The loss tolerance of the published code suits first losses of about this size; relative to larger ones, it is scaled.
 _USUAL_LOSS = 100.0
 
 Guess = Callable[[int, int], Tensor]
@@ -27,7 +27,7 @@ Project = Callable[[Tensor], Tensor]
 
 
 class Problem(Protocol):
-    """What is searched: V rows of unknowns and their losses."""
+    """The problem to search: V rows of unknowns and their losses."""
 
     input_size: int
 
@@ -40,28 +40,28 @@ class Problem(Protocol):
         ...
 
     def replace(self, row: int, victim: int) -> None:
-        """Put victim number `victim` of all in place of the one at index `row`."""
+        """Replace the victim at index `row` by victim number `victim` of all."""
         ...
 
 
 class Search:
-    """The search for V victims; one call of `run`, then read the attributes.
+    """The search for V victims; call `run` once, then read the attributes.
 
-    Some are searched side by side, in slots; when one has finished, the next one enters its slot.
+    Several victims are searched in parallel, in slots; when one has finished, the next one takes its slot.
 
     Args:
-        problem: what is searched; it holds the victims 0 to slots - 1.
-        guess: of each victim's attempts.
+        problem: the problem to search, initially with the victims 0 to slots - 1.
+        guess: returns the initial point of each attempt.
         settings: budget, tolerances, restarts.
         victims: V.
-        slots: how many there is room for.
-        project: maps points to points after each outer step, in the middle of L-BFGS's work as it were; only what it
-            returns counts as a candidate. None for no projection.
+        slots: number of victims in parallel.
+        project: maps points to points after each outer step while L-BFGS keeps its state; only projected points are
+            candidates. None for no projection.
 
     Attributes:
         best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate.
         best_loss: (V,), the loss of exactly the iterate in `best`.
-        best_attempt: (V,), which attempt it comes from, from 0.
+        best_attempt: (V,), the attempt of that iterate, from 0.
         curves: (V, iterations + 1), the loss at the start of each outer step of that attempt; NaN after its end.
         reasons: how that attempt ended.
         attempts, iterations, evaluations: (V,), over all attempts.
@@ -119,7 +119,7 @@ class Search:
                 self._drop_finished()
 
     def _projected(self, project: Project) -> Tensor:
-        """Project the points whose outer step has just ended, or whose budget is spent; return their flags (V,)."""
+        """Project the points whose outer step has just ended or whose budget is spent; return their flags (V,)."""
         solver = self._solver
         rows = solver.running & (solver.ended | (solver.outer >= self._settings.iterations))
         if rows.any():
@@ -127,7 +127,7 @@ class Search:
         return rows
 
     def _record(self, candidates: Tensor) -> None:
-        """Keep the loss curve and the best candidate, both of the iterates that were just evaluated, flagged (V,)."""
+        """Update loss curves and best candidates with the iterates just evaluated, flagged in `candidates` (V,)."""
         solver = self._solver
         column = solver.outer.clamp(max=self._settings.iterations)
         unset = candidates & self._curves[self.rows, column].isnan()
@@ -139,7 +139,7 @@ class Search:
         self.best_attempt[rows] = self.attempts[rows] - 1
 
     def _judge(self) -> int:
-        """End or restart the attempts that are over; return how many victims have finished."""
+        """End or restart the attempts that are over; return the number of victims that have finished."""
         solver, settings = self._solver, self._settings
         diverged = ~torch.isfinite(solver.losses)
         if settings.divergence > 0 and self._project is None:
@@ -158,7 +158,7 @@ class Search:
             victim = int(self.rows[row])
             reason = _reason(bool(diverged[row]), bool(converged[row]), bool(stalled[row]))
             self._end_attempt(row, victim, reason)
-            # Where a stalled loss has fallen that far, rounding is what is left; a new guess ends there too.
+            # If a stalled loss has fallen this far, only rounding is left, and a new guess would end there too.
             low = bool(solver.losses[row] < settings.loss_tolerance * first[row])
             failed = reason is StopReason.DIVERGED or (reason is StopReason.STALLED and not low)
             if failed and int(self.attempts[victim]) <= settings.restarts:
@@ -183,7 +183,7 @@ class Search:
         self._solver.restart(torch.tensor([row]), guess[None])
 
     def _leave(self, row: int) -> None:
-        """Let the next victim enter the slot, or let it stand idle when none is waiting."""
+        """Give the slot to the next victim, or leave it idle if none is waiting."""
         victim = next(self._waiting, None)
         if victim is None:
             self._solver.running[row] = False
@@ -195,7 +195,7 @@ class Search:
         self.best[victim] = (point if self._project is None else self._project(point))[0]
 
     def _drop_finished(self) -> None:
-        """Let finished victims leave once they are a quarter of the batch: copying the histories costs time too."""
+        """Drop finished victims once they are a quarter of the batch, since copying the histories takes time too."""
         running = self._solver.running.nonzero().flatten()
         if len(running) == 0:
             self.rows = self.rows[:0]

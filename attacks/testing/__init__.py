@@ -1,12 +1,12 @@
-"""The contract of attacks, for whoever writes one: each check takes a name in a table, or an entry.
+"""Contract checks for authors of attacks; each check takes a name in a table, or an entry.
 
     from attacks.testing import check_attack
 
     def test_my_attack():
         check_attack("mine")
 
-Every attack of ours is checked by the same functions. They need no test runner and attack small models on the CPU, in
-seconds.
+The attacks of this project are checked by the same functions. They need no test runner and attack small models on the
+CPU within seconds.
 """
 
 from __future__ import annotations
@@ -37,24 +37,25 @@ def check_attack(
     solves: tuple[int, float, Mapping[str, Scalar]] | None = None,
     only: Iterable[str] | None = None,
 ) -> None:
-    """Check what every gradient inversion promises.
+    """Check the promises of a gradient inversion.
 
     Args:
-        attack: a name in the table, or an entry, whose attack must then call itself "attack".
-        settings: under which all is checked; its defaults for the rest.
-        models: what it is made for, the first one checked the most; those of ours by default.
-        counter: the setting that bounds its steps; "iterations" or "steps" where it has one of these, "" for none.
-        solves: (steps, error, settings): with so many steps and these settings its median mean squared error on the
-            first model, on random inputs in [0, 1], is below `error`; None where nothing is claimed.
+        attack: a name in the table, or an entry, whose attack must then be named "attack".
+        settings: settings for all checks; missing ones have their defaults.
+        models: models for which the attack is made, of which the first is used most; by default two of this project.
+        counter: the setting that limits its steps; by default "iterations" or "steps" if it has one of these; "" for
+            none.
+        solves: (steps, error, settings): with this number of steps and these settings its median mean squared error on
+            the first model, on random inputs in [0, 1], is below `error`; None to claim nothing.
         only: names in `ATTACK_PROMISES`; None for all.
 
     Raises:
-        AssertionError: a promise is broken; one sentence says which and how.
-        ConfigError: no such attack or promise.
+        AssertionError: a promise is broken; one sentence says which one and how.
+        ConfigError: the attack or a promise is not known.
     """
-    name, entry = _found(attack, ATTACKS)
-    known = entry.settings.model_fields
-    steps = next((key for key in COUNTERS if key in known), "") if counter is None else counter
+    name, entry = _entry_of(attack, ATTACKS)
+    fields = entry.settings.model_fields
+    steps = next((key for key in COUNTERS if key in fields), "") if counter is None else counter
     claimed = Solves(*solves) if solves else None
     keep_promises(name, Attacked(name, entry, settings or {}, models, steps, claimed), ATTACK_PROMISES, only)
 
@@ -66,26 +67,26 @@ def check_model_inversion(
     models: Iterable[ModelSpec] | None = None,
     only: Iterable[str] | None = None,
 ) -> None:
-    """Check what every model inversion promises, on each of several models.
+    """Check the promises of a model inversion on each of several models.
 
     Args:
-        attack: a name in the table, or an entry, whose attack must then call itself "attack".
-        settings: under which all is checked; its defaults for the rest, and four iterations.
-        models: what it is made for, of three classes or more; small ones of ours by default.
+        attack: a name in the table, or an entry, whose attack must then be named "attack".
+        settings: settings for all checks; missing ones have their defaults, but with four iterations.
+        models: models for which the attack is made, with at least three classes; small ones of this project by default.
         only: names in `INVERSION_PROMISES`; None for all.
 
     Raises:
-        AssertionError: a promise is broken; one sentence says which and how.
-        ConfigError: no such attack or promise.
+        AssertionError: a promise is broken; one sentence says which one and how.
+        ConfigError: the attack or a promise is not known.
     """
-    name, entry = _found(attack, MODEL_INVERSIONS)
-    asked = None if only is None else list(only)
+    name, entry = _entry_of(attack, MODEL_INVERSIONS)
+    promises = None if only is None else list(only)
     for spec in TARGETS[entry.spiking].values() if models is None else models:
-        keep_promises(name, Inverted(name, entry, settings or {}, spec), INVERSION_PROMISES, asked)
+        keep_promises(name, Inverted(name, entry, settings or {}, spec), INVERSION_PROMISES, promises)
 
 
-def _found(attack: str | Entry, table: Table[Entry]) -> tuple[str, Entry]:
-    """Return the name and the entry of what is to be checked."""
+def _entry_of(attack: str | Entry, table: Table[Entry]) -> tuple[str, Entry]:
+    """Return the name and the entry of the attack to check."""
     if not isinstance(attack, str):
         return "attack", attack
     if attack not in table:

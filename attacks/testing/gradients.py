@@ -1,4 +1,4 @@
-"""What every gradient inversion promises, asked of one attack at a time."""
+"""The promises of gradient inversions, checked for one attack at a time."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Solves:
-    """What an attack is able to do on the first model, whose inputs are pure noise 1/12 from grey.
+    """The claimed success of an attack on the first model, with random inputs whose mean squared error to grey is 1/12.
 
     Attributes:
-        steps: how many it takes.
-        mse: the median error over six victims is below this.
-        settings: further ones.
+        steps: number of steps.
+        mse: upper bound of the median error over six victims.
+        settings: further settings.
     """
 
     steps: int
@@ -41,15 +41,15 @@ class Solves:
 
 @dataclass(frozen=True)
 class Attacked:
-    """An attack that is asked for its promises.
+    """An attack under test.
 
     Attributes:
-        name: of the attack.
-        entry: its line in the table.
-        settings: under which it is asked.
-        models: attacked; the first one wherever one is enough.
-        counter: the setting that bounds its steps; "" where it has none.
-        solves: what it is able to do; None where nothing is claimed.
+        name: name of the attack.
+        entry: its entry in the table.
+        settings: settings for all checks.
+        models: models to attack; only the first if one is enough.
+        counter: the setting that limits its steps; "" if it has none.
+        solves: the claimed success; None to claim nothing.
     """
 
     name: str
@@ -60,15 +60,15 @@ class Attacked:
     solves: Solves | None = None
 
     def chosen(self, *, steps: int | None = None, **wanted: Scalar) -> InversionSettings:
-        """Return settings with so many steps, and those of `wanted` that the attack has."""
-        known = self.entry.settings.model_fields
-        told = {key: value for key, value in wanted.items() if key in known}
+        """Return settings with this number of steps, and those of `wanted` that the attack has."""
+        fields = self.entry.settings.model_fields
+        changes = {key: value for key, value in wanted.items() if key in fields}
         if steps is not None and self.counter:
-            told[self.counter] = steps
-        return self.entry.settings(**{**self.settings, **told})
+            changes[self.counter] = steps
+        return self.entry.settings(**{**self.settings, **changes})
 
     def run(self, captures: Sequence[CapturedUpdate], chosen: InversionSettings, *, seed: int = 0) -> Answers:
-        """Return what the attack makes of captures."""
+        """Return the reconstructions from captures."""
         attack: GradientInversion = build_entry(self.name, self.entry, chosen.model_dump())
         return attack.reconstruct(captures, seed=seed)
 
@@ -82,14 +82,15 @@ Answers = list[Reconstruction]
 
 
 def settings_are_plain_and_unknown_ones_are_refused(attack: Attacked) -> None:
-    """Settings have defaults, plain values, and no room for a mistyped key."""
+    """Settings have defaults and plain values, and a mistyped key is an error."""
     dumped = attack.chosen().model_dump()
     for key, value in dumped.items():
         require(isinstance(value, Scalar), f"setting '{key}' is a {type(value).__name__}; a config holds plain values.")
     require(
-        attack.entry.settings(**dumped) == attack.chosen(), "its settings do not come back from their plain values."
+        attack.entry.settings(**dumped) == attack.chosen(), "its settings cannot be rebuilt from their plain values."
     )
-    require(isinstance(attack.chosen().untouched(), attack.entry.settings), "untouched() returns other settings.")
+    same_class = isinstance(attack.chosen().untouched(), attack.entry.settings)
+    require(same_class, "untouched() returns settings of another class.")
     try:
         build_entry(attack.name, attack.entry, {"no_such_setting": 1})
     except ConfigError:
@@ -98,12 +99,14 @@ def settings_are_plain_and_unknown_ones_are_refused(attack: Attacked) -> None:
 
 
 def one_answer_for_each_capture_in_order_and_in_range(attack: Attacked) -> None:
-    """Reconstructions come in the captures' order, of the inputs' shape, in their range."""
+    """Reconstructions have the order of the captures and the shape and range of the inputs."""
     captures, inputs = attack.victims(5)
     chosen = attack.chosen(steps=FEW, victims_per_batch=2)
     results = attack.run(captures, chosen, seed=3)
     ids = [result.capture_id for result in results]
-    require(ids == [capture.id for capture in captures], f"expected one answer a capture, in their order, found {ids}.")
+    require(
+        ids == [capture.id for capture in captures], f"expected one answer per capture, in their order, found {ids}."
+    )
     spec = attack.models[0].input
     for result in results:
         for field in ("inputs", "last_inputs"):
@@ -116,24 +119,24 @@ def one_answer_for_each_capture_in_order_and_in_range(attack: Attacked) -> None:
 
 
 def an_answer_says_how_it_was_made(attack: Attacked) -> None:
-    """Name, settings, seed, counts and progress are told; a run is resumed by the settings."""
+    """Name, settings, seed, counts and progress are reported; the settings are needed to resume a run."""
     captures, _ = attack.victims(2)
     chosen, calls = attack.chosen(steps=FEW), []
     built: GradientInversion = build_entry(attack.name, attack.entry, chosen.model_dump())
-    told = built.reconstruct(captures, seed=3, device="cpu", progress=lambda done, of: calls.append((done, of)))
-    for result in told:
+    results = built.reconstruct(captures, seed=3, device="cpu", progress=lambda done, of: calls.append((done, of)))
+    for result in results:
         require(result.attack == attack.name, f"attack: expected its name in the table, found '{result.attack}'.")
         settings = dict(result.settings)
         require(settings == chosen.model_dump(), f"settings: expected all of them as plain values, found {settings}.")
-        require(result.seed == 3, f"seed: expected the one given, 3, found {result.seed}.")
-        require(result.restarts >= 1, f"restarts: expected the guesses started, 1 or more, found {result.restarts}.")
+        require(result.seed == 3, f"seed: expected the seed of the call, 3, found {result.seed}.")
+        require(result.restarts >= 1, f"restarts: expected the number of guesses, at least 1, found {result.restarts}.")
         require(result.seconds >= 0.0, f"seconds: found {result.seconds}.")
         require(isinstance(result.stop_reason, StopReason), f"stop_reason: found {result.stop_reason!r}.")
     require(bool(calls) and calls[-1] == (2, 2), f"progress: expected its last call to be (2, 2), found {calls[-1:]}.")
 
 
 def the_same_seed_gives_the_same_tensors_and_another_seed_others(attack: Attacked) -> None:
-    """Whatever is drawn is drawn from the seed."""
+    """Everything that is drawn depends on the seed."""
     captures, _ = attack.victims(2)
     chosen = attack.chosen(steps=FEW)
     first, second, other = (attack.run(captures, chosen, seed=seed) for seed in (0, 0, 1))
@@ -141,20 +144,20 @@ def the_same_seed_gives_the_same_tensors_and_another_seed_others(attack: Attacke
     require(same, "the same seed gave other tensors.")
     moved = [not a.inputs.equal(b.inputs) for a, b in zip(first, other, strict=True)]
     if attack.entry.draws:
-        require(all(moved), "another seed gave the same tensors; say draws=False where nothing is drawn.")
+        require(all(moved), "another seed gave the same tensors; set draws=False if nothing is drawn.")
     else:
         require(not any(moved), "another seed gave other tensors, though its entry says draws=False.")
 
 
 def a_guess_does_not_depend_on_neighbours(attack: Attacked) -> None:
-    """A victim's guess depends on the seed and its capture id only."""
+    """A victim's guess depends only on the seed and its capture id."""
     captures, _ = attack.victims(3)
     together, alone = (attack.run(some, attack.chosen().untouched()) for some in (captures, captures[2:]))
-    require(together[2].inputs.equal(alone[0].inputs), "a victim's guess is another one when others stand before it.")
+    require(together[2].inputs.equal(alone[0].inputs), "a victim's guess depends on the victims before it.")
 
 
 def the_steps_are_kept(attack: Attacked) -> None:
-    """No more iterations are taken than the settings say."""
+    """The attack takes at most the number of iterations in the settings."""
     if not attack.counter:
         return
     chosen = attack.chosen(steps=FEW)
@@ -165,7 +168,7 @@ def the_steps_are_kept(attack: Attacked) -> None:
 
 
 def untouched_settings_return_the_guess(attack: Attacked) -> None:
-    """`settings.untouched()` takes no step and does not read the update: it is the control of the experiments."""
+    """With `settings.untouched()` it takes no step and ignores the update, as the controls of experiments require."""
     captures, _ = attack.victims(2)
     untouched = attack.chosen(steps=9).untouched()
     unread = attack.run(shuffled(captures), untouched)
@@ -180,7 +183,7 @@ def untouched_settings_return_the_guess(attack: Attacked) -> None:
 
 
 def the_candidate_is_the_one_with_the_smallest_loss(attack: Attacked) -> None:
-    """The matching loss is that of the answer, the least that was seen, and no step makes it worse."""
+    """The answer has the smallest matching loss of all iterates, so that no step makes it worse."""
     for model in attack.models:
         inputs, labels = truth(3, model.input)
         captures = captures_of(model, inputs, labels)
@@ -189,57 +192,60 @@ def the_candidate_is_the_one_with_the_smallest_loss(attack: Attacked) -> None:
         for start, result in zip(before, attack.run(captures, chosen), strict=True):
             losses = [start.matching_loss, *result.loss_history.tolist()]
             room = ROUNDING * max(1.0, min(losses))
-            found = f"kept {result.matching_loss:g}, seen {min(losses):g} on {model.architecture}"
+            found = f"returned {result.matching_loss:g}, smallest {min(losses):g} on {model.architecture}"
             require(result.matching_loss <= min(losses) + room, f"the answer is not the best candidate: {found}.")
 
 
 def a_random_gradient_is_worth_no_more_than_the_guess(attack: Attacked) -> None:
-    """An attack that gets nearer to the truth without its gradient has seen the truth elsewhere."""
+    """An attack that gets closer to the truth without its gradient must have access to the truth."""
     captures, inputs = attack.victims(8)
     chosen = attack.chosen(steps=20)
     random = shuffled(captures)
     attacked, guess = (float(errors(attack.run(random, s), inputs).mean()) for s in (chosen, chosen.untouched()))
     spec = attack.models[0].input
     grey = float((inputs - 0.5 * (spec.low + spec.high)).square().mean())
-    floor = guess if guess <= 1.1 * grey else grey  # any step from a wild guess towards grey is no knowledge
-    require(attacked >= 0.9 * floor, f"on random gradients its error is {attacked:g}, that of the guess {floor:g}.")
+    floor = guess if guess <= 1.1 * grey else grey  # moving from a wild guess towards grey needs no knowledge
+    require(attacked >= 0.9 * floor, f"on random gradients its error is {attacked:g}, that of the guess is {floor:g}.")
 
 
 def a_hopeless_victim_is_a_failure_and_disturbs_no_other(attack: Attacked) -> None:
-    """An update beyond all range ends in numbers; where its loss is none it says that it diverged."""
+    """A huge update gives finite inputs; if its loss is not finite, the attack reports divergence."""
     captures, _ = attack.victims(2)
     huge = replace(captures[0], update={key: g * 1e30 for key, g in captures[0].update.items()})
     results = attack.run([huge, captures[1]], attack.chosen(steps=FEW))
-    require(bool(torch.isfinite(results[0].inputs).all()), "a victim without hope got inputs that are no numbers.")
+    require(bool(torch.isfinite(results[0].inputs).all()), "a hopeless victim got inputs that are not finite.")
     failed = results[0].stop_reason is StopReason.DIVERGED or results[0].matching_loss < float("inf")
     require(failed, f"its loss is {results[0].matching_loss}, and it ended as '{results[0].stop_reason}'.")
-    require(results[1].matching_loss < float("inf"), "a victim without hope spoilt the next one.")
+    require(results[1].matching_loss < float("inf"), "a hopeless victim spoilt the next one.")
 
 
 def a_batch_ends_where_each_victim_would_alone(attack: Attacked) -> None:
-    """Few steps, in float64 where the attack has it: rounding grows along the way."""
+    """Checked with few steps, and in float64 if the attack supports it, since rounding errors grow."""
     captures, _ = attack.victims(4)
     chosen = attack.chosen(steps=2, precision="float64", divergence=0.0)
     exact = "precision" in attack.entry.settings.model_fields
     relative, absolute = (1e-5, 1e-6) if exact else (1e-3, 1e-4)
     for capture, result in zip(captures, attack.run(captures, chosen), strict=True):
         (alone,) = attack.run([capture], chosen)
-        require(torch.allclose(result.inputs, alone.inputs, relative, absolute), "a victim alone ends elsewhere.")
-        require(result.iterations == alone.iterations, "a victim alone takes other steps.")
+        require(
+            torch.allclose(result.inputs, alone.inputs, relative, absolute),
+            "a victim attacked alone gets another result.",
+        )
+        require(result.iterations == alone.iterations, "a victim attacked alone takes another number of iterations.")
 
 
 def an_answer_survives_the_disk(attack: Attacked) -> None:
-    """What a run keeps is what the attack said."""
+    """A stored reconstruction is equal to the one that the attack returned."""
     result = attack.run(attack.victims(1)[0], attack.chosen(steps=FEW))[0]
     with tempfile.TemporaryDirectory() as folder:
         loaded = load_record(Reconstruction, save_record(result, Path(folder) / "r.safetensors"))
     same = loaded.inputs.equal(result.inputs) and loaded.labels.equal(result.labels)
     same = same and (loaded.stop_reason, loaded.settings) == (result.stop_reason, result.settings)
-    require(same, "a reconstruction that was kept is read back as another one.")
+    require(same, "a stored reconstruction differs when it is read back.")
 
 
 def captures_are_left_alone(attack: Attacked) -> None:
-    """Evidence is not changed."""
+    """An attack does not modify its evidence."""
     captures, _ = attack.victims(2)
     before = [_tensors(capture) for capture in captures]
     attack.run(captures, attack.chosen(steps=FEW))
@@ -249,7 +255,7 @@ def captures_are_left_alone(attack: Attacked) -> None:
 
 
 def it_solves_what_it_claims_and_noise_hurts(attack: Attacked) -> None:
-    """Noise of a tenth and of twice the update's norm makes it worse, in this order."""
+    """Noise of a tenth of the update's norm increases the error, and noise of twice its norm increases it more."""
     if attack.solves is None:
         return
     captures, inputs = attack.victims(6)
@@ -261,7 +267,7 @@ def it_solves_what_it_claims_and_noise_hurts(attack: Attacked) -> None:
 
 
 def errors(results: Sequence[Reconstruction], inputs: Tensor) -> Tensor:
-    """Return the mean squared error (V,) of each answer."""
+    """Return the mean squared errors (V,) of the answers."""
     return torch.stack([(result.inputs - true).square().mean() for result, true in zip(results, inputs, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""What every model inversion promises, asked of one attack on one model at a time."""
+"""The promises of model inversions, checked for one attack on one model at a time."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ POPULATION = 3
 
 @dataclass(frozen=True)
 class Inverted:
-    """A model inversion that is asked for its promises.
+    """A model inversion under test.
 
     Attributes:
-        name: of the attack.
-        entry: its line in the table.
-        settings: under which it is asked.
-        spec: of the model that it inverts, which has three classes or more.
+        name: name of the attack.
+        entry: its entry in the table.
+        settings: settings for all checks.
+        spec: specification of the model to invert, with at least three classes.
     """
 
     name: str
@@ -49,30 +49,30 @@ class Inverted:
 
     def chosen(self, **wanted: Scalar) -> ModelInversionSettings:
         """Return settings with few iterations, and those of `wanted` that the attack has."""
-        told: dict[str, Any] = {"iterations": FEW, "population": POPULATION, **self.settings, **wanted}
-        known = self.entry.settings.model_fields
-        return self.entry.settings(**{key: value for key, value in told.items() if key in known})
+        values: dict[str, Any] = {"iterations": FEW, "population": POPULATION, **self.settings, **wanted}
+        fields = self.entry.settings.model_fields
+        return self.entry.settings(**{key: value for key, value in values.items() if key in fields})
 
     def run(self, classes: Sequence[int] = CLASSES, *, seed: int = 0, **wanted: Scalar) -> Inversion:
-        """Return what the attack makes of the model."""
+        """Return the inversion of the model."""
         return self.build(self.chosen(**wanted)).invert(self.target, classes, seed=seed)
 
     def build(self, chosen: ModelInversionSettings) -> ModelInversion:
-        """Return the attack."""
+        """Return the attack with these settings."""
         built: ModelInversion = build_entry(self.name, self.entry, chosen.model_dump())
         return built
 
 
 def settings_are_plain_and_unknown_ones_are_refused(attack: Inverted) -> None:
-    """Settings have defaults, plain values, and no room for a mistyped key."""
+    """Settings have defaults and plain values, and a mistyped key is an error."""
     dumped = attack.chosen().model_dump()
     for key, value in dumped.items():
         require(isinstance(value, Scalar), f"setting '{key}' is a {type(value).__name__}; a config holds plain values.")
     require(
-        attack.entry.settings(**dumped) == attack.chosen(), "its settings do not come back from their plain values."
+        attack.entry.settings(**dumped) == attack.chosen(), "its settings cannot be rebuilt from their plain values."
     )
     for preset in attack.entry.settings.PRESETS:
-        require(attack.entry.settings(preset=preset).preset == preset, f"preset '{preset}' does not name itself.")
+        require(attack.entry.settings(preset=preset).preset == preset, f"preset '{preset}' changes its own name.")
     try:
         build_entry(attack.name, attack.entry, {"no_such_setting": 1})
     except ConfigError:
@@ -81,27 +81,28 @@ def settings_are_plain_and_unknown_ones_are_refused(attack: Inverted) -> None:
 
 
 def the_same_seed_gives_the_same_inputs_and_another_seed_others_where_anything_is_drawn(attack: Inverted) -> None:
-    """Whatever is drawn is drawn from the seed."""
+    """Everything that is drawn depends on the seed."""
     first, again, other = attack.run(), attack.run(), attack.run(seed=1)
     require(equal(first, again), "the same seed gave other inputs.")
     same, draws = first.inputs.equal(other.inputs), attack.entry.draws
     require(
-        same == (not draws), f"its entry says draws={draws}, and another seed gave {'the same' if same else 'other'}."
+        same == (not draws),
+        f"its entry says draws={draws}, but another seed gave {'the same' if same else 'other'} inputs.",
     )
 
 
 def a_class_comes_out_as_it_would_alone_and_in_any_order(attack: Inverted) -> None:
-    """What is drawn for a class depends on the seed and the class only."""
+    """The draws for a class depend only on the seed and the class."""
     together, swapped = (attack.run(classes, precision="float64") for classes in (CLASSES, (2, 0)))
     for row, label in enumerate((2, 0)):
         alone = attack.run((label,), precision="float64").inputs.select(-4, 0)
         for other in (together.inputs.select(-4, label), swapped.inputs.select(-4, row)):
             near = torch.allclose(other, alone, rtol=1e-9, atol=1e-12)
-            require(near, f"class {label} comes out differently when others are attacked beside it.")
+            require(near, f"class {label} has another result when other classes are attacked with it.")
 
 
 def the_shape_is_the_models_input_with_time_first(attack: Inverted) -> None:
-    """One input a class: (K, C, H, W), or (T, K, C, H, W) of a spiking model."""
+    """There is one input per class: (K, C, H, W), or (T, K, C, H, W) for a spiking model."""
     result, spec = attack.run(), attack.spec
     steps: tuple[int, ...] = (spec.input.timesteps or spec.spiking.timesteps,) if spec.spiking is not None else ()
     shape = (*steps, len(CLASSES), *spec.input.frame)
@@ -113,7 +114,7 @@ def the_shape_is_the_models_input_with_time_first(attack: Inverted) -> None:
 
 
 def an_answer_says_how_it_was_made(attack: Inverted) -> None:
-    """Name, settings, seed, model and progress are told."""
+    """Name, settings, seed, model and progress are reported."""
     chosen, calls = attack.chosen(), []
     built = attack.build(chosen)
     result = built.invert(
@@ -122,21 +123,23 @@ def an_answer_says_how_it_was_made(attack: Inverted) -> None:
     require(result.attack == attack.name, f"attack: expected its name in the table, found '{result.attack}'.")
     settings = dict(result.settings)
     require(settings == chosen.model_dump(), f"settings: expected all of them as plain values, found {settings}.")
-    require(result.seed == 3, f"seed: expected the one given, 3, found {result.seed}.")
+    require(result.seed == 3, f"seed: expected the seed of the call, 3, found {result.seed}.")
     require(
         result.model_id == model_id(attack.target), f"model_id: expected that of the model, found {result.model_id}."
     )
     other = model_id(trained(attack.spec, seed=1))
-    require(result.model_id != other, "model_id: another model has the same one.")
+    require(result.model_id != other, "model_id: another model has the same id.")
     last = (len(CLASSES), len(CLASSES))
     require(bool(calls) and calls[-1] == last, f"progress: expected its last call to be {last}, found {calls[-1:]}.")
 
 
 def spikes_are_binary_probabilities_and_pixels_in_range(attack: Inverted) -> None:
-    """Values are what they are called."""
+    """Spikes are 0 or 1; probabilities, confidences and pixels are in [0, 1]."""
     result = attack.run()
     if attack.entry.spiking:
-        require(set(result.inputs.flatten().tolist()) <= {0.0, 1.0}, "inputs: expected spikes, 0 or 1, found others.")
+        require(
+            set(result.inputs.flatten().tolist()) <= {0.0, 1.0}, "inputs: expected spikes, 0 or 1, found other values."
+        )
     for field in ("inputs", "probabilities", "confidence"):
         values = getattr(result, field)
         within = values is None or 0.0 <= float(values.min()) <= float(values.max()) <= 1.0
@@ -144,7 +147,7 @@ def spikes_are_binary_probabilities_and_pixels_in_range(attack: Inverted) -> Non
 
 
 def the_budget_is_kept(attack: Inverted) -> None:
-    """No more iterations are taken than the settings say; where all were, it says so."""
+    """The attack takes at most the number of iterations in the settings, and reports if it took all of them."""
     result = attack.run(iterations=3)
     counts = result.iterations.tolist()
     require(max(counts) <= 3, f"3 iterations were allowed, found {counts}.")
@@ -156,7 +159,7 @@ def the_budget_is_kept(attack: Inverted) -> None:
 
 
 def the_confidence_is_the_models_belief_in_exactly_these_inputs(attack: Inverted) -> None:
-    """See `attacks.posterior`."""
+    """The confidence is the posterior of `attacks.posterior`."""
     result, target = attack.run(), attack.target
     module: Any = build_model(target.model)
     module.load_state_dict({**module.state_dict(), **target.parameters})
@@ -168,7 +171,7 @@ def the_confidence_is_the_models_belief_in_exactly_these_inputs(attack: Inverted
 
 
 def untouched_settings_return_what_the_attack_starts_from(attack: Inverted) -> None:
-    """`settings.untouched()` takes no iteration."""
+    """With `settings.untouched()` it takes no iteration."""
     result = attack.build(attack.chosen().untouched()).invert(attack.target, [1, 2], seed=0)
     require(result.iterations.tolist() == [0, 0], f"expected no iteration, found {result.iterations.tolist()}.")
     spent = tuple(result.stop_reasons) == (StopReason.BUDGET, StopReason.BUDGET)
@@ -176,14 +179,16 @@ def untouched_settings_return_what_the_attack_starts_from(attack: Inverted) -> N
 
 
 def it_raises_the_models_belief(attack: Inverted) -> None:
-    """More than what the attack starts from."""
+    """The confidence is higher than at the starting point of the attack."""
     before = attack.build(attack.chosen().untouched()).invert(attack.target, CLASSES, seed=0).confidence.mean()
     after = attack.run(iterations=EARNEST).confidence.mean()
-    require(float(after) > float(before), f"after {EARNEST} iterations it fell from {before:g} to {after:g}.")
+    require(
+        float(after) > float(before), f"after {EARNEST} iterations the confidence fell from {before:g} to {after:g}."
+    )
 
 
 def an_inversion_survives_the_disk(attack: Inverted) -> None:
-    """What a run keeps is what the attack said."""
+    """A stored inversion is equal to the one that the attack returned."""
     result = attack.run()
     with tempfile.TemporaryDirectory() as folder:
         loaded = load_record(Inversion, save_record(result, Path(folder) / "i.safetensors"))
@@ -191,11 +196,11 @@ def an_inversion_survives_the_disk(attack: Inverted) -> None:
     for field in ("classes", "iterations", "confidence"):
         same = same and getattr(loaded, field).equal(getattr(result, field))
     same = same and (loaded.stop_reasons, loaded.settings) == (result.stop_reasons, result.settings)
-    require(same, "an inversion that was kept is read back as another one.")
+    require(same, "a stored inversion differs when it is read back.")
 
 
 def the_models_parameters_and_the_global_generator_are_left_alone(attack: Inverted) -> None:
-    """Randomness is an argument, and the model is evidence."""
+    """Randomness is an argument, and the model is evidence that must not change."""
     target, state = attack.target, torch.get_rng_state()
     before = {key: value.clone() for key, value in target.parameters.items()}
     attack.build(attack.chosen()).invert(target, [0], seed=0)
@@ -205,13 +210,13 @@ def the_models_parameters_and_the_global_generator_are_left_alone(attack: Invert
 
 
 def classes_that_the_model_does_not_have_are_refused(attack: Inverted) -> None:
-    """With ConfigError, before anything is computed."""
+    """They raise ConfigError before anything is computed."""
     for classes in ([0, attack.spec.input.classes], [0, attack.spec.input.classes + 6], [-1], []):
         try:
             attack.run(classes)
         except ConfigError:
             continue
-        raise AssertionError(f"classes {classes} were accepted of a model of {attack.spec.input.classes}.")
+        raise AssertionError(f"classes {classes} were accepted for a model with {attack.spec.input.classes}.")
 
 
 def equal(first: Inversion, second: Inversion) -> bool:

@@ -1,4 +1,4 @@
-"""Small victims for tests of attacks: captures of untrained models, and models that say something."""
+"""Small victims for tests of attacks: captures of untrained models, and models whose outputs differ between classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fl_sim.training import capture_gradient, parameters_of
 SMALL = InputSpec(channels=1, height=8, width=8, classes=4)
 LENET = ModelSpec("lenet", SMALL)
 SPIKING_LENET = ModelSpec("spiking_lenet", SMALL, "torch", SpikingSpec(timesteps=4))
-"""What gradient inversions attack."""
+"""The model that gradient inversions attack, like `LENET`."""
 
 TINY = InputSpec(channels=1, height=4, width=5, classes=4)
 EVENTS = InputSpec(channels=2, height=3, width=3, classes=3, timesteps=6)
@@ -29,11 +29,11 @@ TARGETS = {
     True: {"mlp": SPIKING_MLP, "lenet": TINY_SPIKING_LENET, "events": EVENT_MLP},
     False: {"mlp": MLP},
 }
-"""{whether they spike: {name: what model inversions attack}}."""
+"""{whether the models are spiking: {name: model that model inversions attack}}."""
 
 
 def truth(count: int, spec: InputSpec = SMALL, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return inputs (V, 1, C, H, W) in [0, 1], or binary (V, T, 1, C, H, W) of events, and labels (V, 1)."""
+    """Return inputs (V, 1, C, H, W) in [0, 1], or binary (V, T, 1, C, H, W) for events, and labels (V, 1)."""
     generator = torch.Generator().manual_seed(seed)
     steps = (spec.timesteps,) if spec.timesteps else ()
     inputs = torch.rand(count, *steps, 1, *spec.frame, generator=generator)
@@ -42,7 +42,7 @@ def truth(count: int, spec: InputSpec = SMALL, *, seed: int = 0) -> tuple[Tensor
 
 
 def captures_of(model: ModelSpec, inputs: Tensor, labels: Tensor, *, seed: int = 0) -> list[CapturedUpdate]:
-    """Return one captured gradient for each victim, each of its own untrained model."""
+    """Return one captured gradient per victim, each with its own untrained model."""
     return [
         capture_gradient(
             model,
@@ -56,7 +56,7 @@ def captures_of(model: ModelSpec, inputs: Tensor, labels: Tensor, *, seed: int =
 
 
 def with_noise(captures: Sequence[CapturedUpdate], scale: float) -> list[CapturedUpdate]:
-    """Return captures whose updates carry Gaussian noise of `scale` times their own norm."""
+    """Return captures whose updates have Gaussian noise added, with a norm of `scale` times their own."""
     noisy = []
     for index, capture in enumerate(captures):
         generator = torch.Generator().manual_seed(index)
@@ -68,7 +68,7 @@ def with_noise(captures: Sequence[CapturedUpdate], scale: float) -> list[Capture
 
 
 def shuffled(captures: Sequence[CapturedUpdate]) -> list[CapturedUpdate]:
-    """Return captures of the same numbers in a random order: right in size, wrong in every direction."""
+    """Return captures with the same numbers in a random order, which have the right norm but random directions."""
     return [replace(capture, update=_shuffled(capture)) for capture in captures]
 
 
@@ -80,6 +80,6 @@ def _shuffled(capture: CapturedUpdate) -> dict[str, Tensor]:
 
 
 def trained(spec: ModelSpec, *, seed: int = 0, scale: float = 3.0) -> TrainedModel:
-    """Return a model whose weights are large enough for neurons to fire and for classes to differ."""
+    """Return a model whose weights are large enough for neurons to fire and for the outputs of classes to differ."""
     parameters = {name: scale * value for name, value in parameters_of(build_model(spec, seed=seed)).items()}
     return TrainedModel(model=spec, parameters=parameters, test_accuracy=0.5, round=3, seed=seed)

@@ -1,8 +1,8 @@
-"""TOML -> typed settings. An unknown key, a wrong type or an impossible pair is refused with the key's path.
+"""TOML -> typed settings. An unknown key, a wrong type or an impossible combination is an error with the key's path.
 
-A config is flat TOML, two levels at most. A table given as a plain value means its `name` (`model = "lenet"` is
-`[model] name = "lenet"`), and a list anywhere is an axis of a grid: `expand` returns one plain config for each
-combination. Nothing here imports torch, so that a bad config is refused at once.
+A config is flat TOML with at most two levels. A plain value in place of a table is the table's `name`
+(`model = "lenet"` means `[model] name = "lenet"`), and any list is an axis of a grid: `expand` returns one plain config
+per combination. Nothing here imports torch, so that an invalid config is reported at once.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import Framing, InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
 from fl_sim.validation import in_table
-from fl_sim.validation import validate as validate  # so that whoever reads configs needs this module only
+from fl_sim.validation import validate as validate  # re-exported, so that reading a config needs this module only
 
 Raw = dict[str, Any]
 STRATEGIES = tuple(STRATEGY_ARGUMENTS)
 
 
 class DatasetSettings(Framing):
-    """Which private data the clients hold. The settings of `Framing` are read by event data sets only.
+    """The private data of the clients. The settings of `Framing` are read by event data sets only.
 
     Attributes:
         name: in the table `fl_sim.datasets.DATASETS`.
-        root: folder that holds the data; "" for `SPIKELEAK_DATA`, then the cache of downloads.
-        size: side of the square that images are resized to, 7 (the window of SSIM) or more; 0 for the data set's own
-            default.
-        split: which split the clients hold; the judges train on the train split, the global model is tested on
-            the split that the clients do not hold.
+        root: folder of the data; "" for `SPIKELEAK_DATA`, then the cache of downloads.
+        size: side in pixels of the square to which images are resized, at least 7 (the window of SSIM); 0 for the data
+            set's default.
+        split: the split that the clients hold. The judges train on the train split; the global model is tested on the
+            split that the clients do not hold.
         partitioner: "iid" or "dirichlet" (label skew).
         alpha: concentration of the Dirichlet partitioner.
     """
@@ -64,17 +64,17 @@ class DatasetSettings(Framing):
 
     @property
     def framing(self) -> Framing:
-        """Return how recordings become frames."""
+        """Return the settings of how recordings become frames."""
         return Framing(**self.model_dump(include=set(Framing.model_fields)))
 
 
 class ModelSettings(SpikingSpec):
-    """Which model the clients train. The spiking settings are read by spiking models only.
+    """The model that the clients train. The spiking settings are read by spiking models only.
 
     Attributes:
         name: in the table `fl_sim.models.MODELS`.
         init: "uniform" (DLG's U(-0.5, 0.5) on weights and biases) or "torch" (the library's defaults).
-        hidden: units of the hidden layer; read by "mlp" and "spiking_mlp" only.
+        hidden: units of the hidden layer; used by "mlp" and "spiking_mlp" only.
     """
 
     name: str = "lenet"
@@ -87,7 +87,7 @@ class ModelSettings(SpikingSpec):
         return in_table(name, MODELS)
 
     def spec(self, input_spec: InputSpec) -> ModelSpec:
-        """Return the record that rebuilds this model for inputs of `input_spec`."""
+        """Return the specification of this model for inputs of `input_spec`."""
         spiking = None
         if MODELS[self.name].spiking:
             spiking = SpikingSpec(**self.model_dump(include=set(SpikingSpec.model_fields)))
@@ -95,18 +95,18 @@ class ModelSettings(SpikingSpec):
 
 
 class FederationSettings(Settings):
-    """Who trains, how often, and on which engine.
+    """The clients, rounds, local training and engine of a federation.
 
     Attributes:
         engine: "local" (in this process) or "ray" (Flower's own simulation engine).
         clients: number of clients, each with one partition (2 is what `flwr run` simulates by default).
         rounds: number of server rounds.
-        fraction: share of clients that train in a round.
-        batch_size: N, examples of a local step.
-        local_steps: optimiser steps of a client in a round (always 1 under FedSGD).
+        fraction: share of the clients that train in a round.
+        batch_size: N, examples per local step.
+        local_steps: optimiser steps of a client per round (always 1 under FedSGD).
         learning_rate: of the client's steps; under FedSGD, of the server's step.
-        keep_every: the global model is kept after every so many rounds, and before the first and after the last; 0 for
-            the last one only. No other result depends on it.
+        keep_every: the global model is stored every `keep_every` rounds, before the first round and after the last; 0
+            to store only the last. No other result depends on it.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -154,12 +154,12 @@ class StrategySettings(Settings):
 
 
 class SimulationConfig(Settings):
-    """One federation, whole.
+    """All settings of one federation.
 
     Attributes:
         seed: the root seed, from which every random stream is derived.
-        repeat: which of the repetitions of an experiment; each has its own initial model and batches.
-        dataset, model, federation, strategy, defence: what the tables of these names tell.
+        repeat: index of the repetition of an experiment; each has its own initial model and batches.
+        dataset, model, federation, strategy, defence: the settings of the tables of these names.
     """
 
     seed: int = 0
@@ -180,7 +180,7 @@ class SimulationConfig(Settings):
 
 
 def flatten(settings: pydantic.BaseModel) -> dict[str, Scalar]:
-    """Return settings as Flower's run config: one level, keys joined by dots, plain values only."""
+    """Return settings in the form of Flower's run config: one level, keys joined by dots, plain values only."""
     flat: dict[str, Scalar] = {}
     for key, value in settings.model_dump().items():
         if isinstance(value, Mapping):
@@ -203,7 +203,7 @@ def read_toml(path: Path) -> Raw:
     """Return the content of a TOML file.
 
     Raises:
-        ConfigError: no such file, or not TOML.
+        ConfigError: the file does not exist, or is not valid TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -214,9 +214,9 @@ def read_toml(path: Path) -> Raw:
 
 
 def override(raw: Raw, assignments: Iterable[str], tables: Iterable[str]) -> Raw:
-    """Return `raw` with each "key=value" or "table.key=value" set.
+    """Return a copy of `raw` with each "key=value" or "table.key=value" applied.
 
-    Values are read as TOML, and as text where they are none; a,b is a list.
+    A value is parsed as TOML; if that fails, a,b is a list and anything else is text.
 
     Raises:
         ConfigError: an assignment has no "=" or more than two levels.
@@ -237,14 +237,14 @@ def override(raw: Raw, assignments: Iterable[str], tables: Iterable[str]) -> Raw
 
 
 def expand(raw: Raw, tables: Sequence[str]) -> list[Raw]:
-    """Return one plain config for each combination of the lists in `raw`, in the order of the file.
+    """Return one plain config per combination of the lists in `raw`, in the order of the file.
 
     Args:
-        raw: a config as read; a list is an axis.
-        tables: keys whose plain value means the table's `name`.
+        raw: a config as read; a list is an axis of the grid.
+        tables: keys at which a plain value is the table's `name`.
 
     Raises:
-        ConfigError: an axis without a value, or a key in quotes that looks like a path.
+        ConfigError: a list is empty, or a quoted key contains a dot.
     """
     for key in (key for key in raw if "." in key):
         raise ConfigError(f"{key}: expected a key in a table, got one key with a dot in it; leave out the quotes.")
@@ -262,7 +262,7 @@ def expand(raw: Raw, tables: Sequence[str]) -> list[Raw]:
 
 
 def _value(text: str) -> Any:  # noqa: ANN401 - any TOML value
-    """Return `text` as a TOML value; as a list where it has commas; as text where it is no TOML."""
+    """Return `text` parsed as a TOML value; if that fails, a list if it has commas, else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""The table `[defence]` of a config: which defence the clients apply, and its own settings. No torch here."""
+"""The table `[defence]` of a config: the defence of the clients and its settings. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Table = Mapping[str, Any]
 
 
 class DefenceSettings(Settings):
-    """What the clients do to their updates before they share them, and its settings.
+    """The defence that the clients apply to their updates before sharing them, with its settings.
 
-    Every key but `name` is the defence's own (see `fl_sim.defences.settings`). Those that are not given are filled in,
-    so that settings that mean the same are equal.
+    Every key except `name` is a setting of the defence (see `fl_sim.defences.settings`). Missing keys are filled with
+    their defaults, so that equivalent settings compare equal.
 
     Attributes:
         name: in the table `fl_sim.defences.DEFENCES`, or "none".
 
     Raises:
-        ConfigError: a key that the defence does not have, or a value that it does not accept.
+        ConfigError: the defence does not have a key or does not accept its value.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
@@ -38,51 +38,52 @@ class DefenceSettings(Settings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _filled_by_its_defaults(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic hands over what it was given
-        name = given.get("name", NO_DEFENCE) if isinstance(given, Mapping) else None
+    def _fill_in_defaults(cls, raw: Any) -> Any:  # noqa: ANN401 - the raw input of pydantic
+        name = raw.get("name", NO_DEFENCE) if isinstance(raw, Mapping) else None
         if not isinstance(name, str) or (name != NO_DEFENCE and name not in DEFENCES):
-            return given  # which the other checks refuse next
-        told = {key: value for key, value in given.items() if key != "name"}
-        _refuse_others(told, _own_keys([name]), f" of '{name}'")
+            return raw  # the other checks reject it next
+        settings = {key: value for key, value in raw.items() if key != "name"}
+        _check_keys(settings, _own_keys([name]), f" of '{name}'")
         if name == NO_DEFENCE:
-            return given
+            return raw
         own = DEFENCES[name].settings
         try:
-            return {"name": name, **own(**told).model_dump()}
+            return {"name": name, **own(**settings).model_dump()}
         except pydantic.ValidationError as error:
             raise ConfigError(f"defence.{explain(own, error)}") from error
 
     @property
     def settings(self) -> dict[str, Scalar]:
-        """Return the settings that the defence gets."""
+        """Return the settings of the defence."""
         return dict(self.model_extra or {})
 
 
 def with_own_settings(combination: Table, raw: Table) -> dict[str, Any]:
-    """Return one combination of a grid without the settings that belong to another defence of the same grid.
+    """Return one combination of a grid without the settings that belong to other defences of the same grid.
 
     Args:
-        combination: of the axes of `raw`.
-        raw: the config as read, whose defences are told apart by name.
+        combination: one combination of the axes of `raw`.
+        raw: the config as read, with the names of all defences of the grid.
 
     Raises:
-        ConfigError: a key that none of the grid's defences has.
+        ConfigError: none of the grid's defences has a key.
     """
-    told = combination.get("defence")
-    if not isinstance(told, Mapping):
+    table = combination.get("defence")
+    if not isinstance(table, Mapping):
         return dict(combination)
     grid = raw.get("defence")
     names = grid.get("name", NO_DEFENCE) if isinstance(grid, Mapping) else grid
-    everyone = [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
-    _refuse_others([key for key in told if key != "name"], _own_keys(everyone), "")
-    own = _own_keys([told.get("name", NO_DEFENCE)])
-    return {**combination, "defence": {key: value for key, value in told.items() if key == "name" or key in own}}
+    all_names = [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
+    _check_keys([key for key in table if key != "name"], _own_keys(all_names), "")
+    own = _own_keys([table.get("name", NO_DEFENCE)])
+    return {**combination, "defence": {key: value for key, value in table.items() if key == "name" or key in own}}
 
 
 def agreed_settings(tables: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]:
-    """Return the settings of several attacks or defences on which all agree who have them.
+    """Return the settings that have the same value in every attack or defence that has them.
 
-    What two have with different defaults must stay untold in a config of both: told once, it would be for both.
+    A setting with different defaults in two of them must be left out of a config of both, where one value would apply
+    to both.
     """
     values: dict[str, list[Scalar]] = {}
     for table in tables:
@@ -92,30 +93,30 @@ def agreed_settings(tables: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]
 
 
 def default_settings() -> dict[str, Scalar]:
-    """Return every setting of this project's defences with its default; those that share a name share it."""
+    """Return every setting of this project's defences with its default; settings of the same name share a default."""
     entries = DEFENCES.own.values()
     return {key: value for entry in entries for key, value in entry.settings().model_dump().items()}
 
 
-def without_defaults(told: Table) -> dict[str, Any]:
-    """Return a table `[defence]` without what another defence would read and `default_settings` says too.
+def without_defaults(table: Table) -> dict[str, Any]:
+    """Return a table `[defence]` without the settings of other defences that have their default value.
 
-    Flower sets only keys that its run config names already, so that one names the settings of all defences.
+    Flower overrides only keys that the run config already has, so that one contains the settings of all defences.
     """
-    own, defaults = _own_keys([told.get("name", NO_DEFENCE)]), default_settings()
-    return {key: value for key, value in told.items() if key in ("name", *own) or value != defaults.get(key)}
+    own, defaults = _own_keys([table.get("name", NO_DEFENCE)]), default_settings()
+    return {key: value for key, value in table.items() if key in ("name", *own) or value != defaults.get(key)}
 
 
 def _own_keys(names: Iterable[Any]) -> list[str]:
-    """Return the keys of the settings of the defences of these names; what is no such name has none."""
+    """Return the setting keys of the defences of these names; an unknown name has none."""
     known = [name for name in names if isinstance(name, str) and name in DEFENCES]
     return list(dict.fromkeys(key for name in known for key in DEFENCES[name].settings.model_fields))
 
 
-def _refuse_others(told: Iterable[str], allowed: Iterable[str], whose: str) -> None:
-    """Raise ConfigError for the first key that is none of those allowed."""
+def _check_keys(keys: Iterable[str], allowed: Iterable[str], whose: str) -> None:
+    """Raise ConfigError for the first key that is not allowed."""
     valid = sorted(allowed)
-    for key in told:
+    for key in keys:
         if key not in valid:
             known = ", ".join(["name", *valid])
             raise ConfigError(f"defence.{key}: unknown key{whose}.{nearest(key, [*valid, 'name'])} Known: {known}.")

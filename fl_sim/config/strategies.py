@@ -1,4 +1,4 @@
-"""What a config may say of each strategy. No Flower here, so that a wrong argument is refused before it is loaded."""
+"""The arguments of each strategy in a config. Nothing here imports Flower, so that an error is reported before that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STRATEGY_ARGUMENTS: Mapping[str, Mapping[str, type]] = {
     "MultiKrum": {**_MALICIOUS, "num_nodes_to_select": int},
     "QFedAvg": {"q": float},
 }
-"""{strategy: {argument: type}} of Flower's constructors, of those that a config can tell; a test compares the two."""
+"""{strategy: {argument: type}}: arguments of Flower's constructors that a config can set; a test compares the two."""
 
 FIXED_ARGUMENTS = {
     "fraction_train": "federation.fraction",
@@ -44,20 +44,21 @@ FIXED_ARGUMENTS = {
 """Arguments of Flower's constructors that the testbed sets, and what sets them."""
 
 
-def check_arguments(name: str, given: Mapping[str, object]) -> None:
-    """Refuse arguments that a strategy does not take, that the testbed sets, or of the wrong type.
+def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
+    """Check the arguments of a strategy.
 
     Args:
-        name: of the strategy.
-        given: its arguments, by name.
+        name: name of the strategy.
+        arguments: its arguments, by name.
 
     Raises:
-        ConfigError: names `strategy.<key>`.
+        ConfigError: the strategy does not take an argument, the testbed sets it, or its type is wrong; the message
+            names `strategy.<key>`.
     """
     free = STRATEGY_ARGUMENTS[name]
-    for key, value in given.items():
+    for key, value in arguments.items():
         if key in FIXED_ARGUMENTS:
-            raise ConfigError(f"strategy.{key}: set by {FIXED_ARGUMENTS[key]}, so it cannot be given here.")
+            raise ConfigError(f"strategy.{key}: set by {FIXED_ARGUMENTS[key]}, so it cannot be set here.")
         if key not in free:
             known = f" Known: name, {', '.join(sorted(free))}." if free else " It has none."
             raise ConfigError(f"strategy.{key}: unknown argument of {name}.{nearest(key, [*free, 'name'])}{known}")

@@ -1,6 +1,6 @@
 """The private data of the clients: a table name -> loader. Importing this does not import torch.
 
-Data sets of other packages join by the entry point `spikeleak.datasets`, see `fl_sim.plugins`.
+Other packages add data sets by the entry point `spikeleak.datasets`; see `fl_sim.plugins`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ __all__ = ["DATASETS", "Candidate", "DatasetEntry", "DatasetInfo", "fetch", "inf
 
 
 def load_dataset(name: str, *, root: str = "", size: int = 0, framing: Framing | None = None) -> Dataset:
-    """Return a data set, read once a process. Nothing is ever downloaded here.
+    """Return a data set, read once per process. This function never downloads anything.
 
     Args:
         name: in `DATASETS`.
-        root: the folder to look in first; "" for the variable SPIKELEAK_DATA, then the cache of downloads.
-        size: side of the square that images are resized to; 0 for the data set's own default.
+        root: the folder in which to look first; "" for the variable SPIKELEAK_DATA, then the cache of downloads.
+        size: side of the square to which images are resized; 0 for the data set's default.
         framing: how recordings of events become frames; None for the defaults.
 
     Raises:
-        ConfigError: no such data set, a negative size, a framing other than the default for images, or a loader that
-            does not import.
+        ConfigError: the data set is not known, the size is negative, a framing is set for a data set of images, or the
+            loader cannot be imported.
         DataError: its files are missing or corrupt.
     """
     if name not in DATASETS:
@@ -48,20 +48,20 @@ def load_dataset(name: str, *, root: str = "", size: int = 0, framing: Framing |
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
-    """Download a data set into the cache of downloads, whole and checked, or leave nothing there.
+    """Download a data set into the cache of downloads, complete and verified, or leave nothing there.
 
     Args:
         name: in `DATASETS`.
         progress: whether the downloading library may show its progress on standard error.
 
     Returns:
-        The file or folder that now holds it; no download where a good copy was there already.
+        The file or folder that holds the data set; a valid copy that is already there is not downloaded again.
 
     Raises:
-        ConfigError: no such data set.
+        ConfigError: the data set is not known.
         DataError: the network, the disk or the download failed.
     """
-    from fl_sim.datasets.fetching import fetch as download  # imports torch, which this package must not
+    from fl_sim.datasets.fetching import fetch as download  # imports torch, which importing this package must not do
 
     return download(name, progress=progress)
 
@@ -72,7 +72,7 @@ def _load(
     root: Path | None,
     size: int,
     framing: Framing,
-    looked_in: tuple[Place, ...],  # noqa: ARG001  part of the key: the variable may change within a process
+    searched: tuple[Place, ...],  # noqa: ARG001  part of the cache key: the variable may change within a process
 ) -> Dataset:
     loader = located(DATASETS[name].loader, f"data set '{name}'")
     data: Dataset = loader(root, size, framing) if DATASETS[name].events else loader(root, size)

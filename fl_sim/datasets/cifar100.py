@@ -1,4 +1,4 @@
-"""CIFAR-100: the original release as torchvision unpacks it, or a part of it in two `.npz` files."""
+"""CIFAR-100: the original release as unpacked by torchvision, or a subset in two `.npz` files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fl_sim.errors import DataError
 SIZE = 32
 CLASSES = 100
 
-# The one part whose making is on record: a class-balanced tenth, without the duplicates known in CIFAR-100.
+# The only subset of known origin: a class-balanced tenth without the known duplicates of CIFAR-100.
 KNOWN_PART = {
     "train": "be6f824f0319832abcaaa52f703ae6707dbe5bf09057cfe1702c477128a2397d",
     "test": "036fc9949b297d4196e227b012c06db3dcfec2bc636e9bb0031b061f032715f0",
@@ -34,14 +34,14 @@ KNOWN_PART = {
 
 
 def load(root: Path | None, size: int) -> Dataset:
-    """Return CIFAR-100 with its 100 fine classes, or the part of it that is found.
+    """Return CIFAR-100 with its 100 fine classes, or the subset that is found.
 
     Args:
-        root: the folder to look in first, or None.
+        root: the folder in which to look first, or None.
         size: side in pixels; 0 for 32.
 
     Raises:
-        DataError: not found, or a file is damaged or of another shape.
+        DataError: the data set is not found, or a file is damaged or of another shape.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
@@ -49,7 +49,7 @@ def load(root: Path | None, size: int) -> Dataset:
 
 
 def read(folder: Path, size: int) -> Dataset:
-    """Return CIFAR-100 from the folder that holds its files; see `load`."""
+    """Return CIFAR-100 from the folder of its files; see `load`."""
     if folder.name == "cifar-100-python":
         train, test, names, source = _originals(folder)
     else:
@@ -67,8 +67,8 @@ def read(folder: Path, size: int) -> Dataset:
 def _originals(folder: Path) -> tuple[Labelled, Labelled, list[str], str]:
     from torchvision.datasets import CIFAR100
 
-    # The originals are pickles, which may run anything: their hashes are checked before they are opened, and they are
-    # opened by torchvision, which checks them again.
+    # The originals are pickles, which can run arbitrary code: their hashes are checked before they are opened, and
+    # torchvision, which opens them, checks them again.
     hashes = [*CIFAR100.train_list, *CIFAR100.test_list, [CIFAR100.meta["filename"], CIFAR100.meta["md5"]]]
     kind = "a file of the original CIFAR-100"
     for name, md5 in hashes:
@@ -90,11 +90,11 @@ def _part(folder: Path) -> tuple[Labelled, Labelled, list[str], str]:
         try:
             verify(path, contents[split], algorithm="sha256", digest=digest, kind="the known part")
         except DataError:
-            known = False  # a part of the user's own: checked by shape, type and the zip's CRC
+            known = False  # the user's own subset: checked by shape, dtype and the zip's CRC
     train, names = _read_npz(folder / "cifar100_train.npz", contents["train"])
     test, test_names = _read_npz(folder / "cifar100_test.npz", contents["test"])
     if names != test_names:
-        raise corrupt(folder / "cifar100_test.npz", "the label_names of cifar100_train.npz", "others")
+        raise corrupt(folder / "cifar100_test.npz", "the label_names of cifar100_train.npz", "different ones")
     counts = f"{len(train.labels):,} train and {len(test.labels):,} test images"
     origin = (
         "a class-balanced tenth of CIFAR-100, verified by its hashes; its split is not the official one"

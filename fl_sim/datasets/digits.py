@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: no file of ours, no download."""
+"""The handwritten digits that come with scikit-learn, so no data file or download is needed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ TEST_PER_CLASS = 50
 
 
 def load(root: Path | None, size: int) -> Dataset:  # noqa: ARG001  the loaders' common signature
-    """Return the 1,797 digits, 8x8 with values 0 to 16 in the original, at 0 to 255 and resized.
+    """Return the 1,797 digits, originally 8x8 with values 0 to 16, scaled to 0 to 255 and resized.
 
-    The original has no split: 50 of each class, drawn once by a fixed seed, are for test, the other 1,297 for training.
+    The original has no split: 50 examples of each class, drawn once with a fixed seed, are for test, the other 1,297
+    for training.
 
     Args:
-        root: not read: the data come with the library.
+        root: ignored, since the data come with the library.
         size: side in pixels; 0 for 28.
 
     Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998 (its test set).

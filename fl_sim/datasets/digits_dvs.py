@@ -1,9 +1,9 @@
-"""scikit-learn's digits before a simulated event camera: event recordings that need no file and no download.
+"""scikit-learn's digits recorded by a simulated event camera: event recordings without a data file or download.
 
-The camera makes three saccades along a triangle, as that of N-MNIST did (Orchard et al. 2015). Each of its pixels
-remembers the logarithm of a brightness and reports an event whenever the brightness has moved by a threshold since
-(the ideal pixel of Rebecq, Gehrig and Scaramuzza, "ESIM: an Open Event Camera Simulator", 2018, without noise).
-Everything is computed in whole numbers, so that the events, and with them the digest, are the same on every machine.
+The camera makes three saccades along a triangle, like that of N-MNIST (Orchard et al. 2015). Each pixel stores a log
+brightness and reports an event whenever the log brightness has changed from it by a threshold (the ideal pixel of
+Rebecq, Gehrig and Scaramuzza, "ESIM: an Open Event Camera Simulator", 2018, without noise). Everything is computed in
+integers, so that the events, and with them the digest, are the same on every machine.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ BINS = 10
 SMALLEST = 7
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
-# Of a sensor SIZE pixels wide; other sizes scale them.
+# For a sensor SIZE pixels wide; other sizes scale these values.
 DIGIT = 20
-CORNERS = ((0.0, 0.0), (2.5, 5.0), (5.0, 0.0), (0.0, 0.0))  # x and y of the camera, in pixels: N-MNIST's, smaller
+CORNERS = ((0.0, 0.0), (2.5, 5.0), (5.0, 0.0), (0.0, 0.0))  # x, y of the camera in pixels: N-MNIST's path, scaled down
 
-STEPS = 20  # of a saccade; the picture stands still within one
+STEPS = 20  # steps of a saccade; the image does not move within a step
 STEP_US = 5_000
 DURATION_US = (len(CORNERS) - 1) * STEPS * STEP_US
 
 FRACTION = 256  # parts of a pixel
 LEVELS = 16  # parts of a grey level
 UNIT = 4096  # parts of a natural logarithm
-DARK = 20  # grey levels that a black pixel still sees; else any light would be infinitely brighter
+DARK = 20  # grey levels added to every pixel, since the logarithm of 0 is infinite
 THRESHOLD = round(0.3 * UNIT)
-CHUNK = 128  # digits that are simulated at once
+CHUNK = 128  # number of digits that are simulated at once
 
 Integers = npt.NDArray[np.int32]
 
@@ -53,15 +53,15 @@ _LOGARITHM = np.array(
 
 
 def load(root: Path | None, size: int, framing: Framing) -> Dataset:  # noqa: ARG001  the loaders' common signature
-    """Return the 1,797 digits as frames of events, split as `digits` is; a recording takes 0.3 s.
+    """Return the 1,797 digits as frames of events, with the split of `digits`; a recording lasts 0.3 s.
 
     Args:
-        root: not read: the data come with the library.
-        size: side of the simulated sensor in pixels, 7 or more; 0 for 28.
+        root: ignored, since the data come with the library.
+        size: side of the simulated sensor in pixels, at least 7; 0 for 28.
         framing: how events become frames; T is 10 by default.
 
     Raises:
-        ConfigError: a size, a window, a bin or a number of classes that the recordings cannot give.
+        ConfigError: the recordings do not allow the size, window, bin or number of classes.
 
     Source: Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998 (its test set).
     """
@@ -84,17 +84,17 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:  # noqa: AR
         train=train,
         test=test,
         classes=CLASS_NAMES,
-        source=f"scikit-learn's load_digits: all 1,797 images, before a simulated event camera of {side}x{side} pixels",
+        source=f"scikit-learn's load_digits: all 1,797 images, seen by a simulated {side}x{side} event camera",
     )
 
 
 def simulate(pixels: Pixels, labels: npt.NDArray[np.integer], side: int) -> Iterator[Recording]:
-    """Yield a recording of each picture.
+    """Yield a recording of each image.
 
     Args:
         pixels: uint8 (N, h, w), white on black.
         labels: (N,).
-        side: of the sensor in pixels.
+        side: side of the sensor in pixels.
     """
     for start in range(0, len(labels), CHUNK):
         part = slice(start, start + CHUNK)
@@ -102,7 +102,7 @@ def simulate(pixels: Pixels, labels: npt.NDArray[np.integer], side: int) -> Iter
 
 
 def _record(digits: Pixels, labels: npt.NDArray[np.integer], side: int) -> Iterator[Recording]:
-    """Yield the recordings of some digits (n, h, w), as large as the sensor sees them."""
+    """Yield the recordings of digits (n, h, w), in the size at which the sensor sees them."""
     offsets = _path(side)
     canvas = _canvas(digits, side, offsets)
     remembered = _brightness(canvas, *offsets[0], side)
@@ -114,7 +114,7 @@ def _record(digits: Pixels, labels: npt.NDArray[np.integer], side: int) -> Itera
         which = np.nonzero(count)
         repeats = count[which]
         example, y, x, polarity = (np.repeat(values, repeats) for values in (*which, change[which] > 0))
-        # The events of a pixel in a step are spread evenly over it, none of them on its border.
+        # The events of a pixel within a step are spread evenly over its duration, without its ends.
         order = np.arange(len(x)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
         time = step * STEP_US + STEP_US * (order + 1) // (np.repeat(repeats, repeats) + 1)
         fields.append((time, example, y, x, polarity))
@@ -128,7 +128,7 @@ def _record(digits: Pixels, labels: npt.NDArray[np.integer], side: int) -> Itera
 
 
 def _path(side: int) -> list[tuple[int, int]]:
-    """Return where the camera is before each step and after the last: x and y in parts of a pixel."""
+    """Return the position of the camera before each step and after the last: x and y in parts of a pixel."""
     corners = [[round(at * FRACTION * side / SIZE) for at in corner] for corner in CORNERS]
     legs = itertools.pairwise(corners)
     inner = [
@@ -140,7 +140,7 @@ def _path(side: int) -> list[tuple[int, int]]:
 
 
 def _canvas(digits: Pixels, side: int, offsets: list[tuple[int, int]]) -> Integers:
-    """Return the digits on black, int32 (n, h, w), so that the middle of the path sees them in its middle."""
+    """Return the digits on black, int32 (n, h, w), centred for a camera in the middle of its path."""
     reach = [max(offset[axis] for offset in offsets) // FRACTION for axis in (0, 1)]
     width, height = (side + 1 + far for far in reach)
     left, top = ((full - digits.shape[-1]) // 2 for full in (width, height))
@@ -150,7 +150,7 @@ def _canvas(digits: Pixels, side: int, offsets: list[tuple[int, int]]) -> Intege
 
 
 def _brightness(canvas: Integers, x: int, y: int, side: int) -> Integers:
-    """Return the logarithm of what the sensor sees at (x, y), bilinear between pixels: int32 (n, side, side)."""
+    """Return the log brightness on the sensor at (x, y), bilinear between pixels: int32 (n, side, side)."""
     column, right = divmod(x, FRACTION)
     row, down = divmod(y, FRACTION)
     light = np.zeros((len(canvas), side, side), dtype=np.int32)

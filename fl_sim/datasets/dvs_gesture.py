@@ -1,4 +1,4 @@
-"""DVS128 Gesture: gestures before an event camera; the original as tonic unpacks it, or a part in a zip."""
+"""DVS128 Gesture: gestures recorded by an event camera; the original as unpacked by tonic, or a subset in a zip."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ CLASS_NAMES = (
     "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
 )  # fmt: skip
 
-# SHA-256 of the one part whose making is on record: the first 1.45 s of one recording of each of the classes 0 to 9.
+# SHA-256 of the only subset of known origin: the first 1.45 s of one recording of each of the classes 0 to 9.
 KNOWN_PART = "34e60a8d02e52a8d7732b51ee7dc51e61e1e525406e52ed5adb1af61551908b7"
 FIRST_TEST_CLASS = 8
 
 
 def load(root: Path | None, size: int, framing: Framing) -> Dataset:
-    """Return DVS128 Gesture, or the part of it that is found, as frames.
+    """Return DVS128 Gesture, or the subset that is found, as frames.
 
-    The original is split by its authors, by person. A part with no test folder and no two recordings of a class is
-    split by recording: classes 0 to 7 are for training, 8 and above for test, so that the windows of a recording stay
-    on one side; no class is on both sides then, and a classifier's accuracy on the other side means nothing.
+    The original is split by its authors, by person. A subset without a test folder and with at most one recording per
+    class is split by recording: classes 0 to 7 are for training, 8 and above for test, so that the windows of a
+    recording stay on one side. The splits then have no class in common, and accuracy on the test split is meaningless.
 
     Args:
-        root: the folder to look in first, or None.
+        root: the folder in which to look first, or None.
         size: side of the frames in pixels; 0 for 128.
         framing: how events become frames; T is 20 by default.
 
     Raises:
-        ConfigError: a size, a window, a bin or a number of classes that the recordings cannot give.
-        DataError: not found, or a file is damaged.
+        ConfigError: the recordings do not allow the size, window, bin or number of classes.
+        DataError: the data set is not found, or a file is damaged.
 
     Source: Amir et al., "A Low Power, Fully Event-Based Gesture Recognition System", 2017.
     """
@@ -54,7 +54,7 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:
 
 
 def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
-    """Return DVS128 Gesture from the folder or the zip that holds its recordings; see `load`."""
+    """Return DVS128 Gesture from the folder or the zip of its recordings; see `load`."""
     plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
         names, split = _split(files)
@@ -95,12 +95,12 @@ def _events(content: bytes, path: Path) -> Events:
     if rows.ndim != 2 or rows.shape[1] != 4 or not len(rows) or rows.dtype.kind not in "fiu":
         raise corrupt(path, expected, f"{rows.dtype} {rows.shape}")
     limits = (SENSOR, SENSOR, 2, np.inf)
-    # Not "outside": a comparison with NaN is false, and must not pass.
+    # Written so that NaN, for which every comparison is false, is rejected.
     if not ((rows >= 0) & (rows < limits)).all():
         raise corrupt(path, expected, f"values from {rows.min(axis=0).tolist()} to {rows.max(axis=0).tolist()}")
     events = np.empty(len(rows), dtype=EVENT)
     for column, field in enumerate(("x", "y", "p")):
         events[field] = rows[:, column]
-    # In float64: float32 would round the product, and the cut to whole microseconds with it.
+    # In float64, since float32 would round the product before it is truncated to whole microseconds.
     events["t"] = rows[:, 3].astype(np.float64) * 1000
     return events

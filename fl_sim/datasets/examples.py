@@ -1,4 +1,4 @@
-"""What every loader returns, whatever the inputs are."""
+"""The data set that every loader returns, for any kind of input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Examples(Protocol):
         ...
 
     def batch(self, indices: Tensor | slice = ...) -> tuple[Tensor, Tensor]:
-        """Return inputs, float32, and labels (n,) at `indices`; all of them where none are given.
+        """Return inputs, float32, and labels (n,) at `indices`; all of them by default.
 
         Images are (n, C, H, W) in the value range of the data set, event frames (T, n, C, H, W).
         """
@@ -35,11 +35,11 @@ class Dataset:
     """A data set.
 
     Attributes:
-        name: in the table of data sets.
+        name: name in the table of data sets.
         spec: size, classes and value range of one input.
-        train, test: its two splits; disjoint.
+        train, test: the two disjoint splits.
         class_names: one for each label.
-        source: where it was read from and, if it is one, which part of the original it is.
+        source: where it was read from and, for a subset, which part of the original it contains.
         digest: SHA-256 over inputs and labels of both splits, hexadecimal.
     """
 

@@ -1,6 +1,6 @@
-"""Downloading the originals into the cache of downloads: whole and checked, or not at all.
+"""Downloads of the originals into the cache of downloads: complete and verified, or not at all.
 
-The addresses are the libraries' own (torchvision, scikit-learn, tonic); none is kept here.
+The URLs are those of the libraries (torchvision, scikit-learn, tonic); there are none in this file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _with_torchvision(name: str, folder: Path) -> None:
 def _lfw(folder: Path) -> None:
     from sklearn.datasets import fetch_lfw_people
 
-    # Only the files are wanted: one person has 500 images, so that little is decoded after the download.
+    # Only the files are needed. With this minimum a single person qualifies, so few images are decoded afterwards.
     fetch_lfw_people(data_home=str(folder), min_faces_per_person=500)
 
 
@@ -60,7 +60,7 @@ def _with_tonic(name: str, folder: Path) -> None:
         try:
             kind(str(folder), train=train)
         except RuntimeError as error:
-            # tonic says "not found or corrupted", and not which file, nor what it is instead.
+            # tonic reports "not found or corrupted" without the file or its content.
             if not archive.is_file():
                 raise
             expected = f"an archive with md5 {getattr(kind, f'{split}_md5')}"
@@ -69,7 +69,7 @@ def _with_tonic(name: str, folder: Path) -> None:
 
 
 class Recipe(NamedTuple):
-    """How to get a data set: fill a folder, which part of it to keep, and how to read and so check that part."""
+    """How to get a data set: a function that fills a folder, the part of it to keep, and a function that reads that."""
 
     download: Callable[[Path], None]
     keep: str
@@ -81,7 +81,7 @@ RECIPES = {
     "cifar100": Recipe(functools.partial(_with_torchvision, "CIFAR100"), "cifar-100-python", cifar100.read),
     "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
     "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),
-    # The 64x64 version, so it is read as a check at the size of `att_faces`: this one's own needs the originals.
+    # Checked with the default size of `att_faces`, since the default of `att_faces_8_9` needs the originals.
     "att_faces_8_9": Recipe(_att_faces, "olivetti_faces", att_faces.read),
     "nmnist": Recipe(functools.partial(_with_tonic, "NMNIST"), "NMNIST", nmnist.read),
     "dvs_gesture": Recipe(functools.partial(_with_tonic, "DVSGesture"), "DVSGesture", dvs_gesture.read),
@@ -107,22 +107,22 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     try:
         _download(recipe, target, progress)
     except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
-        # The libraries report a dead network and a wrong hash as one of these, on many lines.
+        # The libraries report network failures and wrong hashes as one of these, on many lines.
         reason = " ".join(str(error).split())
         raise DataError(
-            f"The download of '{name}' to {target} failed, and nothing of it was kept: {reason}. Try again, or set "
-            f"SPIKELEAK_DATA to a folder that holds it."
+            f"The download of '{name}' to {target} failed, and no part of it was kept: {reason}. Try again, or set "
+            f"SPIKELEAK_DATA to a folder that holds the data set."
         ) from error
     except DataError as error:
-        raise DataError(f"The download of '{name}' was not what it should be, and was thrown away: {error}") from error
+        raise DataError(f"The download of '{name}' is not valid and was deleted: {error}") from error
     return target
 
 
 def _download(recipe: Recipe, target: Path, progress: bool) -> None:
-    """Download beside `target`, read it as a check, and only then put it in place."""
+    """Download to a temporary folder, read the result as a check, and only then move it to `target`."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    # In the cache itself, so that the last step is a rename within one file system.
+    # Inside the cache, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as temporary:
         folder = Path(temporary)
         with _output(progress):
@@ -136,7 +136,7 @@ def _download(recipe: Recipe, target: Path, progress: bool) -> None:
 
 @contextlib.contextmanager
 def _output(progress: bool) -> Iterator[None]:
-    """Send what the libraries print to standard error, or nowhere; their warnings of a retry go nowhere."""
+    """Redirect the output of the libraries to standard error or discard it; their warnings are always discarded."""
     stream = sys.stderr if progress else io.StringIO()
     with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), warnings.catch_warnings():
         warnings.simplefilter("ignore")

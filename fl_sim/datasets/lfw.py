@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild, or any part of it, in its own folders: one a person."""
+"""Labeled Faces in the Wild, or any subset, in its original layout of one folder per person."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LAYOUT = "<Person>/<Person>_NNNN.jpg"
 
 
 def load(root: Path | None, size: int) -> Dataset:
-    """Return LFW in colour; a label is the number of the person's folder in the order of the names.
+    """Return LFW in colour; a label is the index of the person's folder in alphabetical order.
 
-    The data set has no split for recognition: of each person, the last fifth of the images by number is for test, at
-    least one where there are two; a person with one image is in the train split only.
+    The data set has no split for recognition. Of each person, the last fifth of the images by number is for test, at
+    least one if there are two or more; a person with one image is in the train split only.
 
     Args:
-        root: the folder to look in first, or None.
+        root: the folder in which to look first, or None.
         size: side in pixels; 0 for 32. The originals are 250x250.
 
     Raises:
-        DataError: not found, or a file is damaged or does not belong there.
+        DataError: the data set is not found, or a file is damaged or does not belong to it.
 
     Source: Huang, Ramesh, Berg and Learned-Miller, 2007; aligned versions: Huang et al. 2007 and 2012.
     """
@@ -37,7 +37,7 @@ def load(root: Path | None, size: int) -> Dataset:
 
 
 def read(folder: Path, size: int) -> Dataset:
-    """Return LFW from the folder that holds the persons' folders; see `load`."""
+    """Return LFW from the parent of the persons' folders; see `load`."""
     people = subfolders(folder, f"a folder with {LAYOUT}")
     if not people:
         raise corrupt(folder, f"a folder with {LAYOUT}", "no folder of a person")
@@ -49,7 +49,7 @@ def read(folder: Path, size: int) -> Dataset:
         for number, path in enumerate(paths):
             pixels, labels = train if number < len(paths) - for_test else test
             picture = read_picture(path, file_format="JPEG", mode="RGB", sizes=[ORIGINAL])
-            # Resized one by one: all originals at once would take gigabytes.
+            # Resized one at a time, since all originals at once would take gigabytes.
             pixels.append(resize(picture[None], size or SIZE, size or SIZE)[0])
             labels.append(label)
     if not test[1]:
@@ -65,7 +65,7 @@ def read(folder: Path, size: int) -> Dataset:
 
 
 def _pictures(person: Path) -> list[Path]:
-    """Return a person's files by number. Hidden files are a desktop's own; anything else foreign is refused."""
+    """Return a person's files by number. Hidden files are ignored; any other foreign file is an error."""
     paths = sorted(path for path in person.iterdir() if not path.name.startswith("."))
     name = re.compile(re.escape(person.name) + r"_\d{4}\.jpg")
     for path in paths:

@@ -1,4 +1,4 @@
-"""Where a data set is looked for. Nothing here imports torch."""
+"""The places where a data set is searched for. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ VARIABLE = "SPIKELEAK_DATA"
 
 
 class Place(NamedTuple):
-    """A folder that may hold data sets, and who named it."""
+    """A folder that may hold data sets, and the setting from which it comes."""
 
     origin: str
     folder: Path
 
 
 class Candidate(NamedTuple):
-    """A file or folder that would hold one data set, and whether it is there."""
+    """A file or folder that may hold a data set, and whether it exists."""
 
     origin: str
     path: Path
@@ -30,11 +30,11 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What can be said of a data set without reading it.
+    """What is known of a data set without reading it.
 
     Attributes:
         name, summary, source, terms, counts, shape, classes, people: see `DatasetEntry`.
-        candidates: where it is looked for, in order: the first one found is read. Empty where it comes with a library.
+        candidates: where it is searched for, in order; the first one found is read. Empty if it comes with a library.
     """
 
     name: str
@@ -49,14 +49,14 @@ class DatasetInfo:
 
 
 def cache_folder() -> Path:
-    """Return the folder that `spikeleak data fetch` downloads to; it need not exist."""
-    # The XDG base directory specification: an empty or relative value is to be ignored.
+    """Return the folder to which `spikeleak data fetch` downloads; it need not exist."""
+    # According to the XDG base directory specification, an empty or relative value is ignored.
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "spikeleak" / "data"
 
 
 def places(root: Path | None) -> tuple[Place, ...]:
-    """Return the folders to look in, in order: `root`, the variable SPIKELEAK_DATA, the cache of downloads."""
+    """Return the folders to search, in order: `root`, the variable SPIKELEAK_DATA, the cache of downloads."""
     found = [Place("dataset.root", root.expanduser())] if root else []
     if os.environ.get(VARIABLE):
         found.append(Place(VARIABLE, Path(os.environ[VARIABLE]).expanduser()))
@@ -64,7 +64,7 @@ def places(root: Path | None) -> tuple[Place, ...]:
 
 
 def candidates(name: str, root: Path | None) -> tuple[Candidate, ...]:
-    """Return every file or folder that would hold the data set `name`, in the order of preference."""
+    """Return every file or folder that may hold the data set `name`, in the order of preference."""
     return tuple(
         Candidate(place.origin, place.folder / layout, (place.folder / layout).exists())
         for place in places(root)
@@ -73,13 +73,13 @@ def candidates(name: str, root: Path | None) -> tuple[Candidate, ...]:
 
 
 def locate(name: str, root: Path | None) -> Path:
-    """Return the first file or folder there is that holds the data set `name`.
+    """Return the first existing file or folder for the data set `name`. Nothing is ever downloaded here.
 
     Raises:
-        DataError: there is none, or `root` is given and is no folder. Nothing is ever downloaded here.
+        DataError: none exists, or `root` is not a folder.
     """
     if root and not root.expanduser().is_dir():
-        # Going on to the next place would hide a mistyped path behind another copy of the data.
+        # Searching the next place would hide a mistyped path behind another copy of the data.
         raise DataError(f"dataset.root: expected a folder, found none at {root.expanduser()}.")
     for candidate in candidates(name, root):
         if candidate.found:
@@ -93,10 +93,10 @@ def locate(name: str, root: Path | None) -> Path:
 
 
 def info(name: str, root: str = "") -> DatasetInfo:
-    """Return what is known of the data set `name` and where it is looked for; reads no data.
+    """Return what is known of the data set `name` and where it is searched for, without reading it.
 
     Raises:
-        ConfigError: no such data set.
+        ConfigError: the data set is not known.
     """
     if name not in DATASETS:
         raise unknown_name("dataset.name", name, DATASETS)

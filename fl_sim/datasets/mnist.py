@@ -1,4 +1,4 @@
-"""MNIST, read from the original IDX files, packed or unpacked. Never writes where it reads."""
+"""MNIST, read from the original IDX files, compressed or not, without writing to their folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = 28
 
 
 class Hashes(NamedTuple):
-    """Of one file of the original release: of the `.gz`, and of what is in it."""
+    """Hashes of one file of the original release: of the `.gz` file and of its decompressed content."""
 
     packed_md5: str
     unpacked_sha256: str
@@ -46,11 +46,11 @@ def load(root: Path | None, size: int) -> Dataset:
     """Return MNIST, all 60,000 + 10,000 images.
 
     Args:
-        root: the folder to look in first, or None.
+        root: the folder in which to look first, or None.
         size: side in pixels; 0 for 28.
 
     Raises:
-        DataError: not found, or a file's hash differs from the original's.
+        DataError: the data set is not found, or the hash of a file differs from that of the original.
 
     Source: LeCun, Bottou, Bengio and Haffner, 1998.
     """
@@ -58,7 +58,7 @@ def load(root: Path | None, size: int) -> Dataset:
 
 
 def read(folder: Path, size: int) -> Dataset:
-    """Return MNIST from the folder that holds its four files; see `load`."""
+    """Return MNIST from the folder of its four files; see `load`."""
     side = size or SIZE
     train, test = (
         Labelled(
@@ -87,7 +87,7 @@ def _idx(folder: Path, name: str, *, axes: int) -> npt.NDArray[np.uint8]:
 
 
 def _content(folder: Path, name: str) -> tuple[Path, bytes]:
-    """Return which file holds `name`, packed or as torchvision unpacks it, and its verified, unpacked content."""
+    """Return the path of the file `name`, compressed or as unpacked by torchvision, and its decompressed content."""
     packed, unpacked = folder / f"{name}.gz", folder / name
     hashes = FILES[name]
     if unpacked.exists() and not packed.exists():

@@ -1,4 +1,4 @@
-"""N-MNIST: MNIST on a screen, seen by a moving event camera; the original as tonic unpacks it, or a part in a zip."""
+"""N-MNIST: MNIST recorded by a moving event camera; the original as unpacked by tonic, or a subset in a zip."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ BYTES_PER_EVENT = 5
 ORIGINAL = (60_000, 10_000)
 LAYOUT = Layout(("Train", "Test"), re.compile(r"(Train|Test)/\d/\d{5}\.bin"), "Train/5/00001.bin")
 
-# SHA-256 of the one part whose making is on record: samples 1 to 1,000 of train and 1 to 100 of test.
+# SHA-256 of the only subset of known origin: samples 1 to 1,000 of train and 1 to 100 of test.
 KNOWN_PART = "5b5450913d6890159124086f310fd7e074c6d6b563dcb316fb0e16e70a09a666"
 
 
 def load(root: Path | None, size: int, framing: Framing) -> Dataset:
-    """Return N-MNIST, or the part of it that is found, as frames; each split in the order of class and number.
+    """Return N-MNIST, or the subset that is found, as frames; each split is ordered by class and number.
 
-    A recording takes about 0.3 s: three saccades of the camera. Its number is that of the MNIST image on the screen.
+    A recording lasts about 0.3 s, three saccades of the camera. Its number is that of the MNIST image on the screen.
 
     Args:
-        root: the folder to look in first, or None.
+        root: the folder in which to look first, or None.
         size: side of the frames in pixels; 0 for 34.
         framing: how events become frames; T is 10 by default.
 
     Raises:
-        ConfigError: a size, a window, a bin or a number of classes that the recordings cannot give.
-        DataError: not found, or a file is damaged.
+        ConfigError: the recordings do not allow the size, window, bin or number of classes.
+        DataError: the data set is not found, or a file is damaged.
 
     Source: Orchard, Jayawant, Cohen and Thakor, "Converting Static Image Datasets to Spiking Neuromorphic Datasets
     Using Saccades", 2015.
@@ -45,7 +45,7 @@ def load(root: Path | None, size: int, framing: Framing) -> Dataset:
 
 
 def read(where: Path, size: int, framing: Framing | None = None) -> Dataset:
-    """Return N-MNIST from the folder or the zip that holds its recordings; see `load`."""
+    """Return N-MNIST from the folder or the zip of its recordings; see `load`."""
     plan = plan_frames(framing or Framing(), sensor=SENSOR, size=size, bins=BINS, classes=len(CLASS_NAMES))
     with event_files(where, LAYOUT) as files:
         names = [[name for name in files.names if name.startswith(folder)] for folder in LAYOUT.folders]
@@ -68,7 +68,7 @@ def _label(name: str) -> int:
 def _events(content: bytes, path: Path) -> Events:
     from tonic.io import read_mnist_file
 
-    expected = f"an N-MNIST recording, {BYTES_PER_EVENT} bytes an event, on {SENSOR}x{SENSOR} pixels"
+    expected = f"an N-MNIST recording, {BYTES_PER_EVENT} bytes per event, on {SENSOR}x{SENSOR} pixels"
     if not content or len(content) % BYTES_PER_EVENT:
         raise corrupt(path, expected, describe(content))
     events: Events = read_mnist_file(io.BytesIO(content), dtype=EVENT, is_stream=True)

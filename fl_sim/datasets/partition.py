@@ -1,4 +1,4 @@
-"""Who holds which examples: partitioners with the names and parameters of flwr-datasets, on plain NumPy arrays."""
+"""Partitioners of the examples among clients, with the names and parameters of flwr-datasets, for NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fl_sim.errors import ConfigError, unknown_name
 Indices = npt.NDArray[np.int64]
 
 ATTEMPTS = 100
-LARGEST_ALPHA = 1e6  # NumPy's Dirichlet overflows far above; there the split has long been even
+LARGEST_ALPHA = 1e6  # the split is even long before NumPy's Dirichlet overflows, far above this
 
 
 class Partitioner(Protocol):
     """Divides a data set among clients."""
 
     def partition(self, labels: npt.NDArray[np.integer]) -> list[Indices]:
-        """Return, for each client, the indices of its examples: disjoint, and together all of `labels` (N,)."""
+        """Return the indices of each client's examples, a partition of the indices of `labels` (N,)."""
         ...
 
 
@@ -30,17 +30,17 @@ class IidPartitioner:
 
     Attributes:
         num_partitions: number of clients.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
     """
 
     num_partitions: int
     seed: int = 42
 
     def partition(self, labels: npt.NDArray[np.integer]) -> list[Indices]:
-        """Return the clients' indices; their numbers differ by one at most.
+        """Return the clients' indices; the numbers of examples differ by at most one.
 
         Raises:
-            ConfigError: more clients than examples.
+            ConfigError: there are more clients than examples.
         """
         _check_counts(labels, self.num_partitions, 1)
         order = np.random.default_rng(self.seed).permutation(len(labels)).astype(np.int64)
@@ -49,16 +49,17 @@ class IidPartitioner:
 
 @dataclass(frozen=True)
 class DirichletPartitioner:
-    """Label skew: of each class, the clients' shares are drawn from a Dirichlet distribution.
+    """Label skew: the clients' shares of each class are drawn from a Dirichlet distribution.
 
     Attributes:
         num_partitions: number of clients.
-        alpha: concentration: small for clients with few classes each, large for an even split.
-        min_partition_size: fewest examples of a client; the shares are drawn again until it is met (flwr-datasets: 10).
-        self_balancing: whether a client with more than the average number of examples gets no further class (the
-            paper's code does so, its text does not say it; flwr-datasets: true).
-        shuffle: whether a client's examples are shuffled; else they come class by class.
-        seed: of the shares and the shuffle.
+        alpha: concentration: small for few classes per client, large for an even split.
+        min_partition_size: minimum number of examples per client; shares are redrawn until it is met (flwr-datasets:
+            10).
+        self_balancing: whether a client with more than the average number of examples receives no further class (as in
+            the paper's code, but not in its text; flwr-datasets: true).
+        shuffle: whether a client's examples are shuffled; otherwise they are ordered by class.
+        seed: seed of the shares and the shuffle.
 
     Source: Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks", 2019, section 4.
     """
@@ -74,7 +75,8 @@ class DirichletPartitioner:
         """Return the clients' indices.
 
         Raises:
-            ConfigError: alpha is out of range, there are too few examples, or no draw gives every client enough.
+            ConfigError: alpha is out of range, there are too few examples, or no draw gives every client enough of
+                them.
         """
         _check_counts(labels, self.num_partitions, self.min_partition_size)
         if not 0 < self.alpha <= LARGEST_ALPHA:
@@ -86,7 +88,7 @@ class DirichletPartitioner:
                 return [stream.permutation(part) for part in parts] if self.shuffle else parts
         raise ConfigError(
             f"dataset.alpha: with {self.alpha:g}, none of {ATTEMPTS} draws gave each of {self.num_partitions} clients "
-            f"at least {self.min_partition_size} of {len(labels)} examples; raise alpha or have fewer clients."
+            f"at least {self.min_partition_size} of {len(labels)} examples; raise alpha or use fewer clients."
         )
 
     def _draw(self, labels: npt.NDArray[np.integer], stream: np.random.Generator) -> list[Indices]:
@@ -97,7 +99,7 @@ class DirichletPartitioner:
             shares = stream.dirichlet(np.full(self.num_partitions, self.alpha))
             if self.self_balancing:
                 shares = _balanced(shares, sizes <= len(labels) / self.num_partitions)
-            # The ends are rounded, not the shares, so that they add up to all members.
+            # The ends are rounded rather than the shares, so that the parts add up to all members.
             ends = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
             for client, chosen in enumerate(np.split(members, ends)):
                 parts[client].append(chosen)
@@ -109,7 +111,7 @@ def make_partitioner(name: str, *, num_partitions: int, alpha: float, seed: int)
     """Return the partitioner called `name` ("iid" or "dirichlet"); "iid" has no alpha.
 
     Raises:
-        ConfigError: no such partitioner.
+        ConfigError: the partitioner is not known.
     """
     partitioners: dict[str, Partitioner] = {
         "iid": IidPartitioner(num_partitions, seed=seed),
@@ -127,15 +129,15 @@ def _check_counts(labels: npt.NDArray[np.integer], clients: int, least: int) -> 
     if clients * least > len(labels):
         raise ConfigError(
             f"federation.clients: {clients} clients with at least {least} examples each need {clients * least}, but "
-            f"the data set has {len(labels)}; have fewer clients."
+            f"the data set has {len(labels)}; use fewer clients."
         )
 
 
 def _balanced(shares: npt.NDArray[np.float64], is_open: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return the shares with those of full clients divided among the others; one is always open."""
+    """Return the shares with those of full clients divided among the open ones, of which there is always one."""
     kept = np.where(is_open, shares, 0.0)
     if not kept.any():
-        # With a tiny alpha all of a class may have been drawn for clients that are full: the open ones share it.
+        # With a tiny alpha, a whole class may be drawn for full clients; the open ones then share it equally.
         kept = np.where(is_open, 1.0, 0.0)
     balanced: npt.NDArray[np.float64] = kept / kept.sum()
     return balanced

@@ -1,4 +1,4 @@
-"""The table of data sets: adding one is its file and its entry here. Nothing here imports torch."""
+"""The table of data sets: a new one needs its file and an entry here. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class DatasetEntry:
 
     Attributes:
         loader: a callable `(root, size) -> Dataset`, with a `Framing` as third argument for recordings of events, or
-            where to import it from ("package.module:name"). `root` is the folder to look in first or None, `size` the
-            side to resize to or 0.
+            its import path ("package.module:name"). `root` is the folder in which to look first or None, `size` the
+            side to which images are resized or 0.
         summary: one line for `spikeleak list datasets`.
-        terms: the authors' terms, as best known, and whom to cite.
+        terms: the authors' terms as far as known, and the publication to cite.
         events: whether it holds recordings of an event camera.
-        people: whether it shows real people; reports then show pictures on request only.
-        source: where `spikeleak data fetch` gets it from, and how that differs from what the authors published.
-        counts: examples in each split, in words where they depend on what is found.
-        shape: (C, H, W) of one input at the default size; None where unknown.
-        classes: number of labels; 0 where it depends on what is found.
-        layouts: files or folders under a root, each of which holds the data set, the preferred one first; empty where
-            it comes with a library.
-        constants: name of the data set whose published constants hold for it; "" for its own.
+        people: whether it shows real people; reports then show pictures only on request.
+        source: where `spikeleak data fetch` downloads it from, and how that differs from the authors' publication.
+        counts: number of examples in each split, described in words if it depends on the files found.
+        shape: (C, H, W) of one input at the default size; None if unknown.
+        classes: number of labels; 0 if it depends on the files found.
+        layouts: files or folders under a root that may hold the data set, the preferred one first; empty if it comes
+            with a library.
+        constants: name of the data set whose published constants apply to it; "" for its own.
     """
 
     loader: str | Loader | EventLoader
@@ -51,7 +51,7 @@ class DatasetEntry:
     constants: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is no such entry, where it is written and not where it is used."""
+        """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "loader")
         refuse_text(self, "summary", "terms")
         refuse_switch(self, "events", "people")
@@ -73,7 +73,7 @@ _OWN = {
         summary="1,797 handwritten digits that come with scikit-learn, resized to 28x28; no download",
         terms="BSD licence of scikit-learn / CC BY 4.0 (UCI); cite Alpaydin and Kaynak 1998",
         source="comes with scikit-learn: the test set of the UCI handwritten digits, 8x8 with 17 grey levels",
-        counts="1,297 train, 500 test (50 a class)",
+        counts="1,297 train, 500 test (50 per class)",
         shape=(1, 28, 28),
         classes=10,
     ),
@@ -91,9 +91,9 @@ _OWN = {
         "fl_sim.datasets.cifar100:load",
         summary="60,000 colour photographs of 100 kinds of things, 32x32",
         terms="no licence stated; cite Krizhevsky 2009, 'Learning Multiple Layers of Features from Tiny Images'",
-        source="fetched by torchvision: the original release, all of it, checked by its hashes. A part of it in two "
-        ".npz files (images, fine_labels, label_names) is read too; its split is then its maker's own",
-        counts="50,000 train, 10,000 test; fewer where an .npz part is found",
+        source="fetched by torchvision: the original release, all of it, checked by its hashes. A subset in two .npz "
+        "files (images, fine_labels, label_names) is also read, with its own split",
+        counts="50,000 train, 10,000 test; fewer if an .npz subset is found",
         shape=(3, 32, 32),
         classes=100,
         layouts=("cifar-100-python", "CIFAR100"),
@@ -105,9 +105,9 @@ _OWN = {
         "Mattar, Lee and Learned-Miller 2012 for the deep-funneled version",
         people=True,
         source="fetched by scikit-learn: the funneled version of 2007 (13,233 images of 5,749 people). A folder "
-        "'lfw/<Person>/<Person>_NNNN.jpg' of any version or part is read too",
-        counts="of each person the last fifth of the images is for test, at least one of two; whom to expect depends "
-        "on the folder found",
+        "'lfw/<Person>/<Person>_NNNN.jpg' of any version or subset is also read",
+        counts="of each person the last fifth of the images is for test, at least one of two; the people depend on "
+        "the folder found",
         shape=(3, 32, 32),
         layouts=("lfw", "lfw_home/lfw_funneled"),
     ),
@@ -136,11 +136,11 @@ _OWN = {
     ),
     "digits_dvs": DatasetEntry(
         "fl_sim.datasets.digits_dvs:load",
-        summary="scikit-learn's 1,797 digits before a simulated event camera, 28x28 on/off; no download",
+        summary="scikit-learn's 1,797 digits seen by a simulated event camera, 28x28 on/off; no download",
         terms="BSD licence of scikit-learn / CC BY 4.0 (UCI); cite Alpaydin and Kaynak 1998",
         events=True,
         source="simulated from `digits`: three saccades of 0.1 s, without noise",
-        counts="1,297 train, 500 test (50 a class) recordings",
+        counts="1,297 train, 500 test (50 per class) recordings",
         shape=(2, 28, 28),
         classes=10,
     ),
@@ -149,9 +149,9 @@ _OWN = {
         summary="N-MNIST: 70,000 recordings of MNIST on a screen by a moving event camera, 34x34 on/off",
         terms="CC BY-SA 4.0; cite Orchard et al. 2015",
         events=True,
-        source="fetched by tonic: the original release, all of it, its archives checked by their hashes. A part of it "
-        "in a zip 'NMNIST/Train/<digit>/<number>.bin' is read too",
-        counts="60,000 train, 10,000 test recordings; fewer where a part is found",
+        source="fetched by tonic: the original release, all of it, its archives checked by their hashes. A subset in "
+        "a zip 'NMNIST/Train/<digit>/<number>.bin' is also read",
+        counts="60,000 train, 10,000 test recordings; fewer if a subset is found",
         shape=(2, 34, 34),
         classes=10,
         layouts=("NMNIST", "NMNIST.zip"),
@@ -161,10 +161,10 @@ _OWN = {
         summary="DVS128 Gesture: recordings of 11 gestures of 29 people by an event camera, 128x128 on/off",
         terms="CC BY 4.0; cite Amir et al. 2017",
         events=True,
-        source="fetched by tonic: the authors' recordings, cut by gesture, archives checked by their hashes. A part "
-        "of it in a zip 'DVSGesture/ibmGestureTrain/user<number>_<light>/<class>.npy' is read too",
-        counts="as many as there are files, split by person. A part with one recording a class is split by recording, "
-        "classes 8 and above for test: no class is in both splits, so held-out accuracy is 0 by construction",
+        source="fetched by tonic: the authors' recordings, cut by gesture, archives checked by their hashes. A subset "
+        "in a zip 'DVSGesture/ibmGestureTrain/user<number>_<light>/<class>.npy' is also read",
+        counts="as many as there are files, split by person. A subset with one recording per class is split by "
+        "recording, classes 8 and above for test: the splits share no class, so held-out accuracy is 0 by construction",
         shape=(2, 128, 128),
         classes=11,
         layouts=("DVSGesture", "DVSGesture.zip"),
@@ -174,5 +174,5 @@ DATASETS = Table("spikeleak.datasets", DatasetEntry, _OWN)
 
 
 def constants_of(name: str) -> str:
-    """Return the data set whose published constants hold for the data set `name`: itself where nothing else is told."""
+    """Return the data set whose published constants apply to the data set `name`: itself unless its entry names one."""
     return (DATASETS[name].constants if name in DATASETS else "") or name

@@ -1,6 +1,6 @@
-"""What a client does to its update before it shares it: a table name -> function. Importing this does not import torch.
+"""Defences, which change a client's update before it is shared: a table name -> function, without importing torch.
 
-Defences of other packages join by the entry point `spikeleak.defences`, see `fl_sim.plugins`.
+Other packages add defences by the entry point `spikeleak.defences`; see `fl_sim.plugins`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Defence(Protocol):
     """A defence with its settings."""
 
     def __call__(self, update: Mapping[str, Tensor], *, generator: Generator) -> dict[str, Tensor]:
-        """Return what is shared instead of `update`, and leave `update` as it is.
+        """Return the update to share in place of `update`, which is not modified.
 
         Args:
             update: {parameter name: tensor}, a gradient or the difference of weights.
-            generator: of the CPU; what the defence draws comes from it.
+            generator: a CPU generator, the only source of randomness of the defence.
         """
 
 
@@ -40,11 +40,11 @@ class DefenceEntry:
     """A line of the table of defences.
 
     Attributes:
-        defence: a function of a named update and, by keyword, of its settings and of a `generator` where it draws, that
-            returns a named update of the same shapes and types; or where to import it from ("package.module:name").
-        settings: its settings.
+        defence: a function that takes a named update and, as keywords, the settings and, if `draws`, a `generator`, and
+            returns a named update of the same shapes and dtypes; or its import path ("package.module:name").
+        settings: class of its settings.
         summary: one line for `spikeleak list defences`.
-        draws: whether it draws anything; else it is given no generator.
+        draws: whether the function draws random numbers and so takes a generator.
     """
 
     defence: str | Callable[..., Mapping[str, Tensor]]
@@ -53,7 +53,7 @@ class DefenceEntry:
     draws: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no such entry, where it is written and not where it is used."""
+        """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "defence")
         refuse_class(self, "settings", Settings)
         refuse_text(self, "summary")
@@ -85,10 +85,10 @@ DEFENCES = Table("spikeleak.defences", DefenceEntry, _OWN)
 
 
 def build_defence(name: str, settings: Mapping[str, Any] | None = None) -> Defence:
-    """Return the defence called `name` with `settings` (its defaults for what is not given).
+    """Return the defence called `name` with `settings`; missing ones have their defaults.
 
     Raises:
-        ConfigError: no such defence, or a setting that it does not have or accept.
+        ConfigError: the defence is not known, or it does not have or accept a setting.
     """
     if name not in DEFENCES:
         raise unknown_name("defence.name", name, DEFENCES)
@@ -96,23 +96,23 @@ def build_defence(name: str, settings: Mapping[str, Any] | None = None) -> Defen
 
 
 def build_entry(name: str, entry: DefenceEntry, settings: Mapping[str, Any] | None = None) -> Defence:
-    """Return the defence of an entry, whether it is in the table or not.
+    """Return the defence of an entry, which need not be in the table.
 
     Args:
-        name: what errors call it.
-        entry: of the table, or like one.
-        settings: its defaults for what is not given.
+        name: name of the defence in error messages.
+        entry: an entry of the table, or any other.
+        settings: of the defence; missing ones have their defaults.
 
     Raises:
-        ConfigError: a setting that it does not have or accept, or its function does not import.
+        ConfigError: the defence does not have or accept a setting, or its function cannot be imported.
     """
     function = located(entry.defence, f"defence '{name}'")
     try:
-        told = entry.settings(**(settings or {})).model_dump()
+        arguments = entry.settings(**(settings or {})).model_dump()
     except pydantic.ValidationError as error:
         raise ConfigError(f"defence '{name}': {explain(entry.settings, error)}") from error
 
     def defence(update: Mapping[str, Tensor], *, generator: Generator) -> dict[str, Tensor]:
-        return dict(function(update, **told, **({"generator": generator} if entry.draws else {})))
+        return dict(function(update, **arguments, **({"generator": generator} if entry.draws else {})))
 
     return defence

@@ -1,7 +1,7 @@
 """Defences as formulas: pure functions of a named update, {parameter name: tensor} -> {parameter name: tensor}.
 
-Each returns new tensors of the same names, order, shapes and types, and leaves its argument as it is. None looks for
-entries that are not finite; the server refuses an update that holds some.
+Each returns new tensors with the same names, order, shapes and dtypes and does not modify its argument. None checks for
+entries that are not finite; the server rejects an update that contains any.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ def global_norm(update: Update) -> float:
 
 
 def clip(update: Update, *, clipping_norm: float) -> dict[str, Tensor]:
-    """Return the update times min(1, C / its l2 norm): the norm is then at most C, up to rounding.
+    """Return the update times min(1, C / its l2 norm), whose norm is at most C up to rounding.
 
     Args:
-        update: of any norm; one of at most C is returned bit for bit.
+        update: of any norm; an update of norm at most C is returned bit for bit.
         clipping_norm: C, above 0.
 
-    Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1, which clips each example's
-    gradient; of a client's whole update as in Geyer, Klein and Nabi, "Differentially Private Federated Learning: A
-    Client Level Perspective", 2017, algorithm 1 (their C is the median norm of a round's clients; here it is told).
+    Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1, which clips the gradient of
+    each example; applied to a client's whole update as in Geyer, Klein and Nabi, "Differentially Private Federated
+    Learning: A Client Level Perspective", 2017, algorithm 1 (their C is the median norm of a round's clients; here it
+    is a setting).
     """
     norm = global_norm(update)
     factor = min(1.0, clipping_norm / norm) if norm else 1.0
@@ -39,18 +40,18 @@ def clip(update: Update, *, clipping_norm: float) -> dict[str, Tensor]:
 def noise(update: Update, *, clipping_norm: float, noise_multiplier: float, generator: Generator) -> dict[str, Tensor]:
     """Return the update clipped to C, with Gaussian noise N(0, (sigma C)^2) added to every entry.
 
-    No epsilon is claimed. The mechanism is that of local differential privacy, but what it guarantees depends on how
-    often a client takes part and on an accountant of that, and there is none here.
+    No epsilon is claimed. The mechanism is that of local differential privacy, but its guarantee depends on how often a
+    client takes part, which would need a privacy accountant, and there is none here.
 
     Args:
         update: of any norm.
         clipping_norm: C, above 0.
         noise_multiplier: sigma, at least 0.
-        generator: of the CPU. The tensors draw in the order of their sorted names, so that the order in which an
-            update holds them changes nothing.
+        generator: a CPU generator. The noise is drawn for the tensors in the order of their sorted names, so that the
+            order in which the update holds them does not matter.
 
-    Source: as `clip`; on the client as in Flower's `LocalDpMod`, which states its noise by epsilon and delta and draws
-    it from NumPy's global generator.
+    Source: as for `clip`; applied on the client as in Flower's `LocalDpMod`, which parametrises the noise by epsilon
+    and delta and draws it from NumPy's global generator.
     """
     clipped = clip(update, clipping_norm=clipping_norm)
     deviation = noise_multiplier * clipping_norm
@@ -63,7 +64,7 @@ def prune(update: Update, *, prune_ratio: float) -> dict[str, Tensor]:
 
     Args:
         update: tensors of n entries each.
-        prune_ratio: p in [0, 1]; floor(p n) entries become 0, of equal ones those that come first.
+        prune_ratio: p in [0, 1]; floor(p n) entries become 0, the first ones among entries of equal magnitude.
 
     Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, section 5.2 (gradient compression).
     """
@@ -71,22 +72,23 @@ def prune(update: Update, *, prune_ratio: float) -> dict[str, Tensor]:
 
 
 def quantise(update: Update, *, bits: int) -> dict[str, Tensor]:
-    """Return each tensor rounded to the nearest of 2^b - 1 evenly spaced values from -max|x| to max|x|, 0 among them.
+    """Return each tensor rounded to the nearest of 2^b - 1 evenly spaced values from -max|x| to max|x|, including 0.
 
-    The step is max|x| / (2^(b-1) - 1), so no entry moves by more than half of that; ties go to the even multiple.
+    The step is max|x| / (2^(b-1) - 1), so no entry changes by more than half of it; ties are rounded to the even
+    multiple.
 
     Args:
-        update: as it would be shared.
+        update: of any norm.
         bits: b, at least 2.
 
-    Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, section 5.1 (Int-8), who do not say how they
-    scale; this is the usual symmetric scale of one tensor.
+    Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019, section 5.1 (Int-8). They do not state their
+    scale; this is the usual symmetric scale for each tensor.
     """
     return {name: _quantised(tensor, bits) for name, tensor in update.items()}
 
 
 def _standard_normal(like: Tensor, generator: Generator) -> Tensor:
-    """Return draws from N(0, 1) of the shape and type of a tensor, drawn on the CPU wherever that is."""
+    """Return draws from N(0, 1) with the shape, dtype and device of a tensor; they are drawn on the CPU."""
     return torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
 
 

@@ -1,7 +1,7 @@
-"""Everything that knows Flower: its apps, its wrappers and its engines.
+"""Everything that depends on Flower: apps, wrappers and engines.
 
-Importing this package comes before any import of `flwr` in this project, so the switches that keep Flower and Ray off
-the network are set here. Whoever wants another setting puts it in the environment beforehand.
+This package is imported before `flwr` everywhere in this project, so it sets the environment variables that keep Flower
+and Ray off the network. Variables that are already set are left as they are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 OFFLINE = {
-    "FLWR_TELEMETRY_ENABLED": "0",  # read once, at the import of flwr
+    "FLWR_TELEMETRY_ENABLED": "0",  # read once, when flwr is imported
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

@@ -1,8 +1,8 @@
 """The honest client: trains on its own data as the server's config says, and seals the truth out of band.
 
-The config of a train message decides what is done: `share` ("gradient" of one batch, or "weights" after local SGD),
-`learning-rate`, `batch-size`, `local-steps`, FedProx's `proximal-mu`, and `server-round`, which Flower sets. Between
-the client's training and what it shares stands its defence, a mod.
+The config of a train message determines the training: `share` ("gradient" of one batch, or "weights" after local SGD),
+`learning-rate`, `batch-size`, `local-steps`, FedProx's `proximal-mu`, and `server-round`, which Flower sets. The
+client's defence, a mod, changes the update between the training and the reply.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientAp
     """Return the client app.
 
     Args:
-        run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them there.
+        run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them from there.
     """
     app = ClientApp()
 
@@ -57,7 +57,7 @@ def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientAp
 
 
 def _train(message: Message, context: Context, run: RunSettings) -> Message:
-    """Reply the gradient of one batch, or the weights after local SGD."""
+    """Reply with the gradient of one batch, or with the weights after local SGD."""
     config, order = run.config, TrainOrder.of(message)
     partition = int(context.node_config["partition-id"])
     name = config.repeat, order.server_round, partition
@@ -88,7 +88,7 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
 
 
 def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tuple[Parameters, float]:
-    """Return what is shared, and the loss."""
+    """Return the update to share, and the loss."""
     if order.share == "weights":
         rate, mu = order.learning_rate, order.proximal_mu
         loss = local_sgd(model, batches, learning_rate=rate, proximal_mu=mu)
@@ -99,13 +99,13 @@ def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tu
 
 
 def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:
-    """Reply loss and accuracy of the model on the client's own data."""
+    """Reply with the loss and the accuracy of the model on the client's own data."""
     split, _ = splits(run.config.dataset)
     held = partition_indices(run.config, int(context.node_config["partition-id"]))
     model = _model(message, run)
     loss = right = 0.0
     with torch.no_grad():
-        # Only a part is ever decoded: all frames of a client's recordings at once could take gigabytes.
+        # Decode one part at a time: all frames of a client's recordings at once could take gigabytes.
         for start in range(0, len(held), _EVALUATION_BATCH):
             inputs, labels = split.batch(held[start : start + _EVALUATION_BATCH])
             loss += F.cross_entropy(model(inputs), labels, reduction="sum").item()
@@ -115,7 +115,7 @@ def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:
 
 
 def _examples(tensor: Tensor) -> int:
-    """Return which axis of inputs or labels counts the examples: event frames have time first."""
+    """Return the axis of the examples in inputs or labels: event frames have time first."""
     return 1 if tensor.dim() == 5 else 0
 
 
@@ -124,7 +124,7 @@ def _model(message: Message, run: RunSettings) -> nn.Module:
     model = build_model(run.config.model.spec(input_spec(run.config)))
     sent = message.content["arrays"]
     if not isinstance(sent, ArrayRecord):
-        raise ConfigError("The server sent no ArrayRecord 'arrays'.")
+        raise ConfigError("train message: expected an ArrayRecord 'arrays' from the server, found none.")
     load_parameters(model, sent.to_torch_state_dict())
     return model
 

@@ -1,4 +1,4 @@
-"""What a client trains on: its partition of the clients' split, and the batches of a round."""
+"""The training data of a client: its partition of the clients' split, and the batches of a round."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Batch = tuple[Tensor, Tensor]
 
 
 def input_spec(config: SimulationConfig) -> InputSpec:
-    """Return what one input looks like."""
+    """Return the specification of the inputs."""
     return load(config.dataset).spec
 
 
 def load(settings: DatasetSettings) -> Dataset:
-    """Return the data set that a config names.
+    """Return the data set of a config.
 
     Raises:
         DataError: its files are missing or corrupt.
@@ -34,16 +34,16 @@ def load(settings: DatasetSettings) -> Dataset:
 
 
 def splits(settings: DatasetSettings) -> tuple[Examples, Examples]:
-    """Return the split that the clients hold, and the one that they do not."""
+    """Return the split that the clients hold, then the other one."""
     data = load(settings)
     return (data.train, data.test) if settings.split == "train" else (data.test, data.train)
 
 
 def partition_indices(config: SimulationConfig, partition: int) -> Tensor:
-    """Return the indices, int64 (n,), of the examples of the clients' split that a client holds.
+    """Return the indices, int64 (n,), of a client's examples in the clients' split.
 
     Raises:
-        ConfigError: there is no such partition.
+        ConfigError: the partition does not exist.
     """
     clients = config.federation.clients
     if not 0 <= partition < clients:
@@ -55,16 +55,16 @@ def partition_indices(config: SimulationConfig, partition: int) -> Tensor:
 def draw_batches(
     config: SimulationConfig, partition: int, *, count: int, size: int, stream: torch.Generator
 ) -> list[Batch]:
-    """Return the batches of one round of a client, drawn without replacement.
+    """Return a client's batches of one round, drawn without replacement.
 
-    An epoch is a permutation of the client's examples cut into whole batches; where a round needs more batches than
-    that, a new permutation follows.
+    An epoch is a permutation of the client's examples cut into full batches; if a round needs more batches, another
+    permutation follows.
 
     Args:
         config: the federation.
-        partition: of the client.
+        partition: partition id of the client.
         count: number of batches.
-        size: N, examples of a batch.
+        size: N, examples per batch.
         stream: draws the permutations.
 
     Returns:
@@ -92,7 +92,7 @@ def check_batches(config: SimulationConfig) -> None:
 
     Raises:
         ConfigError: there are more clients than examples, a client holds fewer than `federation.batch_size`, or the
-            model has no use for time while the examples are frames of events.
+            examples are frames of events but the model reads still images.
         DataError: the data set is missing or corrupt.
     """
     if DATASETS[config.dataset.name].events and not MODELS[config.model.name].spiking:
@@ -107,7 +107,7 @@ def check_batches(config: SimulationConfig) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _partitions(settings: DatasetSettings, clients: int, seed: int) -> list[Indices]:
-    """Return the indices of every client, computed once a process."""
+    """Return the indices of every client, computed once per process."""
     split, _ = splits(settings)
     partitioner = make_partitioner(settings.partitioner, num_partitions=clients, alpha=settings.alpha, seed=seed)
     return partitioner.partition(split.labels.numpy())

@@ -1,13 +1,13 @@
 """The curious server: wrappers that record every client's update and forward everything unchanged.
 
-One line in an app of one's own, with any strategy:
+One line added to an existing app, with any strategy:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         grid = CuriousGrid(grid, CaptureStore(Path("/data/captures")), model=spec)
         FedAvg().start(grid=grid, initial_arrays=arrays)
 
-`CuriousStrategy` is the same for those who would rather wrap the strategy. Both record the same bytes.
+`CuriousStrategy` does the same by wrapping the strategy instead. Both record the same bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Sink = Callable[[CapturedUpdate], object]
 
 @dataclass(frozen=True)
 class _Request:
-    """A train message as it was when it was sent: strategies reuse and empty their records afterwards."""
+    """A copy of a train message as it was sent, since strategies reuse and empty their records afterwards."""
 
     metadata: Metadata
     arrays: Mapping[str, Array]
@@ -43,9 +43,10 @@ class _Request:
 
 
 class UpdateRecorder:
-    """Matches replies to requests and hands a `CapturedUpdate` of each sound one to the sink.
+    """Matches replies to requests and passes a `CapturedUpdate` of each valid reply to the sink.
 
-    It never raises: a reply that is an error or does not fit the model, and a sink that fails, are logged by partition.
+    It never raises an exception: error replies, replies that do not fit the model and failures of the sink are logged
+    by partition.
     """
 
     def __init__(
@@ -58,12 +59,12 @@ class UpdateRecorder:
         self._open: dict[int, list[_Request]] = {}
         self._ranks: dict[int, int] = {}
         self._recorded: set[str] = set()
-        self._sendings = 0
+        self._times_sent = 0
 
     def sent(self, messages: Iterable[Message], grid: Grid) -> None:
-        """Remember the train messages among those that are about to be sent over `grid`."""
+        """Remember those of the messages that ask for training; they are about to be sent over `grid`."""
         train = [message for message in messages if _is_train(message)]
-        self._sendings += bool(train)
+        self._times_sent += bool(train)
         for message in train:
             configs = list(message.content.config_records.values())
             config = scalars(configs[0]) if configs else {}
@@ -78,7 +79,7 @@ class UpdateRecorder:
                 self._ranks.setdefault(node, len(self._ranks))
 
     def received(self, replies: Iterable[Message]) -> None:
-        """Record the replies to train messages, in their order."""
+        """Record the replies to train messages, in the order given."""
         for reply in replies:
             request = self._request_of(reply)
             if request is None:
@@ -89,15 +90,15 @@ class UpdateRecorder:
                 client = self._client(reply)
                 self._record(request, read_reply(reply, request.arrays), client)
             except ReplyError as problem:
-                _complain(WARNING, node, client, request.round, str(problem))
-            except Exception as error:  # noqa: BLE001 - the sink is a caller's; it must not fail the round
-                _complain(ERROR, node, client, request.round, f"{type(error).__name__}: {error}")
+                _log_problem(WARNING, node, client, request.round, str(problem))
+            except Exception as error:  # noqa: BLE001 - the caller's sink must not make the round fail
+                _log_problem(ERROR, node, client, request.round, f"{type(error).__name__}: {error}")
 
     def _record(self, request: _Request, reply: TrainReply, client: int) -> None:
-        """Hand one capture to the sink."""
+        """Pass one capture to the sink."""
         name = capture_id(self._federation_id, request.round, client)
         if name in self._recorded:
-            raise ReplyError(f"there is a capture {name} already; give each run its own federation_id")
+            raise ReplyError(f"a capture {name} exists already; give each run its own federation_id")
         config = request.config
         sent = {key: _as_sent(request.arrays[key], array) for key, array in reply.arrays.items()}
         is_gradient = config.get("share") == "gradient"
@@ -120,7 +121,7 @@ class UpdateRecorder:
         self._recorded.add(name)
 
     def _request_of(self, reply: Message) -> _Request | None:
-        """Return the request that a message replies to, and forget it; None where it was no train message."""
+        """Return and forget the request to which a message replies; None if that was not a train message."""
         waiting = self._open.get(reply.metadata.src_node_id, [])
         wanted = reply.metadata.reply_to_message_id
         for index, request in enumerate(waiting):
@@ -129,35 +130,36 @@ class UpdateRecorder:
         return None
 
     def _client(self, reply: Message) -> int:
-        """Return the partition id: as the caller knows it, else as the client tells it, else the node's rank."""
+        """Return the partition id: from the caller's function, else as the client reports it, else the node's rank."""
         node = reply.metadata.src_node_id
         if self._client_of is not None:
             return self._client_of(node)
-        told = told_partition(reply)
-        return self._ranks[node] if told is None else told
+        partition = told_partition(reply)
+        return self._ranks[node] if partition is None else partition
 
     def _round(self, config: Mapping[str, Scalar], metadata: Metadata) -> int:
-        """Return the round: from the config, else the message's group, else how often was sent so far."""
-        told = _positive_integer(config.get("server-round"))
-        if told is not None:
-            return told
-        return int(metadata.group_id) if metadata.group_id.isdecimal() else self._sendings
+        """Return the round: from the config, else from the message's group, else the number of times sent so far."""
+        server_round = _positive_integer(config.get("server-round"))
+        if server_round is not None:
+            return server_round
+        return int(metadata.group_id) if metadata.group_id.isdecimal() else self._times_sent
 
 
 class CuriousGrid(GridWrapper):
-    """A Grid that holds a Grid, records every train reply, and forwards everything unchanged.
+    """A wrapper of a Grid that records every train reply and forwards everything unchanged.
 
     Args:
-        grid: the Grid that an app was given, or another wrapper.
-        sink: called with each `CapturedUpdate` before the replies are handed on; a `CaptureStore`, a list's `append`,
-            or an attack. The round waits for it, so a slow attack belongs after the run. What it raises is logged.
-        model: spec of the model that is trained.
-        federation_id: name under which captures are kept; each run needs its own.
-        client_of: node id -> partition id, such as `OrderedGrid.partition_of`. Without it a client is numbered as it
-            tells in its reply's ConfigRecord "client", else by the rank of its node id.
+        grid: the Grid that an app receives, or another wrapper.
+        sink: called with each `CapturedUpdate` before the replies are passed on; a `CaptureStore`, a list's `append`,
+            or an attack. The round waits for it, so a slow attack should run after the federation. Its exceptions are
+            logged.
+        model: specification of the model that is trained.
+        federation_id: name under which captures are stored; each run needs its own.
+        client_of: node id -> partition id, such as `OrderedGrid.partition_of`. Without it, a client has the number that
+            it reports in its reply's ConfigRecord "client", or else the rank of its node id.
 
     Raises:
-        ConfigError: `federation_id` cannot name a folder.
+        ConfigError: `federation_id` is not valid as the name of a folder.
     """
 
     def __init__(
@@ -173,7 +175,7 @@ class CuriousGrid(GridWrapper):
         self._recorder = UpdateRecorder(sink, model, federation_id, client_of)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Push messages, remembering what is sent."""
+        """Push messages and remember them."""
         outgoing = list(messages)
         self._recorder.sent(outgoing, self.grid)
         return self.grid.push_messages(outgoing)
@@ -194,10 +196,10 @@ class CuriousGrid(GridWrapper):
 
 
 class CuriousStrategy(StrategyWrapper):
-    """A strategy that holds a strategy and records every train reply before it is aggregated.
+    """A wrapper of a strategy that records every train reply before it is aggregated.
 
-    The arguments are those of `CuriousGrid`, with a strategy in place of the Grid. Put it outermost to see updates
-    before a server-side defence changes them.
+    The arguments are those of `CuriousGrid`, with a strategy in place of the Grid. Make it the outermost wrapper, so
+    that it sees updates before a server-side defence changes them.
     """
 
     def __init__(
@@ -215,7 +217,7 @@ class CuriousStrategy(StrategyWrapper):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Configure the round and remember what will be sent."""
+        """Configure the round and remember its messages."""
         outgoing = list(self.strategy.configure_train(server_round, arrays, config, grid))
         self._recorder.sent(outgoing, grid)
         return outgoing
@@ -230,32 +232,32 @@ class CuriousStrategy(StrategyWrapper):
 
 
 def _is_train(message: Message) -> bool:
-    """Return whether a message asks for training and carries a model."""
+    """Return whether a message asks for training and contains a model."""
     category = message.metadata.message_type.partition(".")[0]
     return category == "train" and message.has_content() and len(message.content.array_records) == 1
 
 
-def _complain(level: int, node: int, client: int | None, server_round: int, problem: str) -> None:
+def _log_problem(level: int, node: int, client: int | None, server_round: int, problem: str) -> None:
     name = f"node {node}" if client is None else f"client {client}"
     log(level, "Curious server: the reply of %s in round %d is not recorded: %s", name, server_round, problem)
 
 
 def _as_sent(sent: Array, received: NDArray) -> NDArray:
-    """Return the sent values in the client's dtype, as it loads them: FedAdam and QFedAvg send float64."""
+    """Return the sent values in the client's dtype, as the client loads them: FedAdam and QFedAvg send float64."""
     return sent.numpy().astype(received.dtype)
 
 
 def _delta(sent: NDArray, received: NDArray) -> NDArray:
-    """Return received minus sent, computed in float64 and kept in the client's dtype.
+    """Return received minus sent, computed in float64 and stored in the client's dtype.
 
-    The weights are rounded to the client's dtype already, which limits the delta's precision by far more than rounding
-    the difference itself (6e-8 relative in float32); and attacks compute in the client's dtype.
+    The weights are already rounded to the client's dtype, which limits the precision of the delta far more than
+    rounding the difference itself (6e-8 relative in float32); and attacks compute in the client's dtype.
     """
-    kept = received.dtype if np.issubdtype(received.dtype, np.floating) else np.dtype(np.float32)
+    dtype = received.dtype if np.issubdtype(received.dtype, np.floating) else np.dtype(np.float32)
     with np.errstate(over="ignore"):
-        difference = (received.astype(np.float64) - sent.astype(np.float64)).astype(kept)
+        difference = (received.astype(np.float64) - sent.astype(np.float64)).astype(dtype)
     if not np.isfinite(difference).all():
-        raise ReplyError("its weights are too far from those that were sent")
+        raise ReplyError("its weights are too far from those that were sent to it")
     return difference
 
 

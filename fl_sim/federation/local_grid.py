@@ -1,6 +1,6 @@
-"""An in-process Grid: a whole federation without Ray, SuperLink or network. The embedded default, and for tests.
+"""An in-process Grid: a whole federation without Ray, SuperLink or network. The default engine, also used in tests.
 
-This is the only file that touches Flower's private parts: message ids, the identity of the task, and the wire format.
+This is the only file that uses private parts of Flower: message ids, the identity of the task, and the wire format.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _FIRST_NODE = SUPERLINK_NODE_ID + 1
 
 
 class LocalGrid(Grid):
-    """A Grid whose nodes run one after the other in this process, in the order of the messages.
+    """A Grid whose nodes run one after another in this process, in the order of the messages.
 
-    Each message and each reply passes through Flower's wire format, so that nobody shares a record with anybody, as on
-    the other engines. A client's exception becomes an error reply. Each node keeps its Context over the rounds.
+    Each message and each reply passes through Flower's wire format, so that server and clients never share a record, as
+    on the other engines. A client's exception becomes an error reply. Each node keeps its Context across rounds.
 
     Args:
         client_app: a `ClientApp`, or any callable of a message and a context.
@@ -56,7 +56,7 @@ class LocalGrid(Grid):
         }
 
     def set_run(self, run: Run) -> None:
-        """Set the run's description; it changes nothing here."""
+        """Set the run's description, which has no other effect."""
         self._run = run
 
     @property
@@ -76,11 +76,11 @@ class LocalGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Return the ids of the nodes by partition."""
+        """Return the node ids in the order of their partitions."""
         return list(self._contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Let the nodes handle the messages, keep their replies, and return the message ids."""
+        """Let the nodes handle the messages, store their replies, and return the message ids."""
         return [self._deliver(message) for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -93,11 +93,11 @@ class LocalGrid(Grid):
         *,
         timeout: float | None = None,  # noqa: ARG002 - nothing runs meanwhile
     ) -> Iterable[Message]:
-        """Let the nodes handle the messages and return their replies; there is nothing to time out."""
+        """Let the nodes handle the messages and return their replies; `timeout` is ignored."""
         return self.pull_messages(self.push_messages(messages))
 
     def _deliver(self, message: Message) -> str:
-        """Run the client that a message is for, keep its reply, and return the message's id."""
+        """Run the client to which a message is addressed, store its reply, and return the message's id."""
         message_id = self._number(message)
         reply = self._handle(message)
         self._number(reply)
@@ -105,23 +105,23 @@ class LocalGrid(Grid):
         return message_id
 
     def _handle(self, message: Message) -> Message:
-        """Return the reply of the client that a message is for; its exceptions are error replies."""
+        """Return the reply of the client to which a message is addressed; an exception becomes an error reply."""
         node = message.metadata.dst_node_id
         if node not in self._contexts:
             error = Error(ErrorCode.NODE_UNAVAILABLE, f"there is no node {node}")
             return Message(error, reply_to=message)
         try:
             return _copied(self._client_app(_copied(message), self._contexts[node]))
-        except Exception as error:  # whatever a client does must not end the server, as on any engine
+        except Exception as error:  # as on any engine, no failure of a client may end the server
             if lack_of_memory(error):
-                raise  # it is this process's own: the round would go on without that client, and nobody would know
+                raise  # this process itself lacks memory; the round must not silently go on without that client
             partition = self._contexts[node].node_config["partition-id"]
             reason = f"{type(error).__name__}: {error}"
             log(ERROR, "Client %s raised %s", partition, reason)
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
 
     def _number(self, message: Message) -> str:
-        """Give a message its id, as Flower's own grids do."""
+        """Assign an id to a message, as Flower's own grids do."""
         self._messages += 1
         message_id = f"local-{self._messages:08d}"
         message.metadata.__dict__["_message_id"] = message_id
@@ -129,12 +129,12 @@ class LocalGrid(Grid):
 
 
 def _copied(message: Message) -> Message:
-    """Return a message that went over the wire and back: it shares no record with the original."""
+    """Return a copy of a message by way of the wire format, which shares no record with the original."""
     return message_from_proto(message_to_proto(message))
 
 
 def _identify() -> None:
-    """Set the identity that `Message` asks for, unless an engine did."""
+    """Set the identity that `Message` requires, unless an engine has set it."""
     try:
         _ = TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Defences as client mods: what a client shares is changed between its training and the wire."""
+"""Defences as client mods, which change the update between the client's training and its reply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ARRAYS = "arrays"
 
 
 def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
-    """Return the mod of a train function that applies the defence of the run's config to what the client shares.
+    """Return the mod of a train function that applies the defence of the run's config to the client's update.
 
-    A gradient is defended as it is. Of weights the difference to those that were sent is defended, and added to them.
-    Without a defence the reply is handed on untouched. What a defence draws is of a stream of its own for each
-    repetition, round and partition.
+    The defence is applied to a gradient directly. For weights, it is applied to their difference from the weights that
+    the server sent, and the result is added to those. Without a defence the reply is passed on unchanged. The defence
+    draws from a separate random stream for each repetition, round and partition.
 
     Args:
-        settings: of the run that a context belongs to.
+        settings: returns the settings of the run to which a context belongs.
     """
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -42,25 +42,25 @@ def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
 
 
 def _defended(message: Message, reply: Message, partition: int, run: RunSettings) -> Mapping[str, Tensor]:
-    """Return what a client shares instead of what it replied."""
+    """Return the defended update that replaces the one in a client's reply."""
     config, order = run.config, TrainOrder.of(message)
     defence = build_defence(config.defence.name, config.defence.settings)
     stream = torch_stream(config.seed, "defence", config.repeat, order.server_round, partition)
-    reached = _tensors(reply)
+    update = _tensors(reply)
     if order.share == "gradient":
-        return defence(reached, generator=stream)
-    sent = {name: tensor.to(reached[name].dtype) for name, tensor in _tensors(message).items() if name in reached}
-    changed = defence({name: _difference(reached[name], sent[name]) for name in reached}, generator=stream)
-    return {name: _sum(sent[name], change) for name, change in changed.items()}
+        return defence(update, generator=stream)
+    sent = {name: tensor.to(update[name].dtype) for name, tensor in _tensors(message).items() if name in update}
+    changes = defence({name: _difference(update[name], sent[name]) for name in update}, generator=stream)
+    return {name: _sum(sent[name], change) for name, change in changes.items()}
 
 
 def _difference(after: Tensor, before: Tensor) -> Tensor:
-    """Return after minus before, computed in float64 and kept in the client's type, as the server computes it."""
+    """Return after minus before, computed in float64 and stored in the client's dtype, as the server computes it."""
     return (after.double() - before.double()).to(after.dtype)
 
 
 def _sum(before: Tensor, change: Tensor) -> Tensor:
-    """Return before plus change, computed in float64: adding 0 gives back the very weights that were sent."""
+    """Return before plus change, computed in float64, so that adding 0 gives exactly the weights that were sent."""
     return (before.double() + change.double()).to(before.dtype)
 
 
@@ -68,5 +68,5 @@ def _tensors(message: Message) -> dict[str, Tensor]:
     """Return the arrays of a message as tensors by name."""
     record = message.content[ARRAYS]
     if not isinstance(record, ArrayRecord):
-        raise ConfigError(f"A message has no ArrayRecord '{ARRAYS}'.")
+        raise ConfigError(f"message: expected an ArrayRecord '{ARRAYS}', found none.")
     return dict(record.to_torch_state_dict())

@@ -1,7 +1,7 @@
-"""A federation that repeats bit for bit on every engine: ordered nodes and replies, seeded rounds.
+"""Bit-for-bit reproducible federations on every engine: ordered nodes and replies, seeded rounds.
 
-Flower's node ids are random, its replies come as they finish, and its strategies draw from the global `random` and
-NumPy generators. None of that is reproducible by itself (flwr issue 3328).
+Flower's node ids are random, its replies arrive as clients finish, and its strategies draw from the global `random` and
+NumPy generators. None of this is reproducible by itself (flwr issue 3328).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.2
 
 
 def answer_partition_query(app: ClientApp) -> ClientApp:
-    """Give a client app the query by which `OrderedGrid` learns the partition id of its node, and return it."""
+    """Register on a client app the query by which `OrderedGrid` learns a node's partition id, and return the app."""
 
     @app.query(QUERY)
     def partition(message: Message, context: Context) -> Message:
@@ -39,23 +39,23 @@ def answer_partition_query(app: ClientApp) -> ClientApp:
 
 
 def client_record(context: Context) -> ConfigRecord:
-    """Return what a client tells about itself: its partition id."""
+    """Return the record in which a client reports its partition id."""
     return ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
 
 
 class OrderedGrid(GridWrapper):
     """A Grid whose nodes and replies are sorted by partition id.
 
-    The nodes are asked once, with one `query.partition` message each that no training sees; nodes that connect later or
-    hold a partition beyond the number of clients are left out.
+    Each node is asked once, with a `query.partition` message that does not affect training. Nodes that connect later,
+    and those that hold a partition beyond the number of clients, are left out.
 
     Args:
         grid: the Grid to order.
-        clients: number of clients; partitions 0 to clients - 1 are awaited.
+        clients: number of clients; the Grid waits for partitions 0 to clients - 1.
         timeout: seconds to wait for that many nodes to connect.
 
     Raises:
-        SpikeleakError: fewer nodes connected in time, a node does not answer, or two hold the same partition.
+        SpikeleakError: too few nodes connected in time, a node did not answer, or two hold the same partition.
     """
 
     def __init__(self, grid: Grid, clients: int, *, timeout: float = 30.0) -> None:
@@ -68,16 +68,16 @@ class OrderedGrid(GridWrapper):
         return self._partitions[node_id]
 
     def get_node_ids(self) -> Iterable[int]:
-        """Return the ids of the nodes by partition."""
+        """Return the node ids in the order of their partitions."""
         return list(self._partitions)
 
     def get_nodes(self) -> Iterable[Any]:
-        """Return the nodes by partition."""
+        """Return the nodes in the order of their partitions."""
         nodes = {node.node_id: node for node in self.grid.get_nodes()}
         return [nodes[node_id] for node_id in self._partitions if node_id in nodes]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pull replies, sorted by partition."""
+        """Pull the replies, sorted by partition."""
         return self._sorted(self.grid.pull_messages(message_ids))
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
@@ -90,9 +90,9 @@ class OrderedGrid(GridWrapper):
 
 
 class SeededStrategy(StrategyWrapper):
-    """A strategy whose draws from the global `random` and NumPy generators depend on the seed and the round only.
+    """A strategy whose draws from the global `random` and NumPy generators depend only on the seed and the round.
 
-    Both generators are put back afterwards.
+    The state of both generators is restored afterwards.
     """
 
     def __init__(self, strategy: Strategy, seed: int) -> None:
@@ -102,34 +102,34 @@ class SeededStrategy(StrategyWrapper):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Sample the round's clients from its own stream."""
+        """Sample the round's clients from a stream of the round."""
         with _global_generators(derive_seed(self._seed, "configure-train", server_round)):
             return list(self.strategy.configure_train(server_round, arrays, config, grid))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Aggregate with the round's own stream, from which differential privacy draws its noise."""
+        """Aggregate with a stream of the round, from which differential privacy draws its noise."""
         with _global_generators(derive_seed(self._seed, "aggregate-train", server_round)):
             return self.strategy.aggregate_train(server_round, replies)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Sample the clients that evaluate from the round's own stream."""
+        """Sample the clients that evaluate from a stream of the round."""
         with _global_generators(derive_seed(self._seed, "configure-evaluate", server_round)):
             return list(self.strategy.configure_evaluate(server_round, arrays, config, grid))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Aggregate the evaluation with the round's own stream."""
+        """Aggregate the evaluation with a stream of the round."""
         with _global_generators(derive_seed(self._seed, "aggregate-evaluate", server_round)):
             return self.strategy.aggregate_evaluate(server_round, replies)
 
 
 @contextlib.contextmanager
 def _global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators that Flower's strategies draw from, and put them back."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what Flower uses
+    """Seed the global generators from which Flower's strategies draw, and restore their state on exit."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - Flower uses this one
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - as above
     try:
@@ -164,13 +164,13 @@ def _await_partitions(grid: Grid, clients: int, timeout: float) -> dict[int, int
 
 
 def _ask(grid: Grid, nodes: Iterable[int]) -> dict[int, int]:
-    """Return {node id: partition id} as the nodes answer."""
+    """Return {node id: partition id} from the answers of the nodes."""
     questions = [Message(RecordDict(), node, f"query.{QUERY}") for node in nodes]
     found = {}
     for reply in grid.send_and_receive(questions, timeout=_REPLY_TIMEOUT) if questions else []:
         partition = told_partition(reply)
         if partition is None:
             reason = brief_reason(reply) if reply.has_error() else "no partition-id in its answer"
-            raise SpikeleakError(f"A client did not tell its partition: {reason}")
+            raise SpikeleakError(f"A client did not report its partition: {reason}")
         found[reply.metadata.src_node_id] = partition
     return found

@@ -1,4 +1,4 @@
-"""What a federation sets in its process, and puts back: torch's threads and generator, and how much Flower says."""
+"""Process-wide state that a federation sets and restores: torch's threads and generator, and Flower's log level."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from flwr.common.logger import FLOWER_LOGGER
 
-# Warnings about what this testbed does on purpose, by how they begin.
+# Beginnings of warnings about what this testbed does on purpose.
 _EXPECTED = (
     "fraction_evaluate is set to 0.0",
     "DEPRECATED FEATURE: The `run_simulation` function",
@@ -18,9 +18,9 @@ _EXPECTED = (
 
 @contextlib.contextmanager
 def private_torch() -> Iterator[None]:
-    """Run torch on one thread and on a copy of its global CPU generator, and put both back.
+    """Run torch on one thread and with a copy of its global CPU generator, and restore both on exit.
 
-    One and two threads give different bits, and each engine has a default of its own.
+    The number of threads changes the bits of a result, and each engine has a different default.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -33,7 +33,7 @@ def private_torch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def flower_logging(*, verbose: bool) -> Iterator[None]:
-    """Show Flower's warnings only, without those about what this testbed does on purpose; or all that it says.
+    """Show only Flower's warnings, except those about what this testbed does on purpose; or its whole log.
 
     Args:
         verbose: whether to leave Flower's logging as it is.

@@ -1,4 +1,4 @@
-"""For a client app of one's own: keeps the truth behind an update out of band, for an audit to score its answers."""
+"""For any client app: stores the truth behind an update out of band, so that an audit can score reconstructions."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ def seal(
     inputs: Tensor,
     labels: Tensor,
 ) -> Path:
-    """Write FOLDER/sealed/FEDERATION/rRRR-cCCC and tell the server in the reply which partition it is from.
+    """Write FOLDER/sealed/FEDERATION/rRRR-cCCC and report the client's partition to the server in the reply.
 
-    A node's number in Flower is random, so without that line the server would count its clients in another order.
+    Node ids are random in Flower, so without that record the server would number its clients differently.
 
     Args:
-        folder: the one whose captures/ the server's `CaptureStore` writes to.
-        federation_id: as it was given to `CuriousGrid`.
-        message: the train message that is answered; its config tells the round, as Flower's strategies do.
-        context: of the client.
-        content: of the reply; a record "client" is added to it.
-        inputs: what the update was computed on, in the value range of the model's `InputSpec`: (N, C, H, W), or
-            (T, N, C, H, W) of events. Of several local steps: all their batches.
+        folder: parent of the folder captures/ to which the server's `CaptureStore` writes.
+        federation_id: the same as that of `CuriousGrid`.
+        message: the train message; its config contains the round, as Flower's strategies set it.
+        context: context of the client.
+        content: content of the reply; a record "client" is added to it.
+        inputs: the inputs from which the update was computed, in the value range of the model's `InputSpec`:
+            (N, C, H, W), or (T, N, C, H, W) for events. For several local steps, all their batches.
         labels: (N,).
 
     Raises:
-        ConfigError: the message tells no round.
-        DataError: another batch of that client and round is there: each federation needs a folder, or name, of its own.
+        ConfigError: the message does not contain the round.
+        DataError: a different batch of that client and round exists: each federation needs its own folder or name.
     """
     configs = list(message.content.config_records.values())
     number = configs[0].get("server-round") if configs else None
     if not isinstance(number, int):
         raise ConfigError(f"server-round: expected the round in the config of the train message, found {number!r}.")
-    told = client_record(context)
-    content["client"] = told
-    name = capture_id(federation_id, number, int(str(told["partition-id"])))
+    record = client_record(context)
+    content["client"] = record
+    name = capture_id(federation_id, number, int(str(record["partition-id"])))
     batch = SealedBatch(name, inputs.detach().cpu(), labels.detach().cpu())
     store = SealedStore(Path(folder) / "sealed")
     if store.path(name).is_file() and record_bytes(store.load(name)) != record_bytes(batch):
         raise DataError(
-            f"{store.path(name)}: holds another batch already. Use a fresh folder, or another federation_id, for each "
+            f"{store.path(name)}: already holds another batch. Use a new folder, or another federation_id, for each "
             "run."
         )
     return store(batch)

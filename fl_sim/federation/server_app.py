@@ -1,4 +1,4 @@
-"""The honest-but-curious server: runs a strategy, and writes down what every client sends."""
+"""The honest-but-curious server: runs a strategy and records what every client sends."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def build_server_app(
 ) -> ServerApp:
     """Return the server app.
 
-    With an `output` in the settings, captures go to OUTPUT/captures, and the trained model and those of the rounds
-    that `federation.keep_every` tells to OUTPUT/models.
+    If the settings have an `output`, captures are written to OUTPUT/captures; the trained model and those of the rounds
+    that `federation.keep_every` selects are written to OUTPUT/models.
 
-    The app raises WriteError where a record could not be kept.
+    The app raises WriteError if a record could not be written.
 
     Args:
-        run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them there.
-        sink: called with each captured update instead of storing it.
-        observe: whether updates are captured at all; the trained model is the same to the bit either way.
+        run_config: the flat settings, for engines that leave `context.run_config` empty; None to read them from there.
+        sink: receives each captured update in place of the store on disk.
+        observe: whether updates are captured at all; the trained model is bit-identical either way.
         on_result: called with the trained model, for callers in the same process.
     """
     app = ServerApp()
@@ -69,7 +69,7 @@ def build_server_app(
 
 
 class _Storing:
-    """Stores captures, and remembers the first failure to: whatever a sink raises is but logged.
+    """Stores captures and remembers the first failure, since exceptions of a sink are only logged.
 
     A federation that lacks some captures must not pass for a finished one.
     """
@@ -87,11 +87,11 @@ class _Storing:
 
 
 def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
-    """Run all rounds and return the model that came out.
+    """Run all rounds and return the trained model.
 
     Raises:
         ConfigError: a setting is wrong.
-        SpikeleakError: too few clients connected, or all of a round failed.
+        SpikeleakError: too few clients connected, or all clients of a round failed.
     """
     config = run.config
     strategy = SoundReplies(build_strategy(config))
@@ -123,9 +123,9 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
 
 
 def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], MetricRecord | None] | None:
-    """Return what keeps the global model, to be called before the first round and after each; None to keep none.
+    """Return a function that stores the global model, called before the first round and after each; None to store none.
 
-    It leaves out the last round, whose model is tested when the federation is over, in any case.
+    It skips the last round, whose model is always tested and stored when the federation has finished.
     """
     every, rounds = run.config.federation.keep_every, run.config.federation.rounds
     if run.output is None or not every:
@@ -143,13 +143,13 @@ def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], M
 
 
 def _save(trained: TrainedModel, run: RunSettings, folder: Path) -> None:
-    """Write the model after the last round; last of all under the name by which a federation is known to be over."""
+    """Write the model after the last round. Its plain name is written last, which marks the federation as finished."""
     if run.config.federation.keep_every:
         save_record(trained, global_model_path(folder, run.federation_id, trained.round))
     save_record(trained, trained_model_path(folder, run.federation_id))
 
 
-# The accuracy of a spiking model on 60,000 images takes longer than the federation.
+# Measuring the accuracy of a spiking model on 60,000 images takes longer than the federation.
 MOST_TESTED = 2000
 _TEST_BATCH = 250
 

@@ -1,4 +1,4 @@
-"""What the apps read: their run config (the flat form of `SimulationConfig`), and the config of a train message."""
+"""Settings of the apps: their run config (the flat form of `SimulationConfig`) and the config of a train message."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fl_sim.specs import Scalar
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What one run of the apps does.
+    """The settings of one run of the apps.
 
     Attributes:
-        config: the federation. Its `engine` is read by `fl_sim.simulation` only; `flwr run` is an engine itself.
-        output: absolute folder of captures, sealed batches and models; None to keep nothing.
+        config: the federation. Its `engine` is read by `fl_sim.simulation` only; `flwr run` is itself an engine.
+        output: absolute folder of captures, sealed batches and models; None to store nothing.
         federation_id: name of the federation in that folder.
     """
 
@@ -34,11 +34,11 @@ class RunSettings:
 
     @classmethod
     def read(cls, run_config: Mapping[str, Scalar]) -> RunSettings:
-        """Return the settings that a flat run config holds.
+        """Return the settings in a flat run config.
 
         Args:
-            run_config: as Flower hands it over, or as `flat` returns it. Settings of defences that are not chosen may
-                stand in it with their defaults.
+            run_config: as Flower passes it, or as `flat` returns it. It may contain the settings of other defences with
+                their default values.
 
         Raises:
             ConfigError: it is empty, a key is unknown or of the wrong type, or `output` is not absolute.
@@ -64,21 +64,21 @@ class RunSettings:
         )
 
     def flat(self) -> dict[str, Scalar]:
-        """Return the run config that `read` reads, the defaults of every defence among it."""
+        """Return the run config for `read`, including the defaults of every defence."""
         output = str(self.output) if self.output else ""
         defaults = {f"defence.{key}": value for key, value in default_settings().items()}
         return {**defaults, **flatten(self.config), "output": output, "federation_id": self.federation_id}
 
 
 class TrainOrder(pydantic.BaseModel):
-    """One order; keys that only other clients read are ignored.
+    """The server's instructions in a train message; keys for other clients are ignored.
 
     Attributes:
         server_round: from 1.
-        share: what the client replies.
-        learning_rate, local_steps: of local SGD; a gradient is of one batch.
+        share: whether the client replies with a gradient or with weights.
+        learning_rate, local_steps: of local SGD; a gradient is that of one batch.
         batch_size: N.
-        proximal_mu: FedProx's mu, 0 for none.
+        proximal_mu: FedProx's mu; 0 for none.
     """
 
     model_config = pydantic.ConfigDict(
@@ -93,15 +93,15 @@ class TrainOrder(pydantic.BaseModel):
 
     @classmethod
     def of(cls, message: Message) -> TrainOrder:
-        """Return the order that a train message holds.
+        """Return the instructions in a train message.
 
         Raises:
-            ConfigError: a key is missing, of the wrong type, or does not go with another one.
+            ConfigError: a key is missing, of the wrong type, or incompatible with another one.
         """
         return validate(cls, dict(message.content["config"]))
 
     @pydantic.model_validator(mode="after")
     def _possible(self) -> TrainOrder:
         if self.share == "gradient" and self.local_steps != 1:
-            raise ValueError("local-steps: a shared gradient is of one batch, so it must be 1")
+            raise ValueError("local-steps: a shared gradient is that of one batch, so it must be 1")
         return self

@@ -1,4 +1,4 @@
-"""The strategy by name: any of Flower's that averages models, or gradient sharing (FedSGD), which stands here."""
+"""Strategies by name: any of Flower's that averages models, or gradient sharing (FedSGD), which is defined here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from fl_sim.federation.wrappers import StrategyWrapper
 
 
 def strategy_arguments(config: SimulationConfig) -> dict[str, Any]:
-    """Return the arguments of the constructor of Flower's strategy: those of the config, and what the testbed sets."""
+    """Return the constructor arguments of Flower's strategy: those in the config and those that the testbed sets."""
     kind = _flower_class(config.strategy.name)
     known = set(inspect.signature(kind.__init__).parameters) - {"self"}
-    given = config.strategy.arguments
     federation = config.federation
     fixed: dict[str, Any] = {
         "fraction_train": federation.fraction,
@@ -32,26 +31,26 @@ def strategy_arguments(config: SimulationConfig) -> dict[str, Any]:
         "client_learning_rate": federation.learning_rate,
         "train_loss_key": "train-loss",
     }
-    return {name: value for name, value in fixed.items() if name in known} | dict(given)
+    return {name: value for name, value in fixed.items() if name in known} | config.strategy.arguments
 
 
 def build_strategy(config: SimulationConfig) -> Strategy:
-    """Return the strategy that a config names.
+    """Return the strategy of a config.
 
     Raises:
-        ConfigError: an argument is refused by the strategy.
+        ConfigError: the strategy rejects an argument.
     """
     arguments = strategy_arguments(config)
     name = config.strategy.name
     try:
         strategy = _flower_class(name)(**arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"strategy: {name} refuses its arguments {config.strategy.arguments}: {error}") from error
+        raise ConfigError(f"strategy: {name} rejects its arguments {config.strategy.arguments}: {error}") from error
     return FedSGD(strategy, config.federation.learning_rate) if name == "FedSGD" else strategy
 
 
 def _flower_class(name: str) -> type[FedAvg]:
-    """Return the class of Flower that a strategy is, or by which FedSGD averages the gradients."""
+    """Return the Flower class of a strategy; for FedSGD, the class that averages the gradients."""
     kind: type[FedAvg] = FedAvg if name == "FedSGD" else getattr(flower_strategies, name)
     return kind
 
@@ -59,12 +58,12 @@ def _flower_class(name: str) -> type[FedAvg]:
 class FedSGD(StrategyWrapper):
     """FederatedSGD: w <- w - learning_rate * mean gradient.
 
-    Any averaging strategy (FedAvg, FedMedian, Krum, ...) aggregates the gradients; one that steps by itself, such as
-    FedAdam, would take them for weights. The clients are told `share = "gradient"`.
+    The gradients can be aggregated by any averaging strategy (FedAvg, FedMedian, Krum, ...); a strategy that takes its
+    own steps, such as FedAdam, would treat them as weights. The train config contains `share = "gradient"`.
 
     Args:
         strategy: aggregates the replies.
-        learning_rate: of the server's step.
+        learning_rate: step size of the server.
 
     Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017,
     section 2.
@@ -78,7 +77,7 @@ class FedSGD(StrategyWrapper):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Ask for gradients at the current model."""
+        """Ask the clients for gradients at the current model."""
         self._current = dict(arrays)
         config["share"] = "gradient"
         return self.strategy.configure_train(server_round, arrays, config, grid)
@@ -86,7 +85,7 @@ class FedSGD(StrategyWrapper):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Take one step along the aggregated gradient; arrays without a gradient stay as they are."""
+        """Take one step against the aggregated gradient; arrays without a gradient are unchanged."""
         gradients, metrics = self.strategy.aggregate_train(server_round, replies)
         if gradients is None:
             return None, metrics

@@ -1,6 +1,7 @@
-"""A Grid that holds a Grid and a Strategy that holds a Strategy, and forwards everything unchanged.
+"""Wrappers of a Grid and of a strategy that forward every call unchanged.
 
-The base of all that this testbed puts between Flower and an app: one overrides what it wants to see or change.
+Base classes of everything that this testbed puts between Flower and an app: subclasses override the calls that they
+observe or change.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from flwr.serverapp.strategy import Strategy
 
 
 class GridWrapper(Grid):
-    """Forwards every call to the Grid that it holds. `Run` and `NodeInfo` are private to Flower, hence the `Any`."""
+    """Forwards every call to the wrapped Grid. `Run` and `NodeInfo` are private to Flower, hence the `Any`."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
@@ -55,7 +56,7 @@ class GridWrapper(Grid):
 
 
 class StrategyWrapper(Strategy):
-    """Forwards every call to the strategy that it holds."""
+    """Forwards every call to the wrapped strategy."""
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy

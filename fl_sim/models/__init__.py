@@ -1,6 +1,6 @@
 """The models of the clients: a table name -> builder. Importing this does not import torch.
 
-Models of other packages join by the entry point `spikeleak.models`, see `fl_sim.plugins`.
+Other packages add models by the entry point `spikeleak.models`; see `fl_sim.plugins`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class ModelEntry:
     """A line of the table of models.
 
     Attributes:
-        builder: a callable `ModelSpec -> nn.Module`, or where to import it from ("package.module:name").
-        spiking: whether it reads `ModelSpec.spiking`.
+        builder: a callable `ModelSpec -> nn.Module`, or its import path ("package.module:name").
+        spiking: whether the builder uses `ModelSpec.spiking`.
         summary: one line for `spikeleak list models`.
         family: what it shares with its spiking twin: the name of the one that does not spike; "" for its own name.
     """
@@ -38,7 +38,7 @@ class ModelEntry:
     family: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is no such entry, where it is written and not where it is used."""
+        """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "builder")
         refuse_text(self, "summary")
         refuse_switch(self, "spiking")
@@ -78,8 +78,8 @@ _OWN = {
 MODELS = Table("spikeleak.models", ModelEntry, _OWN)
 
 MOST_UNITS = 2**24
-"""Of an input, or of a layer that a spec tells of; asked only of models whose parameters cannot be counted first."""
-_BYTES = 4  # of a parameter as it is drawn
+"""Maximum size of an input or layer in a spec; used only for models whose parameters cannot be counted in advance."""
+_BYTES = 4  # size of a parameter, which is drawn in float32
 
 
 def build_model(
@@ -87,18 +87,19 @@ def build_model(
 ) -> nn.Module:
     """Return the model that `spec` describes.
 
-    A spec of some bytes may tell of a layer of terabytes. It is refused before anything of that size is allocated.
+    A spec of a few bytes may describe a layer of terabytes, which is rejected before anything of that size is
+    allocated.
 
     Args:
         spec: architecture, input and settings.
         seed: draws the parameters by `spec.init` from this seed; None leaves them as torch drew them, for callers
             that load parameters next.
-        parameters: {name: tensor} that a record holds beside `spec`, which have to be those of the model.
+        parameters: {name: tensor} in the same record as `spec`, checked against the model's parameters.
 
     Raises:
-        ConfigError: `spec.architecture` or `spec.init` is not known, the builder does not import, or the model is
-            larger than this machine's memory.
-        DataError: `parameters` lack one of the model's, or hold one of another shape.
+        ConfigError: `spec.architecture` or `spec.init` is not known, the builder cannot be imported, or the model does
+            not fit into this machine's memory.
+        DataError: `parameters` lacks one of the model's parameters, or has one of another shape.
     """
     from fl_sim.models.initialisation import initialise
 
@@ -107,57 +108,55 @@ def build_model(
     builder = located(MODELS[spec.architecture].builder, f"model '{spec.architecture}'")
     shapes = _shapes(builder, spec)
     if parameters is not None and shapes is not None:
-        _refuse_misfit(spec, shapes, parameters)
-    _refuse_giant(spec, shapes)
+        _check_parameters(spec, shapes, parameters)
+    _check_size(spec, shapes)
     model: nn.Module = builder(spec)
     if seed is not None:
         initialise(model, spec.init, seed=seed)
     return model
 
 
-@functools.lru_cache(maxsize=32)  # a run has a few specs and thousands of records of each
+@functools.lru_cache(maxsize=32)  # a run has a few specs and thousands of records per spec
 def _shapes(builder: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> Mapping[str, tuple[int, ...]] | None:
-    """Return {name: shape} of a model's parameters, none of which is allocated; None where it cannot be built so."""
+    """Return {name: shape} of a model's parameters without allocating them; None if it cannot be built on "meta"."""
     import torch
 
     try:
         with torch.device("meta"):
             return {name: tuple(parameter.shape) for name, parameter in builder(spec).named_parameters()}
-    # It reads the values it has drawn, or its sizes are beyond all numbers; whatever else is wrong with it is told
-    # where it is built.
+    # The builder reads values that it has drawn, or its sizes overflow; any other error recurs when the model is built.
     except Exception:  # noqa: BLE001 - a plugin's builder may raise anything
         return None
 
 
-def _refuse_misfit(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Tensor]) -> None:
-    """Raise DataError where parameters are not those of a model."""
+def _check_parameters(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Tensor]) -> None:
+    """Raise DataError if parameters are not those of a model."""
     for name, shape in shapes.items():
         found = tuple(parameters[name].shape) if name in parameters else "none"
         if found != shape:
             raise DataError(
-                f"model: expected the parameters of the '{spec.architecture}' that goes with them, {name} of shape "
-                f"{shape}; found {found}."
+                f"model: expected the parameters of a '{spec.architecture}', {name} of shape {shape}; found {found}."
             )
 
 
-def _refuse_giant(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
-    """Raise ConfigError where a model is larger than the memory; one of unknown shapes, where its sizes are absurd."""
+def _check_size(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
+    """Raise ConfigError if a model is larger than the memory or, if its shapes are unknown, if its sizes are absurd."""
     if shapes is None:
         sizes = math.prod(spec.input.frame), spec.input.classes, spec.hidden
         if max(sizes) > MOST_UNITS:
             raise ConfigError(
-                f"model: expected sizes of a '{spec.architecture}' of at most {MOST_UNITS:,}, found {sizes[0]:,} "
-                f"values of an input, {sizes[1]:,} classes and {sizes[2]:,} hidden units."
+                f"model: expected a '{spec.architecture}' with sizes of at most {MOST_UNITS:,}, found {sizes[0]:,} "
+                f"values per input, {sizes[1]:,} classes and {sizes[2]:,} hidden units."
             )
         return
     needed, memory = _BYTES * sum(map(math.prod, shapes.values())), _memory()
     if needed > memory:
         raise ConfigError(
             f"model: expected a '{spec.architecture}' whose parameters fit into {memory:,} bytes, the memory of this "
-            f"machine, found one with {needed:,} bytes of them."
+            f"machine, found one with {needed:,} bytes of parameters."
         )
 
 
 def _memory() -> int:
-    """Return the bytes of memory that this machine has."""
+    """Return the memory of this machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -8,17 +8,17 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import InputSpec, ModelSpec
 
 SMALLEST_SIDE = 16
-"""Pixels; below, the second pooling has nothing left to pool."""
+"""In pixels; for smaller inputs, the second pooling has nothing left to pool."""
 
 
 def synapses(spec: InputSpec) -> list[nn.Module]:
-    """Return the four layers before the head, each with the pooling that the layer before it hands on to.
+    """Return the four layers before the head, each preceded by the pooling of the previous layer's output.
 
-    Two 5x5 convolutions without padding, to 6 and to 16 channels, each followed by a 2x2 max-pool, then linear layers
-    to 120 and to 84.
+    Two 5x5 convolutions without padding, to 6 and to 16 channels, each followed by 2x2 max-pooling, then linear layers
+    to 120 and to 84 units.
 
     Raises:
-        ConfigError: the input is smaller than 16 pixels a side.
+        ConfigError: a side of the input is smaller than 16 pixels.
     """
     if min(spec.height, spec.width) < SMALLEST_SIDE:
         raise ConfigError(
@@ -37,13 +37,13 @@ def synapses(spec: InputSpec) -> list[nn.Module]:
 class ClassicLeNet(nn.Module):
     """LeNet with 6, 16, 120 and 84 units, sigmoids and 2x2 max-pooling.
 
-    Reads (N, C, H, W), at least 16 pixels a side, and returns logits (N, classes). On 32x32x3 it has 62,006 parameters
-    with 10 classes, 69,656 with 100 and 549,821 with 5749.
+    Reads (N, C, H, W) with sides of at least 16 pixels and returns logits (N, classes). On 32x32x3 it has 62,006
+    parameters with 10 classes, 69,656 with 100 and 549,821 with 5749.
 
     Source: the published code of Ren, Deng and Xie, "GRNN: Generative Regression Neural Network", ACM TIST 2022.
 
     Raises:
-        ConfigError: the input is smaller than 16 pixels a side.
+        ConfigError: a side of the input is smaller than 16 pixels.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -55,6 +55,6 @@ class ClassicLeNet(nn.Module):
         self.head = nn.Linear(84, spec.input.classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, classes) of inputs (N, C, H, W)."""
+        """Return logits (N, classes) for inputs (N, C, H, W)."""
         logits: Tensor = self.head(self.body(inputs))
         return logits

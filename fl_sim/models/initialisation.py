@@ -1,4 +1,4 @@
-"""How a model's first parameters are drawn. Gradient leakage depends on it, so every table states it."""
+"""Initialisation of a model's parameters. Gradient leakage depends on it, so every table states it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ INITS = ("uniform", "torch")
 
 
 def initialise(model: nn.Module, init: str, *, seed: int) -> None:
-    """Draw the model's parameters anew, in place.
+    """Draw the model's parameters in place.
 
     Args:
         model: any module.
-        init: "uniform" draws every weight and bias from U(-0.5, 0.5), as the published code of DLG, iDLG and GRNN
-            does (Zhu et al. 2019); "torch" calls each layer's own `reset_parameters`.
-        seed: of the draw; the global random state is left as it was.
+        init: "uniform" draws every weight and bias from U(-0.5, 0.5), as in the published code of DLG, iDLG and GRNN
+            (Zhu et al. 2019); "torch" calls each layer's own `reset_parameters`.
+        seed: seed of the draw; the global random state is not changed.
 
     Raises:
         ConfigError: `init` is not known.

@@ -21,8 +21,8 @@ def convolutions(channels: int) -> list[nn.Conv2d]:
 
 
 def feature_count(spec: InputSpec) -> int:
-    """Return how many features the last convolution hands to the linear layer."""
-    # A 5x5 convolution with padding 2 and stride 2 halves a side and rounds up; there are two of them.
+    """Return the number of features that the linear layer reads from the last convolution."""
+    # Each of the two 5x5 convolutions with padding 2 and stride 2 halves a side and rounds up.
     height, width = (math.ceil(math.ceil(side / 2) / 2) for side in (spec.height, spec.width))
     return WIDTH * height * width
 
@@ -30,8 +30,8 @@ def feature_count(spec: InputSpec) -> int:
 class LeNet(nn.Module):
     """DLG's LeNet: three strided 5x5 convolutions with sigmoids, no pooling, one linear layer.
 
-    Reads (N, C, H, W) and returns logits (N, classes). 13,426 parameters on 28x28x1 with 10 classes, 85,036 on
-    32x32x3 with 100.
+    Reads (N, C, H, W) and returns logits (N, classes). It has 13,426 parameters on 28x28x1 with 10 classes and 85,036
+    on 32x32x3 with 100.
 
     Source: the published code of Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019.
     """
@@ -43,6 +43,6 @@ class LeNet(nn.Module):
         self.head = nn.Linear(feature_count(spec.input), spec.input.classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, classes) of inputs (N, C, H, W)."""
+        """Return logits (N, classes) for inputs (N, C, H, W)."""
         logits: Tensor = self.head(self.body(inputs).flatten(1))
         return logits

@@ -1,4 +1,4 @@
-"""A network of one hidden layer."""
+"""A network with one hidden layer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def layers(spec: ModelSpec) -> tuple[nn.Module, nn.Linear]:
 
 
 class MLP(nn.Module):
-    """One hidden layer of sigmoids, 3000 unless `ModelSpec.hidden` says otherwise.
+    """A network with one hidden layer of `ModelSpec.hidden` sigmoids, 3000 by default.
 
-    Reads (N, C, H, W) and returns logits (N, classes). 2,385,010 parameters on 28x28x1 with 10 classes and 31,035,040
-    on 112x92x1 with 40. The source draws them as torch does (`ModelSpec.init` "torch").
+    Reads (N, C, H, W) and returns logits (N, classes). It has 2,385,010 parameters on 28x28x1 with 10 classes and
+    31,035,040 on 112x92x1 with 40. The source initialises them with torch's defaults (`ModelSpec.init` "torch").
 
     Source: Poursiami, Alouani and Parsa, "BrainLeaks", 2024, section 4.1; the topology is that of Fredrikson, Jha and
     Ristenpart, CCS 2015.
@@ -32,6 +32,6 @@ class MLP(nn.Module):
         self.head = head
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, classes) of inputs (N, C, H, W)."""
+        """Return logits (N, classes) for inputs (N, C, H, W)."""
         logits: Tensor = self.head(self.body(inputs))
         return logits

@@ -13,9 +13,9 @@ from fl_sim.specs import SpikingSpec
 
 
 class FastSigmoid(surrogate.SurrogateFunctionBase):  # type: ignore[misc]  # SpikingJelly is untyped
-    """Heaviside forward; backward the derivative of x / (1 + alpha |x|), that is 1 / (1 + alpha |x|)^2.
+    """Heaviside in the forward pass; in the backward pass, the derivative 1 / (1 + alpha |x|)^2 of x / (1 + alpha |x|).
 
-    Source: Zenke and Ganguli 2018, Neural Computation 30(6); snnTorch scales it in the same way.
+    Source: Zenke and Ganguli 2018, Neural Computation 30(6), with the scale of snnTorch.
     """
 
     def __init__(self, alpha: float = 25.0, spiking: bool = True) -> None:
@@ -23,14 +23,14 @@ class FastSigmoid(surrogate.SurrogateFunctionBase):  # type: ignore[misc]  # Spi
 
     @staticmethod
     def spiking_function(x: Tensor, alpha: float) -> Tensor:
-        """Return the spikes of potentials x above threshold, same shape."""
+        """Return the spikes for potentials x relative to the threshold, of the same shape."""
         smooth = FastSigmoid.primitive_function(x, alpha)
-        # The difference is computed first, so that it is exactly 0 and the spikes stay binary.
+        # Computing the difference first makes it exactly 0, so that the spikes stay binary.
         return (x >= 0).to(x).detach() + (smooth - smooth.detach())
 
     @staticmethod
     def primitive_function(x: Tensor, alpha: float) -> Tensor:
-        """Return the smooth function whose derivative stands in for the spike's."""
+        """Return the smooth function whose derivative replaces that of the spike."""
         return x / (1.0 + alpha * x.abs())
 
 
@@ -38,7 +38,7 @@ SURROGATES = {"atan": surrogate.ATan, "sigmoid": surrogate.Sigmoid, "fast_sigmoi
 
 
 def _constants(spec: SpikingSpec) -> dict[str, Any]:
-    """Return what all of SpikingJelly's neurons take.
+    """Return the arguments that all of SpikingJelly's neurons take.
 
     Raises:
         ConfigError: the surrogate is not known or has no second derivative.
@@ -55,9 +55,9 @@ def _constants(spec: SpikingSpec) -> dict[str, Any]:
 
 
 class PotentialNode(neuron.SimpleBaseNode):  # type: ignore[misc]  # SpikingJelly is untyped
-    """IF or LIF neurons whose potential before the reset can be read, with a soft reset in either order.
+    """IF or LIF neurons with access to the potential before the reset, and with a soft reset in either order.
 
-    SpikingJelly's own neurons show the potential after the reset only, and know one order.
+    SpikingJelly's own neurons give access only to the potential after the reset, and have only one order.
     """
 
     v: Tensor
@@ -67,22 +67,22 @@ class PotentialNode(neuron.SimpleBaseNode):  # type: ignore[misc]  # SpikingJell
         leaky = spec.neuron == "lif"
         self.decay = 1.0 - 1.0 / spec.tau if leaky else 1.0
         self.gain = 1.0 / spec.tau if leaky and spec.decay_input else 1.0
-        # A reset of threshold / decay at the spike is one of the threshold after the decay of the next step.
+        # Subtracting threshold / decay at the spike equals subtracting the threshold after the decay of the next step.
         self.jump = spec.threshold / self.decay if spec.reset_order == "after_decay" else spec.threshold
 
     def neuronal_charge(self, x: Tensor) -> None:
-        """Let the potential decay, and add currents (N, ...)."""
+        """Apply the decay to the potential and add currents (N, ...)."""
         self.v = self.decay * self.v + self.gain * x
 
     def neuronal_reset(self, spike: Tensor) -> None:
-        """Reset the potential of the neurons that have just fired; spikes are (N, ...)."""
+        """Reset the potential of the neurons that have just fired, given by spikes (N, ...)."""
         if self.v_reset is None:
             self.v = self.v - self.jump * (spike.detach() if self.detach_reset else spike)
         else:
             super().neuronal_reset(spike)
 
     def course(self, currents: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the potentials before the reset and the spikes, each (T, N, ...), of currents (T, N, ...)."""
+        """Return the potentials before the reset and the spikes, each (T, N, ...), for currents (T, N, ...)."""
         potentials, spikes = [], []
         for current in currents:
             self.neuronal_charge(current)
@@ -92,7 +92,7 @@ class PotentialNode(neuron.SimpleBaseNode):  # type: ignore[misc]  # SpikingJell
         return torch.stack(potentials), torch.stack(spikes)
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        """Return spikes (T, N, ...) of currents of the same shape."""
+        """Return spikes (T, N, ...) for currents of the same shape."""
         return self.course(x_seq)[1]
 
 
@@ -114,11 +114,11 @@ def build_neuron(spec: SpikingSpec) -> nn.Module:
 
 
 class Readout(nn.Module):
-    """An output layer: what a model says at each step.
+    """The output layer of a model, with an output at each step.
 
     Args:
-        spec: `readout` chooses among "membrane", the potential of neurons that never fire, "spikes", and "potential",
-            that of neurons that fire, before the reset.
+        spec: `readout` is "membrane" (the potential of neurons that never fire), "spikes", or "potential" (the
+            potential of neurons that fire, taken before the reset).
 
     Raises:
         ConfigError: the surrogate is not known or has no second derivative.
@@ -127,7 +127,7 @@ class Readout(nn.Module):
     def __init__(self, spec: SpikingSpec) -> None:
         super().__init__()
         self.kind = spec.readout
-        # Neurons that never fire take 1/tau of a current, always.
+        # SpikingJelly's neurons that never fire always multiply a current by 1/tau.
         self.gain = spec.tau if spec.neuron == "lif" and not spec.decay_input else 1.0
         if spec.readout == "membrane":
             lif = spec.neuron == "lif"
@@ -136,19 +136,19 @@ class Readout(nn.Module):
             self.node = PotentialNode(spec) if spec.readout == "potential" else build_neuron(spec)
 
     def forward(self, currents: Tensor) -> Tensor:
-        """Return potentials or spikes (T, N, classes) of currents of the same shape."""
+        """Return potentials or spikes (T, N, classes) for currents of the same shape."""
         if self.kind == "spikes":
             spikes: Tensor = self.node(currents)
             return spikes
         if isinstance(self.node, PotentialNode):
             return self.node.course(currents)[0]
         potentials = torch.stack(self.node(currents if self.gain == 1.0 else self.gain * currents))
-        # A node that never fires has no reset; a graph left in it could neither be copied nor saved.
+        # A node that never fires has no `reset`; an autograd graph left in it could be neither copied nor saved.
         self.node.v = torch.zeros(())
         return potentials
 
     def spikes(self, currents: Tensor) -> Tensor:
-        """Return spikes (T, N, classes) of currents of the same shape.
+        """Return spikes (T, N, classes) for currents of the same shape.
 
         Raises:
             ConfigError: the neurons never fire.

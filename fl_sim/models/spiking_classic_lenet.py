@@ -12,11 +12,11 @@ from fl_sim.specs import ModelSpec
 class SpikingClassicLeNet(SpikingTwin):
     """The classic LeNet with spiking neurons in place of sigmoids, run over T steps.
 
-    It has the parameters of `ClassicLeNet`, by name and shape. Max-pooling hands a spike on where any of its four
+    It has the same parameters as `ClassicLeNet`, by name and shape. Max-pooling passes on a spike if any of its four
     neurons fires.
 
     Raises:
-        ConfigError: the spec has no spiking settings, or the input is smaller than 16 pixels a side.
+        ConfigError: the spec has no spiking settings, or a side of the input is smaller than 16 pixels.
     """
 
     def __init__(self, spec: ModelSpec) -> None:

@@ -1,4 +1,4 @@
-"""Spiking twins: networks run over time, and the twin of DLG's LeNet."""
+"""Spiking twins, networks that run over time, and the twin of DLG's LeNet."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class SpikingTwin(nn.Module):
     """A network whose activations are spiking neurons, run over T steps.
 
     Reads images (N, C, H, W), which its encoder turns into T steps, or event frames (T, N, C, H, W), and returns
-    logits (N, classes). Its parameters have the names of a twin whose `body` holds the same synapses and, between
-    them, activations without parameters.
+    logits (N, classes). Its parameters have the same names as in the ANN whose `body` has the same synapses separated
+    by activations without parameters.
 
     Args:
-        spec: of the model.
-        synapses: the layers before the head, none with a state and the first one affine; a layer of neurons follows
-            each.
-        head: the last layer; it reads flat features.
+        spec: specification of the model.
+        synapses: the layers before the head, all stateless and the first one affine; each is followed by a layer of
+            neurons.
+        head: the last layer, which reads flat features.
 
     Raises:
         ConfigError: the spec has no spiking settings.
@@ -48,11 +48,11 @@ class SpikingTwin(nn.Module):
         self.readout = Readout(spec.spiking)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, classes) of images (N, C, H, W) or event frames (T, N, C, H, W)."""
+        """Return logits (N, classes) for images (N, C, H, W) or event frames (T, N, C, H, W)."""
         return self.sequence(inputs).mean(0)
 
     def sequence(self, inputs: Tensor) -> Tensor:
-        """Return what the output layer says at each step, (T, N, classes), potentials or spikes as `readout` has it."""
+        """Return the output at each step, (T, N, classes): potentials or spikes, depending on `readout`."""
         return self._read(self.currents(inputs), self.readout)
 
     def output_spikes(self, inputs: Tensor) -> Tensor:
@@ -64,39 +64,39 @@ class SpikingTwin(nn.Module):
         return self._read(self.currents(inputs), self.readout.spikes)
 
     def currents(self, inputs: Tensor) -> Tensor:
-        """Return the first layer's currents (T, N, ...) of inputs as `forward` reads them; affine in event frames."""
+        """Return the first layer's currents (T, N, ...) for the inputs of `forward`; affine in event frames."""
         synapse = self.body[0]
         if inputs.dim() == 5:
             return over_time(synapse, inputs)
         if self.encoder.name == "direct":
-            # All T frames are the same: one convolution serves them all.
+            # All T frames are the same, so one convolution is enough.
             return direct(synapse(inputs), self.encoder.timesteps)
         return over_time(synapse, self.encoder(inputs))
 
     def sequence_from(self, currents: Tensor) -> Tensor:
-        """Return what `sequence` does, of what `currents` returned."""
+        """Return the result of `sequence` from that of `currents`."""
         return self._read(currents, self.readout)
 
     def _read(self, currents: Tensor, readout: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return what `readout` makes of the output layer's currents (T, N, classes), of the first layer's."""
+        """Return `readout` of the output layer's currents (T, N, classes), given those of the first layer."""
         functional.reset_net(self)
         synapses, neurons = self.body[0::2], self.body[1::2]
         activity = neurons[0](currents)
         for synapse, neuron in zip(synapses[1:], neurons[1:], strict=True):
             activity = neuron(over_time(synapse, activity))
-        said = readout(over_time(self.head, activity.flatten(2)))
-        # Neurons keep their last potential; a graph left there could neither be copied nor saved.
+        outputs = readout(over_time(self.head, activity.flatten(2)))
+        # Neurons keep their last potential, whose autograd graph could be neither copied nor saved.
         functional.reset_net(self)
-        return said
+        return outputs
 
 
 class SpikingLeNet(SpikingTwin):
     """DLG's LeNet with spiking neurons in place of sigmoids, run over T steps.
 
-    It has the parameters of `LeNet`, by name and shape.
+    It has the same parameters as `LeNet`, by name and shape.
 
     Source: Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, sections III-A and IV-A (LeNet5SNN). Their text
-    leaves the variant of LeNet open; this is the one that DLG and iDLG attack.
+    does not specify the variant of LeNet; this is the one that DLG and iDLG attack.
 
     Raises:
         ConfigError: the spec has no spiking settings.
@@ -109,17 +109,17 @@ class SpikingLeNet(SpikingTwin):
 
 def over_time(layer: nn.Module, sequence: Tensor) -> Tensor:
     """Apply a stateless layer to all steps of a sequence (T, N, ...) in one call."""
-    steps, count = sequence.shape[:2]  # the count may be 0, which a -1 below could not tell
+    steps, count = sequence.shape[:2]  # the count may be 0, so that -1 could not be used below
     output: Tensor = layer(sequence.flatten(0, 1))
     return output.view(steps, count, *output.shape[1:])
 
 
 class Activity(NamedTuple):
-    """What a layer of spiking neurons did on a batch of inputs.
+    """The activity of a layer of spiking neurons on a batch of inputs.
 
     Attributes:
-        rate: mean spikes of a neuron and time step.
-        silent: share of neurons that never spiked on an input, mean over the inputs.
+        rate: mean number of spikes per neuron and time step.
+        silent: share of the neurons that do not spike on an input, averaged over the inputs.
     """
 
     rate: float
@@ -128,22 +128,22 @@ class Activity(NamedTuple):
 
 @torch.no_grad()
 def activities(model: nn.Module, inputs: Tensor) -> dict[str, Activity]:
-    """Return what each layer of SpikingJelly's neurons does, by module name; {} of a network that has none.
+    """Return the activity of each layer of SpikingJelly neurons by module name; {} if the network has none.
 
-    Output neurons that fire are such a layer too, unless the model reads their potential.
+    Output neurons that fire are included, unless the model reads out their potential.
 
     Args:
-        model: any; its layers of neurons are run once for all steps, or once a step.
-        inputs: as it reads them.
+        model: any model; its layers of neurons may run once for all steps or once per step.
+        inputs: inputs of the model.
     """
     steps: dict[str, list[Tensor]] = {}
 
-    def note(name: str, module: nn.Module, spikes: Tensor) -> None:
-        whole = getattr(module, "step_mode", "m") == "m"
-        steps.setdefault(name, []).append(spikes if whole else spikes.unsqueeze(0))
+    def record(name: str, module: nn.Module, spikes: Tensor) -> None:
+        all_steps = getattr(module, "step_mode", "m") == "m"
+        steps.setdefault(name, []).append(spikes if all_steps else spikes.unsqueeze(0))
 
     handles = [
-        module.register_forward_hook(lambda module, _inputs, spikes, name=name: note(name, module, spikes))
+        module.register_forward_hook(lambda module, _inputs, spikes, name=name: record(name, module, spikes))
         for name, module in model.named_modules()
         if hasattr(module, "surrogate_function") and hasattr(module, "v_threshold")
     ]

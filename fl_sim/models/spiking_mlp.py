@@ -1,4 +1,4 @@
-"""The spiking twin of the network of one hidden layer."""
+"""The spiking twin of the network with one hidden layer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fl_sim.specs import ModelSpec
 
 
 class SpikingMLP(SpikingTwin):
-    """The one hidden layer with spiking neurons in place of sigmoids, run over T steps.
+    """`MLP` with spiking neurons in place of sigmoids, run over T steps.
 
-    It has the parameters of `MLP`, by name and shape. The products of all T inputs with the weights are one product.
-    With `fl_sim.specs.BRAINLEAKS_NEURONS` it is the target of BrainLeaks: LIF neurons after both layers, read out by
-    the potential of the output layer before its reset.
+    It has the same parameters as `MLP`, by name and shape. The T inputs are multiplied by the weights in one product.
+    With `fl_sim.specs.BRAINLEAKS_NEURONS` it is the target of BrainLeaks: LIF neurons after both layers, with the
+    potential of the output layer before its reset as the readout.
 
     Source: Poursiami, Alouani and Parsa, "BrainLeaks", 2024, section 4.1, and their published code.
 

@@ -1,4 +1,4 @@
-"""The contract of models, data sets and defences, for whoever writes one.
+"""Contract checks for authors of models, data sets and defences.
 
 Each check takes a name in a table, or an entry.
 
@@ -7,7 +7,7 @@ Each check takes a name in a table, or an entry.
     def test_my_model():
         check_model("mine")
 
-They need no test runner and compute on the CPU.
+The checks need no test runner and run on the CPU.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ SMALL = InputSpec(channels=1, height=16, width=16, classes=3)
 STEPS = 4
 BINS = 3
 SEEN = 2000
-"""How many examples of a split are compared with those of the other one."""
+"""Number of examples of each split that are compared with those of the other split."""
 
 
 def check_model(
     model: str | ModelEntry, *, spec: InputSpec = SMALL, hidden: int = 8, only: Iterable[str] | None = None
 ) -> None:
-    """Check what every model promises.
+    """Check the promises of a model.
 
     Args:
         model: a name in the table, or an entry.
-        spec: what it reads: images.
-        hidden: units of its hidden layer, where it reads that.
+        spec: specification of its inputs, which are images.
+        hidden: units of the hidden layer, for models that use this setting.
         only: names in `MODEL_PROMISES`; None for all.
 
     Raises:
-        AssertionError: a promise is broken; one sentence says which and how.
-        ConfigError: no such model or promise.
+        AssertionError: a promise is broken; one sentence says which one and how.
+        ConfigError: the model or a promise is not known.
     """
     if isinstance(model, str) and model not in MODELS:
         raise unknown_name("model", model, MODELS)
@@ -69,16 +69,16 @@ def check_model(
 def check_dataset(
     dataset: str | DatasetEntry, *, root: str | Path | None = None, only: Iterable[str] | None = None
 ) -> None:
-    """Check what every data set promises; it must be found in `root`, or where its loader looks besides.
+    """Check the promises of a data set, which must be in `root` or in another place where its loader looks.
 
     Args:
-        dataset: a name in the table, or an entry, whose data set must then call itself "dataset".
-        root: folder to look in first.
+        dataset: a name in the table, or an entry, whose data set must then be named "dataset".
+        root: folder in which to look first.
         only: names in `DATASET_PROMISES`; None for all.
 
     Raises:
-        AssertionError: a promise is broken; one sentence says which and how.
-        ConfigError: no such data set or promise.
+        AssertionError: a promise is broken; one sentence says which one and how.
+        ConfigError: the data set or a promise is not known.
     """
     if isinstance(dataset, str) and dataset not in DATASETS:
         raise unknown_name("dataset", dataset, DATASETS)
@@ -88,7 +88,7 @@ def check_dataset(
 
 @dataclass(frozen=True)
 class _Model:
-    """A model that is asked for its promises."""
+    """A model under test."""
 
     name: str
     entry: ModelEntry
@@ -96,7 +96,7 @@ class _Model:
 
     def build(self, seed: int, init: str = "torch") -> nn.Module:
         model: nn.Module = located(self.entry.builder, f"model '{self.name}'")(self.spec)
-        require(isinstance(model, nn.Module), f"its builder returned a {type(model).__name__}, no torch.nn.Module.")
+        require(isinstance(model, nn.Module), f"its builder returned a {type(model).__name__}, not a torch.nn.Module.")
         initialise(model, init, seed=seed)
         return model
 
@@ -109,17 +109,17 @@ class _Model:
 
 
 def it_answers_with_finite_logits(model: _Model) -> None:
-    """One row an example, one column a class; frames (T, N, C, H, W) are read by spiking models."""
+    """Logits have one row per example and one column per class; spiking models also read frames (T, N, C, H, W)."""
     module, classes = model.build(0), model.spec.input.classes
     for inputs in (model.inputs(), *([model.frames()] if model.entry.spiking else [])):
         logits = module(inputs)
         require(tuple(logits.shape) == (4, classes), f"expected logits {(4, classes)}, found {tuple(logits.shape)}.")
         require(logits.dtype == torch.float32, f"expected logits in float32, found {logits.dtype}.")
-        require(bool(torch.isfinite(logits).all()), "expected finite logits, found others.")
+        require(bool(torch.isfinite(logits).all()), "expected finite logits, found NaN or infinity.")
 
 
 def it_says_what_it_outputs_at_each_step(model: _Model) -> None:
-    """`sequence` of a spiking model returns (T, N, classes); model inversions need it, and it may be missing."""
+    """`sequence` of a spiking model returns (T, N, classes). Only model inversion needs it, so it may be missing."""
     module: Any = model.build(0)
     if not hasattr(module, "sequence"):
         return
@@ -129,7 +129,7 @@ def it_says_what_it_outputs_at_each_step(model: _Model) -> None:
 
 
 def the_same_seed_gives_the_same_parameters_and_another_seed_others(model: _Model) -> None:
-    """A layer's own draw is `reset_parameters`; a parameter outside of any layer has none."""
+    """Under init "torch" each layer draws in `reset_parameters`, which a parameter outside of any layer lacks."""
     for init in ("uniform", "torch"):
         first, again, other = (parameters_of(model.build(seed, init)) for seed in (0, 0, 1))
         require(bool(first), "it has no parameters, so no client can train it.")
@@ -140,38 +140,38 @@ def the_same_seed_gives_the_same_parameters_and_another_seed_others(model: _Mode
 
 
 def its_parameters_are_all_that_it_is(model: _Model) -> None:
-    """Rebuilt from its spec and its parameters by name it answers the same: nothing else is sent to clients."""
+    """A model rebuilt from its spec and its named parameters has the same output: clients receive nothing else."""
     first, other = model.build(0), model.build(1)
-    said = first(model.inputs())
-    require(first(model.inputs()).equal(said), "a second call answers otherwise: it keeps a state, or it draws.")
+    logits = first(model.inputs())
+    require(first(model.inputs()).equal(logits), "a second call has another output: it keeps a state, or it draws.")
     load_parameters(other, parameters_of(first))
-    require(other(model.inputs()).equal(said), "rebuilt from its parameters it answers otherwise.")
-    require(copy.deepcopy(first)(model.inputs()).equal(said), "its copy answers otherwise.")
+    require(other(model.inputs()).equal(logits), "rebuilt from its parameters it has another output.")
+    require(copy.deepcopy(first)(model.inputs()).equal(logits), "its copy has another output.")
 
 
 def its_examples_do_not_see_each_other(model: _Model) -> None:
-    """A batch's gradient is the mean of its examples': there is no normalisation over the batch."""
+    """The gradient of a batch is the mean of those of its examples, so there is no normalisation over the batch."""
     module, inputs = model.build(0), model.inputs()
     together, alone = module(inputs), torch.cat([module(one[None]) for one in inputs])
     near = torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
-    require(near, "an example's logits depend on the others of its batch.")
+    require(near, "an example's logits depend on the other examples of its batch.")
 
 
 def every_parameter_gets_a_gradient(model: _Model) -> None:
-    """Of the cross-entropy; the update that a client shares has them all."""
+    """The cross-entropy has a gradient with respect to every parameter, as a client's update contains all of them."""
     module = model.build(0)
     names, tensors = zip(*module.named_parameters(), strict=True)
     loss = functional.cross_entropy(module(model.inputs()), torch.arange(4) % model.spec.input.classes)
     found = torch.autograd.grad(loss, tensors, allow_unused=True)
     for name, value in zip(names, found, strict=True):
         require(value is not None, f"parameter '{name}': it is never read, so it has no gradient.")
-        require(bool(torch.isfinite(value).all()), f"parameter '{name}': its gradient is no number.")
+        require(bool(torch.isfinite(value).all()), f"parameter '{name}': its gradient is not finite.")
     require(any(float(value.abs().max()) > 0 for value in found), "all gradients are 0.")
 
 
 @dataclass(frozen=True)
 class _Data:
-    """A data set that is asked for its promises."""
+    """A data set under test."""
 
     name: str
     entry: DatasetEntry
@@ -188,28 +188,28 @@ class _Data:
 
 @functools.lru_cache(maxsize=2)
 def _load(entry: DatasetEntry, name: str, root: Path | None, size: int, framing: Framing) -> Dataset:
-    """Return a data set; reading it is what costs."""
+    """Return a data set, cached because reading it takes long."""
     more = (framing,) if entry.events else ()
     data: Dataset = located(entry.loader, f"data set '{name}'")(root, size, *more)
     return data
 
 
 def it_is_what_its_entry_says(data: _Data) -> None:
-    """Name, shape, classes, and words for the report."""
+    """Name, shape, classes, and the descriptions that the report shows."""
     found, spec = data.load(), data.load().spec
     require(found.name == data.name, f"name: expected '{data.name}', as in the table, found '{found.name}'.")
     require(data.entry.shape in (None, spec.frame), f"shape: its entry says {data.entry.shape}, found {spec.frame}.")
-    told = data.entry.classes
-    require(told in (0, spec.classes), f"classes: its entry says {told}, found {spec.classes}.")
+    classes = data.entry.classes
+    require(classes in (0, spec.classes), f"classes: its entry says {classes}, found {spec.classes}.")
     names = len(found.class_names)
     require(names == spec.classes, f"class_names: expected one for each of {spec.classes} classes, found {names}.")
-    require(bool(found.source.strip()), "source: expected where it was read from, found nothing.")
+    require(bool(found.source.strip()), "source: expected the place from which it was read, found nothing.")
     require(bool(re.fullmatch(r"[0-9a-f]{64}", found.digest)), f"digest: expected a SHA-256, found '{found.digest}'.")
     require(data.entry.events == bool(spec.timesteps), f"spec.timesteps: found {spec.timesteps}.")
 
 
 def its_labels_are_classes(data: _Data) -> None:
-    """int64 (N,), at least one, each below the number of classes."""
+    """Labels are int64 (N,) with N at least 1, each below the number of classes."""
     classes = data.load().spec.classes
     for which, split in data.splits.items():
         labels = split.labels
@@ -223,7 +223,7 @@ def its_labels_are_classes(data: _Data) -> None:
 
 
 def its_inputs_are_as_it_says(data: _Data) -> None:
-    """float32 (n, C, H, W), or (T, n, C, H, W) of events, in the stated range, whichever are asked for."""
+    """Inputs are float32 (n, C, H, W), or (T, n, C, H, W) for events, in the stated range, for any indices."""
     spec = data.load().spec
     steps = (spec.timesteps,) if spec.timesteps else ()
     for which, split in data.splits.items():
@@ -237,28 +237,29 @@ def its_inputs_are_as_it_says(data: _Data) -> None:
             spec.low <= least <= most <= spec.high,
             f"{which}: expected {spec.low} to {spec.high}, found {least} to {most}.",
         )
-        require(labels.equal(split.labels[:3]), f"{which}: a batch has other labels than `labels` says.")
-        picked, told = split.batch(torch.tensor([count - 1, 0]))
+        require(labels.equal(split.labels[:3]), f"{which}: the labels of a batch differ from those in `labels`.")
+        picked, picked_labels = split.batch(torch.tensor([count - 1, 0]))
         same = picked.select(-4, 0).equal(inputs.select(-4, count - 1)) and picked.select(-4, 1).equal(
             inputs.select(-4, 0)
         )
         require(
-            same and told.tolist() == [int(labels[count - 1]), int(labels[0])], f"{which}: indices are not followed."
+            same and picked_labels.tolist() == [int(labels[count - 1]), int(labels[0])],
+            f"{which}: a batch does not follow its indices.",
         )
 
 
 def it_is_read_the_same_twice(data: _Data) -> None:
-    """The digest names the data: equal bytes, equal digests."""
+    """The digest identifies the data: equal bytes have equal digests."""
     first = data.load()
     _load.cache_clear()
-    require(data.load().digest == first.digest, "it was read twice, and the digests differ.")
+    require(data.load().digest == first.digest, "two reads of the data have different digests.")
 
 
 def its_splits_share_no_examples(data: _Data) -> None:
-    """Judges are measured on what they were not trained on; of the first 2,000, fewer than half may be found twice."""
+    """Judges are tested on unseen examples, so fewer than half of the first 2,000 may be in both splits."""
     train, test = ({_bytes(split, index) for index in range(min(SEEN, len(split)))} for split in data.splits.values())
-    twice = len(train & test) / len(test)
-    require(twice < 0.5, f"{twice:.0%} of the test split's examples are in the train split too.")
+    shared = len(train & test) / len(test)
+    require(shared < 0.5, f"{shared:.0%} of the test split's examples are in the train split too.")
 
 
 def it_takes_the_size_or_the_frames_that_it_is_told(data: _Data) -> None:

@@ -1,4 +1,4 @@
-"""The contract of defences; `check_defence` is to be had from `fl_sim.testing`, beside the other checks."""
+"""Contract checks of defences; `check_defence` is imported from `fl_sim.testing`, like the other checks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fl_sim.testing.promises import by_name, keep_promises, require
 __all__ = ["DEFENCE_PROMISES", "check_defence"]
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"conv.weight": (4, 1, 5, 5), "head.weight": (3, 16), "bias": (3,), "scale": ()}
-"""Those of a small model's parameters, a number without axes among them."""
+"""Shapes of a small model's parameters, including a scalar."""
 LARGE = 100.0
-"""Standard deviation of an update that no sensible setting leaves alone."""
+"""Standard deviation of an update that every sensible setting changes."""
 SIZES = (0.0, 1e-8, 1.0, 1e8)
 TYPES = (torch.float32, torch.float64)
 
@@ -31,18 +31,18 @@ def check_defence(
     changes: bool = True,
     only: Iterable[str] | None = None,
 ) -> None:
-    """Check what every defence promises.
+    """Check the promises of a defence.
 
     Args:
         defence: a name in the table, or an entry.
-        settings: under which all is checked; its defaults for the rest.
-        changes: whether under these settings it changes a large update (entries from N(0, 100^2)), or hands it on as
-            it is.
+        settings: settings for all checks; missing ones have their defaults.
+        changes: whether the defence is expected to change a large update (entries from N(0, 100^2)) under these
+            settings, or to return it unchanged.
         only: names in `DEFENCE_PROMISES`; None for all.
 
     Raises:
-        AssertionError: a promise is broken; one sentence says which and how.
-        ConfigError: no such defence or promise.
+        AssertionError: a promise is broken; one sentence says which one and how.
+        ConfigError: the defence or a promise is not known.
     """
     if isinstance(defence, str) and defence not in DEFENCES:
         raise unknown_name("defence", defence, DEFENCES)
@@ -52,7 +52,7 @@ def check_defence(
 
 @dataclass(frozen=True)
 class _Defence:
-    """A defence that is asked for its promises."""
+    """A defence under test."""
 
     name: str
     entry: DefenceEntry
@@ -60,18 +60,18 @@ class _Defence:
     changes: bool
 
     def of(self, update: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
-        """Return what is shared instead of `update`, under a stream of this seed."""
+        """Return the defended `update`, with a random stream of this seed."""
         return build_entry(self.name, self.entry, self.settings)(update, generator=torch_stream(seed, "defence"))
 
 
 def update_of(size: float = LARGE, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Return an update whose entries are from N(0, size^2)."""
+    """Return an update with entries drawn from N(0, size^2)."""
     stream = torch_stream(0, "update")
     return {name: size * torch.randn(shape, generator=stream, dtype=dtype) for name, shape in SHAPES.items()}
 
 
 def it_keeps_names_shapes_and_types(defence: _Defence) -> None:
-    """Whatever the update's type; the server drops a reply that does not fit its model."""
+    """This holds for every dtype of the update; the server drops a reply that does not fit its model."""
     for dtype in TYPES:
         update = update_of(dtype=dtype)
         shared = defence.of(update)
@@ -86,45 +86,43 @@ def it_keeps_names_shapes_and_types(defence: _Defence) -> None:
 
 
 def it_answers_with_finite_numbers(defence: _Defence) -> None:
-    """Of updates of any size, of nothing but 0 among them."""
+    """This holds for updates of any size, including one of zeros."""
     for size in SIZES:
         for name, tensor in defence.of(update_of(size)).items():
-            require(bool(torch.isfinite(tensor).all()), f"'{name}': of an update of size {size:g} it made no number.")
+            require(bool(torch.isfinite(tensor).all()), f"'{name}': not finite for an update of size {size:g}.")
 
 
 def it_leaves_its_argument_as_it_was(defence: _Defence) -> None:
-    """A client trains on with what it has; a second defence may be handed the same update."""
+    """The client may go on training, and a second defence may be applied to the same update."""
     update, untouched = update_of(), update_of()
     shared = defence.of(update)
-    require(list(update) == list(untouched), "it added or removed names of the update that it was given.")
+    require(list(update) == list(untouched), "it added names to its argument or removed some from it.")
     for tensor in shared.values():
         tensor.add_(1)
     for name, tensor in untouched.items():
-        require(update[name].equal(tensor), f"'{name}': it changed the update that it was given, or shares its memory.")
+        require(update[name].equal(tensor), f"'{name}': it changed its argument, or shares its memory.")
 
 
 def the_same_seed_shares_the_same_and_another_seed_other_numbers_where_it_draws(defence: _Defence) -> None:
-    """A federation repeats bit for bit, so a defence draws from its generator only."""
+    """Federations are bit-for-bit reproducible, so a defence must draw from its generator only."""
     first, again, other = (defence.of(update_of(), seed) for seed in (0, 0, 1))
-    require(_equal(first, again), "the same update and seed gave something else: it draws elsewhere, or keeps a state.")
+    message = "the same update and seed gave another result: it draws from another generator, or keeps a state."
+    require(_equal(first, again), message)
     differs = not _equal(first, other)
-    told = "it draws" if defence.entry.draws else "it draws nothing"
-    require(differs == defence.entry.draws, f"its entry says that {told}, but another seed {_said(differs)}.")
+    claim = "it draws" if defence.entry.draws else "it draws nothing"
+    result = "another result" if differs else "the same result"
+    require(differs == defence.entry.draws, f"its entry says that {claim}, but another seed gives {result}.")
 
 
 def it_changes_a_large_update_as_declared(defence: _Defence) -> None:
     """A defence that does nothing under its defaults is most likely a mistake."""
     differs = not _equal(defence.of(update_of()), update_of())
-    told = "changed" if defence.changes else "handed on as it is"
-    require(differs == defence.changes, f"expected a large update to be {told}, but what it shares {_said(differs)}.")
-
-
-def _said(differs: bool) -> str:
-    return "differs" if differs else "is the same"
+    expected, found = ("changed", "the same") if defence.changes else ("returned unchanged", "different")
+    require(differs == defence.changes, f"expected a large update to be {expected}, but the result is {found}.")
 
 
 def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    """Return whether two updates are equal to the bit, NaN and the sign of 0 among it."""
+    """Return whether two updates are bit-identical, including NaN and the sign of 0."""
     return list(first) == list(second) and all(
         tensor.numpy().tobytes() == second[name].numpy().tobytes() for name, tensor in first.items()
     )

@@ -1,6 +1,6 @@
-"""How a contract is checked: promises by name, each a function that raises AssertionError with one sentence.
+"""Contract checks as promises by name, each a function that raises AssertionError with one sentence.
 
-No test runner is needed here, so that a plugin's author checks an entry with whatever runs the tests there.
+They need no test runner, so the author of a plugin can run them under any.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Subject = TypeVar("Subject")
 
 
 def require(holds: bool, sentence: str) -> None:
-    """Raise AssertionError with `sentence` where something does not hold; `python -O` does not skip this."""
+    """Raise AssertionError with `sentence` if a condition does not hold; `python -O` does not skip this."""
     if not holds:
         raise AssertionError(sentence)
 
@@ -25,17 +25,17 @@ def keep_promises(
     promises: Mapping[str, Callable[[Subject], None]],
     only: Iterable[str] | None = None,
 ) -> None:
-    """Check a subject's promises, one after the other.
+    """Check a subject's promises one after another.
 
     Args:
-        name: what the subject is called.
-        subject: what each promise is asked of.
-        promises: by name.
-        only: names of those to check; None for all.
+        name: name of the subject.
+        subject: the argument of each promise.
+        promises: promises by name.
+        only: names of the promises to check; None for all.
 
     Raises:
-        AssertionError: the first promise that is broken; an error of the subject's own breaks it too.
-        ConfigError: a name in `only` is none of a promise.
+        AssertionError: a promise is broken; any other exception from the subject counts as a broken promise too.
+        ConfigError: a name in `only` is not that of a promise.
     """
     for promise in promises if only is None else only:
         if promise not in promises:
@@ -44,10 +44,10 @@ def keep_promises(
             promises[promise](subject)
         except AssertionError as broken:
             raise AssertionError(f"'{name}' ({promise}): {broken}") from broken
-        except Exception as error:  # whatever a plugin raises where its contract names no error
+        except Exception as error:  # a plugin may raise anything
             raise AssertionError(f"'{name}' ({promise}): it raised {type(error).__name__}: {error}") from error
 
 
 def by_name(*promises: Callable[[Subject], None]) -> dict[str, Callable[[Subject], None]]:
-    """Return promises by the names of their functions, underscores as spaces."""
+    """Return promises by the names of their functions, with spaces in place of underscores."""
     return {promise.__name__.replace("_", " "): promise for promise in promises}

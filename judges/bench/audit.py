@@ -28,7 +28,7 @@ from judges.bench.gradient_inversion import AttackedUpdates
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
 from judges.runs.identity import Attacked
-from judges.runs.manifest import WRITTEN
+from judges.runs.manifest import WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
 from judges.scoring.audit_checks import check_size, doubts, filled
@@ -92,6 +92,7 @@ class Audit(AttackedUpdates):
                 self._clear()
         atomic_write(path, tomli_w.dumps(self.plan.raw))
         self.recall()
+        write_manifest(self.folder, {**self.before, EVIDENCE: self._digest})
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures are there
         """Yield the captures that can share a call, model by model."""

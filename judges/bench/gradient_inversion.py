@@ -117,7 +117,7 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
                 self.failed[cell.name] = failure
                 continue
             self._judge_answers(evidence, cell, results, guesses[cell.guess, cell.tau])
-            write_scores(self._all_rows(), self.folder / "scores.csv")
+            write_scores(self.rows(), self.folder / "scores.csv")
         self.pieces |= attacks.pieces
         self.clock("attacks", attacks.seconds)
         attacks.seconds = 0.0
@@ -130,7 +130,7 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
 
     def write_rows(self) -> None:
         """Write the rows and their summary."""
-        rows, session, seed = self._all_rows(), self.session, self._plan.base.seed
+        rows, session, seed = self.rows(), self.session, self._plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
         write_summary(summary, self.folder / "summary.json")
@@ -166,7 +166,7 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
         if starts and not known:
             self._scores += self.session.plain_controls(evidence)
 
-    def _all_rows(self) -> list[Score]:
+    def rows(self) -> list[Score]:
         """Return the rows of this call, and those of an earlier one that it does not replace."""
         scored = {row.cell for row in self._scores}
         return [*self._scores, *(row for row in self._kept if row.cell not in scored)]
@@ -303,6 +303,11 @@ class AddedAttack(Run):
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the added attacks on a federation."""
         return [cell for cell in self._cells if cell.federation == evidence.name]
+
+    def rows(self) -> list[Score]:
+        """Return the rows of the run, and after them those of the added attacks."""
+        scored = {row.cell for row in self._scores}
+        return [*(row for row in self._kept if row.cell not in scored), *self._scores]
 
     def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:
         """Return the starts of the run's own attacks, whose no-op control is there."""

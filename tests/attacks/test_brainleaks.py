@@ -266,7 +266,7 @@ def test_presets_are_the_published_constants() -> None:
 
 @pytest.mark.parametrize("attack", [BrainLeaksV1, BrainLeaksV2])
 def test_an_ann_is_refused(attack: Any) -> None:
-    with pytest.raises(ConfigError, match=r"it inverts spiking models, and 'mlp' is none; choose mi_face"):
+    with pytest.raises(ConfigError, match=r"it inverts spiking models, and 'mlp' is not one; choose mi_face"):
         attack().invert(trained(MLP), [0], seed=0)
 
 

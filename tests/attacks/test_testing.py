@@ -61,8 +61,8 @@ def by_place(results: Results, _: Sequence[CapturedUpdate]) -> Results:
 
 
 ATTACKS: list[tuple[str, Any, str]] = [
-    ("one answer for each capture in order and in range", lambda r, _: r[::-1], "expected one answer a capture"),
-    ("one answer for each capture in order and in range", lambda r, _: r[1:], "expected one answer a capture"),
+    ("one answer for each capture in order and in range", lambda r, _: r[::-1], "expected one answer per capture"),
+    ("one answer for each capture in order and in range", lambda r, _: r[1:], "expected one answer per capture"),
     (
         "one answer for each capture in order and in range",
         each(inputs=torch.zeros(2)),
@@ -75,14 +75,14 @@ ATTACKS: list[tuple[str, Any, str]] = [
     ),
     ("an answer says how it was made", each(attack="dlg"), "attack: expected its name in the table, found 'dlg'"),
     ("an answer says how it was made", each(settings={}), "settings: expected all of them"),
-    ("an answer says how it was made", each(seed=0), "seed: expected the one given, 3, found 0"),
+    ("an answer says how it was made", each(seed=0), "seed: expected the seed of the call, 3, found 0"),
     ("the same seed gives the same tensors and another seed others", drawn, "the same seed gave other tensors"),
     (
         "the same seed gives the same tensors and another seed others",
         each(inputs=torch.zeros(1, 1, 8, 8)),
-        "another seed gave the same tensors; say draws=False",
+        "another seed gave the same tensors; set draws=False",
     ),
-    ("a guess does not depend on neighbours", by_place, "is another one when others stand before it"),
+    ("a guess does not depend on neighbours", by_place, "a victim's guess depends on the victims before it"),
     ("the steps are kept", each(iterations=61), "iterations = 3 allows 60 iterations, found 61"),
     ("untouched settings return the guess", each(iterations=1), "expected no iteration"),
     ("untouched settings return the guess", each(stop_reason=StopReason.STALLED), "expected 'budget spent'"),
@@ -170,8 +170,8 @@ INVERSIONS: list[tuple[str, Any, str]] = [
         {"confidence": torch.tensor([0.1, 0.2, 0.3])},
         "confidence: expected",
     ),
-    ("it raises the models belief", {"confidence": torch.tensor([0.1, 0.2, 0.3])}, "it fell from"),
-    ("classes that the model does not have are refused", {}, r"classes \[\] were accepted of a model of 4"),
+    ("it raises the models belief", {"confidence": torch.tensor([0.1, 0.2, 0.3])}, "the confidence fell from"),
+    ("classes that the model does not have are refused", {}, r"classes \[\] were accepted for a model with 4"),
 ]
 
 
@@ -188,6 +188,6 @@ def test_an_inversion_that_draws_says_so() -> None:
 
     promise = "the same seed gives the same inputs and another seed others where anything is drawn"
     entry = broken_inversion(add_noise)
-    with pytest.raises(AssertionError, match="its entry says draws=False, and another seed gave other"):
+    with pytest.raises(AssertionError, match="its entry says draws=False, but another seed gave other"):
         check_model_inversion(entry, only=[promise])
     check_model_inversion(replace(entry, draws=True), only=[promise])

@@ -538,7 +538,7 @@ def test_a_download_is_checked_and_kept_and_a_damaged_copy_replaced(
         fetching.RECIPES, "lfw", fetching.RECIPES["lfw"]._replace(download=lambda f: (f / "lfw_home").mkdir())
     )
     (kept / "Ann_One" / "Ann_One_0001.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="not what it should be"):
+    with pytest.raises(DataError, match="is not valid and was deleted"):
         fetch("lfw")
 
 

@@ -198,7 +198,7 @@ def test_a_defence_that_breaks_an_update_fails_the_federation_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(DEFENCES, "forgets", DefenceEntry(forgetting_the_head, PruneSettings, summary="broken"))
-    with pytest.raises(SpikeleakError, match=r"none of the 2 clients replied soundly.*head\.weight"):
+    with pytest.raises(SpikeleakError, match=r"none of the 2 clients sent a valid reply.*head\.weight"):
         captured(tmp_path, {"name": "forgets"})
 
 

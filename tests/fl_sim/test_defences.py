@@ -170,7 +170,7 @@ def test_a_defence_keeps_its_promise(name: str, promise: str) -> None:
 )
 def test_a_defence_may_be_told_to_do_nothing(name: str, settings: Mapping[str, Any]) -> None:
     check_defence(name, settings=settings, changes=False)
-    with pytest.raises(AssertionError, match="expected a large update to be changed, but what it shares is the same"):
+    with pytest.raises(AssertionError, match="expected a large update to be changed, but the result is the same"):
         check_defence(name, settings=settings)
 
 
@@ -213,14 +213,18 @@ def doubling(update: Update, **_: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("defence", "draws", "sentence"),
     [
-        (sharing, False, r"it changed the update that it was given, or shares its memory"),
-        (adding, False, r"it changed the update that it was given"),
+        (sharing, False, r"it changed its argument, or shares its memory"),
+        (adding, False, r"it changed its argument"),
         (forgetting, False, r"expected the names \['conv.weight', 'head.weight', 'bias', 'scale'\]"),
         (flattening, False, r"'conv.weight': expected \(4, 1, 5, 5\), found \(100,\)"),
         (halving, False, r"expected torch.float32, found torch.float16"),
-        (dividing, False, r"of an update of size 0 it made no number"),
-        (drawing_elsewhere, False, r"it draws elsewhere, or keeps a state"),
-        (doubling, True, r"got an unexpected keyword|its entry says that it draws, but another seed is the same"),
+        (dividing, False, r"not finite for an update of size 0"),
+        (drawing_elsewhere, False, r"it draws from another generator, or keeps a state"),
+        (
+            doubling,
+            True,
+            r"got an unexpected keyword|its entry says that it draws, but another seed gives the same result",
+        ),
         (drawing, False, r"missing 1 required keyword-only argument: 'generator'"),
         ("fl_sim.defences.functional:gone", False, r"could not be imported: AttributeError"),
     ],

@@ -85,6 +85,6 @@ class TestDownloads:
         empty = gzip.compress(bytes(10240))  # a tar of nothing
         names = (tonic.datasets.DVSGesture.train_filename, tonic.datasets.DVSGesture.test_filename)
         serve(monkeypatch, tonic.datasets.DVSGesture, dict.fromkeys(names, empty))
-        with pytest.raises(DataError, match=r"not what it should be.*ibmGestureTrain.*found none"):
+        with pytest.raises(DataError, match=r"is not valid and was deleted.*ibmGestureTrain.*found none"):
             fetch("dvs_gesture", progress=False)
         assert list((home / "cache" / "spikeleak" / "data").iterdir()) == []

@@ -243,7 +243,7 @@ def test_a_foreign_name_is_refused(name: str, packed: bool, tmp_path: Path) -> N
     if ".." in name and not packed:
         return  # no folder lists such a name
     put(tmp_path, "nmnist", {**contents_of("nmnist"), name: b"foreign"}, packed=packed)
-    refused("nmnist", tmp_path, f"a file '{name}' too")
+    refused("nmnist", tmp_path, f"an additional file '{name}'")
 
 
 def test_what_lies_beside_the_recordings_is_left_alone(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class TestStores:
         one.write_bytes(two.read_bytes())
         two.unlink()
         for name in ("f/r001-c000", "f/r002-c000"):
-            with pytest.raises(DataError, match=r"content is not what its name says|no such file"):
+            with pytest.raises(DataError, match=r"content does not match the hash in its name|no such file"):
                 CaptureStore(tmp_path).load(name)
 
     def test_captures_are_read_without_flower(self) -> None:
@@ -340,7 +340,7 @@ class TestOrder:
             OrderedGrid(LocalGrid(same, 2), 2)
 
     def test_a_client_without_the_query_is_an_error(self) -> None:
-        with pytest.raises(SpikeleakError, match=r"did not tell its partition.*No query function"):
+        with pytest.raises(SpikeleakError, match=r"did not report its partition.*No query function"):
             OrderedGrid(LocalGrid(ClientApp(), 2), 2)
 
     def test_a_seeded_strategy_samples_by_round_and_leaves_global_generators_alone(self) -> None:

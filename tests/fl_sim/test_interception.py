@@ -251,7 +251,7 @@ def test_a_partition_told_twice_is_recorded_once(caplog: pytest.LogCaptureFixtur
     captures: list[CapturedUpdate] = []
     federate(config_of(rounds=1), captures.append, client=with_fault(lie))
     assert [capture.client for capture in captures] == [0, 2]
-    assert "there is a capture test/r001-c000 already" in caplog.text
+    assert "a capture test/r001-c000 exists already" in caplog.text
 
 
 def test_a_store_is_a_sink_and_gives_back_equal_bytes(tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ class Hidden(MLP):
 @pytest.mark.parametrize(
     ("builder", "sentence"),
     [
-        (Drops, "a second call answers otherwise"),
-        (Normalises, "depend on the others of its batch"),
+        (Drops, "a second call has another output"),
+        (Normalises, "depend on the other examples of its batch"),
         (Idle, "parameter 'unread.weight': it is never read"),
         (Flat, r"expected logits \(4, 3\), found \(4, 1\)"),
-        (Hidden, "rebuilt from its parameters it answers otherwise"),
+        (Hidden, "rebuilt from its parameters it has another output"),
         (lambda _: None, "its builder returned a NoneType"),
         (lambda _: nn.Flatten(), "expected logits"),
         ("fl_sim.models.mlp:Missing", "could not be imported: AttributeError"),

@@ -1,6 +1,6 @@
-"""Recordings of an event camera, how they become frames, and what every loader of them returns.
+"""Recordings of an event camera, their conversion to frames, and the splits that their loaders return.
 
-An event is a pixel's report that its brightness rose ("on") or fell ("off"): x, y, time in microseconds, polarity.
+An event reports that the brightness of a pixel rose ("on") or fell ("off"): x, y, time in microseconds, polarity.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Frames = npt.NDArray[np.uint8]
 
 
 class Recording(NamedTuple):
-    """One recording: its class, its events (fields x, y, t, p) and when it starts and ends, start <= t < end."""
+    """One recording: its class, its events (fields x, y, t, p), and its start and end, with start <= t < end."""
 
     label: int
     events: Events
@@ -43,17 +43,17 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class FramePlan:
-    """How a square sensor's events become frames; nothing is left to a default.
+    """How the events of a square sensor become frames, without any defaults.
 
     Attributes:
         sensor: side of the sensor in pixels.
         size: side of the frames in pixels.
-        bins: T, frames of an example.
+        bins: T, number of frames of an example.
         window: length of an example in microseconds; 0 for the whole recording.
         polarity, voxels: see `fl_sim.specs.Framing`.
         bin_length: duration of a frame in microseconds; 0 for an equal part of the example.
         denoise: see `fl_sim.datasets.events.denoising`, in microseconds; 0 for all events.
-        classes: recordings of classes below this one are examples.
+        classes: only recordings of classes below this number are used.
     """
 
     sensor: int
@@ -73,12 +73,12 @@ class FramePlan:
 
     @property
     def packed(self) -> bool:
-        """Return whether eight voxels are stored in a byte."""
+        """Return whether eight voxels are stored in one byte."""
         return self.voxels == "binary"
 
     @property
     def row(self) -> int:
-        """Return the bytes that one example takes."""
+        """Return the size of one example in bytes."""
         voxels = int(np.prod(self.shape))
         return -(-voxels // 8) if self.packed else voxels
 
@@ -88,11 +88,11 @@ class EventSplit:
     """One split of a data set of event recordings, as stored.
 
     Attributes:
-        rows: uint8 (N, bytes): the voxels (T, P, H, W) of each example, a byte each where they are counts, a bit each
-            (the first one in the highest bit) where they are binary.
+        rows: uint8 (N, bytes): the voxels (T, P, H, W) of each example, one byte per count, or one bit per binary
+            voxel, starting with the highest bit.
         labels: int64 (N,).
-        recordings: int64 (N,), which recording of the split an example was cut from.
-        plan: how the frames were made.
+        recordings: int64 (N,), index of the recording from which an example was cut.
+        plan: how the frames were computed.
     """
 
     rows: Tensor
@@ -104,7 +104,7 @@ class EventSplit:
         return len(self.labels)
 
     def batch(self, indices: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Return frames, float32 (T, n, P, H, W), 0 and 1 or counts, and labels (n,) at `indices`."""
+        """Return frames, float32 (T, n, P, H, W), binary or counts, and labels (n,) at `indices`."""
         rows, labels = self.rows[indices], self.labels[indices]
         if self.plan.packed:
             rows = torch.from_numpy(np.unpackbits(rows.numpy(), axis=1, count=int(np.prod(self.plan.shape))))
@@ -113,23 +113,25 @@ class EventSplit:
 
 
 def plan_frames(framing: Framing, *, sensor: int, size: int, bins: int, classes: int) -> FramePlan:
-    """Return the plan that a framing gives for a sensor.
+    """Return the plan for the frames of a sensor.
 
     Args:
         framing: the user's settings.
         sensor: side of the sensor in pixels.
-        size: side of the frames in pixels, or 0 for that of the sensor.
-        bins: T where the framing leaves it open.
-        classes: how many the data set has.
+        size: side of the frames in pixels; 0 for that of the sensor.
+        bins: default of T, used if the framing does not set it.
+        classes: number of classes of the data set.
 
     Raises:
-        ConfigError: the frames would be larger than the sensor, a bin shorter than a microsecond, or more classes are
-            asked for than there are.
+        ConfigError: the frames would be larger than the sensor, a bin would be shorter than a microsecond, or the data
+            set has fewer classes than requested.
     """
     if size > sensor:
         raise ConfigError(f"dataset.size: expected at most {sensor}, the side of the sensor, found {size}.")
     if framing.classes > classes:
-        raise ConfigError(f"dataset.classes: expected at most {classes}, all that there are, found {framing.classes}.")
+        raise ConfigError(
+            f"dataset.classes: expected at most {classes}, the number of all classes, found {framing.classes}."
+        )
     bins = framing.time_bins or bins
     window = round(framing.window_ms * 1000)
     if framing.window_ms and window < bins:
@@ -150,11 +152,11 @@ def plan_frames(framing: Framing, *, sensor: int, size: int, bins: int, classes:
 
 
 def without_noise(recording: Recording, duration: int) -> Recording:
-    """Return a recording with its confirmed events only, from the first of them to after the last.
+    """Return a recording with only its confirmed events, which starts at the first of them and ends after the last.
 
     Args:
-        recording: any; where none of its events is confirmed, it starts and ends where it did.
-        duration: see `fl_sim.datasets.events.denoising`; 0 for the recording as it is.
+        recording: any recording; if none of its events is confirmed, its start and end are unchanged.
+        duration: see `fl_sim.datasets.events.denoising`; 0 to return the recording unchanged.
     """
     if not duration:
         return recording
@@ -165,9 +167,9 @@ def without_noise(recording: Recording, duration: int) -> Recording:
 
 
 def in_bins(recording: Recording, plan: FramePlan) -> Recording:
-    """Return a recording that lasts as long as a plan's bins of a fixed duration, or as it is where they have none.
+    """Return a recording cut or extended to a plan's bins of fixed duration; unchanged if the plan sets no duration.
 
-    Events after them are left out, and so are those in a last bin that the recording does not fill.
+    Events after the bins are dropped, and so are those in a last bin that the recording does not fill.
     """
     if not plan.bin_length:
         return recording
@@ -179,7 +181,7 @@ def in_bins(recording: Recording, plan: FramePlan) -> Recording:
 def spans(recording: Recording, window: int) -> Iterator[tuple[int, int]]:
     """Yield the start and the end, in microseconds, of each example that is cut from a recording.
 
-    Windows follow each other from the recording's start; a rest that is shorter than a window is left out.
+    Windows follow one another from the recording's start; a remainder that is shorter than a window is dropped.
     """
     length = window or recording.end - recording.start
     for number in range((recording.end - recording.start) // length):
@@ -190,11 +192,11 @@ def spans(recording: Recording, window: int) -> Iterator[tuple[int, int]]:
 def to_frames(events: Events, start: int, end: int, plan: FramePlan) -> Frames:
     """Return the events with start <= t < end as frames: T bins of equal duration, to a whole microsecond.
 
-    Pixels are merged where the frames are smaller than the sensor: x becomes floor(x * size / sensor).
+    Pixels are merged if the frames are smaller than the sensor: x becomes floor(x * size / sensor).
 
     Returns:
-        uint8 (T, P, H, W): counts up to 255, or 0 and 1. Channel 0 holds the off events, 1 the on events; one channel
-        holds those of the plan's polarity.
+        uint8 (T, P, H, W): counts up to 255, or 0 and 1. With two channels, channel 0 holds the off events and channel
+        1 the on events; a single channel holds those of the plan's polarity.
     """
     from tonic.transforms import ToFrame
 
@@ -204,8 +206,8 @@ def to_frames(events: Events, start: int, end: int, plan: FramePlan) -> Frames:
     bins, channels, height, width = plan.shape
     if not len(chosen):
         return np.zeros(plan.shape, dtype=np.uint8)  # tonic would swap height and width
-    # Given a number of bins, tonic lays them between the first and the last event, rounds their length down and so
-    # leaves out the last events. Given events that tell their bin instead of their time, it counts each one.
+    # With a number of bins, tonic divides the time from the first to the last event, rounds the length of a bin down
+    # and thereby loses the last events. With the index of the bin in place of the time, it counts every event.
     binned = np.empty(len(chosen), dtype=EVENT)
     binned["t"] = (chosen["t"].astype(np.int64) - start) * bins // (end - start)
     for axis in ("x", "y"):
@@ -213,18 +215,18 @@ def to_frames(events: Events, start: int, end: int, plan: FramePlan) -> Frames:
     binned["p"] = chosen["p"] if channels == 2 else 0
     binned = binned[np.argsort(binned["t"], kind="stable")]
     counts = ToFrame((width, height, channels), time_window=1, start_time=0, end_time=bins)(binned)
-    # tonic counts in int16: read as unsigned, a count is right up to 65,535.
+    # tonic counts in int16; interpreted as unsigned, counts are correct up to 65,535.
     frames: Frames = np.minimum(counts.view(np.uint16), 1 if plan.packed else LARGEST_COUNT).astype(np.uint8)
     return frames
 
 
 def collect(recordings: Iterable[Recording], plan: FramePlan) -> EventSplit:
-    """Return the examples cut from recordings, in their order. No more than one recording is held as events.
+    """Return the examples cut from recordings, in order. At most one recording at a time is in memory as events.
 
     Raises:
         ConfigError: every recording is shorter than a window or a bin.
     """
-    rows = bytearray()  # grows in place: a list of arrays would double the memory when it is joined
+    rows = bytearray()  # grows in place, whereas joining a list of arrays would double the memory
     labels: list[int] = []
     numbers: list[int] = []
     longest = 0
@@ -249,10 +251,10 @@ def collect(recordings: Iterable[Recording], plan: FramePlan) -> EventSplit:
 
 
 def assemble_events(name: str, *, train: EventSplit, test: EventSplit, classes: Sequence[str], source: str) -> Dataset:
-    """Return the data set made of two splits of the same plan, which chooses among all the `classes`.
+    """Return the data set made of two splits with the same plan, which may select the first of all `classes`.
 
-    The value range is 0 to 1 for binary frames. For counts it ends at the largest count of the train split, 255 at
-    most; a frame of the test split may go beyond it.
+    The value range is 0 to 1 for binary frames. For counts it ends at the largest count of the train split, at most
+    255; a frame of the test split may exceed it.
     """
     bins, channels, height, width = train.plan.shape
     chosen = tuple(classes[: train.plan.classes])

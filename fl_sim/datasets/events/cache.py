@@ -1,7 +1,7 @@
-"""Frames of event recordings kept on disk, since making them takes up to minutes. Never beside the data.
+"""A cache on disk of the frames of event recordings, which take up to minutes to compute. Never next to the data.
 
-A file is named by a hash of everything that its frames depend on, and carries a hash of its own content: a damaged or
-foreign file is made anew, never trusted. Nothing is ever thrown away: the folder may be deleted at any time.
+The name of a file is a hash of everything on which its frames depend, and the file contains a hash of its content: a
+damaged or foreign file is not used but computed again. Nothing is ever removed; the folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fl_sim.datasets.events import EventSplit, FramePlan, Recording, collect
 from fl_sim.datasets.locations import cache_folder
 from fl_sim.files import atomic_write
 
-# To be raised with every change of how events are read, simulated or framed.
+# Increase this with every change to how events are read, simulated or framed.
 CODE_VERSION = 2
 
 FIELDS = ("rows", "labels", "recordings")
@@ -30,14 +30,14 @@ Part = TypeVar("Part")
 
 
 class Splits(NamedTuple):
-    """What both splits of a data set consist of."""
+    """Both splits of a data set."""
 
     train: EventSplit
     test: EventSplit
 
 
 def frames_folder() -> Path:
-    """Return the folder of the kept frames; it need not exist."""
+    """Return the folder of the cached frames; it need not exist."""
     return cache_folder().parent / "frames"
 
 
@@ -48,7 +48,7 @@ def cached_splits(
     parts: Sequence[Part],
     recordings: Callable[[Part], Iterable[Recording]],
 ) -> Splits:
-    """Return the frames of both splits, from the folder of kept frames where they are there and whole.
+    """Return the frames of both splits, from the cache if a valid file is there.
 
     Args:
         name: of the data set.
@@ -58,7 +58,7 @@ def cached_splits(
         recordings: returns those of a part; called only where the frames must be made.
 
     Raises:
-        ConfigError, DataError: as `recordings` does.
+        ConfigError, DataError: raised by `recordings`.
     """
     facts = {"version": CODE_VERSION, "name": name, "content": content, **dataclasses.asdict(plan)}
     key = key_of(facts)
@@ -90,14 +90,14 @@ def _digest(tensors: dict[str, Tensor], key: str) -> str:
 
 
 def _read(path: Path, key: str, plan: FramePlan) -> Splits | None:
-    """Return what a file holds; None where it is not there or not what was written."""
+    """Return the splits in a file; None if it is missing or does not have the content that was written."""
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
             expected = (stream.metadata() or {}).get("digest")
     except (OSError, safetensors.SafetensorError):
         return None
-    # A changed name or shape would change the digest too, so what follows can rely on them.
+    # A changed name or shape would change the digest, so the code below can rely on them.
     if expected != _digest(tensors, key):
         return None
     parts = ({field: tensors[f"{which}/{field}"] for field in FIELDS} for which in Splits._fields)

@@ -1,4 +1,4 @@
-"""The files that hold event recordings, in a folder or in a zip."""
+"""The files of event recordings, in a folder or in a zip."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class EventFiles(NamedTuple):
     """The recordings of a data set.
 
     Attributes:
-        names: of the recordings, in the order of the numbers in them: "Train/5/00001.bin".
-        content: SHA-256 over all that was found.
-        path: returns where a recording is, for an error.
+        names: names of the recordings, such as "Train/5/00001.bin", sorted by the numbers in them.
+        content: SHA-256 over all recordings found.
+        path: returns the path of a recording, for error messages.
         read: returns the bytes of a recording; raises DataError.
         where: the folder or the zip that holds them.
         layout: how they lie in it.
@@ -38,12 +38,12 @@ class EventFiles(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How the recordings of a data set lie in its folder.
+    """How the recordings of a data set are arranged in its folder.
 
     Attributes:
-        folders: the folders that are looked into, all others are left alone.
-        name: what the path of a recording must look like, from the data set's folder on.
-        example: such a path, for errors.
+        folders: the folders that are read; all others are ignored.
+        name: pattern of the path of a recording, relative to the folder of the data set.
+        example: an example of such a path, for error messages.
     """
 
     folders: tuple[str, ...]
@@ -53,14 +53,14 @@ class Layout(NamedTuple):
 
 @contextlib.contextmanager
 def event_files(where: Path, layout: Layout) -> Iterator[EventFiles]:
-    """Give the recordings in a folder, or in a zip of a folder that is named as the zip is.
+    """Open the recordings in a folder, or in a zip of a folder with the name of the zip.
 
     Args:
         where: the folder or the zip ("NMNIST" or "NMNIST.zip").
-        layout: what to expect there.
+        layout: the expected layout.
 
     Raises:
-        DataError: it cannot be read, holds no recording, or holds a file of another name.
+        DataError: it cannot be read, contains no recording, or contains a file with any other name.
     """
     if where.suffix == ".zip":
         with _opened(where, layout) as archive:
@@ -113,7 +113,7 @@ def splits_of_files(
 def _in_folder(folder: Path, layout: Layout) -> EventFiles:
     expected = f"a folder with recordings such as {layout.example}"
     present = [entry for entry in subfolders(folder, expected) if entry.name in layout.folders]
-    # Hidden files are a desktop's own.
+    # Hidden files are created by desktops and ignored.
     paths = [path for entry in present for path in entry.rglob("[!.]*") if path.is_file()]
     names = _in_order([path.relative_to(folder).as_posix() for path in paths], folder, layout)
 
@@ -128,7 +128,7 @@ def _in_folder(folder: Path, layout: Layout) -> EventFiles:
 
 def _in_zip(path: Path, archive: zipfile.ZipFile, layout: Layout) -> EventFiles:
     top = f"{path.stem}/"
-    # Nothing is unpacked, so a name can lead nowhere; one with "..", or of another folder, fits no layout.
+    # Nothing is unpacked, so a name cannot write outside; names with ".." or another folder do not match the layout.
     members = {member.filename.removeprefix(top): member for member in archive.infolist() if not member.is_dir()}
     names = _in_order(list(members), path, layout)
 
@@ -157,7 +157,7 @@ def _not_a_zip(path: Path, layout: Layout, reason: str) -> Exception:
 def _in_order(names: list[str], where: Path, layout: Layout) -> tuple[str, ...]:
     for name in names:
         if not layout.name.fullmatch(name):
-            raise corrupt(where, f"only recordings such as {layout.example}", f"a file '{name}' too")
+            raise corrupt(where, f"only recordings such as {layout.example}", f"an additional file '{name}'")
     if not names:
         raise corrupt(where, f"recordings such as {layout.example}", "none")
     return tuple(sorted(names, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)]))

@@ -1,1 +1,1 @@
-"""Reads files of images and arrays safely: sizes are checked before anything is unpacked, pictures before decoding."""
+"""Safe reading of files of images and arrays: sizes are checked before anything is unpacked or decoded."""

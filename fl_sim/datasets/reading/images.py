@@ -1,4 +1,4 @@
-"""What every image loader returns, and how it is put together."""
+"""The splits that every image loader returns, and the data set assembled from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Split:
 
 
 class Labelled(NamedTuple):
-    """Pictures as the files hold them: uint8 (N, H, W) or (N, H, W, C), and whole-numbered labels (N,)."""
+    """Pictures as stored in files, uint8 (N, H, W) or (N, H, W, C), and integer labels (N,)."""
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.integer]
@@ -48,7 +48,7 @@ def assemble(name: str, *, train: Labelled, test: Labelled, class_names: Sequenc
     """Return the data set made of two splits.
 
     Raises:
-        DataError: a split is empty, has not one label for each picture, or has a label that is no class.
+        DataError: a split is empty, does not have one label per picture, or has a label out of range.
     """
     parts = {"train": train, "test": test}
     splits = {which: _split(part, len(class_names), f"{source}: {which}") for which, part in parts.items()}
@@ -71,7 +71,7 @@ def assemble(name: str, *, train: Labelled, test: Labelled, class_names: Sequenc
 def _split(part: Labelled, classes: int, where: str) -> Split:
     pixels, labels = part
     if not len(labels) or len(pixels) != len(labels):
-        raise DataError(f"{where}: expected one label a picture, found {len(labels)} labels, {len(pixels)} pictures.")
+        raise DataError(f"{where}: expected one label per picture, found {len(labels)} labels, {len(pixels)} pictures.")
     if labels.min() < 0 or labels.max() >= classes:
         found = f"{labels.min()} to {labels.max()}"
         raise DataError(f"{where}: expected labels from 0 to {classes - 1}, found {found}.")

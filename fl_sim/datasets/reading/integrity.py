@@ -1,4 +1,4 @@
-"""Reading files that may not be what their names say: every failure is one paragraph with file, expected and found."""
+"""Reading of files that may be damaged or of another kind; every error message has the file, expected and found."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ import numpy.typing as npt
 
 from fl_sim.errors import DataError
 
-# What reading a damaged zip raises; a damaged header may claim an encryption, a method or a memory that there is not.
+# Exceptions from reading a damaged zip; a damaged header may require encryption, an unknown method or too much memory.
 DAMAGED_ZIP = (
     zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, KeyError, MemoryError, NotImplementedError, OSError,
     RuntimeError, ValueError,
 )  # fmt: skip
 
 MOST_UNPACKED = 190_000_000
-"""Bytes that a member of an archive may unpack to: all images of CIFAR-100 are 184 MB, a recording is far less."""
+"""Maximum unpacked size in bytes of an archive member: all images of CIFAR-100 are 184 MB, a recording is far less."""
 
-_SHOWN = 24  # bytes of a file's beginning
+_SHOWN = 24  # bytes from the beginning of a file that an error message shows
 
 
 def corrupt(path: Path, expected: str, found: str) -> DataError:
-    """Return the error for a file or folder that is not what it should be."""
+    """Return the error for a file or folder that is not the expected one."""
     return DataError(f"{path}: expected {expected}, found {found}. Put the original in its place.")
 
 
 def describe(content: bytes) -> str:
-    """Return what the content of a file looks like, so that a web page saved as an archive is seen at once."""
+    """Return a description of a file's content, which reveals, for example, a web page saved as an archive."""
     return _describe(content[:_SHOWN], len(content))
 
 
 def describe_file(path: Path) -> str:
-    """Return what a file looks like, without reading more than its beginning."""
+    """Return a description of a file's content, reading only its beginning."""
     try:
         with path.open("rb") as stream:
             return _describe(stream.read(_SHOWN), path.stat().st_size)
@@ -55,10 +55,10 @@ def _describe(start: bytes, size: int) -> str:
 
 
 def subfolders(folder: Path, expected: str) -> list[Path]:
-    """Return the folders in a folder, sorted by name; files are left out.
+    """Return the folders in a folder, sorted by name; files are ignored.
 
     Raises:
-        DataError: it is no folder, or cannot be read.
+        DataError: it is not a folder, or cannot be read.
     """
     try:
         return sorted(entry for entry in folder.iterdir() if entry.is_dir())
@@ -67,22 +67,22 @@ def subfolders(folder: Path, expected: str) -> list[Path]:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return the content of a member of an archive, to its end, where zipfile compares the CRC.
+    """Return the complete content of a member of an archive, whose CRC zipfile checks at the end.
 
     Raises:
-        One of `DAMAGED_ZIP`, where it is damaged, not there, or would unpack to more than `MOST_UNPACKED`.
+        One of `DAMAGED_ZIP`: it is damaged, missing, or would unpack to more than `MOST_UNPACKED`.
     """
-    size = archive.getinfo(name).file_size  # zipfile reads no more than this, whatever follows
+    size = archive.getinfo(name).file_size  # zipfile never reads more than this
     if size > MOST_UNPACKED:
-        raise ValueError(f"'{name}' would unpack to {size:,} bytes, and at most {MOST_UNPACKED:,} are expected")
+        raise ValueError(f"'{name}' would unpack to {size:,} bytes, but at most {MOST_UNPACKED:,} are expected")
     return archive.read(name)
 
 
 def read_array(content: bytes) -> npt.NDArray[Any]:
-    """Return the array in an .npy file; nothing is unpickled, and no archive is looked into.
+    """Return the array in an .npy file; nothing is unpickled, and archives are not read.
 
     Raises:
-        One of `DAMAGED_ZIP`, where it is none.
+        One of `DAMAGED_ZIP`: it is not an .npy file.
     """
     array: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return array
@@ -93,10 +93,10 @@ def read_bytes(path: Path, expected: str) -> bytes:
 
     Args:
         path: the file.
-        expected: what it should be, for the error.
+        expected: description of the expected file, for the error message.
 
     Raises:
-        DataError: it is missing or cannot be read.
+        DataError: the file is missing or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -110,16 +110,16 @@ def verify(path: Path, content: bytes, *, algorithm: str, digest: str, kind: str
     """Check a file's content against its published hash.
 
     Args:
-        path: the file, for the error.
-        content: all of it.
+        path: the file, for the error message.
+        content: the complete content.
         algorithm: "md5" or "sha256".
         digest: the hash as hexadecimal text.
-        kind: what the file should be ("an IDX file"), for the error.
+        kind: the expected kind of file ("an IDX file"), for the error message.
 
     Raises:
         DataError: the hash differs.
     """
-    # md5 is what the publishers give; it is to find damage, not an attack.
+    # The publishers give md5, which serves to detect damage and not an attack.
     found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
     if found != digest:
         raise corrupt(path, f"{kind} with {algorithm} {digest}", f"{describe(content)}, with {algorithm} {found}")

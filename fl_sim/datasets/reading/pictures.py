@@ -14,18 +14,18 @@ from fl_sim.datasets.reading.integrity import corrupt, describe, read_bytes
 
 Pixels = npt.NDArray[np.uint8]
 
-# What Pillow raises on damaged files; a picture whose damaged header asks for gigabytes is a "bomb".
+# Exceptions of Pillow for damaged files; a picture whose damaged header requires gigabytes is a "bomb".
 _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Return pictures at another size, bilinear with anti-aliasing.
+    """Return resized pictures, bilinear with anti-aliasing.
 
-    Pillow computes in whole numbers, so the result, and with it a data set's digest, is the same on every machine.
+    Pillow computes in integers, so the result, and with it the digest of a data set, is the same on every machine.
 
     Args:
         pixels: uint8 (N, H, W) or (N, H, W, 3).
-        height, width: of the result, in pixels.
+        height, width: size of the result in pixels.
 
     Returns:
         uint8 (N, height, width) or (N, height, width, 3).
@@ -41,22 +41,22 @@ def read_picture(path: Path, *, file_format: str, mode: str, sizes: Collection[t
 
     Args:
         path: the file.
-        file_format: Pillow's name of the only format that is accepted ("JPEG"; "PPM" for PGM files).
-        mode: Pillow's name of the colours: "L" (grey) or "RGB"; a grey JPEG is accepted as RGB.
-        sizes: the (width, height) that are accepted.
+        file_format: Pillow's name of the only accepted format ("JPEG"; "PPM" for PGM files).
+        mode: Pillow's name of the colours, "L" (grey) or "RGB"; a grey JPEG is accepted as RGB.
+        sizes: the accepted (width, height).
 
     Returns:
         uint8 (H, W) or (H, W, 3).
 
     Raises:
-        DataError: the file is missing, cut off, damaged, or another kind of picture.
+        DataError: the file is missing, truncated, damaged, or another kind of picture.
     """
     shapes = " or ".join(f"{width}x{height}" for width, height in sizes)
     expected = f"a {'PGM' if file_format == 'PPM' else file_format} picture, {mode}, {shapes}"
     content = read_bytes(path, expected)
     try:
         with Image.open(io.BytesIO(content), formats=[file_format]) as picture:
-            # The size is checked on the header, before anything of that size is allocated.
+            # The size is checked in the header, before anything of that size is allocated.
             if picture.size not in sizes or picture.mode not in (mode, "L"):
                 width, height = picture.size
                 raise corrupt(path, expected, f"a picture, {picture.mode}, {width}x{height}")
@@ -66,5 +66,5 @@ def read_picture(path: Path, *, file_format: str, mode: str, sizes: Collection[t
 
 
 def _reason(error: BaseException) -> str:
-    # Pillow's text for an unknown format names the buffer object, which tells the user nothing.
+    # Pillow's message for an unknown format names the buffer object, which does not help the user.
     return "not of that format" if isinstance(error, UnidentifiedImageError) else str(error)

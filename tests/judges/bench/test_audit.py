@@ -16,7 +16,8 @@ from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, SealedBatch
 from fl_sim.training import capture_gradient, parameters_of
-from judges.bench.audit import Audit
+from judges.bench.engine_options import EngineOptions
+from judges.bench.execution import run_plan
 from judges.plans.audit import read_audit
 from judges.progress import Watch
 from judges.runs.integrity import verify
@@ -56,18 +57,20 @@ def leave_captures(folder: Path, sealed: int, count: int = 3, spec: ModelSpec = 
             SealedStore(folder / "sealed")(SealedBatch(name, inputs, labels))
 
 
-def audit(folder: Path, *assignments: str, show_faces: bool = False) -> Path:
-    return Audit(folder, read_audit(assignments), Watch.silent()).execute(show_faces=show_faces)
+def audit(folder: Path, *assignments: str, show_faces: bool = False, workers: int = 1) -> Path:
+    options = EngineOptions(workers=workers)
+    return run_plan(read_audit(assignments), folder, Watch.silent(), show_faces=show_faces, options=options)
 
 
 def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=3)
     page = audit(tmp_path, "attack=idlg", "attack.iterations=60").read_text()
     rows = read_scores(tmp_path / "scores.csv")
-    assert {row.attack for row in rows} == {"idlg", "control: no-op", "control: black", "control: grey"}
+    assert {row.control for row in rows} == {"", "no-op", "black", "grey"}
+    assert {(row.attack, row.guess) for row in rows if row.control == "no-op"} == {("", "normal")}
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.n, cell.verdict) == (3, "recovered")
-    assert all(row.label_correct for row in rows if row.attack == "idlg")
+    assert all(row.label_correct for row in rows if not row.is_control)
     assert "Truth beside reconstruction" in page
     assert "Answers without a truth" not in page
     assert "Health of the victim" in page

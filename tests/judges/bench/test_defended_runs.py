@@ -11,6 +11,7 @@ from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
+from judges.runs.names import defence_name
 from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -46,8 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def attacked(folder: Path) -> dict[str, Score]:
     rows = [row for row in read_scores(folder / "scores.csv") if not row.is_control]
-    assert len(rows) == len({row.defence for row in rows})
-    return {row.defence: row for row in rows}
+    named = {defence_name(row): row for row in rows}
+    assert len(rows) == len(named)
+    return named
 
 
 def test_every_row_says_which_defence_it_is_of(folder: Path) -> None:
@@ -57,12 +59,14 @@ def test_every_row_says_which_defence_it_is_of(folder: Path) -> None:
     }
     assert {row.model for row in rows.values()} == {"lenet"}
     controls = [row for row in read_scores(folder / "scores.csv") if row.is_control]
-    assert {row.defence for row in controls} == set(TOLD)
+    assert {defence_name(row) for row in controls} == set(TOLD)
 
 
 def test_the_summary_keeps_defences_apart(folder: Path) -> None:
-    groups = {cell.group for cell in read_summary(folder / "summary.json").cells if not cell.control}
-    assert groups == {("digits", "lenet", "uniform", defence) for defence in TOLD}
+    groups = {cell.group for cell in read_summary(folder / "summary.json").cells if not cell.is_control}
+    assert {(group.defence, group.defence_settings) for group in groups} == {
+        ("none", ()), ("clip", ()), ("noise", ()), ("quantise", (("bits", 2),)), ("quantise", (("bits", 12),)),
+    }  # fmt: skip
 
 
 def test_what_was_sealed_names_the_defence_and_all_attack_the_same_batch(folder: Path) -> None:
@@ -89,10 +93,11 @@ def test_what_an_undefended_client_leaks_a_strong_defence_keeps(folder: Path) ->
 def test_a_federation_that_trains_a_target_may_defend_itself() -> None:
     raw = {"name": "e", "task": "model_inversion", "target": "federation", "attack": "mi_face", "model": "mlp"}
     made = make_inversion_plan({**raw, "defence": {"name": ["none", "noise"], "noise_multiplier": [0.1, 1.0]}})
-    assert [(target.label, target.model) for target in made.targets] == [
-        ("digits-mlp-torch-none", "mlp none"),
-        ("digits-mlp-torch-noise-noise_multiplier=0.1", "mlp noise noise_multiplier=0.1"),
-        ("digits-mlp-torch-noise-noise_multiplier=1.0", "mlp noise noise_multiplier=1.0"),
+    found = [(target.label, target.attacked.defence, target.attacked.defence_settings) for target in made.targets]
+    assert found == [
+        ("digits-mlp-torch-none", "none", {}),
+        ("digits-mlp-torch-noise-noise_multiplier=0.1", "noise", {"noise_multiplier": 0.1}),
+        ("digits-mlp-torch-noise-noise_multiplier=1.0", "noise", {"noise_multiplier": 1.0}),
     ]
     assert made.targets[1].simulation(0).defence.settings == {"clipping_norm": 4.0, "noise_multiplier": 0.1}
-    assert [target.model for target in make_inversion_plan(raw).targets] == ["mlp"]
+    assert [target.attacked.model for target in make_inversion_plan(raw).targets] == ["mlp"]

@@ -58,13 +58,13 @@ def without_seconds(folder: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
 
 
-def rows_of(folder: Path) -> list[tuple[str, str, str]]:
-    return [(row.cell, row.attack, row.capture_id) for row in read_scores(folder / "scores.csv")]
+def rows_of(folder: Path) -> list[tuple[str, str]]:
+    return [(row.cell, row.capture_id) for row in read_scores(folder / "scores.csv")]
 
 
-def expected_rows(attacks: Sequence[str]) -> set[tuple[str, str, str]]:
+def expected_rows(attacks: Sequence[str]) -> set[tuple[str, str]]:
     return {
-        (f"{label}/{attack}", attack, f"{label}-000/r001-c00{client}")
+        (f"{label}/{attack}", f"{label}-000/r001-c00{client}")
         for label in FEDERATIONS
         for attack in attacks
         for client in (0, 1)
@@ -322,8 +322,9 @@ def test_another_attack_adds_its_rows_and_leaves_the_others(folder: Path) -> Non
     after = times(folder)
     assert {path: after[path] for path in before} == before
     assert {path.split("/")[1] for path in set(after) - set(before)} == {label}
-    assert label in {cell.attack for cell in read_summary(folder / "summary.json").cells}
-    assert label.replace("_", r"\_") in (folder / "report.md").read_text(encoding="utf-8")
+    added = [cell for cell in read_summary(folder / "summary.json").cells if cell.cell.endswith(label)]
+    assert [cell.attack_settings for cell in added] == [{"iterations": 1, "label_rule": "bias"}] * 2
+    assert "idlg, iterations=1 label\\_rule=bias" in (folder / "report.md").read_text(encoding="utf-8")
     manifest = read_manifest(folder)
     assert manifest["config_sha256"] == make_plan(RAW).digest
     assert manifest["seconds"]["federations"] == seconds["federations"]
