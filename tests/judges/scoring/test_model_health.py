@@ -193,7 +193,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_a_session_examines_evidence_once(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     session, captures = trained.session(), CaptureStore(trained.folder / "captures")
     session.examine(trained.evidence, captures)
-    assert session.health == ()  # nothing is open
+    assert not list(session.health)  # nothing is open
     session.open(trained.evidence, complete=True)
     session.examine(trained.evidence, captures)
     monkeypatch.setattr(CaptureStore, "load", None)

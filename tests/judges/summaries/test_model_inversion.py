@@ -151,7 +151,7 @@ def test_the_verdict_tells_a_model_that_keeps_from_an_attack_that_fails(
 
 def test_an_attack_stands_beside_its_own_shuffled_values() -> None:
     """Not beside those of an attack of a longer name, or of the same with other settings."""
-    own = {"attack": "mi_face", "attack_settings": {"iterations": 5}}
+    own: dict[str, Any] = {"attack": "mi_face", "attack_settings": {"iterations": 5}}
     made = summary(
         cell([2] * 10, "mi_face-iterations=5", **own),
         cell([2] * 10, "mi_face-own", attack="mi_face-own"),
