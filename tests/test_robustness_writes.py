@@ -26,11 +26,13 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch, TrainedModel, load_record, save_record
 from judges import cli
+from judges.bench.folder import claim_folder
 from judges.plans.gradient_inversion import make_plan
 from judges.report import page
+from judges.report.page import write_page
 from judges.runs.comparison import compare
 from judges.runs.integrity import verify, write_hashes
-from judges.runs.manifest import claim_folder, read_manifest, write_manifest, write_page
+from judges.runs.manifest import read_manifest, write_manifest
 from judges.runs.tables import read_rows, write_rows
 from judges.summaries.gradient_inversion import Summary, read_summary, write_summary
 from judges.summaries.model_inversion import Inversions, read_inversions, write_inversions
@@ -365,7 +367,7 @@ TINY: dict[str, Any] = {
 @pytest.fixture
 def spikeleak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs the command with real pages and returns its exit code and standard error."""
-    monkeypatch.setattr(page, "TEMPLATES", ROOT / "judges" / "templates")
+    monkeypatch.setattr(page, "TEMPLATES", ROOT / "judges" / "report" / "templates")
     (tmp_path / "tiny.toml").write_text(tomli_w.dumps(TINY))
 
     def call(*arguments: object) -> tuple[int, str]:

@@ -134,13 +134,13 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def tables_of(kind: type[Settings]) -> dict[str, type[Settings]]:
-    """Return {name: settings} of the tables of a config."""
-    found = {}
-    for name, field_info in kind.model_fields.items():
-        for part in (field_info.annotation, *get_args(field_info.annotation)):  # of a table that may be left out
-            if isinstance(part, type) and issubclass(part, Settings):
-                found[name] = part
-    return found
+    """Return {name: settings} of the tables of a config, of those too that need not be there."""
+    return {
+        name: one
+        for name, told in kind.model_fields.items()
+        for one in (told.annotation, *get_args(told.annotation))
+        if isinstance(one, type) and issubclass(one, Settings)
+    }
 
 
 def descriptions(kind: type) -> dict[str, str]:
@@ -190,19 +190,26 @@ def _section(text: str) -> Iterator[str]:
             yield line[4:]
 
 
-def _keys(place: Place, kind: type[Settings], table: str = "", owner: str = "") -> Iterator[tuple[str, str, str, Use]]:
-    """Yield (key, values, sentence, use) of the fields of a settings class, and of the tables that it has."""
+def _keys(
+    place: Place, kind: type[Settings], table: str = "", owner: str = "", given: Settings | None = None
+) -> Iterator[tuple[str, str, str, Use]]:
+    """Yield (key, values, sentence, use) of the fields of a settings class, and of the tables that it has.
+
+    `given` is what a table is by default, where that is told.
+    """
     described, tables = descriptions(kind), tables_of(kind)
     for name, told in kind.model_fields.items():
         if name in tables:
-            yield from _keys(place, tables[name], name)
+            own = told.default if isinstance(told.default, Settings) else None
+            yield from _keys(place, tables[name], name, given=own)
             for other, settings in place.owners.get(name, {}).items():
                 yield from _keys(place, settings, name, other)
             continue
         key = f"{table}.{name}".removeprefix(".")
         if key in place.unread:
             continue
-        default = place.defaults.get(key) or ("to be given" if told.is_required() else literal(told.default))
+        plain = getattr(given, name) if given else told.default
+        default = place.defaults.get(key) or ("to be given" if told.is_required() else literal(plain))
         use = Use(place.name, owner, default, place.axis(key) if place.axis else None)
         yield key, _values(told, _names(place, kind, key)), first_sentence(described.get(name, "")), use
 

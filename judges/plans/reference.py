@@ -107,16 +107,14 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key not in model_inversion.ONE_VALUE and not key.startswith("judge."),
         defaults=_defaults_of_model_inversion(),
     )
-    names, owners = {"attack.name": [*attacks]}, {"attack": attacks}
-    told = "`spikeleak audit`, by `--set`"
     audit = Place(
         _AUDIT,
-        told,
+        "`spikeleak audit`, by `--set`",
         AuditSettings,
-        names,
-        owners,
+        names={**flower.names, "attack.name": [*attacks]},
+        owners={"attack": attacks},
         axis=lambda key: key.startswith("attack."),
-        defaults={"judge.name": literal(NONE)},
+        defaults={"dataset.name": literal(None)},
     )
     return gradients, models, audit, flower
 
