@@ -206,9 +206,9 @@ def module_of(name: str) -> str:
 def places(tree: ast.AST) -> Iterator[str]:
     """Yield the names that texts such as "attacks.dlg:DLG" stand for, where they are those of modules."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and PLACE.fullmatch(node.value):
-            if ":" in node.value or ("." in node.value and node.value in MODULES):
-                yield node.value.replace(":", ".")
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        if PLACE.fullmatch(text) and (":" in text or ("." in text and text in MODULES)):
+            yield text.replace(":", ".")
 
 
 def line_of(module: str) -> str | None:
