@@ -35,7 +35,7 @@ def test_settings_stand_in_one_line() -> None:
 
 
 def test_a_network_spikes_or_does_not() -> None:
-    assert (names.network(False), names.network(True)) == ("ANN", "SNN")
+    assert (names.network(ANN), names.network(SNN.group)) == ("ANN", "SNN")
 
 
 @pytest.mark.parametrize(
