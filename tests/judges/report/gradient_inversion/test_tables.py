@@ -69,13 +69,13 @@ def test_each_attack_stands_beside_its_own_guess(row: Row) -> None:
 
 def test_a_guess_that_an_attack_names_is_its_own(row: Row) -> None:
     rows = [
-        row(**approach, guess=guess, cell=f"{number}", judge_correct=correct)
-        for number, (approach, guess, correct) in enumerate((
-            ({"attack": "dlg", "attack_settings": {"guess": "normal"}}, "normal", True),
-            ({"attack": "dlg", "attack_settings": {"guess": "uniform"}}, "uniform", True),
-            ({"control": "no-op"}, "normal", False), ({"control": "no-op"}, "uniform", True),
-        ))
-    ]  # fmt: skip
+        one
+        for guess, correct in (("normal", False), ("uniform", True))
+        for one in (
+            row(attack="dlg", attack_settings={"guess": guess}, guess=guess, cell=guess),
+            row(control="no-op", guess=guess, judge_correct=correct),
+        )
+    ]
     assert [line.no_op for line in image_rows(summarise(rows))] == [0.0, 1.0]
     assert [line.no_op for line in image_rows(summarise([row(), row(control="no-op", judge_correct=False)]))] == [0]
 
