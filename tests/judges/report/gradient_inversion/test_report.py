@@ -26,8 +26,9 @@ from judges.report.gradient_inversion.wording import DEFINITIONS
 from judges.runs.pictures import save_gallery
 from judges.runs.rows import Context, Score, write_scores
 from judges.scoring.assignment import assigned
+from judges.scoring.controls import Means, control_reconstructions
 from judges.scoring.gallery import build_gallery
-from judges.scoring.gradient_inversion import Means, control_reconstructions, score
+from judges.scoring.gradient_inversion import score
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.pages import POLICY, Tags, policy_of
 
