@@ -18,12 +18,13 @@ from judges.report.formats import (
     percent_span,
     span,
 )
-from judges.report.gradient_inversion.answers import AnswerPanel, Shown
 from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
+from judges.report.pictures import Block
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table
 from judges.runs.measures import Health
 from judges.runs.names import group_name
+from judges.runs.pictures import Pictures
 from judges.summaries.gradient_inversion import Summary
 
 
@@ -44,6 +45,16 @@ class HealthLine(NamedTuple):
         """Return the median gradient norm and its quartiles."""
         norm = self.health.gradient_norm
         return Cell(digits(norm.median), f"({digits(norm.lower_quartile)}{DASH}{digits(norm.upper_quartile)})")
+
+
+class AnswerLine(NamedTuple):
+    """An answer whose truth nobody kept."""
+
+    cell: str
+    capture_id: str
+    label: float
+    matching_loss: float
+    stop_reason: str
 
 
 def health_lines(summary: Summary) -> list[HealthLine]:
@@ -105,19 +116,25 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
     return Section(name, title, tables, lead=NOTES[name])
 
 
-def answer_section(panels: Sequence[AnswerPanel]) -> Section:
-    """Return the section on answers without a truth."""
-    columns: list[Column[tuple[str, Shown]]] = [
-        Column("Capture", lambda row: row[1].capture_id),
-        Column("Attack", lambda row: row[0], left=True),
-        Column("Label believed", lambda row: str(row[1].label) if row[1].label >= 0 else DASH),
-        Column("Matching loss", lambda row: error(row[1].loss)),
-        Column("Ended", lambda row: row[1].stop_reason, left=True),
+def answer_section(answers: Sequence[Pictures], blocks: Sequence[Block]) -> Section:
+    """Return the section on answers without a truth: their pictures in blocks, and their numbers."""
+    columns: list[Column[AnswerLine]] = [
+        Column("Capture", lambda line: line.capture_id),
+        Column("Attack", lambda line: line.cell, left=True),
+        Column("Label believed", lambda line: f"{line.label:.0f}" if line.label >= 0 else DASH),
+        Column("Matching loss", lambda line: error(line.matching_loss)),
+        Column("Ended", lambda line: line.stop_reason, left=True),
     ]
-    rows = [(panel.cell, shown) for panel in panels for shown in panel.pictures]
-    fold = f"The numbers of {counted(len(rows), 'answer')}"
-    table = Table("Answers", columns, [Group(rows)], css="plain numbers", fold=fold)
-    pictures = Drawing("answers.html.j2", panels)
+    lines = [
+        AnswerLine(one.cell, *told)
+        for one in answers
+        for told in zip(
+            one.subjects, one.numbers["label"], one.numbers["matching_loss"], one.words["stop_reason"], strict=True
+        )
+    ]
+    fold = f"The numbers of {counted(len(lines), 'answer')}"
+    table = Table("Answers", columns, [Group(lines)], css="plain numbers", fold=fold)
+    pictures = Drawing("pictures.html.j2", blocks)
     return Section("answers", "Answers without a truth", [pictures, table], lead=NOTES["answers"])
 
 
