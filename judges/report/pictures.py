@@ -13,7 +13,7 @@ from judges.runs.rows import DIVERGED
 COLUMNS = 10
 """Pictures in a row."""
 
-Item, Key = TypeVar("Item"), TypeVar("Key")
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def in_sheets(headings: Sequence[str], rows: Iterable[ShotRow]) -> tuple[Sheet, 
     )
 
 
-def together(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    """Return {key: its items}, in the order in which each key comes first."""
-    found: dict[Key, list[Item]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
+def together(gallery: Iterable[Pictures], key: Callable[[Pictures], Key]) -> dict[Key, list[Pictures]]:
+    """Return {key: its pictures}, in the order in which each key comes first."""
+    found: dict[Key, list[Pictures]] = {}
+    for one in gallery:
+        found.setdefault(key(one), []).append(one)
     return found
