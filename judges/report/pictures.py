@@ -37,7 +37,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class ShotRow:
-    """Pictures side by side: what they are, a note on it, and how loudly that is printed, see `report.css`."""
+    """Pictures or figures side by side: what they are, and a note; `tone` is how loudly that is printed."""
 
     title: str
     note: str
@@ -56,21 +56,12 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of one thing side by side, and what it is."""
-
-    title: str
-    note: str
-    shots: tuple[Shot, ...]
-
-
-@dataclass(frozen=True)
 class Part:
     """Sheets or figures under one title. `folded` ones are shown on request; the legend is {tone: what has it}."""
 
     title: str = ""
     sheets: tuple[Sheet, ...] = ()
-    figures: tuple[Figures, ...] = ()
+    figures: tuple[ShotRow, ...] = ()
     folded: bool = False
     note: str = ""
     legend: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from judges.report.figures import PICTURE_SIDE, loss_figure
 from judges.report.formats import counted, error, number
 from judges.report.gradient_inversion.wording import NOTES, tone
-from judges.report.pictures import Block, Figures, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.runs.names import attack_name, defence_name, group_name, model_name, way_name
 from judges.runs.pictures import ANSWER, TRUTH, Pictures
 from judges.runs.rows import DIVERGED
@@ -80,37 +80,34 @@ def _sheet(name: str, networks: Sequence[tuple[Pictures, CellSummary]]) -> Sheet
 
 
 def _rows(one: Pictures, cell: CellSummary, roles: Sequence[str]) -> Iterator[ShotRow]:
-    """Yield the truth and the reconstructions of one network."""
-    places = [one.roles.index(role) if role in one.roles else None for role in roles]
+    """Yield the truth and the answers of one network; a cell is empty where it has no such role."""
+    pairs = [_pair(one, one.roles.index(role)) if role in one.roles else (Shot(), Shot()) for role in roles]
     way = "" if one.tau is None else f"{_DOT}{way_name(one.thresholding)}"
-    truths = tuple(Shot() if at is None else _truth(one, at) for at in places)
-    yield ShotRow("Truth", f"{model_name(one)}{way}", truths)
-    answers = tuple(Shot() if at is None else _reconstruction(one, at) for at in places)
+    yield ShotRow("Truth", f"{model_name(one)}{way}", tuple(truth for truth, _ in pairs))
     verdict = cell.verdict if one.tau is None else ""
-    yield ShotRow("Reconstruction", verdict, answers, tone(verdict))
+    yield ShotRow("Answer", verdict, tuple(answer for _, answer in pairs), tone(verdict))
 
 
-def _truth(one: Pictures, at: int) -> Shot:
-    """Return what one victim trained on."""
-    alt = f"truth, label {one.numbers['label'][at]:.0f}, of {one.subjects[at]}"
-    return shot(one, TRUTH, at, alt, side=PICTURE_SIDE if one.timesteps else STILL_SIDE)
+def _pair(one: Pictures, at: int) -> tuple[Shot, Shot]:
+    """Return what one victim trained on, and what the attack made of its update with how near that is."""
+    side, (label, ssim, psnr_db, l2) = (
+        STILL_SIDE,
+        (one.numbers[name][at] for name in ("label", "ssim", "psnr_db", "l2")),
+    )
+    caption = f"{number(ssim)}{_DOT}{number(psnr_db, 1)}"
+    if one.timesteps:
+        side, caption = PICTURE_SIDE, f"l2 {number(l2)}"
+    truth = shot(one, TRUTH, at, f"truth, label {label:.0f}, of {one.subjects[at]}", side=side)
+    return truth, shot(one, ANSWER, at, f"reconstruction of {one.subjects[at]}", caption, side=side)
 
 
-def _reconstruction(one: Pictures, at: int) -> Shot:
-    """Return what the attack made of its update, and how near that is."""
-    ssim, psnr_db, l2 = (one.numbers[name][at] for name in ("ssim", "psnr_db", "l2"))
-    caption = f"l2 {number(l2)}" if one.timesteps else f"{number(ssim)}{_DOT}{number(psnr_db, 1)}"
-    alt = f"reconstruction of {one.subjects[at]}"
-    return shot(one, ANSWER, at, alt, caption, side=PICTURE_SIDE if one.timesteps else STILL_SIDE)
-
-
-def _losses(one: Pictures, cell: CellSummary) -> Figures:
+def _losses(one: Pictures, cell: CellSummary) -> ShotRow:
     """Return the matching losses of a cell's victims, and what they took."""
-    effort = f"median {cell.gradient_evaluations:.0f} gradient evaluations, {number(cell.seconds, 1)} s"
-    name = f"{attack_name(one)} on {group_name(one)}"
+    name, seconds = f"{attack_name(one)} on {group_name(one)}", f"{number(cell.seconds, 1)}\N{NO-BREAK SPACE}s"
+    effort = f"median {cell.gradient_evaluations:.0f} gradient evaluations, {seconds}"
     alt = f"matching loss of {len(one.loss_curves)} victims against outer step, {name}"
     figure = Shot(loss_figure(one.loss_curves, one.curve_recognisable), alt)
-    return Figures(name, f"{counted(cell.n, 'victim')}, {cell.diverged} diverged{_DOT}{effort}", (figure,))
+    return ShotRow(name, f"{counted(cell.n, 'victim')}, {cell.diverged} diverged{_DOT}{effort}", (figure,))
 
 
 def _answers(one: Pictures) -> ShotRow:

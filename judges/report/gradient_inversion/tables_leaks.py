@@ -47,16 +47,6 @@ class HealthLine(NamedTuple):
         return Cell(digits(norm.median), f"({digits(norm.lower_quartile)}{DASH}{digits(norm.upper_quartile)})")
 
 
-class AnswerLine(NamedTuple):
-    """An answer whose truth nobody kept."""
-
-    cell: str
-    capture_id: str
-    label: float
-    matching_loss: float
-    stop_reason: str
-
-
 def health_lines(summary: Summary) -> list[HealthLine]:
     """Return the health of the models under attack, with the firing rates of those that spike."""
     lines = []
@@ -118,24 +108,23 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
 
 def answer_section(answers: Sequence[Pictures], blocks: Sequence[Block]) -> Section:
     """Return the section on answers without a truth: their pictures in blocks, and their numbers."""
-    columns: list[Column[AnswerLine]] = [
-        Column("Capture", lambda line: line.capture_id),
-        Column("Attack", lambda line: line.cell, left=True),
-        Column("Label believed", lambda line: f"{line.label:.0f}" if line.label >= 0 else DASH),
-        Column("Matching loss", lambda line: error(line.matching_loss)),
-        Column("Ended", lambda line: line.stop_reason, left=True),
+    columns: list[Column[tuple[Pictures, int]]] = [
+        Column("Capture", lambda row: row[0].subjects[row[1]]),
+        Column("Attack", lambda row: row[0].cell, left=True),
+        Column("Label believed", lambda row: _label(row[0].numbers["label"][row[1]])),
+        Column("Matching loss", lambda row: error(row[0].numbers["matching_loss"][row[1]])),
+        Column("Ended", lambda row: row[0].words["stop_reason"][row[1]], left=True),
     ]
-    lines = [
-        AnswerLine(one.cell, *told)
-        for one in answers
-        for told in zip(
-            one.subjects, one.numbers["label"], one.numbers["matching_loss"], one.words["stop_reason"], strict=True
-        )
-    ]
-    fold = f"The numbers of {counted(len(lines), 'answer')}"
-    table = Table("Answers", columns, [Group(lines)], css="plain numbers", fold=fold)
+    rows = [(one, at) for one in answers for at in range(len(one.subjects))]
+    fold = f"The numbers of {counted(len(rows), 'answer')}"
+    table = Table("Answers", columns, [Group(rows)], css="plain numbers", fold=fold)
     pictures = Drawing("pictures.html.j2", blocks)
     return Section("answers", "Answers without a truth", [pictures, table], lead=NOTES["answers"])
+
+
+def _label(label: float) -> str:
+    """Return the label that an attack believes; a dash where it believes none."""
+    return f"{label:.0f}" if label >= 0 else DASH
 
 
 def _dead(line: HealthLine) -> Cell:

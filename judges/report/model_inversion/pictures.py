@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
-from judges.report.pictures import Block, Figures, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.runs.class_rows import FEDERATION, Target
 from judges.runs.names import attack_name, model_name, network_name
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
@@ -98,14 +98,14 @@ def _answer(album: Pictures, at: int) -> Shot:
     return shot(album, ANSWER, at, alt, *caption, *(() if seen == name else (f"seen as {seen}",)))
 
 
-def _motion(album: Pictures) -> Figures:
+def _motion(album: Pictures) -> ShotRow:
     """Return one spiking answer over time: a film, with its mean for readers who want no motion, and a raster plot."""
     steps, density = len(album.spikes), 100 * float(album.spikes.float().mean())
     title = f"{attack_name(album)}, class {album.subjects[album.spikes_of]}"
     alt = f"spikes of the answer of {title}, {album.dataset}, over {steps} time steps"
     film = Shot(gif_uri(album.spikes), alt, still=shot(album, ANSWER, album.spikes_of, alt).uri)
     raster = Shot(raster_figure(album.spikes), f"raster plot, pixel index against time step, of the {alt}")
-    return Figures(title, f"{steps} steps, {density:.1f}\N{NO-BREAK SPACE}% of the voxels spike", (film, raster))
+    return ShotRow(title, f"{steps} steps, {density:.1f}\N{NO-BREAK SPACE}% of the voxels spike", (film, raster))
 
 
 def _note(album: Pictures) -> str:
