@@ -90,13 +90,9 @@ def _rows(one: Pictures, cell: CellSummary, roles: Sequence[str]) -> Iterator[Sh
 
 def _pair(one: Pictures, at: int) -> tuple[Shot, Shot]:
     """Return what one victim trained on, and what the attack made of its update with how near that is."""
-    side, (label, ssim, psnr_db, l2) = (
-        STILL_SIDE,
-        (one.numbers[name][at] for name in ("label", "ssim", "psnr_db", "l2")),
-    )
-    caption = f"{number(ssim)}{_DOT}{number(psnr_db, 1)}"
-    if one.timesteps:
-        side, caption = PICTURE_SIDE, f"l2 {number(l2)}"
+    label, ssim, psnr_db, l2 = (one.numbers[name][at] for name in ("label", "ssim", "psnr_db", "l2"))
+    side = PICTURE_SIDE if one.timesteps else STILL_SIDE
+    caption = f"l2 {number(l2)}" if one.timesteps else f"{number(ssim)}{_DOT}{number(psnr_db, 1)}"
     truth = shot(one, TRUTH, at, f"truth, label {label:.0f}, of {one.subjects[at]}", side=side)
     return truth, shot(one, ANSWER, at, f"reconstruction of {one.subjects[at]}", caption, side=side)
 
