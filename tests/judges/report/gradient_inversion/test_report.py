@@ -23,8 +23,9 @@ from judges.report.figures import loss_figure, picture_uri, strip_figure
 from judges.report.formats import error, interval, number, percent
 from judges.report.gradient_inversion.report import write_report
 from judges.report.gradient_inversion.wording import DEFINITIONS
+from judges.runs.pictures import save_pictures
 from judges.runs.rows import Score
-from judges.scoring.gallery import build_gallery, save_gallery
+from judges.scoring.gallery import build_gallery
 from judges.scoring.gradient_inversion import Means, control_reconstructions, score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.pages import POLICY, Tags, policy_of
@@ -65,7 +66,7 @@ def run_dir(tmp_path: Path, answer: Answer, spec: InputSpec, judge: Judge) -> Pa
                 )
             ]
             rows += own
-            save_gallery(build_gallery(own, answers, batches, spec=spec), tmp_path)
+            save_pictures(build_gallery(own, answers, batches, spec=spec), tmp_path)
         for batch in batches:
             for control in control_reconstructions(batch, spec, Means(torch.full((1, 12, 12), 0.5), {})):
                 rows += score(control, batch, spec=spec, judge=judge, context=context)
