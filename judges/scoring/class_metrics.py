@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,18 +28,6 @@ from judges.runs.class_rows import InversionScores, Repeated
 DRAWS = 1000
 AT_ONCE = 2**24
 """Elements of spikes, or of examples, that are held at once at most."""
-
-
-class Inverted(Protocol):
-    """The part of a model inversion's answer that is judged."""
-
-    @property
-    def classes(self) -> Tensor:
-        """Return the classes attacked, (K,)."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """Return images (K, C, H, W), or spikes (T, K, C, H, W)."""
 
 
 @dataclass(frozen=True)
