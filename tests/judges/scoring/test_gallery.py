@@ -166,7 +166,7 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
         rows += score(ours, batch, spec=EVENTS, judge=None, context=context)
     rows = [dataclasses.replace(item, ssim=1 - item.ssim) for item in rows]  # SSIM must not matter
     gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=EVENTS)
-    assert gallery.numbers["label"] == (1, 2, 0)
+    assert list(gallery.numbers["label"]) == [1, 2, 0]
     assert list(gallery.numbers["l2"]) == sorted(gallery.numbers["l2"])
     assert gallery.timesteps == 3
     assert torch.equal(gallery.images[TRUTH][0], batches[1].inputs.sum(0)[0] / 3)
