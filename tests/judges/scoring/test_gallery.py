@@ -175,9 +175,9 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
     assert (block.title, block.note[:8], block.hidden) == ("e", "3 frames", False)
     (sheet,) = block.parts[0].sheets
     assert (sheet.title, sheet.headings) == ("idlg \N{MIDDLE DOT} tau 0.5", ("best", "median", "worst"))
-    truth, answers = sheet.rows
-    assert (truth.title, truth.note) == ("Truth", "m \N{MIDDLE DOT} x")
-    assert (answers.note, answers.shots[0].caption) == ("", ("l2 0.00",))
+    above, below = sheet.rows
+    assert (above.title, above.note) == ("Truth", "m \N{MIDDLE DOT} x")
+    assert (below.note, below.shots[0].caption) == ("", ("l2 0.00",))
     (hidden,) = picture_blocks([gallery], summarise(rows), lambda _: False)
     assert hidden.hidden
     assert [part.title for part in hidden.parts] == ["Loss curves, effort"]
