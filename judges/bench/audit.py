@@ -1,13 +1,12 @@
-"""An audit of somebody's own federation: its captures are attacked, and scored where its clients sealed the truth.
+"""Audits an existing federation: attacks its captures, and scores the answers where its clients sealed the truth.
 
-The folder holds captures/, as `CuriousGrid` with a `CaptureStore` left them, and sealed/ where the clients wrote their
-batches there. What the audit adds is what a run of an experiment leaves: reconstructions, rows, a report.
+The folder holds captures/, as written by `CuriousGrid` with a `CaptureStore`, and sealed/ if the clients wrote their
+batches there. The audit adds the files that a run of an experiment writes: reconstructions, rows and a report.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from fl_sim.models import MODELS
 from fl_sim.specs import ModelSpec, Scalar
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
+from judges.bench.folder import remove_entries
 from judges.bench.gradient_inversion import AttackedUpdates
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
@@ -36,30 +36,29 @@ from judges.scoring.session import Evidence, Victim
 
 INIT = "as sent"
 GIVEN = ("captures", "sealed", "models", "live")
-"""What an audit finds in the folder and leaves as it is."""
+"""Entries of the folder that an audit reads and never removes."""
 
 EVIDENCE = "captures_sha256"
-"""Key of the manifest: a hash of the captures, which tells whether answers of an earlier call are of the same ones."""
+"""Key of the manifest: a hash of the captures, which says whether the answers of an earlier call belong to them."""
 
 
-class Audit(AttackedUpdates):
-    """The audit of one folder, which holds captures/, and sealed/ where the truth was kept; see `Execution`."""
+class Audit(AttackedUpdates[AuditPlan]):
+    """The audit of one folder, which holds captures/, and sealed/ where the truth is known; see `Execution`."""
 
     complete = False
 
     def __init__(self, plan: AuditPlan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
         super().__init__(plan, folder, watch, options, name=folder.resolve().name)
-        self.plan = plan
         self._evidence: list[Evidence] = []
         self._doubts: list[str] = []
         self._digest = ""
 
     def check(self) -> None:
-        """Look at the captures and at the truth, before anything is written.
+        """Check the captures and the truth before anything is written.
 
         Raises:
-            ConfigError: a model that is in no table, or something that an attack needs is neither known nor assumed.
-            DataError: there are no captures, a file is corrupt, or a truth is of another size than its update.
+            ConfigError: a model is not in the table, or a fact that an attack needs is neither known nor assumed.
+            DataError: there are no captures, a file is corrupt, or the size of a sealed batch is not its update's.
         """
         self._evidence = list(self._groups())
         for evidence in self._evidence:
@@ -71,9 +70,9 @@ class Audit(AttackedUpdates):
                 check_size(filled(self.captures.stored(victim.id), assumed), self.session.truth(victim.id))
 
     def claim(self, *, fresh: bool) -> None:
-        """Take the folder: what an earlier audit of the same captures in the same way has found stays.
+        """Claim the folder, and keep the results of an earlier audit of the same captures with the same config.
 
-        Where no audit was, files of the names of ours are somebody else's and stay too.
+        Where no audit has run, files with the names of ours belong to somebody else and stay too.
 
         Raises:
             ConfigError: the folder holds an experiment.
@@ -89,40 +88,37 @@ class Audit(AttackedUpdates):
                 )
             self.recall()
             if fresh or earlier != self.plan.raw or self.before.get(EVIDENCE, self._digest) != self._digest:
-                self._clear()
+                remove_entries(self.folder, set(WRITTEN) - set(GIVEN))
         atomic_write(path, tomli_w.dumps(self.plan.raw))
         self.recall()
         write_manifest(self.folder, {**self.before, EVIDENCE: self._digest})
 
-    def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures are there
+    def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures exist
         """Yield the captures that can share a call, model by model."""
         yield from self._evidence
 
     def assumed(self) -> Mapping[str, Scalar]:
-        """Return what is assumed of the clients where their captures leave it open."""
-        given: dict[str, Scalar] = self.plan.base.assumed.model_dump(exclude_none=True)
-        return given
+        """Return the facts about the clients to assume where their captures do not state them."""
+        assumed: dict[str, Scalar] = self.plan.base.assumed.model_dump(exclude_none=True)
+        return assumed
 
     def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:
-        """Measure what stands beside the rows, and look for what speaks against them."""
+        """Take the measurements that accompany the rows, and collect reasons to doubt the scores."""
         super().examine(evidence, known)
         for victim in known:
             capture = filled(self.captures.load(victim.id), self.assumed())
             self._doubts += doubts(capture, self.session.truth(victim.id))
 
     def facts(self) -> Mapping[str, Any]:
-        """Return what else the manifest says."""
-        people = {CAPTURES: {"people": self.plan.base.people, "source": "the clients of the audited federation"}}
-        shown = {} if self.session.datasets else {"datasets": people}
-        return {
-            "experiment": f"audit of {len(self._victims())} captures",
-            EVIDENCE: self._digest,
-            **shown,
-            **({"warnings": self._doubts} if self._doubts else {}),
-        }
+        """Return further entries of the manifest."""
+        facts: dict[str, Any] = {"experiment": f"audit of {len(self._victims())} captures", EVIDENCE: self._digest}
+        if not self.session.datasets:
+            source = "the clients of the audited federation"
+            facts["datasets"] = {CAPTURES: {"people": self.plan.base.people, "source": source}}
+        return facts | ({"warnings": self._doubts} if self._doubts else {})
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
-        """Attack all captures and return the path of the report; what speaks against the scores is said at the end."""
+        """Attack all captures, warn of reasons to doubt the scores, and return the path of the report."""
         page = super().execute(fresh=fresh, show_faces=show_faces)
         for text in self._doubts:
             self.watch.say(f"warning: {text}")
@@ -131,17 +127,8 @@ class Audit(AttackedUpdates):
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]
 
-    def _clear(self) -> None:
-        """Remove what an earlier audit left."""
-        for name in set(WRITTEN) - set(GIVEN):
-            left = self.folder / name
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)
-
     def _groups(self) -> Iterator[Evidence]:
-        """Yield the captures that can share a call: of one model, and of as many examples."""
+        """Yield the captures that can share a call: those with the same model and batch size."""
         groups: dict[tuple[ModelSpec, int | None], list[Victim]] = defaultdict(list)
         for key in self.captures.listed():
             capture = filled(self.captures.stored(key.id), self.assumed())
@@ -171,7 +158,7 @@ class Audit(AttackedUpdates):
             yield Evidence(name, attacked, tuple(victims), seed=base.seed, model=model, dataset=base.dataset)
 
     def _check_dataset(self, evidence: Evidence) -> None:
-        """Refuse a data set whose examples are no inputs of the model."""
+        """Reject a data set whose examples the model cannot take as inputs."""
         dataset = self.session.dataset(evidence)
         if dataset is None:
             return
@@ -192,10 +179,9 @@ class Audit(AttackedUpdates):
 
 
 def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:
-    """Return what sets a group of captures apart from the others of its architecture."""
+    """Return the settings in which a group of captures differs from other groups of its architecture."""
     others = [_flat(*group) for group in groups if group[0].architecture == model.architecture]
-    own = _flat(model, size)
-    return {key: value for key, value in own.items() if any(other.get(key) != value for other in others)}
+    return {key: value for key, value in _flat(model, size).items() if any(other.get(key) != value for other in others)}
 
 
 def _flat(model: ModelSpec, size: int | None) -> dict[str, Scalar]:
@@ -208,6 +194,6 @@ def _flat(model: ModelSpec, size: int | None) -> dict[str, Scalar]:
 
 
 def _digest(paths: Iterable[Path]) -> str:
-    """Return a hash of the content of files and of their names."""
+    """Return a hash of the names and contents of files."""
     lines = [f"{path.parent.name}/{path.name} {sha256(path)}" for path in paths]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

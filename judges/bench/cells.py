@@ -1,4 +1,4 @@
-"""The attacks of a run: its cells cut into jobs, started, waited for; what they found, and which could not be done."""
+"""The attacks of a run: splits cells into jobs, starts them, waits for them, and returns their answers or failures."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
-from judges.scoring.gradient_inversion import NO_LABEL
+from judges.scoring.controls import NO_LABEL
 from judges.scoring.session import Evidence
 
 _Key = tuple[str, str]
-"""A name of evidence and a path of reconstructions."""
+"""Name of the evidence and path of the reconstructions."""
 
 
 class Attacks:
     """The attacks of one run.
 
     Args:
-        folder: of the run.
-        engine: does the jobs.
+        folder: folder of the run.
+        engine: executes the jobs.
         watch: shows progress.
-        chunk: how many captures one call of an attack gets.
-        device: where attacks compute.
-        assumed: of the clients, where their captures leave it open.
+        chunk: number of captures in one call of an attack.
+        device: device on which attacks compute.
+        assumed: facts about the clients to assume where their captures do not state them.
 
     Attributes:
-        seconds: wall time of the attacks that were run now, added up over all processes.
-        pieces: {cell: into how many pieces a chunk of it had to be cut}, for a lack of memory.
+        seconds: wall time of the attacks that this call ran, summed over all processes.
+        pieces: {cell: number of pieces into which one of its chunks was split for lack of memory}.
     """
 
     def __init__(
@@ -62,16 +62,15 @@ class Attacks:
         self._ended: dict[_Key, str] = {}
 
     def start(self, evidence: Evidence, cell: Cell) -> None:
-        """Start the jobs of a cell that are not done: one for each chunk of the captures.
+        """Start the unfinished jobs of a cell: one for each chunk of the captures.
 
-        A chunk that an earlier call left half done is done again, whole: the victims of one call share its sums, so
+        A chunk that an earlier call left incomplete is repeated as a whole: the victims of one call share its sums, so
         another batch would change their last digits.
         """
-        kept = cell.kept
+        kept, ids = cell.kept, evidence.ids
         key = evidence.name, kept.source
         if key in self._started:
             return
-        ids = evidence.ids
         chunks = [tuple(ids[at : at + self._chunk]) for at in range(0, len(ids), self._chunk)]
         self._started[key] = [
             (len(chunk), Started(self._engine, self._job(evidence, kept, chunk)))
@@ -80,9 +79,9 @@ class Attacks:
         ]
 
     def results(self, evidence: Evidence, cell: Cell) -> tuple[list[Reconstruction], str]:
-        """Return the answers of a cell that was started, and "" or why there are none.
+        """Return the answers of a cell that was started, and the reason if there are none, else "".
 
-        Post-optimisation thresholding is of the answers of the attack without it.
+        Post-optimisation thresholding is applied to the answers of the attack without it.
         """
         kept = cell.kept
         key = evidence.name, kept.source
@@ -96,9 +95,9 @@ class Attacks:
         return results, ""
 
     def untouched(self, evidence: Evidence, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
-        """Return the initial guesses of an attack, no step taken, no label read off the update.
+        """Return the initial guesses of an attack, before any step and without labels inferred from the update.
 
-        None are returned where the memory does not suffice for a single one.
+        The list is empty if memory does not suffice for a single guess.
         """
         settings = ATTACKS[cell.attack].settings(**cell.settings).untouched().model_dump()
         attack, size = build_attack(cell.attack, settings), self._chunk
@@ -116,7 +115,7 @@ class Attacks:
         return [replace(guess, labels=torch.full_like(guess.labels, NO_LABEL), seconds=0.0) for guess in whole]
 
     def _finish(self, evidence: Evidence, kept: Cell) -> str:
-        """Wait for the jobs of a cell; return "" or why one could not be done."""
+        """Wait for the jobs of a cell; return why one failed, or ""."""
         started = self._started[evidence.name, kept.source]
         if not started:
             return ""
@@ -146,11 +145,9 @@ class Attacks:
         )
 
     def _is_done(self, kept: Cell, chunk: Sequence[str]) -> bool:
-        """Return whether all answers of a chunk are there, and of the same settings."""
+        """Return whether all answers of a chunk exist and have the cell's settings."""
         paths, settings = [self._path(kept, capture_id) for capture_id in chunk], kept.all_settings
-        return all(path.is_file() for path in paths) and all(
-            load_record(Reconstruction, path).settings == settings for path in paths
-        )
+        return all(path.is_file() and load_record(Reconstruction, path).settings == settings for path in paths)
 
     def _path(self, kept: Cell, capture_id: str) -> Path:
         return reconstruction_path(self._folder, kept.source, capture_id)

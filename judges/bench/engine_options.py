@@ -1,4 +1,4 @@
-"""Where the jobs of a run are done, as the command line says it. No torch here."""
+"""The command line's options for where jobs run. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ADDRESS = re.compile(r"(ray://)?\S+:\d{1,5}")
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where jobs are done. It is no part of an experiment's config, for it changes no result.
+    """Where jobs run. This is not part of an experiment's config, since it does not change the results.
 
     Attributes:
-        name: "local", or "ray" for a Ray cluster that is running.
-        workers: processes beside this one; 1 does everything here. Not read on a Ray cluster.
-        ray_address: of the cluster, "HOST:PORT"; "" for the one that Ray itself finds.
+        name: "local", or "ray" for a running Ray cluster.
+        workers: number of worker processes; 1 runs all jobs in this process. Ignored on a Ray cluster.
+        ray_address: address of the cluster, "HOST:PORT"; "" for the one that Ray finds.
         imports: modules that other processes import first, such as one that adds a model to `MODELS`.
     """
 
@@ -29,15 +29,11 @@ class EngineOptions:
 
     @property
     def apart(self) -> bool:
-        """Return whether jobs are done in other processes than this one."""
+        """Return whether jobs run in other processes than this one."""
         return self.name == RAY or self.workers > 1
 
     def check(self) -> None:
-        """Refuse what does not go together.
-
-        Raises:
-            ConfigError: it does not.
-        """
+        """Raise a ConfigError if the options contradict each other."""
         if self.name not in (LOCAL, RAY):
             raise unknown_name("--engine", self.name, [LOCAL, RAY])
         if self.workers < 1:

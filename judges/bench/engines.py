@@ -1,7 +1,7 @@
-"""Where the jobs of a run are done: in this process, in worker processes, or on a Ray cluster that is there already.
+"""Where the jobs of a run are executed: in this process, in worker processes, or on a running Ray cluster.
 
-The results are the same bytes everywhere, for a job depends on nothing but its own fields, the files that it names and
-the number of torch's threads, which every process is given alike.
+The results are the same bytes everywhere, since a job depends only on its own fields, the files that it names and the
+number of torch's threads, which is the same in every process.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 _FOLDERS, _CARRIED = ("SPIKELEAK_DATA", "SPIKELEAK_CACHE"), ("OMP_NUM_THREADS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
-"""Variables that a worker on another machine of a cluster needs; a process of this one inherits them."""
+"""Variables that a worker on another machine of a cluster needs; local processes inherit them."""
 
 _PATIENCE = 10.0
 
 Wait = Callable[[Advance], Outcome]
+Preparation = tuple[int, str, tuple[str, ...]]
+"""The arguments of `prepare_worker`."""
 
 
 class Engine(Protocol):
-    """Does jobs."""
+    """Executes jobs."""
 
     def start(self, job: Job) -> Wait:
-        """Start a job and return the function that waits for its end, or does it only then."""
+        """Start a job and return the function that waits for its end, or that does the job when it is called."""
 
 
 class Started:
-    """A job that was started. Where the memory does not suffice it is tried again in smaller and smaller pieces."""
+    """A job that was started. If memory does not suffice, it is tried again in smaller and smaller pieces."""
 
     def __init__(self, engine: Engine, job: Job) -> None:
         self._engine, self._job = engine, job
@@ -53,49 +55,42 @@ class Started:
         """Wait for its end. The seconds of the outcome are those of all tries."""
         seconds = 0.0
         while self._outcome is None:
-            found = self._wait(advance)
-            seconds += found.seconds
-            less = self._job.smaller() if found.failure else None
-            if less is None:
-                self._outcome = Outcome(seconds, found.failure, getattr(self._job, "pieces", 1))
+            outcome = self._wait(advance)
+            seconds += outcome.seconds
+            smaller = self._job.smaller() if outcome.failure else None
+            if smaller is None:
+                self._outcome = Outcome(seconds, outcome.failure, getattr(self._job, "pieces", 1))
             else:
-                self._job, self._wait = less, self._engine.start(less)
+                self._job, self._wait = smaller, self._engine.start(smaller)
         return self._outcome
 
 
 @contextlib.contextmanager
 def open_engine(options: EngineOptions, threads: int, *, apart: bool = False) -> Iterator[Engine]:
-    """Yield an engine; what it has not finished when the context is left by an error is stopped at once.
+    """Yield an engine; if an error leaves the context, its unfinished jobs are stopped at once.
 
     Args:
-        options: which one.
+        options: which engine.
         threads: torch threads of each process.
-        apart: whether even a single worker is a process of its own.
+        apart: whether even a single worker is a separate process.
 
     Raises:
-        ConfigError: the options do not go together, or there is no such cluster.
+        ConfigError: the options contradict each other, or the cluster cannot be reached.
     """
     options.check()
+    preparation = threads, str(Path.cwd()), options.imports
     if options.name == RAY:
-        with _ray_cluster(options.ray_address, _preparation(options, threads)) as cluster:
+        with _ray_cluster(options.ray_address, preparation) as cluster:
             yield cluster
     elif options.workers > 1 or apart:
-        with _worker_processes(options.workers, _preparation(options, threads)) as workers:
+        with _worker_processes(options.workers, preparation) as workers:
             yield workers
     else:
         yield _Here()
 
 
-Preparation = tuple[int, str, tuple[str, ...]]
-"""The arguments of `prepare_worker`."""
-
-
-def _preparation(options: EngineOptions, threads: int) -> Preparation:
-    return threads, str(Path.cwd()), options.imports
-
-
 class _Here:
-    """Does a job when it is waited for, in this process."""
+    """Does a job in this process when it is waited for."""
 
     def start(self, job: Job) -> Wait:
         """Return the function that does the job."""
@@ -103,9 +98,9 @@ class _Here:
 
 
 class _Workers:
-    """Processes that take jobs in their order. One that dies is replaced, and its job is one that lacked memory.
+    """Processes that take jobs in order. One that dies is replaced, and its job is taken to have lacked memory.
 
-    That is what the system's out-of-memory killer does, and a process cannot say so any more.
+    The system's out-of-memory killer ends processes so, and a killed process cannot report the reason.
     """
 
     def __init__(self, pool: ProcessPool) -> None:
@@ -127,7 +122,7 @@ class _Workers:
 
 
 class _RayCluster:
-    """Hands jobs to a Ray cluster. The folder of the run must be the same place on all its machines."""
+    """Hands jobs to a Ray cluster. The path of the run's folder must be the same folder on all its machines."""
 
     def __init__(self, remote: Any) -> None:  # noqa: ANN401 - Ray's remote functions are not typed
         self._remote = remote
@@ -155,11 +150,11 @@ class _RayCluster:
 def _worker_processes(count: int, preparation: Preparation) -> Iterator[_Workers]:
     from pebble import ProcessPool
 
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in whatever state they are
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an arbitrary state
     pool = ProcessPool(max_workers=count, initializer=prepare_worker, initargs=preparation, context=context)
     try:
-        with _deaf_to_interrupts():
-            pool.schedule(int)  # the pool starts its threads with the first job, and these its processes
+        with _interrupts_blocked():
+            pool.schedule(int)  # the first job makes the pool start its threads, and these start its processes
         yield _Workers(pool)
         pool.close()  # type: ignore[no-untyped-call]
     except BaseException:
@@ -173,7 +168,7 @@ def _worker_processes(count: int, preparation: Preparation) -> Iterator[_Workers
 def _ray_cluster(address: str, preparation: Preparation) -> Iterator[_RayCluster]:
     _reach(address)
     threads = preparation[0]
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do one day, and warns of till then
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; Ray warns until it is set
     import ray
 
     folders = {name: str(Path(os.environ[name]).resolve()) for name in _FOLDERS if os.environ.get(name)}
@@ -200,7 +195,7 @@ def _ray_cluster(address: str, preparation: Preparation) -> Iterator[_RayCluster
 
 
 def _reach(address: str) -> None:
-    """Refuse an address at which nobody answers, before Ray tries it for minutes; "ray://" and "" are left to it."""
+    """Reject an address that does not answer before Ray tries it for minutes; "ray://" and "" are left to Ray."""
     if not address or "/" in address:
         return
     host, _, port = address.rpartition(":")
@@ -211,7 +206,7 @@ def _reach(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> ConfigError:
-    """Return the error for an address at which there is no cluster."""
+    """Return the error for an address without a cluster."""
     return ConfigError(
         f"--ray-address: expected the address of a running Ray cluster, such as 127.0.0.1:6379; there is none at "
         f"'{address or 'auto'}' ({str(error).splitlines()[0]}). `ray start --head` starts one."
@@ -219,9 +214,9 @@ def _no_cluster(address: str, error: Exception) -> ConfigError:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let threads and processes that are started meanwhile never get a Ctrl-C: it is for this one, which stops them."""
-    resource_tracker.ensure_running()  # it unblocks the signal in whatever thread starts it
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in the threads and processes started within the context; this process handles it and stops them."""
+    resource_tracker.ensure_running()  # starting it unblocks the signal in the thread that does so
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

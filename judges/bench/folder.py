@@ -1,4 +1,4 @@
-"""The folder of a run while it is worked on: whose it is, and what its manifest says of what made the results."""
+"""The folder of a run while it is worked on: which experiment owns it, and what its manifest says of its origin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fl_sim.defences import DEFENCES
 from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
 from fl_sim.models import MODELS
-from fl_sim.plugins import BY_HAND, OURS, Table
+from fl_sim.plugins import Table
 from judges.kinds import RunPlan, plan_of
 from judges.runs.comparison import scores_digest
 from judges.runs.manifest import WRITTEN
@@ -41,11 +41,11 @@ def describe_run(
 
     Args:
         plan: the experiment.
-        name: of it.
-        datasets: those that were read, by name.
+        name: name of the experiment.
+        datasets: the data sets that were read, by name.
         seconds: wall time of each part of the run.
-        before: the manifest that an earlier call left, or nothing; what made its results stays on record, and
-            the cells that `spikeleak attack` added.
+        before: the manifest that an earlier call left, or {}; its versions and code stay on record, and so do the
+            cells that `spikeleak attack` added.
     """
     return {
         "title": name,
@@ -66,7 +66,7 @@ def describe_run(
 
 
 def made_by(before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the manifest says of machine, versions and code, and of those of an earlier call that differ."""
+    """Return the manifest's entries on machine, versions and code, and on those of earlier calls that differ."""
     maker = {
         "python": platform.python_version(),
         "versions": {**{name: _version(name) for name in _PACKAGES}, **_plugin_versions()},
@@ -81,10 +81,10 @@ def made_by(before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def claim_folder(plan: RunPlan, folder: Path) -> None:
-    """Write the plan's config into `folder`, where it holds none, or one that this one extends by further cells.
+    """Write the plan's config into `folder`, which holds none yet, or one to which this plan only adds cells.
 
     Raises:
-        ConfigError: the folder holds another experiment: a cell that the plan does not have, or has in another way.
+        ConfigError: the folder holds another experiment, with a cell that is missing or different in this plan.
     """
     path = folder / "config.toml"
     if path.is_file():
@@ -102,10 +102,10 @@ def claim_folder(plan: RunPlan, folder: Path) -> None:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what a run has written in `folder`; other files there stay.
+    """Remove the files that a run has written in `folder`; other files stay.
 
     Raises:
-        ConfigError: the folder's config.toml is none of an experiment, so the rest is not ours to remove.
+        ConfigError: the folder's config.toml is not that of an experiment, so its files are not ours to remove.
     """
     if not (folder / "config.toml").is_file():
         return
@@ -113,10 +113,15 @@ def remove_run(folder: Path) -> None:
         plan_of(read_toml(folder / "config.toml"))
     except ConfigError as error:
         raise ConfigError(
-            f"{folder}: --fresh removes earlier runs only, and the config.toml here is none of a run ({error}) "
+            f"{folder}: --fresh removes earlier runs only, and the config.toml here is not that of a run ({error}) "
             "Choose another folder with --out."
         ) from error
-    for name in reversed(WRITTEN):  # config.toml last: what is left after a crash can be removed again
+    remove_entries(folder, reversed(WRITTEN))  # config.toml last, so that the rest can be removed after a crash
+
+
+def remove_entries(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and subfolders of a folder by name; the target of a symbolic link stays."""
+    for name in names:
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -125,22 +130,21 @@ def remove_run(folder: Path) -> None:
 
 
 def outcome(folder: Path, failed: Mapping[str, str], pieces: Mapping[str, int]) -> dict[str, Any]:
-    """Return what the manifest says of a run's results.
+    """Return the manifest's entries on a run's results.
 
     Args:
-        folder: of the run; its scores are hashed without their wall times.
-        failed: why a cell was not done, by name.
-        pieces: into how many pieces a chunk of a cell was cut for a lack of memory, by name.
+        folder: folder of the run; its scores are hashed without their wall times.
+        failed: reasons of failure, by name of the cell.
+        pieces: number of pieces into which a chunk was split for lack of memory, by name of the cell.
     """
-    lacks = {"failed": dict(failed), "pieces": dict(pieces)}
-    return {"scores_sha256": scores_digest(folder), **{key: told for key, told in lacks.items() if told}}
+    problems = {"failed": dict(failed), "pieces": dict(pieces)}
+    return {"scores_sha256": scores_digest(folder), **{key: cells for key, cells in problems.items() if cells}}
 
 
 def _plugin_versions() -> dict[str, str]:
-    """Return {package: version} of those that brought entries of a table, used here or not."""
+    """Return {package: version} of the packages that added entries to a table, whether the run uses them or not."""
     tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MODELS, DATASETS, DEFENCES)
-    origins = {table.origin(name) for table in tables for name in table} - {OURS, BY_HAND}
-    return {package: version for package, _, version in (origin.rpartition(" ") for origin in sorted(origins))}
+    return {package: version for table in tables for package, version in sorted(table.packages.items())}
 
 
 def _version(package: str) -> str:
@@ -151,7 +155,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout that this code runs from, with "+" where files differ from it."""
+    """Return the commit of the checkout from which this code runs, followed by "+" if files differ from it."""
     here = Path(__file__).parent
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]

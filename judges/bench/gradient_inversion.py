@@ -1,22 +1,22 @@
 """Runs an experiment of gradient inversion: federations, attacks, judgement.
 
 A run folder holds config.toml, manifest.json, captures/, sealed/, models/, reconstructions/, gallery/, scores.csv,
-summary.json, report.html, report.md and report.tex. Every file is written whole or not at all: the answers of a chunk
-of victims as soon as there are any, the rows after each cell, so that whatever was finished survives.
+summary.json, report.html, report.md and report.tex. Every file is written atomically, the answers of a chunk of victims
+as soon as they are computed and the rows after each cell, so that an interruption loses no finished work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore
-from fl_sim.config import SimulationConfig, read_toml, validate
+from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import ConfigError, DataError
+from fl_sim.errors import DataError
 from fl_sim.global_models import trained_model_path
 from fl_sim.simulation import check_federation
 from judges.bench.cells import Attacks
@@ -24,9 +24,8 @@ from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import FederationJob
-from judges.kinds import KINDS, kind_in
 from judges.plans.audit import AuditPlan
-from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
+from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP
 from judges.runs.names import no_op_name
@@ -35,35 +34,25 @@ from judges.scoring.session import Evidence, Session, Victim
 from judges.summaries.gradient_inversion import summarise, write_summary
 
 Start = tuple[str, float | None]
-"""How an attack's first candidate is drawn, and at which threshold."""
+"""How an attack's first candidate is drawn, and the threshold."""
+
+Attacking = TypeVar("Attacking", bound=Plan | AuditPlan)
 
 
-class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
+class AttackedUpdates(Execution[Attacking, Evidence, Sequence[Cell]]):
     """Captured updates, attacked and scored: what a run, an added attack and an audit share; see `Execution`."""
 
     complete = True
-    """Whether the truth behind every capture has to be there."""
+    """Whether the truth of every capture must exist."""
 
     def __init__(
-        self,
-        plan: Plan | AuditPlan,
-        folder: Path,
-        watch: Watch,
-        options: EngineOptions | None = None,
-        *,
-        name: str = "",
+        self, plan: Attacking, folder: Path, watch: Watch, options: EngineOptions | None = None, *, name: str = ""
     ) -> None:
         super().__init__(plan, folder, watch, options, name=name)
-        self._attacking = plan
         base = plan.base
         self.captures = CaptureStore(self.folder / "captures")
         self.session = Session(
-            self.name,
-            self.folder,
-            base.judge,
-            device=base.device,
-            distances=base.class_distances,
-            watch=watch,
+            self.name, self.folder, base.judge, device=base.device, distances=base.class_distances, watch=watch
         )
         self._scores: list[Score] = []
         self._kept: list[Score] = []
@@ -71,14 +60,14 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
 
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the attacks on a piece of evidence."""
-        return self._attacking.cells_on(evidence.name)
+        return self.plan.cells_on(evidence.name)
 
-    def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:  # noqa: ARG002 - of an added attack
+    def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:  # noqa: ARG002 - for added attacks
         """Return the starts of attacks whose no-op control is among the rows of an earlier call."""
         return {}
 
     def assumed(self) -> Mapping[str, Any]:
-        """Return what is assumed of the clients where their captures leave it open."""
+        """Return the facts about the clients to assume where their captures do not state them."""
         return {}
 
     def datasets(self) -> Mapping[str, Dataset]:
@@ -86,13 +75,13 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
         return self.session.datasets
 
     def clock_now(self) -> Mapping[str, float]:
-        """Return the wall time of each part, of earlier calls too."""
+        """Return the wall time of each part, including earlier calls."""
         return {**self.seconds, "judges": self.seconds.get("judges", 0.0) + self.session.seconds}
 
     def start(self, engine: Engine, evidence: Evidence) -> Sequence[Cell]:
-        """Start all attacks on a piece of evidence that are not done."""
+        """Start all unfinished attacks on a piece of evidence."""
         if self._attacks is None:
-            base = self._plan.base
+            base = self.plan.base
             self._attacks = Attacks(
                 self.folder, engine, self.watch, chunk=base.chunk, device=base.device, assumed=self.assumed()
             )
@@ -108,7 +97,7 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
             return
         known = self.session.open(evidence, complete=self.complete)
         self.examine(evidence, known)
-        starts = _starts(work)
+        starts = starts_of(work)
         ids = [victim.id for victim in known]
         guesses = {start: attacks.untouched(evidence, cell, ids) for start, cell in starts.items()}
         for cell in work:
@@ -123,14 +112,14 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
         attacks.seconds = 0.0
         self._judge_controls(evidence, starts, guesses)
 
-    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:  # noqa: ARG002 - an audit looks at them
-        """Measure what stands beside the rows: distances between examples, the health of the model."""
+    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:  # noqa: ARG002 - for audits
+        """Take the measurements that accompany the rows: distances between examples, health of the model."""
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
 
     def write_rows(self) -> None:
         """Write the rows and their summary."""
-        rows, session, seed = self.rows(), self.session, self._plan.base.seed
+        rows, session, seed = self.rows(), self.session, self.plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
         write_summary(summary, self.folder / "summary.json")
@@ -138,13 +127,9 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
     def _judge_answers(
         self, evidence: Evidence, cell: Cell, results: Sequence[Reconstruction], guesses: Sequence[Reconstruction]
     ) -> None:
-        """Score the answers of a cell whose truth is there, and keep pictures of all."""
-        context = replace(
-            self.session.context(evidence, cell.name),
-            attack=cell.attack,
-            attack_settings=cell.varied,
-            guess=cell.guess,
-        )
+        """Score those answers of a cell whose truth is known, and save pictures of all."""
+        context = self.session.context(evidence, cell.name)
+        context = replace(context, attack=cell.attack, attack_settings=cell.varied, guess=cell.guess)
         scored = [result for result in results if self.session.knows(result.capture_id)]
         inputs = {guess.capture_id: guess.inputs for guess in guesses}
         self._scores += self.session.rows(evidence, context, scored, guesses=inputs, pictures=True)
@@ -153,82 +138,74 @@ class AttackedUpdates(Execution[Evidence, Sequence[Cell]]):
     def _judge_controls(
         self, evidence: Evidence, starts: Mapping[Start, Cell], guesses: Mapping[Start, Sequence[Reconstruction]]
     ) -> None:
-        """Score the initial guesses of all attacks, each kind once, and the controls that need no attack."""
+        """Score the controls that need no attack, and one no-op control for each way in which the attacks start."""
         known = self.starts_known(evidence)
-        alone = len({**known, **starts}) == 1
+        only = len({**known, **starts}) == 1
         for (guess, tau), cell in starts.items():
             if (guess, tau) in known:
                 continue
-            name = NO_OP if alone else no_op_name(guess, tau)
-            owner = "" if cell.starts_like_others else cell.attack
-            found = guesses[guess, tau]
-            self._scores += self.session.no_op(evidence, found, attack=owner, guess=guess, name=name)
+            name = NO_OP if only else no_op_name(guess, tau)
+            attack = "" if cell.starts_like_others else cell.attack
+            self._scores += self.session.no_op(evidence, guesses[guess, tau], attack=attack, guess=guess, name=name)
         if starts and not known:
             self._scores += self.session.plain_controls(evidence)
 
     def rows(self) -> list[Score]:
-        """Return the rows of this call, and those of an earlier one that it does not replace."""
+        """Return the rows of this call, then those of an earlier call that it does not replace."""
         scored = {row.cell for row in self._scores}
         return [*self._scores, *(row for row in self._kept if row.cell not in scored)]
 
 
-class Run(AttackedUpdates):
+class Run(AttackedUpdates[Plan]):
     """One experiment of gradient inversion in one folder."""
 
-    def __init__(self, plan: Plan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
-        super().__init__(plan, folder, watch, options)
-        self.plan = plan
-
     def check(self) -> None:
-        """Refuse federations that cannot be."""
+        """Reject federations that cannot be run."""
         refuse_ray_in_ray(self.plan.base.federation.engine, self.options)
         for federation in self.plan.federations:
             check_federation(federation.config)
 
     def claim(self, *, fresh: bool) -> None:
-        """Take the folder; rows of attacks that `spikeleak attack` added stay."""
+        """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""
         super().claim(fresh=fresh)
-        planned = {cell.name for cell in self.plan.cells}
-        self._kept = [row for row in self._rows_so_far() if not self._is_planned(row, planned)]
+        path, planned = self.folder / "scores.csv", {cell.name for cell in self.plan.cells}
+        earlier = read_scores(path) if path.is_file() else []
+        self._kept = [row for row in earlier if not self._is_planned(row, planned)]
         added = self.before.get("added", {}).keys() - planned
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name in added}
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:
-        """Run the federations that are not there, and yield the captures of each."""
-        started = [(federation, self._start_repetitions(engine, federation)) for federation in self.plan.federations]
-        for federation, jobs in started:
-            if self._is_whole(federation, jobs):
+        """Run the missing federations, and yield the captures of each."""
+        jobs = {
+            federation.label: [
+                Started(engine, FederationJob(config, self.folder, name)) for name, config in self.lacking(federation)
+            ]
+            for federation in self.plan.federations
+        }
+        for federation in self.plan.federations:
+            if self._is_whole(federation, jobs[federation.label]):
                 yield self._evidence(federation)
 
     def facts(self) -> Mapping[str, Any]:
-        """Return what else the manifest says."""
+        """Return further entries of the manifest."""
         return {"repeats": self.plan.base.repeats, "engine": self.plan.base.federation.engine}
 
-    def _rows_so_far(self) -> list[Score]:
-        """Return the rows of an earlier call; none where there was none."""
-        path = self.folder / "scores.csv"
-        return read_scores(path) if path.is_file() else []
-
     def _is_planned(self, row: Score, planned: Collection[str]) -> bool:
-        """Return whether a row of an earlier call is of the plan: of one of its cells, or a control beside these."""
+        """Return whether the plan makes a row of an earlier call anew: in one of its cells, or as their control."""
         if not row.is_control:
             return row.cell in planned
         federations = {federation.attacked.group: federation.label for federation in self.plan.federations}
         cells = self.plan.cells_on(federations.get(row.group, ""))
-        return row.control != NO_OP or (row.guess, row.tau) in _starts(cells)
-
-    def _start_repetitions(self, engine: Engine, federation: Federation) -> list[Started]:
-        """Start the repetitions of a federation that are not there."""
-        return [Started(engine, FederationJob(config, self.folder, name)) for name, config in self.lacking(federation)]
+        return row.control != NO_OP or (row.guess, row.tau) in starts_of(cells)
 
     def lacking(self, federation: Federation) -> list[tuple[str, SimulationConfig]]:
-        """Return (name, config) of the repetitions of a federation that are not there."""
+        """Return (name, config) of the missing repetitions of a federation."""
         repetitions = [federation.repetition(repeat) for repeat in range(federation.repeats)]
         models = self.folder / "models"
         return [(name, config) for name, config in repetitions if not trained_model_path(models, name).is_file()]
 
     def _is_whole(self, federation: Federation, jobs: Sequence[Started]) -> bool:
-        """Wait for the repetitions of a federation; where one fails, so do its cells."""
+        """Wait for the repetitions of a federation; if one fails, so do its cells."""
         with self.watch.task(f"federation {federation.label}") as advance:
             for done, job in enumerate(jobs):
                 outcome = job.finish(lambda _done, _total: None)
@@ -241,11 +218,7 @@ class Run(AttackedUpdates):
         return True
 
     def _evidence(self, federation: Federation) -> Evidence:
-        """Return the captures of a federation, of all its repetitions.
-
-        Raises:
-            DataError: there are none.
-        """
+        """Return the captures of all repetitions of a federation; a DataError if there are none."""
         names = {repeat: federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
         victims = [
             Victim(key.id, key.round, repeat) for repeat, name in names.items() for key in self.captures.listed(name)
@@ -264,93 +237,6 @@ class Run(AttackedUpdates):
         )
 
 
-class AddedAttack(Run):
-    """Further attacks on the captures of a finished run; other rows stay as they are.
-
-    A federation that the run could not do has no captures, and is left out.
-
-    Args:
-        cells: the attacks.
-    """
-
-    def __init__(
-        self, plan: Plan, folder: Path, watch: Watch, options: EngineOptions | None, cells: Iterable[Cell]
-    ) -> None:
-        super().__init__(plan, folder, watch, options)
-        self._cells = list(cells)
-
-    def check(self) -> None:
-        """Refuse nothing: the captures are there."""
-
-    def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
-        """Recall the run, without the rows that are made anew."""
-        self.recall()
-        lacking = {federation.label for federation in self.plan.federations if self.lacking(federation)}
-        fresh_cells = [cell for cell in self._cells if cell.federation not in lacking]
-        replaced, planned = {cell.name for cell in fresh_cells}, {cell.name for cell in self.plan.cells}
-        self._kept = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
-        self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
-        self.failed |= {cell.name: "there are no captures" for cell in self._cells if cell.federation in lacking}
-        added = {cell.name: dict(cell.settings) for cell in fresh_cells if cell.name not in planned}
-        self.before["added"] = {**self.before.get("added", {}), **added}
-
-    def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - nothing is simulated
-        """Yield the captures of all federations that are there."""
-        for federation in self.plan.federations:
-            if not self.lacking(federation):
-                yield self._evidence(federation)
-
-    def cells_on(self, evidence: Evidence) -> list[Cell]:
-        """Return the added attacks on a federation."""
-        return [cell for cell in self._cells if cell.federation == evidence.name]
-
-    def rows(self) -> list[Score]:
-        """Return the rows of the run, and after them those of the added attacks."""
-        scored = {row.cell for row in self._scores}
-        return [*(row for row in self._kept if row.cell not in scored), *self._scores]
-
-    def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:
-        """Return the starts of the run's own attacks, whose no-op control is there."""
-        return _starts(self.plan.cells_on(evidence.name))
-
-
-def attack_run(
-    folder: Path, assignments: Sequence[str], watch: Watch, *, device: str = "", options: EngineOptions | None = None
-) -> Path:
-    """Run another attack on the captures of the run in `folder` and return the path of the report.
-
-    Args:
-        folder: of a finished run.
-        assignments: "key=value", of the attack only.
-        watch: shows progress.
-        device: where the attack computes; "" for the run's own.
-        options: where its jobs are done.
-
-    Raises:
-        ConfigError: an assignment is wrong, or changes anything but the attack.
-        DataError: the folder holds no run.
-    """
-    if kind_in(folder) is not KINDS["gradient_inversion"]:
-        raise ConfigError(
-            f"{folder}: is no run of gradient inversion, so no attack can be added to it. For another attack on the "
-            f"captures of an audit call `spikeleak audit {folder}` with --set attack=...; on a trained model "
-            f"`spikeleak invert {folder / 'models'}/NAME.safetensors --set attack=...`."
-        )
-    old = read_toml(folder / "config.toml")
-    done, new = make_plan(old), override_attack(old, assignments)
-    cells = make_plan(new, named=[assignment.partition("=")[0].strip() for assignment in assignments]).cells
-    for cell in cells:
-        if any(known.name == cell.name and known.settings != cell.settings for known in done.cells):
-            raise ConfigError(
-                f"--set: the run has an attack called '{cell.label}' with other settings already, and its results "
-                "stay; name a setting that differs with --set attack.KEY=VALUE, so that the new one has its own name."
-            )
-    if device:
-        base = validate(ExperimentConfig, {**done.base.model_dump(), "device": device})
-        done = replace(done, base=base)
-    return AddedAttack(done, folder, watch, options, cells).execute()
-
-
-def _starts(cells: Sequence[Cell]) -> dict[Start, Cell]:
-    """Return {how an attack starts: the first cell that starts so}."""
+def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:
+    """Return {way in which an attack starts: the first cell that starts so}."""
     return {(cell.guess, cell.tau): cell for cell in reversed(cells)}

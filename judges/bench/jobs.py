@@ -1,8 +1,8 @@
-"""What a run consists of, cut into jobs: a federation, a chunk of the victims of an attack, the training of a target.
+"""The jobs of a run: a federation, an attack on a chunk of captures or on a trained model.
 
-A job is a value that another process can get. It reads what it needs from the run's folder, or the cache, and leaves
-its results there, each file whole or not at all. It draws from named streams only, so its results are the same bytes
-wherever and whenever it is done, unless it had to be cut for a lack of memory.
+A job is a value that can be sent to another process. It reads its inputs from the run's folder or the cache, and
+writes its results there atomically. It draws from named streams only, so its results are the same bytes wherever and
+whenever it runs, unless it had to be split for lack of memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import dataclasses
 import gc
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 import torch
-from torch import Tensor
 
 from attacks import build_attack, build_inversion
 from attacks.contracts import Inversion
@@ -31,20 +30,20 @@ from fl_sim.specs import Scalar
 from judges.progress import Advance
 
 _CLASSES = -4
-"""The axis of the classes in images (K, C, H, W) and in spikes (T, K, C, H, W)."""
+"""Axis of the classes in images (K, C, H, W) and in spikes (T, K, C, H, W)."""
 
 Item = TypeVar("Item")
 Cut = TypeVar("Cut", bound="AttackJob | InversionJob")
 
 
 class Job(Protocol):
-    """A piece of a run."""
+    """A unit of work of a run."""
 
     def run(self, advance: Advance) -> None:
         """Do it; `advance` is called with (done, total)."""
 
     def smaller(self) -> Job | None:
-        """Return the same job in smaller pieces, which takes less memory; None where it cannot be cut."""
+        """Return the same job in smaller pieces, which takes less memory; None if it cannot be split."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ class Outcome:
 
     Attributes:
         seconds: wall time.
-        failure: why there are no results, or no more of them: a lack of memory; "" where all are there.
-        pieces: into how many the job was cut in the end. The victims of one call share its sums, so the last digits of
-            a job that was cut differ.
+        failure: why results are missing: a lack of memory; "" if the results are complete.
+        pieces: number of pieces into which the job was split in the end. The victims of one call share its sums, so
+            splitting changes the last digits.
     """
 
     seconds: float
@@ -72,7 +71,7 @@ def perform(job: Job, advance: Advance) -> Outcome:
         failure = lack_of_memory(error)
         if not failure:
             raise
-    if failure:  # only here is the error gone, and with it the frames that hold what was allocated
+    if failure:  # not in the handler, where the error still holds the frames and thus the allocated memory
         gc.collect()
     return Outcome(time.perf_counter() - started, failure)
 
@@ -82,9 +81,9 @@ class FederationJob:
     """One federation; its captures, sealed batches and models go to the run's folder.
 
     Attributes:
-        config: of the federation.
-        folder: of the run.
-        name: of the federation there.
+        config: config of the federation.
+        folder: folder of the run.
+        name: name of the federation in that folder.
         observe: whether updates are captured.
     """
 
@@ -99,7 +98,7 @@ class FederationJob:
         advance(1, 1)
 
     def smaller(self) -> None:
-        """Return nothing: a federation is one piece."""
+        """Return None: a federation cannot be split."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,12 @@ class AttackJob:
     """A gradient inversion of a chunk of a run's captures.
 
     Attributes:
-        attack, settings: which.
-        seed, device: of the attack.
-        folder: of the run.
+        attack, settings, seed, device: the attack.
+        folder: folder of the run.
         source: path of the reconstructions below FOLDER/reconstructions.
         captures: ids of the chunk.
-        pieces: into how many calls of the attack the chunk is cut.
-        assumed: of the clients, where their captures leave it open.
+        pieces: number of calls of the attack over which the chunk is split.
+        assumed: facts about the clients to assume where their captures do not state them.
     """
 
     attack: str
@@ -127,7 +125,7 @@ class AttackJob:
     assumed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
 
     def run(self, advance: Advance) -> None:
-        """Attack the chunk and keep the answers, those of a piece as soon as it is done."""
+        """Attack the chunk and save the answers of each piece as soon as it is done."""
         store, attack = CaptureStore(self.folder / "captures"), build_attack(self.attack, self.settings)
         done = 0
         for piece in _cut(self.captures, self.pieces):
@@ -142,7 +140,7 @@ class AttackJob:
             done += len(piece)
 
     def smaller(self) -> Self | None:
-        """Return the chunk in twice as many pieces; None where each is one capture already."""
+        """Return the chunk in twice as many pieces; None if each is already a single capture."""
         return _in_more_pieces(self, len(self.captures))
 
 
@@ -151,12 +149,11 @@ class InversionJob:
     """A model inversion of all classes of a trained model.
 
     Attributes:
-        attack, settings: which.
-        seed, device: of the attack.
+        attack, settings, seed, device: the attack.
         model: path of the trained model.
-        classes: how many it has.
-        path: of the answer.
-        pieces: into how many calls of the attack the classes are cut.
+        classes: number of its classes.
+        path: path of the answer.
+        pieces: number of calls of the attack over which the classes are split.
     """
 
     attack: str
@@ -169,37 +166,37 @@ class InversionJob:
     pieces: int = 1
 
     def run(self, advance: Advance) -> None:
-        """Invert the model and keep the answer."""
+        """Invert the model and save the answer."""
         model, attack = load_record(TrainedModel, self.model), build_inversion(self.attack, self.settings)
         parts: list[Inversion] = []
         for piece in _cut(range(self.classes), self.pieces):
-            told = offset(advance, piece[0], self.classes)
-            parts.append(attack.invert(model, piece, seed=self.seed, device=self.device, progress=told))
+            progress = offset(advance, piece[0], self.classes)
+            parts.append(attack.invert(model, piece, seed=self.seed, device=self.device, progress=progress))
         save_record(_joined(parts), self.path)
 
     def smaller(self) -> Self | None:
-        """Return the classes in twice as many pieces; None where each is one class already."""
+        """Return the classes in twice as many pieces; None if each is already a single class."""
         return _in_more_pieces(self, self.classes)
 
 
 def reconstruction_path(folder: Path, source: str, capture_id: str) -> Path:
-    """Return where the answer of an attack to a capture lies in the folder of a run."""
+    """Return the path of an attack's answer to a capture in the folder of a run."""
     return folder / "reconstructions" / source / f"{capture_id}.safetensors"
 
 
 def _in_more_pieces(job: Cut, most: int) -> Cut | None:
-    """Return the job in twice as many pieces, `most` at most; None where there are so many already."""
+    """Return the job in twice as many pieces, at most `most`; None if it has that many already."""
     return dataclasses.replace(job, pieces=min(2 * job.pieces, most)) if job.pieces < most else None
 
 
 def _cut(items: Sequence[Item], pieces: int) -> list[Sequence[Item]]:
-    """Return items in so many pieces of nearly equal size, none of them empty."""
+    """Return items in the given number of pieces of nearly equal size, without empty ones."""
     ends = [round(len(items) * number / pieces) for number in range(pieces + 1)]
     return [items[start:end] for start, end in itertools.pairwise(ends) if end > start]
 
 
 def offset(advance: Advance, done: int, total: int) -> Advance:
-    """Return the progress of a piece as that of the whole."""
+    """Return a callback that reports the progress of a piece as that of the whole."""
     return lambda now, _: advance(done + now, total)
 
 
@@ -207,18 +204,14 @@ def _joined(parts: Sequence[Inversion]) -> Inversion:
     """Return the answers of one attack to different classes of one model as one."""
     if len(parts) == 1:
         return parts[0]
-
-    def together(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
-        return torch.cat(list(tensors), axis)
-
-    drawn = [part.probabilities for part in parts if part.probabilities is not None]
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return dataclasses.replace(
         parts[0],
-        classes=together(part.classes for part in parts),
-        inputs=together((part.inputs for part in parts), _CLASSES),
-        probabilities=together(drawn, _CLASSES) if drawn else None,
-        confidence=together(part.confidence for part in parts),
-        iterations=together(part.iterations for part in parts),
+        classes=torch.cat([part.classes for part in parts]),
+        inputs=torch.cat([part.inputs for part in parts], _CLASSES),
+        probabilities=torch.cat(probabilities, _CLASSES) if probabilities else None,
+        confidence=torch.cat([part.confidence for part in parts]),
+        iterations=torch.cat([part.iterations for part in parts]),
         stop_reasons=tuple(reason for part in parts for reason in part.stop_reasons),
         seconds=sum(part.seconds for part in parts),
     )

@@ -1,12 +1,12 @@
-"""The server-side attack plugin: attacks and scores every captured update while the federation goes on.
+"""The server-side attack plugin: attacks and scores every captured update while the federation continues.
 
     from judges.live import LiveAttack
 
     with LiveAttack("runs/mine", attack="idlg") as sink:
         grid = CuriousGrid(grid, sink, model=spec)
 
-Each capture is stored first, so nothing is lost if the attack is slow or dies; the attack itself is a job of one worker
-process. A round waits for a file to be written, never for an attack.
+Each capture is stored first, so nothing is lost if the attack is slow or crashes; the attack itself is a job of one
+worker process. A round waits until a file is written, never for an attack.
 """
 
 from __future__ import annotations
@@ -42,11 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LiveJob:
-    """The attack on one stored capture, and its score where the truth is there.
-
-    Attributes:
-        attack: the attack's job.
-    """
+    """The attack on one stored capture, and its score if the truth is known."""
 
     attack: AttackJob
 
@@ -67,24 +63,24 @@ class LiveJob:
         _write(folder, capture_id, facts)
 
     def smaller(self) -> None:
-        """Return nothing: one capture is one piece."""
+        """Return None: one capture cannot be split."""
 
 
 class LiveAttack:
     """A sink of `CuriousGrid` and `CuriousStrategy`.
 
     Writes FOLDER/captures/ID, FOLDER/reconstructions/ATTACK/ID and, for each update, FOLDER/live/ID.json: its scores
-    where FOLDER/sealed holds the truth, or why the attack failed.
+    if FOLDER/sealed holds the truth, or why the attack failed.
 
     Args:
-        folder: of the results.
+        folder: folder of the results.
         attack: name in the table of attacks.
-        settings: of the attack; its defaults where not given.
-        seed: of the initial guesses.
+        settings: settings of the attack; other settings have their defaults.
+        seed: seed of the initial guesses.
         imports: modules that the worker imports first, such as one that adds your own model to `MODELS`.
 
     Raises:
-        ConfigError: no such attack, or a setting that it does not have.
+        ConfigError: the attack or one of its settings is not known.
     """
 
     def __init__(
@@ -98,7 +94,7 @@ class LiveAttack:
     ) -> None:
         self.folder = Path(folder)
         self._attack, self._settings, self._seed = attack, dict(settings or {}), seed
-        build_attack(attack, self._settings)  # a wrong setting is refused now, not in the worker
+        build_attack(attack, self._settings)  # so that a wrong setting fails now, not in the worker
         self._store = CaptureStore(self.folder / "captures")
         self._stack = contextlib.ExitStack()
         options = EngineOptions(imports=tuple(imports))
@@ -106,7 +102,7 @@ class LiveAttack:
         self._waiting: list[threading.Thread] = []
 
     def __call__(self, capture: CapturedUpdate) -> None:
-        """Store a capture and queue its attack; returns at once."""
+        """Store a capture, queue its attack and return at once."""
         self._store(capture)
         attack = AttackJob(
             attack=self._attack,
@@ -117,14 +113,14 @@ class LiveAttack:
             source=self._attack,
             captures=(capture.id,),
         )
-        wait = self._engine.start(LiveJob(attack))
-        waiting = threading.Thread(target=self._report, args=(capture.id, wait), daemon=True)
+        job = LiveJob(attack)
+        waiting = threading.Thread(target=self._report, args=(capture.id, self._engine.start(job)), daemon=True)
         waiting.start()
         self._waiting.append(waiting)
 
     @property
     def pending(self) -> int:
-        """Return how many updates still wait for their attack."""
+        """Return the number of updates that still wait for their attack."""
         return sum(waiting.is_alive() for waiting in self._waiting)
 
     def close(self) -> None:
@@ -134,28 +130,26 @@ class LiveAttack:
         self._stack.close()
 
     def _report(self, capture_id: str, wait: Wait) -> None:
-        """Wait for a job and write down why it failed, where it does."""
+        """Wait for a job; if it fails, log and write the reason."""
         try:
             failure = wait(lambda _done, _total: None).failure
-        except Exception as error:  # noqa: BLE001 - whatever an attack raises must not end the federation
+        except Exception as error:  # noqa: BLE001 - no error of an attack may end the federation
             failure = f"{type(error).__name__}: {error}"
         if failure:
             log.warning("live attack on %s failed: %s", capture_id, failure)
             _write(self.folder, capture_id, {"failed": failure})
 
     def __enter__(self) -> LiveAttack:
-        """Return itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for all attacks."""
         self.close()
 
 
 def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list[dict[str, Scalar]]:
-    """Return the metrics of an answer, example by example; none where nobody sealed the truth."""
+    """Return the metrics of each example of an answer; [] if its truth was not sealed."""
     session = Session("live", folder, JudgeOptions(name=NONE), device="cpu", distances=0, watch=Watch.silent())
     spiking = MODELS[capture.model.architecture].spiking
     attacked = Attacked(model=capture.model.architecture, spiking=spiking)

@@ -1,8 +1,8 @@
 """Runs an experiment of model inversion: targets, attacks, judgement.
 
 A run folder holds config.toml, manifest.json, models/, inversions/, gallery/, scores.csv, summary.json and the report.
-Every file is written whole or not at all. An answer is kept as soon as it is found, and what was judged of it beside
-it, so that whatever was finished survives.
+Every file is written atomically. An answer is saved as soon as it is computed, and its judgement beside it, so that an
+interruption loses no finished work.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Answer:
 
     Attributes:
         cell, seed: the attack.
-        path: of its answer.
-        first: whether its answer is drawn again and shown.
-        job: that makes it; None where it is there.
+        path: path of its answer.
+        first: whether its answer is redrawn and shown.
+        job: the job that computes it; None if it exists.
     """
 
     cell: InversionCell
@@ -59,34 +59,33 @@ class Answer:
 
 @dataclass(frozen=True)
 class Attackable:
-    """A trained model, and the targets of its kind."""
+    """A trained model, and the plan of targets of its kind."""
 
     plan: TargetPlan
     trained: Trained
 
     @property
     def after(self) -> str:
-        """Return what names of a federation's model after a round end in; "" of a central training."""
+        """Return the suffix of names of a federation's model after a round; "" for a central training."""
         facts = self.trained.facts
         return f"@r{facts.round:03d}" if facts.source == FEDERATION else ""
 
     @property
     def kind(self) -> str:
-        """Return what cells call models of its kind."""
+        """Return the name that cells use for models of its kind."""
         return f"{self.plan.label}{self.after}"
 
     @property
     def name(self) -> str:
-        """Return what folders call it."""
+        """Return the name of its folder."""
         return f"{self.plan.label}-{self.trained.facts.seed:03d}{self.after}"
 
 
-class InversionRun(Execution[Attackable, Sequence[Answer]]):
+class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
     """One experiment of model inversion in one folder; see `Execution`."""
 
     def __init__(self, plan: InversionPlan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
         super().__init__(plan, folder, watch, options)
-        self.plan = plan
         self._datasets: dict[str, Dataset] = {}
         self._judges: dict[str, Judge] = {}
         self._rows: list[ClassScore] = []
@@ -95,7 +94,7 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
         self._plain: dict[tuple[str, int], list[tuple[str, ClassScore]]] = {}
 
     def check(self) -> None:
-        """Refuse data sets that are not there, and federations that cannot be."""
+        """Reject missing data sets, and federations that cannot be run."""
         refuse_ray_in_ray(self.plan.base.federation.engine, self.options)
         for target in self.plan.targets:
             self._dataset(target)
@@ -103,7 +102,7 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
                 check_federation(target.simulation(self.plan.base.seed))
 
     def gather(self, engine: Engine) -> Iterator[Attackable]:
-        """Train the targets that are not there, and yield every model that is attacked."""
+        """Train the missing targets, and yield every model under attack."""
         wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]
         jobs = [Started(engine, TargetJob(target, seed, self.folder)) for target, seed in wanted]
         for (target, seed), job in zip(wanted, jobs, strict=True):
@@ -116,27 +115,30 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
                 continue
             if target.config.target == FEDERATION:
                 self.seconds.setdefault(f"federation {name}", outcome.seconds)
-                self.write_tables()  # so that a resumed run knows how long it took
+                self.write_tables()  # so that a resumed run knows how long the federation took
             for trained in trained_targets(target, seed, self.folder, spent=self.seconds):
                 yield Attackable(target, trained)
 
     def start(self, engine: Engine, evidence: Attackable) -> Sequence[Answer]:
-        """Start all attacks on a model that are not done."""
+        """Start all unfinished attacks on a model."""
         folder, base = self.folder / "inversions" / evidence.name, self.plan.base
         trained, answers = evidence.trained, []
         for cell in self.plan.attacks_on(evidence.plan):
             for number, seed in enumerate(self._attack_seeds(cell)):
                 first = trained.facts.seed == evidence.plan.config.seed and number == 0
-                job = inversion_job(cell, trained, seed, folder / f"{cell.label}-{seed:03d}.safetensors", base.device)
-                started = None if is_done(cell, trained, job.path) else Started(engine, job)
-                answers.append(Answer(cell, seed, job.path, first=first, job=started))
+                path = folder / f"{cell.label}-{seed:03d}.safetensors"
+                job = InversionJob(
+                    cell.attack, dict(cell.settings), seed, base.device, trained.path, trained.facts.classes, path
+                )
+                started = None if _is_done(cell, trained, path) else Started(engine, job)
+                answers.append(Answer(cell, seed, path, first=first, job=started))
         return answers
 
     def judge(self, evidence: Attackable, work: Sequence[Answer]) -> None:
         """Wait for the attacks on a model, and judge their answers and the controls."""
         self._targets.append(evidence.trained.facts)
         for answer in work:
-            if self._is_there(evidence, answer):
+            if self._finished(evidence, answer):
                 self._judge_answer(evidence, answer)
         self._judge_controls(evidence)
 
@@ -152,13 +154,13 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
         return self._datasets
 
     def facts(self) -> Mapping[str, Any]:
-        """Return what else the manifest says."""
+        """Return further entries of the manifest."""
         base = self.plan.base
         targets = {plan.label: _training(plan) for plan in self.plan.targets}
         return {"repeats": base.repeats, "engine": base.federation.engine, "targets": targets}
 
-    def _is_there(self, evidence: Attackable, answer: Answer) -> bool:
-        """Wait for an answer; return whether there is one."""
+    def _finished(self, evidence: Attackable, answer: Answer) -> bool:
+        """Wait for an answer; return whether it exists."""
         if answer.job is None:
             return True
         with self.watch.task(_described(evidence, answer)) as advance:
@@ -174,11 +176,11 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
         return True
 
     def _judge_answer(self, evidence: Attackable, answer: Answer) -> None:
-        """Judge an answer and its values in random order."""
+        """Judge an answer, and its values in random order as a control."""
         cell, dataset = answer.cell, self._dataset(evidence.plan)
         inversion = load_record(Inversion, answer.path)
         with self.watch.task(f"judging {_described(evidence, answer)}"):
-            found = judgement(
+            judged = judgement(
                 inversion,
                 self._judge(evidence.plan),
                 dataset,
@@ -188,19 +190,19 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
                 draws=self.plan.base.draws if answer.first else 0,
                 path=answer.path.with_suffix(".json"),
             )
-        self._rows += [*found.rows, *found.control]
-        if found.draws is not None:
-            self._draws[found.rows[0].cell] = found.draws
+        self._rows += [*judged.rows, *judged.control]
+        if judged.draws is not None:
+            self._draws[judged.rows[0].cell] = judged.draws
         if answer.first:
-            save_pictures(build_album(inversion, found.rows, found.nearest, dataset), self.folder)
+            save_pictures(build_album(inversion, judged.rows, judged.nearest, dataset), self.folder)
 
     def _attack_seeds(self, cell: InversionCell) -> range:
-        """Return the seeds of the attacks on one target; one where nothing is drawn."""
+        """Return the seeds of the attacks on one target; a single seed if the attack draws nothing."""
         base = self.plan.base
         return range(base.seed, base.seed + (base.attack_repeats if MODEL_INVERSIONS[cell.attack].draws else 1))
 
     def _judge_controls(self, evidence: Attackable) -> None:
-        """Score the controls that need no attack; they are the same whatever the target's seed and round."""
+        """Score the controls that need no attack, which are the same for all seeds and rounds of a target."""
         target, base = evidence.plan, self.plan.base
         judge, dataset = self._judge(target), self._dataset(target)
         spiking = target.config.model.timesteps if target.spiking else 0
@@ -219,19 +221,19 @@ class InversionRun(Execution[Attackable, Sequence[Answer]]):
         ]
 
     def _context(self, evidence: Attackable, cell: str) -> dict[str, Any]:
-        """Return the columns of a row that say what was attacked."""
+        """Return the columns of a row that identify the model under attack."""
         facts = evidence.trained.facts
         attacked = columns_of(facts, AttackedModel)
         return {**attacked, "experiment": self.plan.base.name, "cell": cell, "target_seed": facts.seed}
 
     def _dataset(self, target: TargetPlan) -> Dataset:
-        """Return the data set that the targets are trained on."""
+        """Return the data set on which the targets are trained."""
         data = target_data(target)
         self._datasets[data.name] = data
         return data
 
     def _judge(self, target: TargetPlan) -> Judge:
-        """Return the evaluation network of the targets, trained where it is not cached."""
+        """Return the evaluation network of the targets, which is trained unless it is cached."""
         dataset = self._dataset(target)
         key = judge_key(dataset.name, target.judge)
         if key not in self._judges:
@@ -248,29 +250,16 @@ def _described(evidence: Attackable, answer: Answer) -> str:
 
 
 def _training(target: TargetPlan) -> dict[str, Any]:
-    """Return how the targets of one kind were trained."""
+    """Return the settings with which the targets of one kind were trained."""
     config = target.config
-    kind = config.training if config.target == CENTRAL else config.federation
-    neurons = config.model.model_dump() if target.spiking else {"name": config.model.name, "init": config.model.init}
-    return {"model": neurons, "training": kind.model_dump(), "data": config.dataset.framing.model_dump()}
+    training = config.training if config.target == CENTRAL else config.federation
+    model = config.model.model_dump() if target.spiking else {"name": config.model.name, "init": config.model.init}
+    return {"model": model, "training": training.model_dump(), "data": config.dataset.framing.model_dump()}
 
 
-def inversion_job(cell: InversionCell, trained: Trained, seed: int, path: Path, device: str) -> InversionJob:
-    """Return the job that makes the answer at `path`."""
-    return InversionJob(
-        attack=cell.attack,
-        settings=dict(cell.settings),
-        seed=seed,
-        device=device,
-        model=trained.path,
-        classes=trained.facts.classes,
-        path=path,
-    )
-
-
-def is_done(cell: InversionCell, trained: Trained, path: Path) -> bool:
-    """Return whether there is an answer of an earlier call, of the same model and settings."""
+def _is_done(cell: InversionCell, trained: Trained, path: Path) -> bool:
+    """Return whether an earlier call left an answer for the same model and settings."""
     if not path.is_file():
         return False
-    kept = load_record(Inversion, path)
-    return kept.settings == cell.all_settings and kept.model_id == trained.id
+    earlier = load_record(Inversion, path)
+    return earlier.settings == cell.all_settings and earlier.model_id == trained.id

@@ -1,4 +1,4 @@
-"""Settings of the process that attacks run in."""
+"""Settings of the process in which attacks run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Raise a ConfigError if the device does not exist."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
 
 
 def prepare_process(threads: int) -> None:
-    """Set torch's threads, and keep freed memory instead of handing it back to the system.
+    """Set the number of torch's threads, and keep freed memory in the process.
 
     Each step of an attack allocates and frees the same tensors of some megabytes; by default the C library returns
-    them to the system and page faults then take up to half of the time.
+    them to the system, and page faults then take up to half of the time.
     """
     torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
@@ -43,7 +39,7 @@ def import_modules(names: Iterable[str]) -> None:
     """Import modules from the current folder or the environment, such as one that adds a model to `MODELS`.
 
     Raises:
-        ConfigError: one cannot be imported.
+        ConfigError: a module cannot be imported.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -59,12 +55,12 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def prepare_worker(threads: int, folder: str, imports: Iterable[str]) -> None:
-    """Set up a process that does jobs for another: its threads, and the modules that the other one has imported.
+    """Set up a process that does jobs for another process.
 
     Args:
-        threads: of torch.
-        folder: that the command was called from, where modules are looked for.
-        imports: their names.
+        threads: number of torch's threads.
+        folder: working directory of the command, in which modules are searched.
+        imports: names of the modules that the other process has imported.
     """
     prepare_process(threads)
     if folder not in sys.path:

@@ -1,4 +1,4 @@
-"""The models that are attacked: trained centrally, or the global models of a federation. Each is kept in the run."""
+"""The models under attack: trained centrally, or the global models of a federation. Each is stored in the run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ from judges.runs.class_rows import CENTRAL, TargetFacts
 
 @dataclass(frozen=True)
 class Trained:
-    """A model under attack, and how well it does what it was trained for.
-
-    Attributes:
-        path: of its record in the run.
-        id: `attacks.posterior.model_id` of it.
-        facts: on it.
-    """
+    """A model under attack: the path of its record in the run, its `attacks.posterior.model_id`, and facts about it."""
 
     path: Path
     id: str
@@ -35,71 +29,57 @@ class Trained:
 
 @dataclass(frozen=True)
 class TargetJob:
-    """The training of a target, where it is not there: what comes out is in the run's folder, or the cache of targets.
-
-    Attributes:
-        plan: of targets of its kind.
-        seed: of this one.
-        folder: of the run.
-    """
+    """The training of the target of a seed, unless it exists; the result goes to the run's folder or to the cache."""
 
     plan: TargetPlan
     seed: int
     folder: Path
 
     def run(self, advance: Advance) -> None:
-        """Train it, unless it is there."""
+        """Train it, unless it exists."""
+        name = f"{self.plan.label}-{self.seed:03d}"
         if self.plan.config.target == CENTRAL:
             central(self.plan, self.seed, advance)
-        else:
-            federate(self.plan, self.seed, self.folder)
+        elif not trained_model_path(self.folder / "models", name).is_file():
+            run_federation(self.plan.simulation(self.seed), output=self.folder, federation_id=name, observe=False)
 
     def smaller(self) -> None:
-        """Return nothing: a training is one piece."""
+        """Return None: a training cannot be split."""
 
 
-def central(plan: TargetPlan, seed: int, advance: Advance) -> CentralTraining:
-    """Return the target of a seed that is trained on the whole train split; the cache is asked first."""
-    config = plan.config
-    dataset = target_data(plan)
+def central(plan: TargetPlan, seed: int, advance: Advance | None = None) -> CentralTraining:
+    """Return the target of a seed, trained on the whole train split or read from the cache."""
+    config, dataset = plan.config, target_data(plan)
     return central_training(
         config.model.spec(dataset.spec), dataset, config.training, seed=seed, device=config.device, progress=advance
     )
 
 
-def federate(plan: TargetPlan, seed: int, folder: Path) -> None:
-    """Run the federation of a seed, unless its model is there."""
-    name = f"{plan.label}-{seed:03d}"
-    if not trained_model_path(folder / "models", name).is_file():
-        run_federation(plan.simulation(seed), output=folder, federation_id=name, observe=False)
-
-
 def target_data(plan: TargetPlan) -> Dataset:
-    """Return the data set that targets are trained on."""
+    """Return the data set on which targets are trained."""
     settings = plan.config.dataset
     return load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
 
 
 def trained_targets(plan: TargetPlan, seed: int, folder: Path, *, spent: Mapping[str, float]) -> Iterator[Trained]:
-    """Yield the target of a seed; of a federation, its global model after each round that is kept, in their order.
+    """Yield the target of a seed; for a federation, its stored global models in the order of their rounds.
 
     Args:
-        plan: of targets of one kind.
-        seed: of this one, whose `TargetJob` is done.
-        folder: of the run; models go to FOLDER/models.
+        plan: plan of the targets of one kind.
+        seed: seed of the target, whose `TargetJob` is done.
+        folder: folder of the run; models go to FOLDER/models.
         spent: wall time of each federation in seconds, by "federation NAME".
     """
     name, models = f"{plan.label}-{seed:03d}", folder / "models"
     path = trained_model_path(models, name)
     if plan.config.target == CENTRAL:
-        done = central(plan, seed, lambda _done, _total: None)
+        done = central(plan, seed)
         if not path.is_file() or model_id(load_record(TrainedModel, path)) != model_id(done.model):
             save_record(done.model, path)
         yield _with_facts(plan, seed, done.model, path, train_accuracy=done.train_accuracy, seconds=done.seconds)
         return
     seconds = spent.get(f"federation {name}", 0.0)
-    kept = global_models(models, name) or {plan.config.federation.rounds: path}
-    for one in kept.values():
+    for one in (global_models(models, name) or {plan.config.federation.rounds: path}).values():
         yield _with_facts(plan, seed, load_record(TrainedModel, one), one, train_accuracy=None, seconds=seconds)
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import click
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from fl_sim.errors import DataError, SpikeleakError
@@ -31,15 +30,15 @@ from judges.cli.terminal import (
     RayAddress,
     Workers,
     engine_options,
+    print_facts,
     print_results,
-    wide_console,
     work,
 )
 from judges.kinds import kind_in, read_plan
 from judges.plans.audit import read_audit
 from judges.runs.integrity import REPORT, renew_hashes
 
-# Whatever loads torch or Flower is imported inside the command that needs it: a wrong config is refused at once.
+# Modules that load torch or Flower are imported inside the commands that need them, so that wrong configs fail at once.
 
 app = typer.Typer(
     name="spikeleak",
@@ -48,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-data_app = typer.Typer(help="The data sets: where they come from and where they lie.", no_args_is_help=True)
+data_app = typer.Typer(help="The data sets: where they come from and where they are stored.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
@@ -64,7 +63,7 @@ INTERRUPTED = 130
 @app.callback()
 def _options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,  # noqa: ARG001 - see below
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; allowed anywhere.")] = False,  # noqa: ARG001 - see below
 ) -> None:
     """Options of all commands; `main` reads --debug before typer does."""
     if context.invoked_subcommand in WARNED:
@@ -75,7 +74,7 @@ def _options(
 def run(
     config: Annotated[Path, typer.Argument(help="A TOML file such as those in configs/.")],
     assignments: Assignments = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME by default.")] = None,
     fresh: Fresh = False,
     device: Device = "",
     show_faces: Faces = False,
@@ -103,9 +102,9 @@ def attack(
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
 ) -> None:
-    """Run a new attack on the captures of an old run; no new federation."""
+    """Run a new attack on the captures of an earlier run, without a new federation."""
     follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address)
-    from judges.bench.gradient_inversion import attack_run
+    from judges.bench.added_attack import attack_run
 
     watch = follow.watch()
     follow.finish(attack_run(run_dir, assignments or [], watch, device=device, options=options), run_dir, watch)
@@ -113,7 +112,7 @@ def attack(
 
 @app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
-    """Write the report of a run anew."""
+    """Write the report of a run again."""
     page = kind_in(run_dir).part("report")(run_dir, show_faces=show_faces)
     renew_hashes(run_dir, REPORT)
     print_results(page, run_dir)
@@ -122,7 +121,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], sh
 @app.command()
 def audit(
     folder: Annotated[
-        Path, typer.Argument(help="With captures/ of your own federation, and sealed/ where it has one.")
+        Path, typer.Argument(help="Folder with captures/ of your own federation, and sealed/ if it has one.")
     ],
     assignments: Assignments = None,
     imports: Annotated[
@@ -155,43 +154,36 @@ def _of_device(device: str) -> list[str]:
 @data_app.command()
 def info(
     name: Annotated[str, typer.Argument(help="Name of a data set.")],
-    root: Annotated[str, typer.Option("--data-root", help="Folder to look in first.")] = "",
+    root: Annotated[str, typer.Option("--data-root", help="Folder in which to look first.")] = "",
 ) -> None:
-    """Print a data set's source, terms, counts, and where it is looked for."""
+    """Print a data set's source, terms and counts, and where its files are searched."""
     from fl_sim.datasets import info as describe
 
-    found = describe(name, root)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    shape = "x".join(str(side) for side in found.shape) if found.shape else "depends on the files"
-    rows = {
-        "name": found.name,
-        "what": found.summary,
-        "source": found.source,
-        "terms": found.terms,
-        "counts": found.counts,
-        "input (C x H x W)": shape,
-        "classes": str(found.classes or "as many as the files hold"),
-        "shows people": "yes: reports show pictures on request only" if found.people else "no",
-    }
-    for key, value in rows.items():
-        table.add_row(key, value)
-    for place in found.candidates:
-        table.add_row("found" if place.found else "not found", Text(f"{place.path} ({place.origin})"))
-    wide_console().print(table)
+    data = describe(name, root)
+    facts = [
+        ("name", data.name),
+        ("what", data.summary),
+        ("source", data.source),
+        ("terms", data.terms),
+        ("counts", data.counts),
+        ("input (C x H x W)", "x".join(str(side) for side in data.shape) if data.shape else "depends on the files"),
+        ("classes", str(data.classes or "as many as the files hold")),
+        ("shows people", "yes: reports show pictures on request only" if data.people else "no"),
+    ]
+    places = [("found" if one.found else "not found", Text(f"{one.path} ({one.origin})")) for one in data.candidates]
+    print_facts([*facts, *places], width=160)
 
 
 @data_app.command()
 def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
-    """Download a data set into the cache of downloads and check it."""
+    """Download a data set into the cache of downloads and verify it."""
     from fl_sim.datasets import fetch as download
 
     typer.echo(f"{name} lies in {download(name)}")
 
 
 def main() -> None:
-    """Entry point: errors that a user can act on are one paragraph and an exit code."""
+    """Run the command; an error that a user can act on becomes one paragraph and an exit code."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
@@ -206,10 +198,10 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
         text = f"unexpected {type(error).__name__}: {error}. Run again with --debug for details."
         code = 1
-        if isinstance(error, OSError) and error.filename:  # a path that cannot be: the user's to mend
+        if isinstance(error, OSError) and error.filename:  # an unusable path, which the user can correct
             text, code = f"{error.filename}: it cannot be used ({error.strerror}).", DataError.exit_code
         code = _complain(error, text, code, debug)
-    if code == INTERRUPTED:  # typer itself turns an interruption into this code, and says nothing
+    if code == INTERRUPTED:  # typer itself returns this code silently on an interruption
         typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -217,6 +209,6 @@ def main() -> None:
 def _complain(error: Exception, text: str, code: int, debug: bool) -> int:
     if debug:
         raise error
-    # What a library says of a damaged file may have many lines; a user reads one paragraph.
+    # A library's message about a damaged file may have many lines; print one paragraph.
     typer.echo(f"spikeleak: {' '.join(line.strip() for line in text.splitlines())}", err=True)
     return code

@@ -1,4 +1,4 @@
-"""The command `spikeleak config`: what a config may hold. No torch here."""
+"""The command `spikeleak config`: the keys of a config. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -15,28 +15,24 @@ from judges.plans.keys import Entry, Place, entries_of, ordered
 from judges.plans.reference import FURTHER, entry_of, places
 from judges.plans.reference import reference as whole
 
-config_app = typer.Typer(help="Configs: every key that one may hold.", no_args_is_help=True)
+config_app = typer.Typer(help="Configs: every key that they may hold.", no_args_is_help=True)
 
 _NOT_OF_A_TARGET = ("dataset.name", "dataset.split", "dataset.partitioner", "dataset.alpha")
 
 
 @config_app.command()
 def reference(
-    key: Annotated[str, typer.Argument(help="Of which key, such as federation.rounds; of all where not given.")] = "",
-    plugins: Annotated[bool, typer.Option("--plugins", help="Tell of installed packages' entries too.")] = False,
+    key: Annotated[str, typer.Argument(help="A key such as federation.rounds; all keys by default.")] = "",
+    plugins: Annotated[bool, typer.Option("--plugins", help="Include the entries of installed packages.")] = False,
 ) -> None:
-    """Print every key of a config in Markdown: what it may be, its default, where it is read."""
+    """Print every key of a config in Markdown: its values, its default, where it is read."""
     read_by = all_places(plugins=plugins)
     entries = all_entries(read_by)
     typer.echo(entry_of(key, entries) if key else whole(entries, read_by), nl=False)
 
 
 def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
-    """Return what reads settings: experiments, audits, Flower's command, and the commands of this room.
-
-    Args:
-        plugins: as in `judges.plans.reference.places`.
-    """
+    """Return the readers of settings: those of `judges.plans.reference.places`, and the commands of this package."""
     gradients, models, audit, flower = places(plugins=plugins)
     train = replace(
         models,
@@ -68,5 +64,5 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
 
 
 def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:
-    """Return every key of these places, and those that no settings class has."""
+    """Return every key of these places, and the keys that belong to no settings class."""
     return ordered([*entries_of(read_by), *FURTHER])

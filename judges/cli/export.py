@@ -10,7 +10,7 @@ import typer
 
 from fl_sim.errors import ConfigError, unknown_name
 
-# Whatever loads torch is imported inside the command: a wrong option is refused at once.
+# Modules that load torch are imported inside the command, so that a wrong option fails at once.
 
 TENSORBOARD, MLFLOW = "tensorboard", "mlflow"
 _SQLITE = "sqlite:///"
@@ -21,29 +21,31 @@ def export(
     to: Annotated[str, typer.Option("--to", help="tensorboard or mlflow.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for tensorboard, of this run's own; RUN.tensorboard where not given."),
+        typer.Option(help="Folder for tensorboard, used by this run only; RUN.tensorboard by default."),
     ] = None,
     tracking_uri: Annotated[
-        str, typer.Option("--tracking-uri", help="Of mlflow; a SQLite file in RUN.mlflow where not given.")
+        str, typer.Option("--tracking-uri", help="Store of mlflow; a SQLite file in RUN.mlflow by default.")
     ] = "",
     show_faces: Annotated[bool, typer.Option("--show-faces", help="Export pictures of real people too.")] = False,
 ) -> None:
-    """Write a finished run for TensorBoard or MLflow; the files of the run stay as they are.
+    """Write a finished run for TensorBoard or MLflow; the files of the run stay unchanged.
 
-    To export a run again replaces its earlier export.
+    Exporting a run again replaces its earlier export.
     """
     if to not in (TENSORBOARD, MLFLOW):
         raise unknown_name("--to", to, (TENSORBOARD, MLFLOW))
     if (to == MLFLOW and out) or (to == TENSORBOARD and tracking_uri):
         raise ConfigError("export: --out is where tensorboard's files go, --tracking-uri where mlflow's runs go.")
-    if importlib.util.find_spec(to) is None:  # each is the name of a package, and of our extra
+    if importlib.util.find_spec(to) is None:  # the packages, and our extras, have the names of the trackers
         raise ConfigError(f"--to {to}: it is not installed; pip install 'spikeleak[{to}]' adds it.")
+    folder = run_dir.resolve()
+    folder = folder.with_name(f"{folder.name}.{to}")
     if to == TENSORBOARD:
-        _to_tensorboard(run_dir, out or _beside(run_dir, to), show_faces)
+        _to_tensorboard(run_dir, out or folder, show_faces)
+    elif show_faces:
+        raise ConfigError("export: --show-faces works with tensorboard only; mlflow gets no pictures.")
     else:
-        if show_faces:
-            raise ConfigError("export: --show-faces is of tensorboard; mlflow is given no pictures.")
-        _to_mlflow(run_dir, tracking_uri)
+        _to_mlflow(run_dir, tracking_uri, folder)
 
 
 def _to_tensorboard(run_dir: Path, folder: Path, show_faces: bool) -> None:
@@ -55,28 +57,21 @@ def _to_tensorboard(run_dir: Path, folder: Path, show_faces: bool) -> None:
     typer.echo(f"tensorboard --logdir {folder}")
 
 
-def _to_mlflow(run_dir: Path, uri: str) -> None:
+def _to_mlflow(run_dir: Path, uri: str, folder: Path) -> None:
     from judges.export.cells import read_export
     from judges.export.trackers import log_mlflow
 
     if uri.startswith(_SQLITE):
         _refuse_inside(run_dir, Path(uri.removeprefix(_SQLITE)), "--tracking-uri")
-    found = read_export(run_dir)
-    folder = _beside(run_dir, MLFLOW)
+    run = read_export(run_dir)
     if not uri:
         folder.mkdir(exist_ok=True)
-    uri = uri or f"{_SQLITE}{folder / 'mlflow.db'}"
-    log_mlflow(found, uri)
-    typer.echo(f"experiment '{found.name}' in {uri}")
-
-
-def _beside(run_dir: Path, ending: str) -> Path:
-    """Return the folder beside a run that has its name and an ending."""
-    folder = run_dir.resolve()
-    return folder.with_name(f"{folder.name}.{ending}")
+        uri = f"{_SQLITE}{folder / 'mlflow.db'}"
+    log_mlflow(run, uri)
+    typer.echo(f"experiment '{run.name}' in {uri}")
 
 
 def _refuse_inside(run_dir: Path, path: Path, option: str) -> None:
-    """Refuse a path in the folder of the run: `spikeleak verify` knows every file there."""
+    """Reject a path in the folder of the run, every file of which `spikeleak verify` checks."""
     if path.resolve().is_relative_to(run_dir.resolve()):
-        raise ConfigError(f"{option} {path}: lies in the folder of the run, whose files stay as they are.")
+        raise ConfigError(f"{option} {path}: lies in the folder of the run, whose files must stay unchanged.")

@@ -1,4 +1,4 @@
-"""The command `spikeleak judge`: train a judge ahead of an experiment, and see which ones there are."""
+"""The command `spikeleak judge`: train a judge before an experiment, and list the trained judges."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from judges.classifiers import JudgeOptions, judge_for
 from judges.cli.terminal import wide_console
 from judges.progress import Watch
 
-# Whatever loads torch is imported inside the command that needs it: a wrong setting is refused at once.
+# Modules that load torch are imported inside the commands that need them, so that a wrong setting fails at once.
 
-judge_app = typer.Typer(help="The judges: classifiers that say what a reconstruction shows.", no_args_is_help=True)
+judge_app = typer.Typer(help="The judges: classifiers that tell what a reconstruction shows.", no_args_is_help=True)
 
 COLUMNS = ("judge", "data set", "data source", "held-out", "train", "chance", "epochs", "seconds", "file")
-_OF_THE_DATA = ("root", "size", *Framing.model_fields)
+DATA_KEYS = ("root", "size", *Framing.model_fields)
+"""Keys of a config's [dataset] on which trained judges and targets depend."""
 
 
 class Task(Settings):
     """What to train.
 
     Attributes:
-        judge: which, and how.
-        dataset: on what.
+        judge: the judge and its training.
+        dataset: the data set.
     """
 
     judge: JudgeOptions
@@ -43,13 +44,13 @@ def train(
     dataset: Annotated[str, typer.Argument(help="Name of a data set.")],
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set what a config's [judge] may hold, or dataset.KEY for the data."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of a config's [judge], or dataset.KEY."),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Side that images are resized to; the data set's own if 0.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side to which images are resized; 0 for the data set's own.")
+    ] = None,
 ) -> None:
-    """Train a judge, or find it among those that are kept; a training that was stopped goes on where it was."""
+    """Train a judge, or find it in the cache; an interrupted training is resumed."""
     task = read_task(dataset, assignments or [], size)
     name = judge_for(task.judge, dataset, events=DATASETS[dataset].events)
     from fl_sim.datasets import load_dataset
@@ -65,49 +66,50 @@ def train(
 
 @judge_app.command(name="list")
 def list_() -> None:
-    """List the trained judges that are kept."""
+    """List the trained judges in the cache."""
     from judges.classifiers.cache import cache_folder, cached_judges
 
-    found = cached_judges()
-    sound = {path: facts for path, facts in found.items() if facts is not None}
+    cached = cached_judges()
+    sound = {path: facts for path, facts in cached.items() if facts is not None}
     if sound:
         _print(sound)
     else:
         typer.echo(f"no trained judge in {cache_folder()}")
-    if len(sound) < len(found):
-        typer.echo(f"{len(found) - len(sound)} more in {cache_folder()} are damaged or of another version", err=True)
+    if len(sound) < len(cached):
+        typer.echo(f"{len(cached) - len(sound)} more in {cache_folder()} are damaged or of another version", err=True)
 
 
 def read_task(dataset: str, assignments: Iterable[str], size: int | None) -> Task:
     """Return what to train.
 
     Args:
-        dataset: its name.
-        assignments: "key=value" for the judge, as is "judge.key=value"; "dataset.key=value" for the data.
-        size: side of the images, before any assignment; None where it was not told.
+        dataset: name of the data set.
+        assignments: "key=value" or "judge.key=value" for the judge; "dataset.key=value" for the data.
+        size: side of the images, which overrides the assignments; None if it is not set.
 
     Raises:
-        ConfigError: an unknown name or key, a wrong value, or no judge.
+        ConfigError: a name or key is not known, a value is wrong, or the judge is "none".
     """
     raw = override({}, assignments, ("judge", "dataset"))
-    own, data = _table(raw, "judge"), _table(raw, "dataset")
-    for key in data:
-        if key not in _OF_THE_DATA:
-            known = ", ".join(_OF_THE_DATA)
-            raise ConfigError(f"dataset.{key}: no judge depends on it.{nearest(key, _OF_THE_DATA)} Known: {known}.")
-    told = {"name": dataset} if size is None else {"name": dataset, "size": size}
-    task = validate(Task, {"judge": {**raw, **own}, "dataset": {**data, **told}})
+    judge, data = raw.pop("judge", {}), raw.pop("dataset", {})
+    check_data_keys(data, "judge")
+    named = {"name": dataset} if size is None else {"name": dataset, "size": size}
+    task = validate(Task, {"judge": {**raw, **judge}, "dataset": {**data, **named}})
     if task.judge.name == "none":
         raise ConfigError("judge.name: 'none' is no judge that could be trained.")
     return task
 
 
-def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Table:
-    """Return one line for each judge.
+def check_data_keys(data: Raw, what: str) -> None:
+    """Raise a ConfigError if a key of [dataset] has no effect on what is trained, a "judge" or a "target"."""
+    for key in data:
+        if key not in DATA_KEYS:
+            hint, known = nearest(key, DATA_KEYS), ", ".join(DATA_KEYS)
+            raise ConfigError(f"dataset.{key}: no {what} depends on it.{hint} Known: {known}.")
 
-    Args:
-        judges: {file: facts}, see `judges.classifiers.cache.Judge.facts`.
-    """
+
+def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Table:
+    """Return one line for each judge of {file: facts}; see `judges.classifiers.cache.Judge.facts`."""
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
         folded = name in ("data source", "file")
@@ -119,12 +121,6 @@ def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Table:
     return table
 
 
-def _table(raw: Raw, name: str) -> Raw:
-    """Take a table out of `raw`."""
-    table: Raw = raw.pop(name, {})
-    return table
-
-
 def _print(judges: Mapping[Path, Mapping[str, Scalar]]) -> None:
-    """Print a table: as wide as the terminal, and a line a judge into files and pipes."""
+    """Print a table as wide as the terminal, or with one line per judge to files and pipes."""
     wide_console(1000).print(judges_table(judges))

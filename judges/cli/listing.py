@@ -1,4 +1,4 @@
-"""The command `spikeleak list`, and the warning of plugins that were left out. No torch here."""
+"""The command `spikeleak list`, and warnings of plugins that were left out. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ from judges.classifiers.table import JUDGES
 from judges.cli.terminal import wide_console
 
 WARNED = ("run", "attack", "list", "train", "invert", "rerun")
-"""Commands that say on standard error which plugins were left out: those that read whole tables."""
-
-_WIDE = 1000
-"""Of files and pipes, where a line is a row."""
+"""Commands that read whole tables, and print on standard error which plugins were left out."""
 
 
 class _Summed(Protocol):
@@ -30,7 +27,7 @@ class _Summed(Protocol):
 
     @property
     def summary(self) -> str:
-        """Return one line."""
+        """Return a description in one line."""
 
 
 _TABLES: Mapping[str, tuple[Mapping[str, _Summed], ...]] = {
@@ -43,7 +40,7 @@ _TABLES: Mapping[str, tuple[Mapping[str, _Summed], ...]] = {
 
 
 def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets, defences or judges")]) -> None:
-    """List what there is and where it is from: this project, or the package that brought it."""
+    """List what there is and where it comes from: this project, or the package that added it."""
     if what not in _TABLES:
         raise unknown_name("list", what, _TABLES)
     rows, left_out = _rows(), _rows()
@@ -53,7 +50,7 @@ def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets, d
             rows.add_row(*map(Text, (name, origin, _one_line(entry.summary))))
     for left in _left_out(_TABLES[what]):
         left_out.add_row(*map(Text, (_one_line(left.name), left.distribution, left.reason)))
-    console = wide_console(_WIDE)
+    console = wide_console(1000)
     console.print(rows)
     if left_out.row_count:
         typer.echo("\nleft out:")
@@ -72,7 +69,7 @@ def _left_out(tables: Iterable[Mapping[str, _Summed]]) -> list[LeftOut]:
 
 
 def _rows() -> Rows:
-    """Return an empty table whose last column is the one that is wrapped."""
+    """Return an empty table of which only the last column wraps."""
     rows = Rows(box=None, pad_edge=False, show_header=False)
     rows.add_column(no_wrap=True)
     rows.add_column(no_wrap=True)

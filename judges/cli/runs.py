@@ -19,7 +19,7 @@ from judges.runs.integrity import verify as check
 if TYPE_CHECKING:
     from judges.runs.comparison import Comparison
 
-# Whatever loads torch is imported inside the command that needs it.
+# Modules that load torch are imported inside the commands that need them.
 
 DIFFERENT = 1
 DAMAGED = DataError.exit_code
@@ -29,19 +29,19 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
 
 def verify(run_dir: RunFolder) -> None:
-    """Check every file of a run against the hashes that it was finished with."""
-    found = check(run_dir)
-    typer.echo(f"{found.sound} files are as they were when the run was finished.")
-    for word, paths in (("changed", found.changed), ("missing", found.missing), ("not in the list", found.unlisted)):
+    """Check every file of a run against the hashes written when it finished."""
+    files = check(run_dir)
+    typer.echo(f"{files.sound} files are as they were when the run was finished.")
+    for word, paths in (("changed", files.changed), ("missing", files.missing), ("not in the list", files.unlisted)):
         if paths:
             more = f" and {len(paths) - MOST_SHOWN} more" if len(paths) > MOST_SHOWN else ""
             typer.echo(f"{len(paths)} {word}: {', '.join(paths[:MOST_SHOWN])}{more}")
-    if not found.is_sound:
+    if not files.is_sound:
         raise typer.Exit(DAMAGED)
 
 
-def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folder of another one.")]) -> None:
-    """Print how two runs differ: configs, what made them, scores. Exit code 0 where all scores are equal, else 1."""
+def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folder of another run.")]) -> None:
+    """Print how two runs differ: configs, versions, scores. Exit code 0 if all scores are equal, else 1."""
     from judges.runs.comparison import compare as side_by_side
 
     _print(side_by_side(first, second))
@@ -49,15 +49,15 @@ def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folde
 
 def rerun(
     run_dir: RunFolder,
-    out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN.rerun where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN.rerun by default.")] = None,
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
 ) -> None:
-    """Run a finished run's config again in another folder, and say whether the scores are equal to the last digit.
+    """Run the config of a finished run in another folder, and report whether the scores are equal to the last digit.
 
-    The same code, versions and number of threads give the same scores; what else differs is printed. Trained judges
-    and targets are taken from the cache: to train them anew too, point SPIKELEAK_CACHE to an empty folder.
+    The same code, versions and number of threads give the same scores; differences in these are printed. Trained judges
+    and targets come from the cache: to train them again too, point SPIKELEAK_CACHE to an empty folder.
     """
     options = engine_options(workers, engine, ray_address)
     kind_in(run_dir)
@@ -72,11 +72,7 @@ def rerun(
 
 
 def refuse_audit(plan: RunPlan, path: Path) -> None:
-    """Refuse the plan of an audit where that of an experiment is wanted.
-
-    Raises:
-        ConfigError: it is.
-    """
+    """Raise a ConfigError if the plan is that of an audit, not of an experiment."""
     command = kind_of(plan.raw).command
     if command != "run":
         raise ConfigError(
@@ -85,22 +81,22 @@ def refuse_audit(plan: RunPlan, path: Path) -> None:
         )
 
 
-def _print(found: Comparison) -> None:
-    """Print a comparison; end with an exit code of its own where the scores differ."""
-    for title, differences in (("config", found.config), ("made with", found.made_by)):
+def _print(comparison: Comparison) -> None:
+    """Print a comparison, and exit with `DIFFERENT` if the scores differ."""
+    for title, differences in (("config", comparison.config), ("made with", comparison.made_by)):
         for key, (ours, theirs) in differences.items():
             typer.echo(f"{title}: {key}: {ours} | {theirs}")
     table = Table(
         "cell", "rows", "differ", "only first", "only second", "largest differences", box=None, pad_edge=False
     )
-    for cell in found.cells:
+    for cell in comparison.cells:
         if not cell.is_equal:
             columns = ", ".join(f"{name} {value:.3g}" for name, value in cell.columns.items())
             counts = (cell.rows, cell.differing, cell.only_first, cell.only_second)
             table.add_row(cell.cell, *map(str, counts), columns)
     if table.row_count:
         wide_console(200).print(table)
-    rows = sum(cell.rows for cell in found.cells)
-    typer.echo(f"{'equal' if found.is_equal else 'not equal'}: {rows} rows in {len(found.cells)} cells compared.")
-    if not found.is_equal:
+    rows, verdict = sum(cell.rows for cell in comparison.cells), "equal" if comparison.is_equal else "not equal"
+    typer.echo(f"{verdict}: {rows} rows in {len(comparison.cells)} cells compared.")
+    if not comparison.is_equal:
         raise typer.Exit(DIFFERENT)

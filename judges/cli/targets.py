@@ -1,4 +1,4 @@
-"""The commands `spikeleak train` and `spikeleak invert`: a target trained without a federation, and its inversion."""
+"""The commands `spikeleak train` and `spikeleak invert`: train a target without a federation, and invert it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rich.table import Table
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import DatasetSettings, ModelSettings, Raw, override, validate
 from fl_sim.datasets.table import constants_of
-from fl_sim.errors import ConfigError, nearest, unknown_name
+from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models import MODELS
-from fl_sim.specs import Framing, Settings, TrainingSettings
+from fl_sim.specs import Settings, TrainingSettings
+from judges.cli.judges import check_data_keys
 from judges.cli.terminal import print_facts, wide_console
 from judges.plans.model_inversion import with_brainleaks_neurons
 from judges.progress import Watch
@@ -25,12 +26,10 @@ from judges.progress import Watch
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Whatever loads torch is imported inside the command that needs it: a wrong setting is refused at once.
+# Modules that load torch are imported inside the commands that need them, so that a wrong setting fails at once.
 
-_OF_THE_DATA = ("root", "size", *Framing.model_fields)
-_TABLES = ("model", "training", "dataset")
 PANEL, GAP = 112, 4
-"""About how many pixels wide a reconstruction is drawn, and the distance between two."""
+"""Approximate width of a reconstruction in pixels, and the distance between two."""
 
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu or cuda.")]
 
@@ -39,10 +38,10 @@ class TargetTask(Settings):
     """What to train.
 
     Attributes:
-        model: which, and with which neurons.
-        dataset: on what.
-        training: how.
-        seed: of its parameters, the order of the examples and the spikes.
+        model: the model and its neurons.
+        dataset: the data set.
+        training: settings of the training.
+        seed: seed of the parameters, the order of the examples and the spikes.
     """
 
     model: ModelSettings
@@ -52,7 +51,7 @@ class TargetTask(Settings):
 
 
 class Inverting(Settings):
-    """Which inversion; every further key is one of its settings.
+    """The inversion; every further key is one of its settings.
 
     Attributes:
         name: in `attacks.MODEL_INVERSIONS`; "" for brainleaks_v2 on a spiking model and mi_face on an ANN.
@@ -73,8 +72,8 @@ class InversionTask(Settings):
     """How to attack.
 
     Attributes:
-        attack: which, and its settings.
-        seed: of what the attack draws.
+        attack: the attack and its settings.
+        seed: seed of the attack's random draws.
     """
 
     attack: Inverting = Inverting()
@@ -89,13 +88,13 @@ def train(
             "--set",
             metavar="KEY=VALUE",
             help="model=NAME, model.KEY, training.KEY (training.preset names the authors' constants), dataset.KEY or "
-            "seed. By default the spiking_mlp of BrainLeaks, trained as its authors did on that data set.",
+            "seed. The default is the spiking_mlp of BrainLeaks, trained as its authors did on that data set.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File of the model; one in runs/targets where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of the model; one in runs/targets by default.")] = None,
     device: Device = "cpu",
 ) -> None:
-    """Train a model without a federation, or find it among those kept; one that was stopped goes on where it was."""
+    """Train a model without a federation, or find it in the cache; an interrupted training is resumed."""
     task = read_target(dataset, assignments or [])
     from fl_sim.central import central_training
     from fl_sim.datasets import load_dataset
@@ -108,40 +107,42 @@ def train(
     usual = Path("runs") / "targets" / f"{dataset}-{task.model.name}-{done.path.stem[:8]}.safetensors"
     path = save_record(done.model, out or usual)
     print_facts(
-        {
-            "model": task.model.name,
-            "data set": dataset,
-            "preset": task.training.preset,
-            "test accuracy": f"{100 * done.model.test_accuracy:.2f} %",
-            "train accuracy": f"{100 * done.train_accuracy:.2f} %",
-            "epochs": str(done.epochs),
-            "seconds": f"{done.seconds:.0f}",
-            "file": str(path),
-        }
+        [
+            ("model", task.model.name),
+            ("data set", dataset),
+            ("preset", task.training.preset),
+            ("test accuracy", f"{100 * done.model.test_accuracy:.2f} %"),
+            ("train accuracy", f"{100 * done.train_accuracy:.2f} %"),
+            ("epochs", str(done.epochs)),
+            ("seconds", f"{done.seconds:.0f}"),
+            ("file", str(path)),
+        ]
     )
 
 
 def invert(
-    checkpoint: Annotated[Path, typer.Argument(help="A trained model, as `spikeleak train` or a run wrote it.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A trained model written by `spikeleak train` or by a run.")],
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="attack=NAME, attack.KEY (attack.preset) or seed."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; beside the model where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; beside the model by default.")] = None,
     device: Device = "cpu",
 ) -> None:
-    """Invert a trained model: one input for each of its classes, as a record and as a picture."""
+    """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
     task = validate(InversionTask, override({}, assignments or [], ("attack",)))
     from attacks import build_inversion
     from fl_sim.files import atomic_write
     from fl_sim.records import TrainedModel, load_record, save_record
 
     model = load_record(TrainedModel, checkpoint)
-    name = task.attack.name or _usual_inversion(model.model.architecture)
-    given = task.attack.model_extra or {}
-    attack = build_inversion(name, validate(MODEL_INVERSIONS[name].settings, given).model_dump(include=set(given)))
+    architecture, settings = model.model.architecture, task.attack.model_extra or {}
+    spiking = architecture in MODELS and MODELS[architecture].spiking
+    name = task.attack.name or ("brainleaks_v2" if spiking else "mi_face")
+    settings = validate(MODEL_INVERSIONS[name].settings, settings).model_dump(include=set(settings))
+    attack = build_inversion(name, settings)
     classes = range(model.model.input.classes)
-    with Watch().task(f"{name} on {model.model.architecture}") as advance:
+    with Watch().task(f"{name} on {architecture}") as advance:
         inversion = attack.invert(model, classes, seed=task.seed, device=device, progress=advance)
     folder = out or checkpoint.parent / f"{checkpoint.stem}-{name}"
     save_record(inversion, folder / "inversion.safetensors")
@@ -155,21 +156,18 @@ def invert(
 
 
 def read_target(dataset: str, assignments: Iterable[str]) -> TargetTask:
-    """Return what to train; where no preset is told, that of the data set and kind of model, if there is one.
+    """Return what to train; the default preset is that of the data set and kind of model, if there is one.
 
     Args:
-        dataset: its name.
+        dataset: name of the data set.
         assignments: "model=NAME", "seed=N", or "model.KEY=VALUE", "training.KEY=VALUE", "dataset.KEY=VALUE".
 
     Raises:
-        ConfigError: an unknown name or key, or a wrong value.
+        ConfigError: a name or key is not known, or a value is wrong.
     """
-    raw = override({}, assignments, _TABLES)
+    raw = override({}, assignments, ("model", "training", "dataset"))
     data: Raw = raw.pop("dataset", {})
-    for key in data:
-        if key not in _OF_THE_DATA:
-            known = ", ".join(_OF_THE_DATA)
-            raise ConfigError(f"dataset.{key}: no target depends on it.{nearest(key, _OF_THE_DATA)} Known: {known}.")
+    check_data_keys(data, "target")
     model: Raw = {"name": "spiking_mlp", **raw.pop("model", {})}
     training: Raw = dict(raw.pop("training", {}))
     if "name" in training:
@@ -182,10 +180,10 @@ def read_target(dataset: str, assignments: Iterable[str]) -> TargetTask:
 
 
 def grid_png(inputs: Tensor) -> bytes:
-    """Return reconstructions as one PNG, in rows of 5, or of 8 where there are more than 10.
+    """Return reconstructions as one PNG in rows of 5, or of 8 if there are more than 10.
 
-    Each is scaled to black and white by its own least and largest value; spikes are averaged over time before, and
-    channels other than three to grey.
+    Each is scaled so that its minimum is black and its maximum white. Spikes are first averaged over time, and channels
+    are averaged to grey unless there are three.
 
     Args:
         inputs: (K, C, H, W), or spikes (T, K, C, H, W).
@@ -210,8 +208,3 @@ def grid_png(inputs: Tensor) -> bytes:
     content = io.BytesIO()
     sheet.save(content, format="PNG", optimize=True)
     return content.getvalue()
-
-
-def _usual_inversion(architecture: str) -> str:
-    """Return the inversion that is used on a model where none is told."""
-    return "brainleaks_v2" if architecture in MODELS and MODELS[architecture].spiking else "mi_face"

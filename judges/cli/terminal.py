@@ -1,15 +1,17 @@
-"""What the commands share: options, how they follow the work, and what they print at its end."""
+"""Shared parts of the commands: options, progress, and the output at the end."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fl_sim.errors import unknown_name
 from judges.bench.engine_options import EngineOptions
@@ -17,7 +19,7 @@ from judges.kinds import RunPlan, kind_in
 from judges.progress import EventWatch, Watch
 from judges.runs.manifest import FAILED, manifest_so_far
 
-# Whatever loads torch is imported inside the function that needs it: a wrong config is refused at once.
+# Modules that load torch are imported inside the functions that need them, so that a wrong config fails at once.
 
 JSON_LINES = "jsonl"
 INCOMPLETE = 4
@@ -27,29 +29,27 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
 ]
 Device = Annotated[
-    str, typer.Option("--device", help="Where attacks and judges compute: cpu or cuda; as the config says by default.")
+    str, typer.Option("--device", help="Where attacks and judges compute: cpu or cuda; the config's by default.")
 ]
 Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real people in the report.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier call first.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
-Events = Annotated[
-    str, typer.Option("--events", help="jsonl: print a line of JSON for each event in place of all else.")
-]
+Events = Annotated[str, typer.Option("--events", help="jsonl: print a line of JSON for each event, and nothing else.")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
-EngineName = Annotated[str, typer.Option("--engine", help="local, or ray: a Ray cluster that is running.")]
-RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; as Ray finds it by default.")]
+EngineName = Annotated[str, typer.Option("--engine", help="local, or ray for a running Ray cluster.")]
+RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; found by Ray by default.")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Follow:
-    """How a command follows the work and says what came out.
+    """How a command shows progress and results.
 
     Args:
         quiet: print nothing but errors.
         events: JSON_LINES for a line of JSON for each event; "" for none.
 
     Raises:
-        ConfigError: there is no such form of events.
+        ConfigError: the format of events is not known.
     """
 
     quiet: bool = False
@@ -60,11 +60,11 @@ class Follow:
             raise unknown_name("--events", self.events, [JSON_LINES])
 
     def watch(self) -> Watch:
-        """Return what shows progress."""
+        """Return the object that shows progress."""
         return EventWatch(sys.stdout) if self.events else Watch.silent() if self.quiet else Watch()
 
     def finish(self, page: Path, folder: Path, watch: Watch) -> None:
-        """Print the table of results and where the report is; name what could not be computed."""
+        """Print the table of results and the place of the report, and name the cells that failed."""
         if isinstance(watch, EventWatch):
             watch.tell("report", str(page.resolve()))
         elif not self.quiet:
@@ -73,11 +73,7 @@ class Follow:
 
 
 def engine_options(workers: int, engine: str, ray_address: str, imports: tuple[str, ...] = ()) -> EngineOptions:
-    """Return where jobs are done.
-
-    Raises:
-        ConfigError: the options do not go together.
-    """
+    """Return where jobs run; a ConfigError if the options contradict each other."""
     options = EngineOptions(engine, workers, ray_address, imports)
     options.check()
     return options
@@ -92,7 +88,7 @@ def work(
     fresh: bool = False,
     show_faces: bool = False,
 ) -> None:
-    """Do what a plan says in a folder, and say what came out."""
+    """Carry out a plan in a folder, and print the results."""
     from judges.bench.execution import run_plan
 
     watch = follow.watch()
@@ -101,7 +97,7 @@ def work(
 
 
 def print_results(page: Path, folder: Path) -> None:
-    """Print the table of results and where the report is."""
+    """Print the table of results and the place of the report."""
     table = kind_in(folder).part("results")(folder)
     if table is None:
         typer.echo("Nothing could be scored; what attacks answered is in the report.")
@@ -111,7 +107,7 @@ def print_results(page: Path, folder: Path) -> None:
 
 
 def report_failed(folder: Path) -> None:
-    """Name the cells of a run that could not be computed, and end with an exit code of its own where there are any."""
+    """Name the cells of a run that failed, and exit with `INCOMPLETE` if there are any."""
     failed: dict[str, str] = manifest_so_far(folder).get(FAILED, {})
     for cell, reason in failed.items():
         typer.echo(f"spikeleak: {cell}: not done: {reason}.", err=True)
@@ -120,16 +116,16 @@ def report_failed(folder: Path) -> None:
 
 
 def wide_console(width: int = 160) -> Console:
-    """Return a console as wide as the terminal; files and pipes get what the longest line needs."""
+    """Return a console as wide as the terminal, or of the given width for files and pipes."""
     console = Console()
     return console if console.is_terminal else Console(width=width)
 
 
-def print_facts(facts: dict[str, str]) -> None:
-    """Print facts, one line each."""
+def print_facts(facts: Iterable[tuple[str, str | Text]], width: int = 1000) -> None:
+    """Print (name, value) of facts, one per line."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in facts.items():
+    for key, value in facts:
         table.add_row(key, value)
-    wide_console(1000).print(table)
+    wide_console(width).print(table)

@@ -1,7 +1,7 @@
-"""What of a finished run other tools are told: one cell after the other, with settings, numbers, pictures and curves.
+"""The parts of a finished run that other tools get: the settings, numbers, pictures and curves of each cell.
 
-Reads files of the folder of a run of any kind only: config.toml, manifest.json, summary.json and
-gallery/*.safetensors. `judges.export.trackers` writes it for TensorBoard and MLflow; the run's files stay the truth.
+Reads only config.toml, manifest.json, summary.json and gallery/*.safetensors of a run folder of any kind.
+`judges.export.trackers` writes the result for TensorBoard and MLflow; the files of the run remain authoritative.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from judges.summaries.model_inversion import InversionSummary, read_inversions
 Picture = npt.NDArray[np.uint8]
 Settings = dict[str, Scalar]
 
-_GAP, _WHITE = 4, 255  # between truth and reconstruction
+_GAP, _WHITE = 4, 255
+"""Width and grey level of the gap between truth and reconstruction."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class ExportedCell:
     """One attack, or one control, on one group of victims or one kind of target.
 
     Attributes:
-        name: of the cell, or of the control.
-        step: the round that the target is of; 0 of gradient inversion.
-        settings: what was attacked and by what, and all settings of an attack's federation or target and of itself.
-        numbers: means and shares by name; what is missing or not finite is left out.
+        name: name of the cell or of the control.
+        step: round of the target; 0 for gradient inversion.
+        settings: the subject and the attack, with all settings of the federation or target and of the attack.
+        numbers: means and shares by name, without missing and non-finite ones.
         words: the verdict and its reason.
-        pictures: {what: (H, W, 3)}, truth to the left of the reconstruction.
-        curves: (curves, steps), matching losses, NaN after an attack's end.
+        pictures: {name: (H, W, 3)}, truth to the left of the reconstruction.
+        curves: matching losses (curves, steps), NaN after an attack's end.
     """
 
     name: str
@@ -64,12 +65,12 @@ class ExportedCell:
 
 @dataclass(frozen=True)
 class Export:
-    """What of a run is exported.
+    """The exported parts of a run.
 
     Attributes:
-        name: of its folder.
-        written: when its summary was, in seconds since 1970; the time of all that is exported.
-        tags: versions, and what else the manifest tells in plain values.
+        name: name of its folder.
+        written: time at which its summary was written, in seconds since 1970; used as the time of everything exported.
+        tags: versions, and the other plain values of the manifest.
         cells: in the order of the summary.
     """
 
@@ -79,24 +80,20 @@ class Export:
     cells: tuple[ExportedCell, ...]
 
     def digest(self, cell: ExportedCell) -> str:
-        """Return a hash of all that is told of a cell but for pictures and curves."""
+        """Return a hash of all that is exported of a cell except pictures and curves."""
         parts = (cell.settings, cell.numbers, cell.words, self.tags)
-        told = [cell.name, cell.step, self.written, *(sorted(part.items()) for part in parts)]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        content = [cell.name, cell.step, self.written, *(sorted(part.items()) for part in parts)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def read_export(run_dir: Path, *, show_faces: bool = False) -> Export:
-    """Return what is exported of a finished run of any kind.
+    """Return the export of a finished run of any kind.
 
-    Pictures of a data set are there only where the manifest says that it shows no people, or with `show_faces`.
-
-    Args:
-        run_dir: its folder.
-        show_faces: with the pictures of real people too.
+    Pictures of a data set are included only if the manifest says that it shows no people, or with `show_faces`.
 
     Raises:
         DataError: a file is missing or corrupt.
-        ConfigError: its config is of no experiment, or names a plugin that is not installed.
+        ConfigError: its config is not that of an experiment, or names a plugin that is not installed.
     """
     kind = kind_in(run_dir)
     plan, manifest = kind.part("plan")(read_toml(run_dir / "config.toml")), read_manifest(run_dir)
@@ -115,9 +112,9 @@ def cells_of_attacks(
     """Yield the cells of a run of gradient inversion, or of an audit.
 
     Args:
-        plan: of the run.
-        run_dir: its folder.
-        manifest: which has the settings of attacks that the config does not name.
+        plan: plan of the run.
+        run_dir: folder of the run.
+        manifest: its manifest, with the settings of attacks that are not in the config.
         shown: whether the pictures of a data set may be exported.
     """
     summary = read_summary(run_dir / "summary.json")
@@ -126,14 +123,14 @@ def cells_of_attacks(
     attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
     for cell in summary.cells:
         way = _way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
-        given = manifest.get("added", {}).get(cell.cell, attacks.get(way))
+        settings = manifest.get("added", {}).get(cell.cell, attacks.get(way))
         pictures = kept.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             0,
             _identity(cell)
             | _plain(federations.get(cell.group, {}))
-            | _of_attack(ATTACKS, cell.attack, None if cell.is_control else given),
+            | _of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
             dict(_finite(_gradient_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
@@ -150,7 +147,7 @@ def cells_of_inversions(
     targets = {target.attacked.group: flatten(target.config) for target in plan.targets}
     attacks = {_way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
     for cell in summary.cells:
-        given = attacks.get(_way(cell.attack, cell.attack_settings))
+        settings = attacks.get(_way(cell.attack, cell.attack_settings))
         pictures = kept.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
@@ -158,7 +155,7 @@ def cells_of_inversions(
             _identity(cell)
             | {"source": cell.source, "judge": cell.judge}
             | _plain(targets.get(cell.group, {}))
-            | _of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else given),
+            | _of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else settings),
             dict(_finite(_inversion_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
@@ -166,7 +163,7 @@ def cells_of_inversions(
 
 
 def _identity(cell: CellSummary | InversionSummary) -> Settings:
-    """Return what a cell is about, in plain values."""
+    """Return the identity of a cell in plain values."""
     return {
         "dataset": cell.dataset,
         "model": model_name(cell),
@@ -177,24 +174,27 @@ def _identity(cell: CellSummary | InversionSummary) -> Settings:
 
 
 def _way(attack: str, varied: Mapping[str, Scalar], *threshold: object) -> tuple[object, ...]:
-    """Return what tells an attack's settings apart from others of a run, whose axes are the same everywhere."""
+    """Return a key that is unique among the attacks of a run, since all groups have the same axes."""
     return attack, tuple(varied.items()), *threshold
 
 
 def _plain(settings: Mapping[str, Any]) -> Settings:
-    """Return settings but for the attack's, which `_of_attack` tells whole; what is no plain value as text."""
-    told = {name: value for name, value in settings.items() if not name.startswith("attack.")}
-    return {name: value if isinstance(value, Scalar) else str(value) for name, value in told.items()}
+    """Return settings except those of the attack, which come from `_of_attack`; values that are not plain as text."""
+    return {
+        name: value if isinstance(value, Scalar) else str(value)
+        for name, value in settings.items()
+        if not name.startswith("attack.")
+    }
 
 
 def _of_attack(
-    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry], name: str, given: Mapping[str, Any] | None
+    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry], name: str, settings: Mapping[str, Any] | None
 ) -> Settings:
-    """Return an attack's settings with its defaults; none where none were given, as for a control."""
-    if given is None:
+    """Return an attack's settings with its defaults; {} for None, as for a control."""
+    if settings is None:
         return {}
-    told = table[name].settings.model_validate(dict(given)).model_dump() if name in table else given
-    return {f"attack.{key}": value if isinstance(value, Scalar) else str(value) for key, value in told.items()}
+    full = table[name].settings.model_validate(dict(settings)).model_dump() if name in table else settings
+    return {f"attack.{key}": value if isinstance(value, Scalar) else str(value) for key, value in full.items()}
 
 
 def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
@@ -219,7 +219,7 @@ def _inversion_numbers(cell: InversionSummary) -> dict[str, float | None]:
 
 
 def _finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers that are there."""
+    """Yield the finite numbers."""
     return ((name, float(value)) for name, value in numbers.items() if value is not None and math.isfinite(value))
 
 

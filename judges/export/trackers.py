@@ -1,6 +1,6 @@
-"""A run's export as TensorBoard's event files and as MLflow's runs; both are optional extras.
+"""Writes a run's export as TensorBoard's event files and as MLflow's runs; both are optional extras.
 
-An export made again takes the place of the one before, and nothing that another program wrote is removed.
+A repeated export replaces the earlier one, and removes nothing that another program wrote.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from judges.export.cells import Export, ExportedCell
 from judges.runs.names import file_name
 
 SUFFIX = ".spikeleak"
-"""Ends the name of each of our event files."""
+"""End of the name of each of our event files."""
 CELL_TAG, DIGEST_TAG = "spikeleak.cell", "spikeleak.digest"
-"""Of an MLflow run: which cell it is of, and a hash of what was written, set when all of it is."""
+"""Tags of an MLflow run: its cell, and a hash of its content, which is set when the content is complete."""
 
-# MLflow's own limits: parameters in a call, and characters of a value.
 _MOST_PARAMETERS, _MOST_TEXT = 100, 500
+"""Limits of MLflow: parameters in a call, and characters of a value."""
 
 
 def write_tensorboard(export: Export, folder: Path) -> None:
-    """Write event files, a folder of them for each cell, and remove those of an earlier export.
+    """Write event files into a subfolder for each cell, and remove those of an earlier export.
 
     Args:
-        export: of a run.
-        folder: a folder of the run's own.
+        export: the run.
+        folder: a folder that this run alone uses.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -42,7 +42,7 @@ def write_tensorboard(export: Export, folder: Path) -> None:
     earlier = list(folder.rglob(f"events.out.tfevents.*{SUFFIX}"))
     for place, cell in _places(export.cells).items():
         scores = {f"score/{name}": value for name, value in cell.numbers.items()}
-        make: Any = SummaryWriter  # torch leaves it without annotations
+        make: Any = SummaryWriter  # it has no annotations
         with make(str(folder / place), filename_suffix=SUFFIX) as writer:
             for summary in hparams(dict(cell.settings), scores):  # type: ignore[no-untyped-call]
                 writer.file_writer.add_summary(summary, walltime=export.written)
@@ -54,26 +54,26 @@ def write_tensorboard(export: Export, folder: Path) -> None:
                 writer.add_image(f"gallery/{name}", picture, cell.step, export.written, dataformats="HWC")
             for number, step, loss in _losses(cell):
                 writer.add_scalar(f"loss/{number:02d}", loss, step, walltime=export.written)
-    for path in earlier:  # last: an export that is interrupted leaves the one before
+    for path in earlier:  # last, so that an interruption leaves the earlier export
         path.unlink()
-        with contextlib.suppress(OSError):  # of a cell that is no more
+        with contextlib.suppress(OSError):  # it is not empty unless its cell is gone
             path.parent.rmdir()
 
 
 def log_mlflow(export: Export, uri: str) -> None:
-    """Write an MLflow run for each cell, in an experiment named as the run.
+    """Write an MLflow run for each cell, in an experiment with the name of the run.
 
-    Runs of an earlier export stay where they hold the same, and are deleted where they do not.
+    Runs of an earlier export stay if their content is the same, and are deleted otherwise.
 
     Args:
-        export: of a run.
-        uri: of a tracking store, "sqlite:///PATH" or that of a server.
+        export: the run.
+        uri: address of a tracking store, "sqlite:///PATH" or that of a server.
 
     Raises:
-        ConfigError: MLflow refuses the address, or what is written there.
+        ConfigError: MLflow rejects the address or the content.
         ImportError: MLflow is not installed.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at its import; a run is nobody else's business
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # for privacy; read when MLflow is imported
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
@@ -97,25 +97,25 @@ def log_mlflow(export: Export, uri: str) -> None:
 
 
 def _log_run(client: Any, experiment: str, export: Export, cell: ExportedCell) -> None:  # noqa: ANN401
-    """Write the run of a cell with MLflow's client; the digest last, so that an interrupted one is written anew."""
+    """Write the run of a cell with MLflow's client; the digest last, so that an interrupted run is written again."""
     from mlflow.entities import Metric, Param, RunTag
 
     when = round(1000 * export.written)
-    made = client.create_run(experiment, start_time=when, tags={CELL_TAG: cell.name}, run_name=cell.name)
-    run = made.info.run_id
+    tags = {CELL_TAG: cell.name}
+    run = client.create_run(experiment, start_time=when, tags=tags, run_name=cell.name).info.run_id
     client.log_batch(
         run,
         metrics=[Metric(name, value, when, cell.step) for name, value in cell.numbers.items()],
         tags=[RunTag(name, text) for name, text in {**export.tags, **cell.words}.items()],
     )
-    told = [Param(name, str(value)[:_MOST_TEXT]) for name, value in cell.settings.items()]
-    for start in range(0, len(told), _MOST_PARAMETERS):
-        client.log_batch(run, params=told[start : start + _MOST_PARAMETERS])
+    settings = [Param(name, str(value)[:_MOST_TEXT]) for name, value in cell.settings.items()]
+    for start in range(0, len(settings), _MOST_PARAMETERS):
+        client.log_batch(run, params=settings[start : start + _MOST_PARAMETERS])
     client.set_terminated(run, end_time=when)
     client.set_tag(run, DIGEST_TAG, export.digest(cell))
 
 
-def _earlier_runs(client: Any, experiment: str) -> Iterator[Any]:  # noqa: ANN401 - MLflow may not be there to name it
+def _earlier_runs(client: Any, experiment: str) -> Iterator[Any]:  # noqa: ANN401 - MLflow may not be installed
     """Yield the runs of an experiment that an export wrote, page by page."""
     token = None
     while True:
@@ -127,13 +127,13 @@ def _earlier_runs(client: Any, experiment: str) -> Iterator[Any]:  # noqa: ANN40
 
 
 def _losses(cell: ExportedCell) -> Iterator[tuple[int, int, float]]:
-    """Yield (curve, step, loss) of the losses that are numbers."""
+    """Yield (curve, step, loss) of the finite losses."""
     for number, curve in enumerate(cell.curves.tolist()):
         yield from ((number, step, loss) for step, loss in enumerate(curve) if math.isfinite(loss))
 
 
 def _places(cells: tuple[ExportedCell, ...]) -> Mapping[str, ExportedCell]:
-    """Return {path of a folder: cell}; no path leads out of its folder, and no two are equal."""
+    """Return {path of a subfolder: cell}; paths are unique and cannot leave the folder."""
     places: dict[str, ExportedCell] = {}
     for cell in cells:
         path = "/".join(file_name(part).strip(".") or "_" for part in cell.name.split("/"))

@@ -1,4 +1,4 @@
-"""What an audit of somebody's own federation does: which attacks, and what it takes for granted. No torch here."""
+"""The plan of an audit: its attacks, and what it assumes about the clients. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TABLES = ("dataset", "attack", "judge")
 
 
 class Assumptions(Settings):
-    """What the server is taken to know where its train config did not say it; None for what is not assumed.
+    """Facts that the server is assumed to know although its train config did not state them; None to assume nothing.
 
     Attributes:
-        learning_rate, local_steps, batch_size: of the clients' local SGD.
+        learning_rate, local_steps, batch_size: settings of the clients' local SGD.
     """
 
     learning_rate: float | None = Field(default=None, gt=0)
@@ -37,18 +37,18 @@ class AuditSettings(Settings):
     """How captures are attacked and scored.
 
     Attributes:
-        task: names this kind of experiment.
-        people: whether the data show people; their pictures are hidden then.
-        defence: what the rows call the defence that the clients apply, as its owner knows it.
-        seed: of the initial guesses.
+        task: the kind of experiment.
+        people: whether the data show people, whose pictures are then hidden.
+        defence: name of the clients' defence in the rows, as their owner knows it.
+        seed: seed of the initial guesses.
         threads: torch threads.
-        chunk: how many captures one call of the attack gets.
+        chunk: number of captures in one call of the attack.
         device: where attacks and the judge compute.
-        dataset: that the clients hold, where it is one of the table; judge and the controls of means need it.
-        class_distances: how many of its examples are compared with each other; 0 for none.
-        judge: which classifier says what a reconstruction shows; "none" by default.
-        attack: which, of one combination of the lists.
-        assumed: of the clients.
+        dataset: the clients' data set, if it is in the table; the judge and the mean images as controls need it.
+        class_distances: number of its examples that are compared with each other; 0 for none.
+        judge: the classifier that tells what a reconstruction shows; "none" by default.
+        attack: the attack of one combination of the lists.
+        assumed: facts about the clients.
     """
 
     task: Literal["audit"] = "audit"
@@ -70,10 +70,10 @@ class AuditPlan:
     """A whole audit.
 
     Attributes:
-        raw: the config as read, and the defaults of the rest.
-        base: what is the same for all attacks.
-        cells: the attacks, in the order of the lists; which captures they are tried on is found in the folder.
-        units: {label of an attack: hash of all that its results depend on but for the captures}.
+        raw: the config as read, completed by the defaults.
+        base: the settings that all attacks share.
+        cells: the attacks, in the order of the lists; the folder says which captures they are tried on.
+        units: {label of an attack: hash of all that its results depend on, except the captures}.
     """
 
     raw: Raw
@@ -88,7 +88,7 @@ class AuditPlan:
 
     @property
     def federations(self) -> tuple[Federation, ...]:
-        """Return nothing: the federation was somebody else's."""
+        """Return (): the federation was run by somebody else."""
         return ()
 
     def cells_on(self, group: str) -> list[Cell]:
@@ -97,19 +97,15 @@ class AuditPlan:
 
 
 def read_audit(assignments: Iterable[str]) -> AuditPlan:
-    """Return the audit that "key=value" assignments describe.
-
-    Raises:
-        ConfigError: as `make_audit_plan`.
-    """
+    """Return the audit that "key=value" assignments describe; see `make_audit_plan`."""
     return make_audit_plan(override({}, assignments, TABLES))
 
 
 def make_audit_plan(raw: Raw) -> AuditPlan:
-    """Return the audit of a config; a list of an attack's setting, or of attacks, is an axis.
+    """Return the audit of a config; a list of attacks, or of values of an attack's setting, is an axis.
 
     Raises:
-        ConfigError: an unknown key, a wrong type or value, no such attack, a list elsewhere.
+        ConfigError: a key or attack is not known, a type or value is wrong, or another key has a list.
     """
     if isinstance(raw.get("judge"), dict):
         raw = {**raw, "judge": {"name": NONE, **raw["judge"]}}

@@ -1,4 +1,4 @@
-"""What the plans of all kinds of experiment share: settings, axes, hashes, and the check of an attack's settings."""
+"""Common parts of the plans of all kinds of experiment: settings, axes, hashes, and the check of attacks' settings."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 class AttackSettings(Settings):
-    """Which attack, and its settings; every key but `name` is the attack's own (see the room `attacks`).
+    """The attack and its settings; every key except `name` is a setting of the attack (see the package `attacks`).
 
-    "none" leaves it at the captures.
+    "none" only captures updates.
 
     Attributes:
         name: in the table `attacks.ATTACKS`, or `attacks.MODEL_INVERSIONS` for model inversion; "none" for no attack.
@@ -38,21 +38,21 @@ class AttackSettings(Settings):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the attack's constructor gets."""
+        """Return the arguments of the attack's constructor."""
         return dict(self.model_extra or {})
 
 
 class ExperimentBase(SimulationConfig):
-    """What one combination of the axes of any experiment holds.
+    """One combination of the axes of any experiment.
 
     Attributes:
-        name: of the experiment; its results go to runs/NAME.
-        scale: which of the config's scales was chosen, see `judges.plans.scales`; "" where it has none.
-        repeats: federations, or centrally trained targets, for each combination, each with its own initial model and
-            batches.
-        threads: torch threads of the attacks; results are reproducible bit for bit under the same number.
+        name: name of the experiment; its results go to runs/NAME.
+        scale: the chosen one of the config's scales, see `judges.plans.scales`; "" if it has none.
+        repeats: number of federations, or of centrally trained targets, for each combination, each with its own initial
+            model and batches.
+        threads: torch threads of the attacks; results are reproducible bit for bit with the same number.
         device: where attacks and judges compute.
-        attack: which.
+        attack: the attack.
     """
 
     name: str
@@ -83,22 +83,20 @@ def checked_attack(
     """Return an attack's settings without the keys that belong to another attack of the same experiment.
 
     Args:
-        attack: of one combination.
-        raw: the config as read, whose attacks are told apart by name.
-        table: of the attacks that may be named.
-        others: further names, of attacks without settings.
+        attack: the attack of one combination.
+        raw: the config as read, which names all attacks of the experiment.
+        table: the attacks that may be named.
+        others: names of further attacks, which have no settings.
 
     Raises:
-        ConfigError: no such attack, or a key or value that it does not have or accept.
+        ConfigError: the attack or a key is not known, or a value is wrong.
     """
-    name = attack.name
-    if name in others and not attack.settings:
-        return attack
-    if name not in table:
+    name, attacks = attack.name, raw.get("attack")
+    if name not in (*table, *others):
         raise unknown_name("attack.name", name, [*table, *others])
-    own = table[name].settings
-    told = raw.get("attack")
-    names = told.get("name", name) if isinstance(told, dict) else name
+    names = attacks.get("name", name) if isinstance(attacks, dict) else name
+    if name in others and not isinstance(names, list) and attack.settings:
+        raise ConfigError(f"attack.name: '{name}' reads no settings; leave out {', '.join(attack.settings)}.")
     allowed = {key for other in (names if isinstance(names, list) else [names])
                if isinstance(other, str) and other in table
                for key in table[other].settings.model_fields}  # fmt: skip
@@ -106,6 +104,9 @@ def checked_attack(
         if key not in allowed:
             known = ", ".join(sorted(allowed))
             raise ConfigError(f"attack.{key}: unknown key.{nearest(key, [*allowed, 'name'])} Known: name, {known}.")
+    if name in others:
+        return AttackSettings(name=name)
+    own = table[name].settings
     settings = {key: value for key, value in attack.settings.items() if key in own.model_fields}
     try:
         own(**settings)
@@ -115,18 +116,17 @@ def checked_attack(
 
 
 def unit_digest(config: Settings, attack: Mapping[str, Any]) -> str:
-    """Return a hash of all that the results of one cell depend on, but for code and data.
+    """Return a hash of all that the results of one cell depend on, except code and data.
 
     Args:
-        config: of the combination.
-        attack: all settings of its attack, and its name; empty where there is none.
+        config: config of the combination.
+        attack: name and all settings of its attack; {} for no attack.
     """
-    told = {**config.model_dump(mode="json", exclude={"attack"}), "attack": dict(attack)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return plan_digest({**config.model_dump(mode="json", exclude={"attack"}), "attack": dict(attack)})
 
 
 def plan_digest(raw: Raw) -> str:
-    """Return a hash of a config; two runs with the same one are the same experiment."""
+    """Return a hash of a config; runs of configs with the same hash are the same experiment."""
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
 
 
@@ -140,16 +140,16 @@ def axes(raw: Raw, tables: Iterable[str]) -> list[str]:
 
 
 def varying_settings(table: str, settings: Mapping[str, Scalar], varying: Iterable[str]) -> dict[str, Scalar]:
-    """Return those of a table's settings that vary, by key, in the order of the axes."""
+    """Return the settings of a table that vary, by key, in the order of the axes."""
     keys = [path.removeprefix(f"{table}.") for path in varying if path.startswith(f"{table}.")]
     return {key: settings[key] for key in keys if key in settings}
 
 
 def attacked(config: SimulationConfig, varying: Sequence[str]) -> Attacked:
-    """Return what a federation, or a training, lets be attacked, in columns.
+    """Return the subject of attacks on a federation or a training, in columns.
 
     Args:
-        config: of the federation.
+        config: config of the federation or training.
         varying: paths of the axes of the experiment.
     """
     entry = MODELS[config.model.name]
@@ -173,5 +173,5 @@ def attacked(config: SimulationConfig, varying: Sequence[str]) -> Attacked:
 
 
 def names_defence(config: SimulationConfig, varying: Iterable[str]) -> bool:
-    """Return whether the defence is part of a federation's name: it has one, or others have."""
+    """Return whether a federation's name includes the defence, because this or another federation has one."""
     return config.defence.name != NO_DEFENCE or "defence.name" in varying

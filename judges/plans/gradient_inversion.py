@@ -1,6 +1,6 @@
 """One experiment: a config whose lists are the axes of a grid of federations and attacks.
 
-Nothing here imports torch or Flower, so that a bad config is refused at once.
+Importing this imports neither torch nor Flower, so that a wrong config fails at once.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ ONE_VALUE = (
     "dataset.denoise_ms", "dataset.classes", "federation.keep_every",
     *(f"judge.{key}" for key in JudgeOptions.model_fields),
 )  # fmt: skip
-"""Settings of the whole experiment: a list of them would be read from its first value only."""
+"""Settings of the whole experiment, which cannot be lists."""
 
 
 class ExperimentConfig(ExperimentBase):
     """One combination of an experiment's axes.
 
     Attributes:
-        chunk: how many captures one call of an attack gets: what is lost at most where a run is killed, and what is
-            done side by side. Another number changes the last digits, for the victims of a call share its sums.
-        class_distances: how many examples of a data set are compared with each other for the table of distances inside
-            and between classes; 0 for none.
-        judge: which classifier says what a reconstruction shows.
+        chunk: number of captures in one call of an attack, which are attacked in parallel and lost together if the run
+            is killed. Another number changes the last digits, since the victims of a call share its sums.
+        class_distances: number of examples of a data set that are compared with each other for the table of distances
+            inside and between classes; 0 for none.
+        judge: the classifier that tells what a reconstruction shows.
     """
 
     chunk: int = Field(default=32, ge=1, le=100_000)
@@ -66,9 +66,9 @@ class Federation:
 
     Attributes:
         label: its name in folders.
-        config: of repetition 0.
-        repeats: how many there are.
-        attacked: what the rows say of it.
+        config: config of repetition 0.
+        repeats: number of repetitions.
+        attacked: its columns in the rows.
     """
 
     label: str
@@ -77,7 +77,7 @@ class Federation:
     attacked: Attacked
 
     def repetition(self, repeat: int) -> tuple[str, SimulationConfig]:
-        """Return the federation's id and config of one repetition."""
+        """Return the federation id and config of one repetition."""
         return f"{self.label}-{repeat:03d}", self.config.model_copy(update={"repeat": repeat})
 
 
@@ -87,12 +87,12 @@ class Cell:
 
     Attributes:
         federation: label of the federation.
-        label: name of the attack with its settings that vary.
-        attack: its name in the table.
-        settings: its settings.
-        varied: those that vary, but for thresholding and threshold, which have columns of their own in the rows.
-        source: label under which its reconstructions are kept. Cells that differ in post-optimisation thresholding
-            share those of the attack without it.
+        label: name of the attack with the settings that vary.
+        attack: name of the attack in the table.
+        settings: settings of the attack.
+        varied: the settings that vary, except thresholding and threshold, which have columns of their own in the rows.
+        source: label under which its reconstructions are stored. Cells that differ only in post-optimisation
+            thresholding share those of the attack without it.
     """
 
     federation: str
@@ -104,12 +104,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Return what the rows call it."""
+        """Return its name in the rows."""
         return f"{self.federation}/{self.label}"
 
     @property
     def all_settings(self) -> dict[str, Scalar]:
-        """Return its settings with the attack's defaults for what was not told."""
+        """Return its settings, completed by the attack's defaults."""
         settings: dict[str, Scalar] = ATTACKS[self.attack].settings(**self.settings).model_dump()
         return settings
 
@@ -120,26 +120,26 @@ class Cell:
 
     @property
     def tau(self) -> float | None:
-        """Return the threshold; None where there is no thresholding."""
+        """Return the threshold; None without thresholding."""
         return None if self.thresholding == UNTHRESHOLDED else float(self.all_settings["tau"])
 
     @property
     def guess(self) -> str:
-        """Return how the initial guess is drawn: attacks with the same one start alike.
+        """Return how the initial guess is drawn; attacks that share this value start alike.
 
-        Our attacks that can choose their guess draw it alike; how any other attack draws it is its own affair.
+        Those of our attacks that have a choice of guess draw it alike; other attacks may each draw it in their own way.
         """
         kind = str(self.all_settings.get("guess", ""))
         return kind if self.starts_like_others else f"{self.attack} {kind}".strip()
 
     @property
     def starts_like_others(self) -> bool:
-        """Return whether the attack draws its guess as others of the same kind of guess do."""
+        """Return whether the attack draws its guess like other attacks with the same kind of guess."""
         return "guess" in self.all_settings and ATTACKS.origin(self.attack) == OURS
 
     @property
     def kept(self) -> Cell:
-        """Return the cell whose answers are kept: of post-optimisation thresholding, the same attack without it."""
+        """Return the cell whose answers are stored: for post-optimisation thresholding, the same attack without it."""
         if self.settings.get("thresholding") != POST:
             return self
         return replace(self, label=self.source, settings=_without_thresholding(self.settings))
@@ -150,10 +150,10 @@ class Plan:
     """A whole experiment.
 
     Attributes:
-        raw: the config as resolved: its lists, and every setting that it leaves to its default.
-        base: settings that no axis varies are read from here.
+        raw: the resolved config: its lists, completed by the defaults of all other settings.
+        base: the first combination, from which settings that no axis varies are read.
         federations, cells: the grid, in the order of the config.
-        units: {name of a cell, or label of a federation without any: hash of all that it depends on}.
+        units: {name of a cell, or label of a federation without cells: hash of all that it depends on}.
     """
 
     raw: Raw
@@ -164,7 +164,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return a hash of the config; two runs with the same one are the same experiment."""
+        """Return a hash of the config; see `plan_digest`."""
         return plan_digest(self.raw)
 
     def cells_on(self, federation: str) -> list[Cell]:
@@ -177,10 +177,10 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
 
     Args:
         raw: a config as read.
-        named: paths of further settings that the labels shall name beside those of the axes.
+        named: paths of further settings to include in the labels, besides those of the axes.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, an impossible pair.
+        ConfigError: a key is not known, a type is wrong, or a combination is impossible.
     """
     varying = [*axes(raw, TABLES), *named]
     for path in varying:
@@ -194,8 +194,7 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
         simulation = _simulation(config)
         what = attacked(simulation, varying)
         label = federation_label(what, defence=names_defence(simulation, varying))
-        fresh = Federation(label, simulation, config.repeats, what)
-        known = federations.setdefault(label, fresh)
+        known = federations.setdefault(label, Federation(label, simulation, config.repeats, what))
         if known.config != simulation:
             raise ConfigError(f"the grid names two different federations '{label}'; give one axis only.")
         read = config.model_copy(update={name: getattr(simulation, name) for name in SimulationConfig.model_fields})
@@ -210,11 +209,11 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
 
 
 def cell_of(federation: str, attack: AttackSettings, varying: Iterable[str]) -> Cell:
-    """Return an attack on a federation; settings of thresholding count for nothing where there is none.
+    """Return an attack on a federation; without thresholding, the threshold is ignored.
 
     Args:
-        federation: its label.
-        attack: checked already.
+        federation: label of the federation.
+        attack: result of `checked_attack`.
         varying: paths of the axes of the experiment.
     """
     settings = attack.settings
@@ -232,7 +231,7 @@ def _without_thresholding(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 
 def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
-    """Return `raw` with every setting that it leaves to its default and that is the same wherever it is read."""
+    """Return `raw` completed by the defaults of all settings whose value is the same in all combinations."""
     resolved = combinations[0].model_dump(exclude={"repeat"})
     attacks = [config.attack for config in combinations if config.attack.name != NO_ATTACK]
     settings = [ATTACKS[attack.name].settings(**attack.settings).model_dump() for attack in attacks]
@@ -250,7 +249,7 @@ def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
 
 
 def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
-    """Return `raw` with another attack: what the assignments say, on top of the run's own settings of that attack.
+    """Return `raw` with another attack: the run's settings of that attack, overridden by the assignments.
 
     An attack that the run does not have starts from its defaults.
 
@@ -259,9 +258,9 @@ def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
     """
     kept = {key: value for key, value in raw.items() if key != "attack"}
     old = dict(make_plan(raw).raw["attack"])
-    told = override({**kept, "attack": {}}, assignments, TABLES)
-    new = told.pop("attack")
-    if told != kept:
+    overridden = override({**kept, "attack": {}}, assignments, TABLES)
+    new = overridden.pop("attack")
+    if overridden != kept:
         raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
     known = old["name"] if isinstance(old["name"], list) else [old["name"]]
     name = new.get("name", old["name"])
@@ -278,7 +277,7 @@ def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
 
 
 def _simulation(config: ExperimentConfig) -> SimulationConfig:
-    """Return the federation's part of a combination; spiking settings that an ANN does not read are the defaults."""
+    """Return the federation's part of a combination; the spiking settings that an ANN ignores have their defaults."""
     fields = {name: getattr(config, name) for name in SimulationConfig.model_fields}
     if not MODELS[config.model.name].spiking:
         fields["model"] = config.model.model_copy(update=SpikingSpec().model_dump())

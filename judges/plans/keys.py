@@ -1,4 +1,4 @@
-"""The keys of a config, read off settings classes and the "Attributes:" sections of their docstrings. No torch here."""
+"""The keys of a config, collected from settings classes and the "Attributes:" sections of their docstrings."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _LENGTHS = {"min_length": "at least {}", "max_length": "at most {}"}
 
 @dataclass(frozen=True)
 class Place:
-    """What reads settings: a kind of experiment, or a command.
+    """A reader of settings: a kind of experiment, or a command.
 
     Attributes:
-        name: in one or two words.
-        what: it is, in one line of Markdown.
-        settings: class that its config is validated by.
-        names: {key: the names that it may have}, of keys whose class says "text" only.
-        owners: {table: {name: settings}}, of tables whose further keys belong to what their `name` names.
-        unread: keys of the class that its user cannot set.
-        axis: whether a list of a key is an axis of its grid; None where it has no grid.
-        defaults: {key: its default in Markdown} where that is not the class's.
+        name: name in one or two words.
+        what: description in one line of Markdown.
+        settings: class that validates its config.
+        names: {key: allowed names}, for keys whose class only says "text".
+        owners: {table: {name: settings}}, for tables whose further keys belong to the entry that `name` selects.
+        unread: keys of the class that the user cannot set.
+        axis: whether a list for a key is an axis of its grid; None if it has no grid.
+        defaults: {key: default in Markdown} where it differs from that of the class.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Use:
-    """A key where it is read.
+    """A key as read in one place.
 
     Attributes:
         place: name of the place.
-        owner: the attack, defence or strategy whose setting it is; "" for none.
-        default: in Markdown.
+        owner: the attack, defence or strategy to which the setting belongs; "" for none.
+        default: default in Markdown.
         axis: as in `Place`.
     """
 
@@ -64,12 +64,12 @@ class Use:
 
 @dataclass(frozen=True)
 class Entry:
-    """A key with what it means; a key that means several things has several entries.
+    """A key and its meaning; a key with several meanings has several entries.
 
     Attributes:
-        key: its dotted path.
-        values: its type, bounds or allowed values, in Markdown.
-        sentence: what it is; "" where the docstring is silent.
+        key: dotted path.
+        values: type, bounds or allowed values, in Markdown.
+        sentence: description; "" if the docstring has none.
         uses: where it is read.
     """
 
@@ -80,7 +80,7 @@ class Entry:
 
     @property
     def table(self) -> str:
-        """Return the table that the key is in; "" for the top level."""
+        """Return the table of the key; "" for the top level."""
         return self.key.rpartition(".")[0]
 
     @property
@@ -90,40 +90,40 @@ class Entry:
 
     @property
     def owners(self) -> list[str]:
-        """Return the attacks, defences or strategies whose setting it is."""
+        """Return the attacks, defences or strategies to which the setting belongs."""
         return list(dict.fromkeys(use.owner for use in self.uses if use.owner))
 
     @property
     def default(self) -> str:
-        """Return its default, and for whom it is another one: "`64` (grnn: `32`)"."""
+        """Return its default, followed by the exceptions: "`64` (grnn: `32`)"."""
         groups: dict[str, list[str]] = {}
         for use in self.uses:
             groups.setdefault(use.default, []).append(use.owner or use.place)
         first, *others = groups
-        told = "; ".join(f"{', '.join(dict.fromkeys(groups[default]))}: {default}" for default in others)
-        return f"{first} ({told})" if told else first
+        exceptions = "; ".join(f"{', '.join(dict.fromkeys(groups[default]))}: {default}" for default in others)
+        return f"{first} ({exceptions})" if exceptions else first
 
     @property
     def axis(self) -> str:
-        """Return where a list of it is an axis: "yes" wherever there is a grid, "no", or the names of the places."""
+        """Return where a list of it is an axis: "yes" in every grid, "no" in none, or the names of the places."""
         places = [use.place for use in self.uses if use.axis]
         grids = [use.place for use in self.uses if use.axis is not None]
         return "no" if not places else "yes" if places == grids else ", ".join(dict.fromkeys(places))
 
 
 def entries_of(places: Iterable[Place]) -> list[Entry]:
-    """Return every key of some places, in the order of `ordered`; what means the same in several places is one."""
-    found: dict[tuple[str, str, str], list[Use]] = {}
+    """Return every key of the places in the order of `ordered`; a key with the same meaning in several is one entry."""
+    uses: dict[tuple[str, str, str], list[Use]] = {}
     for place in places:
         for key, values, sentence, use in _keys(place, place.settings):
-            found.setdefault((key, values, sentence), []).append(use)
-    return ordered(Entry(*told, tuple(uses)) for told, uses in found.items())
+            uses.setdefault((key, values, sentence), []).append(use)
+    return ordered(Entry(*meaning, tuple(used)) for meaning, used in uses.items())
 
 
 def ordered(entries: Iterable[Entry]) -> list[Entry]:
-    """Return entries by table, in the order in which these first occur.
+    """Return entries by table, in the order in which the tables first occur.
 
-    In each, `name` is first and what belongs to an attack, a defence or a strategy last.
+    In each table, `name` comes first, and settings of an attack, a defence or a strategy come last.
     """
     every = list(entries)
     tables = list(dict.fromkeys(["", *(entry.table for entry in every)]))
@@ -137,29 +137,29 @@ def tables_of(kind: type[Settings]) -> dict[str, type[Settings]]:
     """Return {name: settings} of the tables of a config, of those too that need not be there."""
     return {
         name: one
-        for name, told in kind.model_fields.items()
-        for one in (told.annotation, *get_args(told.annotation))
+        for name, info in kind.model_fields.items()
+        for one in (info.annotation, *get_args(info.annotation))
         if isinstance(one, type) and issubclass(one, Settings)
     }
 
 
 def descriptions(kind: type) -> dict[str, str]:
-    """Return {attribute: description} of a class and the classes that it is derived from.
+    """Return {attribute: description} of a class and its base classes.
 
-    The convention is a section "Attributes:" of lines "name: description" or "name, name: description", indented by
-    four; a line that is indented by more goes on with the description before.
+    They are in a section "Attributes:" of lines "name: description" or "name, name: description", indented by four; a
+    line with more indentation continues the description.
     """
-    found: dict[str, str] = {}
+    described: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         names: list[str] = []
         for line in _section(inspect.cleandoc(base.__doc__ or "")):
             head = _HEAD.fullmatch(line)
             if head:
                 names = head[1].split(", ")
-                found |= dict.fromkeys(names, head[2])
+                described |= dict.fromkeys(names, head[2])
             else:
-                found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found
+                described |= {name: f"{described[name]} {line.strip()}" for name in names}
+    return described
 
 
 def first_sentence(text: str) -> str:
@@ -173,7 +173,7 @@ def summary_of(kind: type) -> str:
 
 
 def literal(value: object) -> str:
-    """Return a value as a config tells it, in Markdown; of a number with endless digits the first."""
+    """Return a value as written in a config, in Markdown; numbers with many digits are rounded."""
     if value is None:
         return "not set"
     if isinstance(value, float) and len(repr(value)) > 12:
@@ -195,12 +195,12 @@ def _keys(
 ) -> Iterator[tuple[str, str, str, Use]]:
     """Yield (key, values, sentence, use) of the fields of a settings class, and of the tables that it has.
 
-    `given` is what a table is by default, where that is told.
+    `given` is what a table is by default, where that is known.
     """
     described, tables = descriptions(kind), tables_of(kind)
-    for name, told in kind.model_fields.items():
+    for name, info in kind.model_fields.items():
         if name in tables:
-            own = told.default if isinstance(told.default, Settings) else None
+            own = info.default if isinstance(info.default, Settings) else None
             yield from _keys(place, tables[name], name, given=own)
             for other, settings in place.owners.get(name, {}).items():
                 yield from _keys(place, settings, name, other)
@@ -208,27 +208,27 @@ def _keys(
         key = f"{table}.{name}".removeprefix(".")
         if key in place.unread:
             continue
-        plain = getattr(given, name) if given else told.default
-        default = place.defaults.get(key) or ("to be given" if told.is_required() else literal(plain))
+        plain = getattr(given, name) if given else info.default
+        default = place.defaults.get(key) or ("to be given" if info.is_required() else literal(plain))
         use = Use(place.name, owner, default, place.axis(key) if place.axis else None)
-        yield key, _values(told, _names(place, kind, key)), first_sentence(described.get(name, "")), use
+        yield key, _values(info, _names(place, kind, key)), first_sentence(described.get(name, "")), use
 
 
 def _names(place: Place, kind: type[Settings], key: str) -> Sequence[str]:
-    """Return the names that a key may have; none where it is no name."""
+    """Return the names that a key may have; () if its value is not a name."""
     if key.endswith(".preset") and issubclass(kind, PresetSettings):
         return list(kind.PRESETS)
     return place.names.get(key, ())
 
 
-def _values(told: FieldInfo, names: Sequence[Any]) -> str:
-    """Return what a field accepts: its names where it has some, else its choices, else its type and bounds."""
-    kind: Any = next((one for one in get_args(told.annotation) if isinstance(one, type)), told.annotation)
+def _values(info: FieldInfo, names: Sequence[Any]) -> str:
+    """Return what a field accepts: the given names, else its choices, else its type and bounds."""
+    kind: Any = next((one for one in get_args(info.annotation) if isinstance(one, type)), info.annotation)
     choices = names or (get_args(kind) if get_origin(kind) is Literal else ())
     if choices:
         return ", ".join(map(literal, choices))
     bounds, lengths = (
-        [text.format(f"{getattr(item, name):g}") for item in told.metadata for name, text in signs.items()
+        [text.format(f"{getattr(item, name):g}") for item in info.metadata for name, text in signs.items()
          if getattr(item, name, None) is not None] for signs in (_BOUNDS, _LENGTHS)
     )  # fmt: skip
     words = [_TYPES.get(kind, str(kind)), *([", ".join(bounds)] if bounds else [])]

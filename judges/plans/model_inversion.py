@@ -1,6 +1,6 @@
 """One experiment of model inversion: a config whose lists are the axes of a grid of targets and attacks.
 
-Nothing here imports torch or Flower, so that a bad config is refused at once.
+Importing this imports neither torch nor Flower, so that a wrong config fails at once.
 """
 
 from __future__ import annotations
@@ -35,36 +35,27 @@ from judges.runs.names import attack_label, federation_label
 TASK = "model_inversion"
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge", "training")
 ONE_VALUE = (
-    "name",
-    "task",
-    "target",
-    "scale",
-    "repeats",
-    "repeat",
-    "attack_repeats",
-    "draws",
-    "threads",
-    "device",
+    "name", "task", "target", "scale", "repeats", "repeat", "attack_repeats", "draws", "threads", "device",
     "federation.keep_every",
-)
-"""Settings of the whole experiment: a list of them would be read from its first value only."""
+)  # fmt: skip
+"""Settings of the whole experiment, which cannot be lists."""
 
 AUTHORS_FRAMING: Mapping[str, Mapping[str, Scalar]] = {
     "nmnist": {"time_bins": 100, "bin_ms": 3.0, "denoise_ms": 40.0, "polarity": "off"},
     "dvs_gesture": {"time_bins": 100, "bin_ms": 50.0, "denoise_ms": 100.0, "polarity": "merged", "classes": 10},
     "digits_dvs": {"time_bins": 100, "bin_ms": 3.0, "denoise_ms": 40.0, "polarity": "off"},
 }
-"""How the published code of BrainLeaks frames its recordings, cut or padded to the T = 100 of its attacks;
-digits_dvs as N-MNIST. A config's own [dataset] settings override it."""
+"""Framing of recordings in the published code of BrainLeaks, cut or padded to the T = 100 of its attacks; digits_dvs is
+framed like N-MNIST. The [dataset] settings of a config override it."""
 
 
 class InversionJudgeOptions(Settings):
     """How the evaluation networks of BrainLeaks are trained.
 
     Attributes:
-        max_epochs: passes over the train split at most; 0 for the network's own default.
-        max_examples: training examples seen at most, over all passes; 0 for all.
-        seed: of the initialisation and the order of the examples.
+        max_epochs: largest number of epochs; 0 for the network's default.
+        max_examples: largest number of training examples seen, over all epochs; 0 for no limit.
+        seed: seed of the initialisation and the order of the examples.
     """
 
     max_epochs: int = Field(default=0, ge=0)
@@ -76,12 +67,12 @@ class InversionConfig(ExperimentBase):
     """One combination of an experiment's axes.
 
     Attributes:
-        task: tells this kind of experiment.
+        task: the kind of experiment.
         target: how the targets are trained: "central", on the whole train split, or "federation", by the clients of a
             Flower federation, whose global model is attacked after each round that `federation.keep_every` keeps.
-        training: of central targets; where no preset is told, that of the data set and kind of model.
-        attack_repeats: attacks on each target, with seeds of their own; one where an attack draws nothing.
-        draws: of the Bernoulli parameters of the first answer, where there are some.
+        training: training of central targets; the default preset is that of the data set and kind of model.
+        attack_repeats: number of attacks on each target, each with its own seed; one if the attack draws nothing.
+        draws: number of samples of the first answer, if it consists of Bernoulli parameters.
         judge: how the evaluation networks are trained.
     """
 
@@ -99,8 +90,8 @@ class TargetPlan:
 
     Attributes:
         label: their name in folders.
-        attacked: what the rows say of them.
-        config: of the one with the first seed.
+        attacked: their columns in the rows.
+        config: config of the target with the first seed.
     """
 
     label: str
@@ -109,7 +100,7 @@ class TargetPlan:
 
     @property
     def seeds(self) -> range:
-        """Return the seeds of the targets, one after the other."""
+        """Return the seeds of the targets."""
         return range(self.config.seed, self.config.seed + self.config.repeats)
 
     @property
@@ -134,10 +125,10 @@ class InversionCell:
 
     Attributes:
         target: label of the targets.
-        label: name of the attack with its settings that vary.
-        attack: its name in the table.
-        settings: its settings.
-        varied: those that vary.
+        label: name of the attack with the settings that vary.
+        attack: name of the attack in the table.
+        settings: settings of the attack.
+        varied: the settings that vary.
     """
 
     target: str
@@ -148,12 +139,12 @@ class InversionCell:
 
     @property
     def name(self) -> str:
-        """Return the names of both."""
+        """Return its name in the rows."""
         return f"{self.target}/{self.label}"
 
     @property
     def all_settings(self) -> dict[str, Scalar]:
-        """Return its settings with those of its preset, and the attack's defaults, for what was not told."""
+        """Return its settings, completed by those of its preset and by the attack's defaults."""
         kind = MODEL_INVERSIONS[self.attack].settings
         settings: dict[str, Scalar] = kind.model_validate(self.settings).model_dump()
         return settings
@@ -164,8 +155,8 @@ class InversionPlan:
     """A whole experiment.
 
     Attributes:
-        raw: the config as read, and the settings that no axis varies.
-        base: settings that no axis varies are read from here.
+        raw: the config as read, completed by the settings that no axis varies.
+        base: the first combination, from which settings that no axis varies are read.
         targets, cells: the grid, in the order of the config.
         units: {name of a cell: hash of all that it depends on}.
     """
@@ -182,18 +173,18 @@ class InversionPlan:
 
     @property
     def digest(self) -> str:
-        """Return a hash of the config; two runs with the same one are the same experiment."""
+        """Return a hash of the config; see `plan_digest`."""
         return plan_digest(self.raw)
 
 
 def make_inversion_plan(raw: Raw) -> InversionPlan:
     """Return the grid of targets and attacks that `raw` describes.
 
-    A combination that cannot be is left out: MI-Face and a spiking network, BrainLeaks and an ANN, an ANN and
-    recordings of events.
+    Impossible combinations are left out: MI-Face and a spiking network, BrainLeaks and an ANN, an ANN and recordings of
+    events.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, or nothing is left.
+        ConfigError: a key is not known, a type is wrong, or no combination is possible.
     """
     varying = axes(raw, TABLES)
     for path in varying:
@@ -222,16 +213,17 @@ def make_inversion_plan(raw: Raw) -> InversionPlan:
     if not cells:
         raise ConfigError("attack.name: none of the attacks is for any of the models on these data sets.")
     base = next(iter(targets.values())).config
-    return InversionPlan(_resolved(raw, base), base, tuple(targets.values()), tuple(cells.values()), units)
+    plain = {key: value for key, value in base.model_dump(exclude={"repeat"}).items() if not isinstance(value, dict)}
+    return InversionPlan({**plain, **raw}, base, tuple(targets.values()), tuple(cells.values()), units)
 
 
 def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
-    """Return the settings of a model with the neurons and parameters of BrainLeaks wherever it was not told otherwise.
+    """Return the settings of a model with the neurons and initialisation of BrainLeaks in place of unset ones.
 
-    A federation's models start from DLG's initialisation and SpikingJelly's neurons; a target of BrainLeaks does not.
+    The defaults of a federation's models, DLG's initialisation and SpikingJelly's neurons, are not those of BrainLeaks.
     """
-    told = model.model_dump(include=model.model_fields_set)
-    return validate(ModelSettings, {**BRAINLEAKS_NEURONS.model_dump(), "init": "torch", **told})
+    settings = model.model_dump(include=model.model_fields_set)
+    return validate(ModelSettings, {**BRAINLEAKS_NEURONS.model_dump(), "init": "torch", **settings})
 
 
 def _table(raw: Raw, key: str) -> Raw:
@@ -241,7 +233,7 @@ def _table(raw: Raw, key: str) -> Raw:
 
 
 def _refuse_unread(raw: Raw) -> None:
-    """Refuse tables that the kind of target does not read."""
+    """Raise a ConfigError if the config has a table that the kind of target does not read."""
     target = raw.get("target", CENTRAL)
     unread = {CENTRAL: ("federation", "strategy", "defence"), FEDERATION: ("training",)}.get(str(target), ())
     for key in unread:
@@ -250,7 +242,7 @@ def _refuse_unread(raw: Raw) -> None:
 
 
 def _checked(combination: Raw, raw: Raw) -> InversionConfig:
-    """Return one combination as settings: the authors' constants wherever nothing else was told."""
+    """Return one combination as settings, with the authors' constants in place of unset ones."""
     data, model, training, attack = (_table(combination, key) for key in ("dataset", "model", "training", "attack"))
     dataset, name = str(data.get("name", "digits")), str(model.setdefault("name", "spiking_mlp"))
     entry = DATASETS.get(dataset)
@@ -272,21 +264,13 @@ def _checked(combination: Raw, raw: Raw) -> InversionConfig:
 
 
 def _holds_events(raw: Raw) -> bool:
-    """Return whether a grid has recordings of events too, for which its settings of frames are meant."""
+    """Return whether a grid includes recordings of events, to which its framing settings then apply."""
     name = _table(raw, "dataset").get("name", "")
     names = [one for one in (name if isinstance(name, list) else [name]) if isinstance(one, str)]
     return any(one in DATASETS and DATASETS[one].events for one in names)
 
 
 def _fits(config: InversionConfig) -> bool:
-    """Return whether the attack is for the model, and the model for the data."""
-    spiking = MODELS[config.model.name].spiking
-    return MODEL_INVERSIONS[config.attack.name].spiking == spiking and (
-        spiking or not DATASETS[config.dataset.name].events
-    )
-
-
-def _resolved(raw: Raw, base: InversionConfig) -> Raw:
-    """Return `raw` with the plain settings that it leaves to their defaults."""
-    plain = {key: value for key, value in base.model_dump(exclude={"repeat"}).items() if not isinstance(value, dict)}
-    return {**plain, **raw}
+    """Return whether the attack suits the model, and the model the data."""
+    spiking, events = MODELS[config.model.name].spiking, DATASETS[config.dataset.name].events
+    return MODEL_INVERSIONS[config.attack.name].spiking == spiking and (spiking or not events)

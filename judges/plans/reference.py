@@ -1,4 +1,4 @@
-"""A reference of all keys of a config in Markdown, made of the settings classes. No torch here."""
+"""A reference of all keys of a config in Markdown, generated from the settings classes without importing torch."""
 
 from __future__ import annotations
 
@@ -37,42 +37,46 @@ FLOWER_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
     "MultiKrum": {"num_malicious_nodes": 0, "num_nodes_to_select": 1},
     "QFedAvg": {"q": 0.1},
 }
-"""Defaults of Flower's constructors, which is not loaded here; a test compares the two."""
+"""Defaults of Flower's constructors, written here so that Flower need not be imported; a test compares the two."""
 
-_FURTHER_OF_FLOWER = {
-    "output": ("", 'absolute folder of captures, sealed batches and models; "" to keep nothing.'),
-    "federation_id": ("federation", "name of the federation in that folder."),
-}
 FURTHER = (
-    *(
-        Entry(key, "text", sentence, (Use(_FLOWER, "", literal(default)),))
-        for key, (default, sentence) in _FURTHER_OF_FLOWER.items()
+    Entry(
+        "output",
+        "text",
+        'absolute folder of captures, sealed batches and models; "" to write nothing.',
+        (Use(_FLOWER, "", literal("")),),
+    ),
+    Entry(
+        "federation_id",
+        "text",
+        "name of the federation in that folder.",
+        (Use(_FLOWER, "", literal("federation")),),
     ),
     Entry(
         "scales.NAME",
         "table",
-        "settings that are put over the others where `scale` is NAME, which is added to the name of the run.",
+        "settings that override the others if `scale` is NAME, which is added to the name of the run.",
         tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION)),
     ),
 )
-"""Keys that no settings class has."""
+"""Keys that belong to no settings class."""
 
 _HEAD = f"""# All keys of a config
 
 Written by `{COMMAND}`; a test compares the two. `spikeleak config reference KEY` prints one key.
 
-A key in a table is written `table.key` here and behind `--set`. A table given as a plain value means its `name`. The
-columns say what a key may be, its default, who reads it, and whether a list of values is an axis of the grid: yes, no
-(one value for the whole experiment), or only there. Who reads it:
+A key in a table is written `table.key` here and after `--set`. A plain value in place of a table is its `name`. The
+columns give the allowed values of a key, its default, its readers, and whether a list of values is an axis of the grid:
+yes, no (one value for the whole experiment), or the readers for which it is. The readers:
 """
-_FEDERATED = 'Model inversion reads this table where `target = "federation"` only.'
+_FEDERATED = 'Model inversion reads this table only with `target = "federation"`.'
 
 
 def places(*, plugins: bool = False) -> tuple[Place, ...]:
-    """Return what reads a config: experiments of gradient and of model inversion, audits, and Flower's command.
+    """Return the readers of a config: experiments of gradient and of model inversion, audits, and Flower's command.
 
     Args:
-        plugins: whether other packages' entries are told too.
+        plugins: whether to include the entries of other packages.
     """
     attacks, inversions, defences = (
         {name: entry.settings for name, entry in (table if plugins else table.own).items()}
@@ -120,12 +124,7 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
 
 
 def reference(entries: Iterable[Entry], read_by: Sequence[Place]) -> str:
-    """Return the whole reference in Markdown.
-
-    Args:
-        entries: of all keys.
-        read_by: the places that they are of.
-    """
+    """Return the whole reference in Markdown, of the entries of all keys and the places that read them."""
     every = ordered(entries)
     parts = [_HEAD + "\n".join(f"* {place.name}: {place.what}." for place in read_by)]
     for table in dict.fromkeys(entry.table for entry in every):
@@ -136,16 +135,16 @@ def reference(entries: Iterable[Entry], read_by: Sequence[Place]) -> str:
 
 
 def entry_of(key: str, entries: Iterable[Entry]) -> str:
-    """Return what there is to say of a key, in Markdown; the name of a table means the key `name` in it.
+    """Return the entries of a key in Markdown; the name of a table means its key `name`.
 
     Raises:
-        ConfigError: there is no such key; names the nearest.
+        ConfigError: the key is not known; the message suggests the nearest.
     """
     every = list(entries)
-    found = [entry for entry in every if entry.key in (key, f"{key}.name")]
-    if not found:
+    matching = [entry for entry in every if entry.key in (key, f"{key}.name")]
+    if not matching:
         raise unknown_name("config reference", key, {entry.key for entry in every})
-    return "\n".join(map(_lines, found))
+    return "\n".join(map(_lines, matching))
 
 
 def _lines(entry: Entry) -> str:
@@ -157,8 +156,8 @@ def _lines(entry: Entry) -> str:
         "read by": ", ".join(entry.places),
         "a list is an axis": entry.axis,
     }
-    told = "\n".join(f"* {name}: {value}" for name, value in facts.items() if value)
-    return f"`{entry.key}`: {entry.sentence}\n\n{told}\n"
+    lines = "\n".join(f"* {name}: {value}" for name, value in facts.items() if value)
+    return f"`{entry.key}`: {entry.sentence}\n\n{lines}\n"
 
 
 def _rows(entries: Sequence[Entry]) -> str:
@@ -168,59 +167,59 @@ def _rows(entries: Sequence[Entry]) -> str:
     rows = [columns, ["---"] * len(columns)]
     for entry in entries:
         owners = [", ".join(entry.owners)] if owned else []
-        told = [entry.values, entry.default, ", ".join(entry.places), entry.axis, entry.sentence]
-        rows.append([f"`{entry.key}`", *owners, *told])
+        cells = [entry.values, entry.default, ", ".join(entry.places), entry.axis, entry.sentence]
+        rows.append([f"`{entry.key}`", *owners, *cells])
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
 def _introduction(table: str, read_by: Sequence[Place]) -> list[str]:
-    """Return the paragraphs above the rows of a table: what its classes say, and what else its reader must know."""
-    told: dict[str, list[str]] = {}
+    """Return the paragraphs above the rows of a table: the summaries of its classes, and further remarks."""
+    summaries: dict[str, list[str]] = {}
     for place in read_by:
         kind = tables_of(place.settings).get(table)
         if kind is not None:
-            told.setdefault(summary_of(kind), []).append(place.name)
-    labelled = [f"{', '.join(names)}: {text}" for text, names in told.items()]
-    found = labelled if len(told) > 1 else list(told)
+            summaries.setdefault(summary_of(kind), []).append(place.name)
+    labelled = [f"{', '.join(names)}: {text}" for text, names in summaries.items()]
+    paragraphs = labelled if len(summaries) > 1 else list(summaries)
     if table in ("federation", "strategy", "defence"):
-        found.append(_FEDERATED)
+        paragraphs.append(_FEDERATED)
     elif table == "training":
-        found.append('Model inversion reads this table where `target = "central"` only.')
+        paragraphs.append(_FEDERATED.replace("federation", "central"))
     elif table == "dataset":
         framings = (f"`{name}` {_settings(own)}" for name, own in model_inversion.AUTHORS_FRAMING.items())
-        found.append(f"In model inversion, event data sets have other defaults: {'; '.join(framings)}.")
-    return found
+        paragraphs.append(f"In model inversion, event data sets have other defaults: {'; '.join(framings)}.")
+    return paragraphs
 
 
 def _presets(table: str, read_by: Sequence[Place]) -> list[str]:
-    """Return the paragraphs below the rows of a table: what each preset sets."""
+    """Return the paragraphs below the rows of a table: the values of each preset."""
     kinds: dict[str, type[Settings]] = {"training": TrainingSettings} if table == "training" else {}
     for place in read_by:
         kinds |= place.owners.get(table, {})
     lines = []
     for name, kind in kinds.items():
         if issubclass(kind, PresetSettings):
-            told = "; ".join(f"`{preset}` {_settings(own)}" for preset, own in kind.PRESETS.items())
-            lines.append(f"* {name}: {told}.")
-    return ["What the presets set, where it is not the default above:", "\n".join(lines)] if lines else []
+            presets = "; ".join(f"`{preset}` {_settings(own)}" for preset, own in kind.PRESETS.items())
+            lines.append(f"* {name}: {presets}.")
+    return ["Values that the presets set in place of the defaults above:", "\n".join(lines)] if lines else []
 
 
-def _settings(told: Mapping[str, Scalar]) -> str:
-    return ", ".join(f"{key} = {literal(value)}" for key, value in told.items()) or "nothing"
+def _settings(settings: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{key} = {literal(value)}" for key, value in settings.items()) or "nothing"
 
 
 def _strategies() -> dict[str, type[Settings]]:
     """Return the arguments of each strategy as settings."""
-    found: dict[str, type[Settings]] = {}
+    strategies: dict[str, type[Settings]] = {}
     for name, arguments in STRATEGY_ARGUMENTS.items():
         fields: dict[str, Any] = {key: (kind, FLOWER_DEFAULTS[name][key]) for key, kind in arguments.items()}
-        found[name] = pydantic.create_model(name, __base__=Settings, __doc__=StrategySettings.__doc__, **fields)
-    return found
+        strategies[name] = pydantic.create_model(name, __base__=Settings, __doc__=StrategySettings.__doc__, **fields)
+    return strategies
 
 
 def _names(*, plugins: bool) -> dict[str, list[str]]:
-    """Return {key: the names that it may have} of the keys that name an entry of a table."""
+    """Return {key: allowed names} for the keys that name an entry of a table."""
     datasets, models, defences = (table if plugins else table.own for table in (DATASETS, MODELS, DEFENCES))
     return {
         "dataset.name": [*datasets],
@@ -233,7 +232,7 @@ def _names(*, plugins: bool) -> dict[str, list[str]]:
 
 
 def _defaults_of_model_inversion() -> dict[str, str]:
-    """Return the defaults of an experiment of model inversion that are not those of its class."""
+    """Return the defaults of an experiment of model inversion that differ from those of its class."""
     model = model_inversion.with_brainleaks_neurons(ModelSettings(name="spiking_mlp")).model_dump()
     return {
         "name": "the name of the file",

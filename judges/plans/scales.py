@@ -1,4 +1,4 @@
-"""Reads a config at one of its scales: the same experiment as a smoke test, on a small machine, at the paper's size."""
+"""Reads a config at one of its scales: the same experiment as a smoke test, for a small machine, or at full size."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fl_sim.errors import ConfigError, unknown_name
 
 
 def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -> Raw:
-    """Return the config at `path` with "key=value" assignments applied, and under the scale that it names.
+    """Return the config at `path` with "key=value" assignments applied, at the scale that it names.
 
-    A config may hold settings for several scales, [scales.NAME]; those of the one that its key `scale` names, or
-    "scale=NAME" among the assignments, are put over the rest, and the scale is added to the name of the run.
+    A config may hold settings for several scales in tables [scales.NAME]. Those of the scale that its key `scale` or an
+    assignment "scale=NAME" selects override the others, and the scale is added to the name of the run.
 
     Args:
-        path: of a TOML file.
-        assignments: as they were given.
+        path: path of a TOML file.
+        assignments: texts "key=value".
         tables: keys whose plain value means the table's `name`.
 
     Raises:
-        ConfigError: as `fl_sim.config`, or no such scale.
+        ConfigError: as in `fl_sim.config`, or the scale is not known.
     """
     raw = read_toml(path)
     raw.setdefault("name", path.stem)
@@ -31,11 +31,7 @@ def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -
 
 
 def _scaled(raw: Raw) -> Raw:
-    """Return a config at the scale that it names: the settings of [scales.NAME] over the others.
-
-    Raises:
-        ConfigError: it has no such scale, or its scales are no tables.
-    """
+    """Return a config with the settings of the scale that it names, [scales.NAME], in place of the others."""
     scales, scale = raw.get("scales", {}), raw.get("scale", "")
     if not isinstance(scales, dict) or not all(isinstance(own, dict) for own in scales.values()):
         raise ConfigError("scales: expected tables [scales.NAME].")
@@ -43,7 +39,7 @@ def _scaled(raw: Raw) -> Raw:
         return raw
     if not isinstance(scale, str):
         raise ConfigError(f"scale: expected the name of one scale, got {scale!r}.")
-    if not isinstance(raw["name"], str):  # "3-smoke" would be a name
+    if not isinstance(raw["name"], str):  # else 3 would become the valid name "3-smoke"
         raise ConfigError(f"name: expected a text, got {raw['name']!r}.")
     if scale not in scales:
         raise unknown_name("scale", str(scale), scales) if scales else ConfigError("scale: this config has no scales.")

@@ -151,13 +151,18 @@ def group_label(victim: Attacked) -> str:
     return file_name("-".join([victim.model, *_assignments(victim.varied)]))[:LONGEST]
 
 
+def attack_key(name: str, varied: Varied) -> str:
+    """Return what random streams call an attack with those of its settings that vary, however long that is."""
+    return file_name("-".join([name, *_assignments(varied)]))
+
+
 def attack_label(name: str, varied: Mapping[str, Scalar]) -> str:
     """Return what folders call an attack with those of its settings that vary.
 
     Raises:
         ConfigError: it is too long for a folder.
     """
-    label = file_name("-".join([name, *_assignments(varied)]))
+    label = attack_key(name, varied)
     if len(label) > LONGEST:
         raise ConfigError(f"attack: the grid gives it the name '{label}', which is too long for a folder.")
     return label

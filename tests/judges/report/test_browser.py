@@ -26,17 +26,17 @@ def page(tmp_path: Path, row: Callable[..., Score]) -> str:
     rows = [
         row(
             dataset=dataset,
-            model=model,
             init=init,
-            attack=attack,
-            cell=attack,
+            cell=approach.get("attack", "control"),
             capture_id=f"v{index}",
             ssim=0.1 * index,
+            **network,
+            **approach,
         )
         for dataset in ("mnist", "cifar100")
-        for model in ("lenet", "spiking_lenet timesteps=5")
+        for network in ({"model": "lenet"}, {"model": "spiking_lenet", "varied": {"timesteps": 5}})
         for init in ("uniform", "torch")
-        for attack in ("dlg", "idlg", "grnn", "control: black")
+        for approach in ({"attack": "dlg"}, {"attack": "idlg"}, {"attack": "grnn"}, {"control": "black"})
         for index in range(3)
     ] + spike_rows(row)
     write_scores(rows, tmp_path / "scores.csv")
@@ -45,7 +45,7 @@ def page(tmp_path: Path, row: Callable[..., Score]) -> str:
     shown = {name: {"people": False} for name in ("mnist", "dvs_gesture")}
     (tmp_path / "manifest.json").write_text(json.dumps({"datasets": shown, "digest": "0123456789abcdef" * 8}))
     (tmp_path / "config.toml").write_text(f"name = '{'long ' * 60}'\n")
-    for score in {(item.dataset, item.model, item.init, item.attack, item.cell): item for item in rows}.values():
+    for score in {(item.group, item.approach, item.cell): item for item in rows}.values():
         if not score.is_control:
             save_pictures(gallery_of(score), tmp_path)
     return write_report(tmp_path).read_text()

@@ -12,9 +12,9 @@ import torch
 from fl_sim.records import Scalar
 from judges.report.gradient_inversion.report import write_report
 from judges.runs.identity import Approach, Attacked, columns_of
+from judges.runs.measures import ClassDistances
 from judges.runs.pictures import ANSWER, TRUTH, Pictures, save_pictures
 from judges.runs.rows import Score, write_scores
-from judges.scoring.class_distances import ClassDistances
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.pages import cells_of, text_of
 from tests.judges.spike_rows import DISTANCES, spike_rows

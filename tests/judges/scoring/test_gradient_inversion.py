@@ -13,7 +13,8 @@ from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
 from judges.runs.rows import Context
 from judges.scoring.assignment import assigned
-from judges.scoring.gradient_inversion import Means, control_reconstructions, mean_inputs, score
+from judges.scoring.controls import Means, control_reconstructions, mean_inputs
+from judges.scoring.gradient_inversion import score
 
 Answer = Callable[..., Reconstruction]
 CONTEXT = Context(
