@@ -121,9 +121,7 @@ def test_a_cell_of_any_settings_has_a_name_for_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kinds", "folder"), [((TRUTH, ANSWER), "gallery"), ((ANSWER,), "answers")])
-@pytest.mark.parametrize(
-    "name", [name for name in HOSTILE if len(name) < 100]
-)  # a cell's name is held to 2 x 90 before
+@pytest.mark.parametrize("name", [name for name in HOSTILE if len(name) < 100])  # longer ones are refused before
 def test_no_pictures_leave_their_folder(name: str, kinds: tuple[str, ...], folder: str, tmp_path: Path) -> None:
     columns = ("cell", "dataset", "model", "family", "init", "attack", "control", "defence", "thresholding", "source")
     told: dict[str, Any] = dict.fromkeys(columns, name)

@@ -166,7 +166,7 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
         rows += score(ours, batch, spec=EVENTS, judge=None, context=context)
     rows = [dataclasses.replace(item, ssim=1 - item.ssim) for item in rows]  # SSIM must not matter
     gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=EVENTS)
-    assert gallery.numbers["label"] == (1, 2, 0)
+    assert list(gallery.numbers["label"]) == [1, 2, 0]
     assert list(gallery.numbers["l2"]) == sorted(gallery.numbers["l2"])
     assert gallery.timesteps == 3
     assert torch.equal(gallery.images[TRUTH][0], batches[1].inputs.sum(0)[0] / 3)
@@ -175,9 +175,9 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
     assert (block.title, block.note[:8], block.hidden) == ("e", "3 frames", False)
     (sheet,) = block.parts[0].sheets
     assert (sheet.title, sheet.headings) == ("idlg \N{MIDDLE DOT} tau 0.5", ("best", "median", "worst"))
-    truth, answers = sheet.rows
-    assert (truth.title, truth.note) == ("Truth", "m \N{MIDDLE DOT} x")
-    assert (answers.note, answers.shots[0].caption) == ("", ("l2 0.00",))
+    above, below = sheet.rows
+    assert (above.title, above.note) == ("Truth", "m \N{MIDDLE DOT} x")
+    assert (below.note, below.shots[0].caption) == ("", ("l2 0.00",))
     (hidden,) = picture_blocks([gallery], summarise(rows), lambda _: False)
     assert hidden.hidden
     assert [part.title for part in hidden.parts] == ["Loss curves, effort"]
