@@ -74,7 +74,7 @@ KINDS: Mapping[str, Kind] = {
         plan="judges.plans.gradient_inversion:make_plan",
         bench="judges.bench.gradient_inversion:Run",
         report="judges.report.gradient_inversion.report:write_report",
-        results="judges.report.console:results_of_attacks",
+        results="judges.report.gradient_inversion.tables_record:results_of_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
     "audit": Kind(
@@ -84,7 +84,7 @@ KINDS: Mapping[str, Kind] = {
         plan="judges.plans.audit:make_audit_plan",
         bench="judges.bench.audit:Audit",
         report="judges.report.gradient_inversion.report:write_report",
-        results="judges.report.console:results_of_attacks",
+        results="judges.report.gradient_inversion.tables_record:results_of_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
     "model_inversion": Kind(
@@ -94,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
         plan="judges.plans.model_inversion:make_inversion_plan",
         bench="judges.bench.model_inversion:InversionRun",
         report="judges.report.model_inversion.report:write_inversion_report",
-        results="judges.report.model_inversion.console:results_of_inversions",
+        results="judges.report.model_inversion.tables:results_of_inversions",
         cells="judges.export.cells:cells_of_inversions",
     ),
 }

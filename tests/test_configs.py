@@ -26,6 +26,7 @@ SCALED = [path for path in sorted(CONFIGS.glob("*.toml")) if "scales" in tomllib
 def test_the_smoke_scale_runs_every_cell(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "cache"))
     plan = read_plan(path, ["scale=smoke"])
+    assert isinstance(plan, Plan | InversionPlan)
     attacked = plan.federations if isinstance(plan, Plan) else plan.targets
     for name in {one.config.dataset.name for one in attacked}:
         places = info(name).candidates
@@ -52,7 +53,9 @@ def _invert(plan: InversionPlan, folder: Path) -> Path:
     """Run an experiment of model inversion and check that every cell is there."""
     page = run_plan(plan, folder, Watch())
     summary = read_inversions(folder / "summary.json")
-    attacked = {(cell.cell.split("@")[0].split("/")[0], cell.attack) for cell in summary.cells if not cell.control}
-    assert attacked == {(cell.target, cell.label) for cell in plan.cells}
+    groups = {target.label: target.attacked.group for target in plan.targets}
+    attacked = {(cell.group, cell.attack, tuple(cell.attack_settings.items())) for cell in summary.cells
+                if not cell.is_control}  # fmt: skip
+    assert attacked == {(groups[cell.target], cell.attack, tuple(cell.varied.items())) for cell in plan.cells}
     assert {target.round for target in summary.targets} == ({1} if plan.base.target == "central" else {0, 1, 2})
     return page

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,14 +26,18 @@ from fl_sim.records import CapturedUpdate, ModelSpec, SealedBatch, TrainedModel,
 from fl_sim.specs import InputSpec
 from judges.classifiers.cache import Judge
 from judges.report.gradient_inversion.report import write_report
-from judges.runs.rows import write_scores
-from judges.scoring.gallery import build_gallery, save_gallery
+from judges.runs.pictures import save_gallery
+from judges.runs.rows import Context, write_scores
+from judges.scoring.assignment import assigned
+from judges.scoring.gallery import build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.summaries.gradient_inversion import summarise, write_summary
 
 STATM, OPEN = Path("/proc/self/statm"), Path("/proc/self/fd")
 MOST_GROWTH = 0.05
-CONTEXT = {"experiment": "growth", "cell": "toy/idlg", "dataset": "toy", "model": "lenet", "init": "uniform"}
+CONTEXT = Context(
+    experiment="growth", cell="toy/idlg", dataset="toy", model="lenet", family="lenet", init="uniform", attack="idlg"
+)
 
 Step = Callable[[int], None]
 """Does the work of the call with that number."""
@@ -110,13 +115,14 @@ def reported(folder: Path) -> Step:
     rows = []
     for attack in ("dlg", "idlg"):
         answers = build_attack(attack, {"iterations": 3}).reconstruct(captures, seed=0)
-        context = {**CONTEXT, "cell": f"toy/{attack}", "attack": attack}
+        context = replace(CONTEXT, cell=f"toy/{attack}", attack=attack)
+        orders = [assigned(answer.inputs, truth.inputs) for answer, truth in zip(answers, sealed, strict=True)]
         own = [
             row
             for answer, truth in zip(answers, sealed, strict=True)
             for row in score(answer, truth, spec=spec, judge=None, context=context)
         ]
-        save_gallery(build_gallery(own, answers, sealed, spec=spec), folder)
+        save_gallery(build_gallery(own, answers, sealed, orders, spec=spec), folder)
         rows += own
     write_scores(rows, folder / "scores.csv")
     write_summary(summarise(rows), folder / "summary.json")

@@ -174,7 +174,9 @@ def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Pa
     assert "plugin 'raises' of mistakes 1.2" in done.stderr
     with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    assert [row["attack"] for row in rows if not row["attack"].startswith("control")] == ["grey_dlg", "dlg"]
+    assert [row["attack"] for row in rows if not row["control"]] == ["grey_dlg", "dlg"]
+    starts = [(row["attack"], row["guess"]) for row in rows if row["control"] == "no-op"]
+    assert sorted(starts) == [("", "normal"), ("grey_dlg", "grey_dlg uniform")]
     versions = json.loads((tmp_path / "runs" / "own" / "manifest.json").read_text(encoding="utf-8"))["versions"]
     assert (versions["grey-dlg"], versions["mistakes"]) == ("1.2", "1.2")
     refused = call(site, COMMAND, "run", "own.toml", "--set", "attack=gone", "--out", "x", cwd=tmp_path)

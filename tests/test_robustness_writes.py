@@ -26,11 +26,13 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch, TrainedModel, load_record, save_record
 from judges import cli
+from judges.bench.folder import claim_folder
 from judges.plans.gradient_inversion import make_plan
 from judges.report import page
+from judges.report.page import write_page
 from judges.runs.comparison import compare
 from judges.runs.integrity import verify, write_hashes
-from judges.runs.manifest import claim_folder, read_manifest, write_manifest, write_page
+from judges.runs.manifest import read_manifest, write_manifest
 from judges.runs.tables import read_rows, write_rows
 from judges.summaries.gradient_inversion import Summary, read_summary, write_summary
 from judges.summaries.model_inversion import Inversions, read_inversions, write_inversions
@@ -113,7 +115,9 @@ WRITERS: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], object]
     ),
     "config": (lambda folder, _: claim_folder(PLAN, folder), lambda folder: claim_folder(PLAN, folder)),
     "report": (
-        lambda folder, version: write_page(folder, "told", {"title": "x"}, {"version": version}),
+        lambda folder, version: write_page(
+            folder, {"title": "x"}, [], threat_model=str(version), findings=[], definitions=[]
+        ),
         lambda folder: [(folder / f"report.{kind}").read_text() for kind in ("md", "html")],
     ),
     "hashes": (listed, verify),
@@ -240,7 +244,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "report.css").touch()
     for kind in ("md", "html", "tex"):
-        (tmp_path / "templates" / f"told.{kind}.j2").write_text(f"{kind} {{{{ version }}}}" + "x" * 150)
+        (tmp_path / "templates" / f"page.{kind}.j2").write_text(f"{kind} {{{{ threat_model }}}}" + "x" * 150)
 
 
 def versions(name: str, folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
@@ -363,7 +367,7 @@ TINY: dict[str, Any] = {
 @pytest.fixture
 def spikeleak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs the command with real pages and returns its exit code and standard error."""
-    monkeypatch.setattr(page, "TEMPLATES", ROOT / "judges" / "templates")
+    monkeypatch.setattr(page, "TEMPLATES", ROOT / "judges" / "report" / "templates")
     (tmp_path / "tiny.toml").write_text(tomli_w.dumps(TINY))
 
     def call(*arguments: object) -> tuple[int, str]:

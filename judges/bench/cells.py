@@ -20,7 +20,7 @@ from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
-from judges.scoring.gradient_inversion import NO_LABEL
+from judges.scoring.controls import NO_LABEL
 from judges.scoring.session import Evidence
 
 _Key = tuple[str, str]

@@ -107,6 +107,8 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
     Raises:
         ConfigError: a key or attack is not known, a type or value is wrong, or another key has a list.
     """
+    if isinstance(raw.get("judge"), dict):
+        raw = {**raw, "judge": {"name": NONE, **raw["judge"]}}
     varying = axes(raw, TABLES)
     for path in varying:
         if not path.startswith("attack"):

@@ -115,9 +115,10 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         _AUDIT,
         "`spikeleak audit`, by `--set`",
         AuditSettings,
-        names={"attack.name": [*attacks]},
+        names={**flower.names, "attack.name": [*attacks]},
         owners={"attack": attacks},
         axis=lambda key: key.startswith("attack."),
+        defaults={"dataset.name": literal(None)},
     )
     return gradients, models, audit, flower
 

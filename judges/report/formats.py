@@ -1,13 +1,39 @@
-"""Numbers of few digits, as a report tells them. Plain text: the templates escape it."""
+"""How a report prints a number, a share, an interval or a count. Plain text: each format escapes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from judges.report.gradient_inversion.wording import error, number
+from judges.intervals import Rate
 
+DASH = "\N{EN DASH}"
 LEAST_MSE = 5e-4
-"""Below it three decimals would tell an error as 0."""
+"""Below it three decimals would print an error as 0."""
+
+Bounds = tuple[float, float] | None
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many decimals; the sign for infinity where it is not finite."""
+    return "\N{INFINITY}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def tenths(value: float | None) -> str:
+    """Return a number with one decimal."""
+    return number(value, 1)
+
+
+def error(value: float | None) -> str:
+    """Return a mean squared error with four decimals, or in powers of ten where those would be 0."""
+    if value is None or value == 0 or value >= 5e-5:
+        return number(value, 4)
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    return f"{mantissa}e\N{MINUS SIGN}{abs(int(exponent))}"
+
+
+def mse(value: float | None) -> str:
+    """Return a mean squared error with three decimals, or as a power of ten where those would be 0."""
+    return error(value) if value is not None and 0 < value < LEAST_MSE else number(value, 3)
 
 
 def digits(value: float | None) -> str:
@@ -24,38 +50,57 @@ def two_digits(value: float) -> str:
     return f"{value:#.2g}" if value else "0"
 
 
-def span(values: Mapping[str, float]) -> str:
+def percent(share: float | None) -> str:
+    """Return a share in [0, 1] as whole per cent, "87 %"; a dash where there is none."""
+    return DASH if share is None else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def out_of_100(share: float | None) -> str:
+    """Return a share in [0, 1] as a number out of 100, "87.4", for a column in per cent; a dash where there is none."""
+    return DASH if share is None else f"{100 * share:.1f}"
+
+
+def spread(mean: float | None, deviation: float | None) -> str:
+    """Return a share and its deviation, both out of 100: "71.3 +- 2.3"; a dash where there is no share."""
+    beside = "" if mean is None or deviation is None else f" \N{PLUS-MINUS SIGN} {100 * deviation:.1f}"
+    return out_of_100(mean) + beside
+
+
+def named_shares(named: Mapping[str, float | None]) -> str:
+    """Return shares out of 100 with their names, those that are known: "truth 99, no-op 10"."""
+    return ", ".join(f"{name} {100 * share:.3g}" for name, share in named.items() if share is not None)
+
+
+def interval(bounds: Bounds, told: Callable[[float], str] = number) -> str:
+    """Return an interval in brackets, or nothing."""
+    return "" if bounds is None else f"[{told(bounds[0])}, {told(bounds[1])}]"
+
+
+def percent_interval(bounds: Bounds) -> str:
+    """Return an interval of shares in whole per cent, "[60, 100]", or nothing."""
+    return interval(bounds, lambda share: f"{100 * share:.0f}")
+
+
+def rate_interval(rate: Rate) -> str:
+    """Return the interval of a rate in whole per cent."""
+    return percent_interval((rate.low, rate.high))
+
+
+def between(low: str, high: str) -> str:
+    """Return "3 to 5", or "3" where both are the same."""
+    return low if low == high else f"{low} to {high}"
+
+
+def span(values: Mapping[str, float], told: Callable[[float], str] = two_digits) -> str:
     """Return the least and the greatest of some values as "0.05 to 0.31"; a dash where there is none."""
-    return _span(values, two_digits)
+    return between(told(min(values.values())), told(max(values.values()))) if values else DASH
 
 
 def percent_span(shares: Mapping[str, float]) -> str:
     """Return the least and the greatest of some shares as numbers out of 100, "5 to 31"; a dash where there is none."""
-    return _span(shares, lambda share: f"{100 * share:.0f}")
+    return span(shares, lambda share: f"{100 * share:.0f}")
 
 
-def _span(values: Mapping[str, float], told: Callable[[float], str]) -> str:
-    if not values:
-        return "\N{EN DASH}"
-    low, high = (told(extreme(values.values())) for extreme in (min, max))
-    return low if low == high else f"{low} to {high}"
-
-
-def mse(value: float | None) -> str:
-    """Return a mean squared error with three decimals, or as a power of ten where those would say 0."""
-    return error(value) if value is not None and 0 < value < LEAST_MSE else number(value, 3)
-
-
-def mse_interval(bounds: tuple[float, float] | None) -> str:
-    """Return an interval of mean squared errors in brackets, or nothing."""
-    return "" if bounds is None else f"[{mse(bounds[0])}, {mse(bounds[1])}]"
-
-
-FILTERS: Mapping[str, Callable[..., str]] = {
-    "digits": digits,
-    "span": span,
-    "percent_span": percent_span,
-    "mse": mse,
-    "mse_interval": mse_interval,
-}
-"""What templates call them."""
+def counted(count: int, noun: str) -> str:
+    """Return "1 cell" or "3 cells"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

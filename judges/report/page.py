@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,12 @@ import jinja2
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
-from judges.report.gradient_inversion import wording
-from judges.runs import names
+from judges.report.formats import counted, error, number, percent
+from judges.report.table import Column, Group, Section, Table
 from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 KINDS = ("html", "md", "tex")
-FILTERS = ("number", "error", "percent", "interval", "rate_interval", "tone", "per_cent", "beside")
-"""Functions of `judges.report.gradient_inversion.wording` that every template may use."""
-
-NAMES: Mapping[str, Callable[..., str]] = {
-    name: getattr(names, name) for name in ("attack_name", "line_name", "model_name", "defence_name", "way_name")
-}
-"""What templates call the functions that name things."""
 
 _TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -60,34 +53,52 @@ _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\
 
 def write_page(
     run_dir: Path,
-    template: str,
     manifest: Mapping[str, Any],
-    context: Mapping[str, Any],
-    filters: Mapping[str, Callable[..., object]] | None = None,
+    sections: Sequence[Section],
+    *,
+    threat_model: str,
+    findings: Sequence[str],
+    definitions: Sequence[tuple[str, str]],
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
     Args:
         run_dir: holds config.toml.
-        template: TEMPLATE.html.j2, TEMPLATE.md.j2 and TEMPLATE.tex.j2 are filled.
         manifest: of the run.
-        context: what the templates print; title, provenance and config are added.
-        filters: beside, or in place of, `FILTERS`.
+        sections: of the report; cells that could not be computed come first.
+        threat_model, findings, definitions: stand before and after them.
 
     Raises:
         DataError: there is no readable config.
     """
-    shared = {
+    shown = [section for section in (_not_computed(failed_cells(manifest)), *sections) if section.shown]
+    context = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
-        "failed": failed_cells(manifest),
+        "sections": shown,
+        "tables": [(section, table) for section in shown for table in section.tables],
         "style_hash": _hash(TEMPLATES / "report.css"),
         "config": _config(run_dir / "config.toml"),
+        "threat_model": threat_model,
+        "findings": findings,
+        "definitions": definitions,
     }
-    texts = {kind: _render(f"{template}.{kind}.j2", {**shared, **context}, filters or {}, kind) for kind in KINDS}
+    texts = {kind: _render(f"page.{kind}.j2", context, kind) for kind in KINDS}
     for kind in ("md", "tex"):
         atomic_write(run_dir / f"report.{kind}", texts[kind])
     return atomic_write(run_dir / "report.html", texts["html"])
+
+
+def _not_computed(failed: Mapping[str, str]) -> Section:
+    """Return the section on the cells that could not be computed."""
+    columns: list[Column[tuple[str, str]]] = [
+        Column("Cell", lambda item: item[0]),
+        Column("Reason", lambda item: item[1], left=True, long=True),
+    ]
+    table = Table("Cells that could not be computed", columns, [Group(list(failed.items()))], css="plain reasons")
+    them = "it" if len(failed) == 1 else "them"
+    lead = f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about {them}."
+    return Section("failed", "Not computed", [table], lead=lead)
 
 
 def _hash(path: Path) -> str:
@@ -95,7 +106,7 @@ def _hash(path: Path) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
 
 
-def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., object]], kind: str) -> str:
+def _render(template: str, context: Mapping[str, Any], kind: str) -> str:
     """Return a filled template; everything that is printed is escaped for its kind of text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -106,7 +117,7 @@ def _render(template: str, context: Mapping[str, Any], filters: Mapping[str, Cal
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(wording, name) for name in FILTERS} | dict(NAMES) | dict(filters)
+    environment.filters |= {"number": number, "error": error, "percent": percent}
     return environment.get_template(template).render(context)
 
 
@@ -136,10 +147,11 @@ def _one_line(text: str) -> str:
 
 
 def _latex(value: object) -> object:
-    """Return text that can stand in a cell of a LaTeX table; a bracket after a line break would be its length."""
+    """Return text that can stand in a cell of a LaTeX table; after a line break "[" or "*" would belong to that."""
     if not isinstance(value, str):
         return value
-    return "".join(_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
+    signs = (_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
+    return ("{}" if value.startswith("*") else "") + "".join(signs)
 
 
 def _config(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The files of a run folder, and its manifest: what its results were made with (versions, seeds, data hashes, commit)."""
+"""The files of a run folder, and its manifest: what made its results (versions, seeds, data hashes, commit)."""
 
 from __future__ import annotations
 

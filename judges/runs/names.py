@@ -1,4 +1,4 @@
-"""What experiments, models, attacks and controls are called. A name is formatted from columns here, and never read back."""
+"""What models, attacks and controls are called. A name is formatted from columns here, and never parsed back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PUBLISHED = {"mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleak
 
 
 class Named(Protocol):
-    """An attack or a control, as a row, a line of a summary or a picture has it: see `judges.runs.identity.Approach`."""
+    """An attack or a control, as a row, a summary or a picture has it: see `judges.runs.identity.Approach`."""
 
     @property
     def attack(self) -> str:
@@ -59,14 +59,19 @@ def settings_name(settings: Varied) -> str:
     return " ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def network(spiking: bool) -> str:
+def network(victim: Attacked | Group) -> str:
     """Return "SNN" or "ANN"."""
-    return SNN if spiking else ANN
+    return SNN if victim.spiking else ANN
 
 
 def model_name(victim: Attacked | Group) -> str:
     """Return the architecture with what else varies: "spiking_lenet timesteps=5"."""
     return f"{victim.model} {settings_name(dict(victim.varied))}".strip()
+
+
+def network_name(victim: Attacked | Group) -> str:
+    """Return the kind and the name of a network: "SNN spiking_mlp"."""
+    return f"{network(victim)} {model_name(victim)}"
 
 
 def defence_name(victim: Attacked | Group) -> str:
@@ -86,7 +91,7 @@ def target_name(target: Target) -> str:
     group = target.group
     epochs = f"{target.round} epoch{'' if target.round == 1 else 's'}"
     trained = f"federation, round {target.round}" if target.source == FEDERATION else epochs
-    return _DOT.join((group.dataset, f"{network(group.spiking)} {model_name(group)}", trained))
+    return _DOT.join((group.dataset, network_name(group), trained))
 
 
 def way_name(thresholding: str) -> str:

@@ -33,19 +33,18 @@ def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
 
 
 def read_rows(kind: type[Row], path: Path) -> list[Row]:
-    """Read the rows that `write_rows` wrote. Columns that have defaults may be missing.
+    """Read the rows that `write_rows` wrote, with all their columns: a default would say what nobody has told.
 
     Raises:
         DataError: the file is missing, or its columns or a value are not those of the kind of row.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
     found = list(frame.columns)
-    missing = sorted(name for name, field in fields.items() if name not in found and _is_required(field))
-    surplus = sorted(set(found) - set(fields))
+    columns = set(columns_of(kind))
+    missing, surplus = sorted(columns - set(found)), sorted(set(found) - columns)
     if missing or surplus:
         raise DataError(
             f"{path}: expected the columns of a table of scores as this version writes them; missing: {missing}, "
@@ -59,10 +58,6 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
         ]
     except ValueError as error:
         raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _text(value: Scalar | Mapping[str, Scalar] | None) -> str:

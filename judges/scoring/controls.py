@@ -1,15 +1,136 @@
-"""What a model inversion is compared with: the examples of the data set, and answers that need no model."""
+"""What answers are compared with: controls that need no attack, and the examples of the data set."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from attacks.contracts import Reconstruction, StopReason
 from fl_sim.datasets.examples import Examples
+from fl_sim.records import SealedBatch
 from fl_sim.seeding import torch_stream
+from fl_sim.specs import InputSpec
+from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE
 from judges.scoring.class_metrics import AT_ONCE, rate_decoded
+
+NO_LABEL = -1
+"""What an answer has that names no label."""
+
+_MEAN_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean inputs of a split, each (C, H, W), or (T, C, H, W) of events.
+
+    Attributes:
+        overall: of all examples.
+        by_class: of the examples of each class that the split has.
+    """
+
+    overall: Tensor
+    by_class: Mapping[int, Tensor]
+
+    def of(self, label: int) -> Tensor:
+        """Return the mean of a class; of all examples where the split has none of it."""
+        return self.by_class.get(label, self.overall)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a control of a captured update may use: nothing of the inputs but their shape.
+
+    Attributes:
+        inputs: (N, C, H, W), or (T, N, C, H, W) of events; only their shape and type may be read.
+        labels: (N,), the true ones, for an adversary who knows them.
+        spec: of the inputs.
+        means: of the train split; None where there is no data set.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    spec: InputSpec
+    means: Means | None
+
+
+def _black(beside: Beside) -> Tensor:
+    """Return the low end of the value range; of events the empty recording."""
+    return torch.full_like(beside.inputs, beside.spec.low)
+
+
+def _grey(beside: Beside) -> Tensor:
+    """Return the middle of the value range."""
+    return torch.full_like(beside.inputs, (beside.spec.low + beside.spec.high) / 2)
+
+
+def _mean_image(beside: Beside) -> Tensor | None:
+    """Return the mean of all inputs."""
+    if beside.means is None:
+        return None
+    return beside.means.overall.to(beside.inputs).unsqueeze(-4).expand_as(beside.inputs).clone()
+
+
+def _class_mean(beside: Beside) -> Tensor | None:
+    """Return the mean of the true class: an adversary who knows the label and how the class looks, and no victim."""
+    if beside.means is None:
+        return None
+    return torch.stack([beside.means.of(int(label)) for label in beside.labels], -4).to(beside.inputs)
+
+
+CONTROLS: Mapping[str, Callable[[Beside], Tensor | None]] = {
+    BLACK: _black,
+    GREY: _grey,
+    MEAN_IMAGE: _mean_image,
+    CLASS_MEAN: _class_mean,
+}
+"""The controls of a captured update that need no attack: kind -> answer, or None where it cannot be given."""
+
+
+def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> dict[str, Reconstruction]:
+    """Return, by kind of control, what needs no attack.
+
+    Args:
+        sealed: the batch that they stand beside.
+        spec: of the inputs.
+        means: of the train split; None where there is no data set, and then no control of a mean.
+    """
+    beside = Beside(sealed.inputs, sealed.labels, spec, means)
+    answers = {kind: answer for kind, control in CONTROLS.items() if (answer := control(beside)) is not None}
+    return {
+        kind: Reconstruction(
+            capture_id=sealed.capture_id,
+            attack=kind,
+            settings={},
+            inputs=inputs,
+            labels=torch.full_like(sealed.labels, NO_LABEL),
+            matching_loss=float("nan"),
+            last_inputs=inputs,
+            loss_history=torch.empty(0),
+            iterations=0,
+            gradient_evaluations=0,
+            restarts=1,
+            stop_reason=StopReason.BUDGET,
+            seconds=0.0,
+            seed=0,
+        )
+        for kind, inputs in answers.items()
+    }
+
+
+def mean_inputs(examples: Examples) -> Means:
+    """Return the mean inputs of a split, float32."""
+    totals: dict[int, Tensor] = {}
+    for part in torch.split(torch.arange(len(examples)), _MEAN_CHUNK):
+        inputs, labels = examples.batch(part)
+        for label in sorted(set(labels.tolist())):
+            total = inputs.index_select(-4, (labels == label).nonzero().flatten()).double().sum(-4)
+            totals[label] = totals[label] + total if label in totals else total
+    counts = examples.labels.bincount().tolist()
+    overall = torch.stack(list(totals.values())).sum(0) / len(examples)
+    return Means(overall.float(), {label: (total / counts[label]).float() for label, total in totals.items()})
 
 
 @dataclass(frozen=True)

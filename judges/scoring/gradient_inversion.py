@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,16 +9,11 @@ from torch import Tensor
 
 from attacks.contracts import Reconstruction, StopReason
 from attacks.settings import UNTHRESHOLDED
-from fl_sim.datasets.examples import Examples
 from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
-from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.image_metrics import as_images, l2, mse, psnr_db, ssim
-
-NO_LABEL = -1
-_MEAN_CHUNK = 256
 
 
 def score(
@@ -63,76 +56,6 @@ def score(
         row["judge_correct"] = None if judge is None else alive and row["judge_correct"]
         rows.append(Score(**shared, **row, example=example))
     return rows
-
-
-def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> dict[str, Reconstruction]:
-    """Return, by kind of control, what needs no attack: black, grey, the mean input, the mean of the true class.
-
-    The last stands for an adversary who knows the label and how the class looks, and nothing of the victim.
-
-    Args:
-        sealed: the batch that they stand beside; only its id, shape and labels are used.
-        spec: black is the low end of its value range, grey the middle.
-        means: of the train split; None where there is none, and then no control of a mean.
-    """
-    pictures = {
-        BLACK: torch.full_like(sealed.inputs, spec.low),
-        GREY: torch.full_like(sealed.inputs, (spec.low + spec.high) / 2),
-    }
-    if means is not None:
-        pictures |= {
-            MEAN_IMAGE: means.overall.to(sealed.inputs).unsqueeze(-4).expand_as(sealed.inputs).clone(),
-            CLASS_MEAN: torch.stack([means.of(int(label)) for label in sealed.labels], -4).to(sealed.inputs),
-        }
-    return {
-        kind: Reconstruction(
-            capture_id=sealed.capture_id,
-            attack=kind,
-            settings={},
-            inputs=inputs,
-            labels=torch.full_like(sealed.labels, NO_LABEL),
-            matching_loss=float("nan"),
-            last_inputs=inputs,
-            loss_history=torch.empty(0),
-            iterations=0,
-            gradient_evaluations=0,
-            restarts=1,
-            stop_reason=StopReason.BUDGET,
-            seconds=0.0,
-            seed=0,
-        )
-        for kind, inputs in pictures.items()
-    }
-
-
-@dataclass(frozen=True)
-class Means:
-    """Mean inputs of a split, each (C, H, W), or (T, C, H, W) of events.
-
-    Attributes:
-        overall: of all examples.
-        by_class: of the examples of each class that the split has.
-    """
-
-    overall: Tensor
-    by_class: Mapping[int, Tensor]
-
-    def of(self, label: int) -> Tensor:
-        """Return the mean of a class; of all examples where the split has none of it."""
-        return self.by_class.get(label, self.overall)
-
-
-def mean_inputs(examples: Examples) -> Means:
-    """Return the mean inputs of a split, float32."""
-    totals: dict[int, Tensor] = {}
-    for part in torch.split(torch.arange(len(examples)), _MEAN_CHUNK):
-        inputs, labels = examples.batch(part)
-        for label in sorted(set(labels.tolist())):
-            total = inputs.index_select(-4, (labels == label).nonzero().flatten()).double().sum(-4)
-            totals[label] = totals[label] + total if label in totals else total
-    counts = examples.labels.bincount().tolist()
-    overall = torch.stack(list(totals.values())).sum(0) / len(examples)
-    return Means(overall.float(), {label: (total / counts[label]).float() for label, total in totals.items()})
 
 
 def _columns(

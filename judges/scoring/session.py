@@ -27,8 +27,9 @@ from judges.runs.pictures import save_answers, save_gallery
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.class_distances import class_distances
+from judges.scoring.controls import Means, control_reconstructions, mean_inputs
 from judges.scoring.gallery import build_answers, build_gallery
-from judges.scoring.gradient_inversion import Means, control_reconstructions, mean_inputs, score
+from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import Vitals, examine, vitals
 
 

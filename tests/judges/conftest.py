@@ -82,7 +82,8 @@ def row() -> Callable[..., Score]:
         model = str(changes.get("model", "lenet"))
         values: dict[str, Any] = {
             "experiment": "e", "cell": "c", "dataset": "toy", "model": model, "family": model.removeprefix("spiking_"),
-            "spiking": model.startswith("spiking_"), "init": "uniform", "attack": "" if "control" in changes else "idlg",
+            "spiking": model.startswith("spiking_"), "init": "uniform",
+            "attack": "" if "control" in changes else "idlg",
             "guess": "normal", "thresholding": "none", "tau": None, "seed": 0, "repeat": 0,
             "capture_id": "toy/r001-c000", "example": 0,
             "ssim": 0.9, "psnr_db": 30.0, "mse": 0.001, "l2": 0.4, "label": 1, "label_recovered": 1,

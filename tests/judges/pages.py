@@ -85,6 +85,38 @@ def cells_of(page: str, name: str) -> list[list[str]]:
     return [[_plain(cell) for cell in row] for row in _parsed(page, name).rows]
 
 
+class _Outline(HTMLParser):
+    """Collects the text of each heading, paragraph and table row of a page, the cells of a row apart."""
+
+    ONE_LINE = ("h1", "h2", "h3", "h4", "p", "li", "summary", "tr", "dt", "dd", "figcaption")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[list[str]] = []
+        self.depth = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - as in the base class
+        self.depth += tag in self.ONE_LINE
+        if tag in self.ONE_LINE:
+            self.lines.append([] if tag == "tr" else [""])
+        elif tag in ("td", "th"):
+            self.lines[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.depth -= tag in self.ONE_LINE
+
+    def handle_data(self, data: str) -> None:
+        if self.depth and self.lines[-1]:
+            self.lines[-1][-1] += f" {data}"
+
+
+def outline_of(page: str) -> str:
+    """Return the text of a page, a line for each heading, paragraph and table row, "|" between the cells of a row."""
+    outline = _Outline()
+    outline.feed(page)
+    return "".join(" | ".join(_plain([cell]) for cell in line) + "\n" for line in outline.lines)
+
+
 def _parsed(page: str, name: str) -> _Section:
     section = _Section(name)
     section.feed(page)

@@ -10,7 +10,8 @@ from typing import Any
 
 from fl_sim.records import load_record
 from judges.report.figures import loss_figure, picture_uri
-from judges.report.gradient_inversion.wording import number
+from judges.report.formats import number
+from judges.report.gradient_inversion.wording import tone
 from judges.runs.identity import Group
 from judges.runs.names import attack_name, defence_name, group_name, model_name, way_name
 from judges.runs.pictures import Gallery
@@ -54,6 +55,11 @@ class Panel:
     pairs: tuple[Pair, ...]
     loss: str
     curves: int
+
+    @property
+    def tone(self) -> str:
+        """Return how loudly its verdict is printed."""
+        return tone(self.cell.verdict) if self.cell else ""
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,9 @@ def _rows(
 
 def _panel(gallery: Gallery, cell: CellSummary | None, shown: bool) -> Panel:
     """Return the pictures of a gallery, or the panel that stands for them."""
+    way = "" if gallery.tau is None else f" \N{MIDDLE DOT} {way_name(gallery.thresholding)}"
     return Panel(
-        title=f"{model_name(gallery)} \N{MIDDLE DOT} {way_name(gallery.thresholding)}"
-        if gallery.tau is not None
-        else model_name(gallery),
+        title=f"{model_name(gallery)}{way}",
         name=f"{attack_name(gallery)} on {group_name(gallery)}",
         cell=cell,
         pairs=tuple(_pairs(gallery)) if shown else (),

@@ -1,123 +1,60 @@
-"""The tables of the paper, filled with a run's summary: what stands in them, not how it looks."""
+"""The table of attacks on still images, in the layout of the paper's Table IV."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from fl_sim.records import Scalar
-from judges.runs.identity import BLACK, NO_OP, Group
-from judges.runs.measures import ClassDistances, Spread
+from judges.report.formats import DASH, interval, mse, named_shares, number, out_of_100, percent_interval, tenths
+from judges.report.gradient_inversion.wording import NOTES, tone
+from judges.report.table import Cell, Column, Group, Section, Table
+from judges.runs.identity import NO_OP
+from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, defence_name, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.published import PUBLISHED_SPIKES, Published, PublishedSpikes
 
-SPIKES_OF_PAPER = "dvs_gesture"
-"""The data set of the paper's Tables V and VI."""
-
-PAPER_SHAPE = (20, 2, 128, 128)
-PAPER_NORM = 42.5647
-"""Norm of the paper's recordings, read off Table V: where tau is 0.75 and more the answer is the empty recording."""
-
-PAPER_SIGMA = 0.1
-SAME = 0.01
-"""Two distances are called equal where they differ by at most this share of the second."""
+Format = Callable[[float | None], str]
+_MEASURES: tuple[tuple[str, str, str, Format, Format], ...] = (
+    ("MSE", "mse", "median", mse, number),
+    ("SSIM", "ssim", "median, last", number, number),
+    ("PSNR, dB", "psnr_db", "median", tenths, tenths),
+)
+"""Heading, name, heading of the small print, and formats of our numbers and of the paper's."""
 
 
-@dataclass(frozen=True)
-class ImageRow:
+class ImageRow(NamedTuple):
     """A line of Table IV: an attack on still images.
 
     Attributes:
-        cell: our figures.
+        cell: our figures, and the paper's row.
         held_out, chance: the judge's accuracy on examples that it never saw, and that of guessing; None without one.
         no_op: ASR of the attack's initial guess, no step taken; None without a judge.
-        published: the paper's row; None where it has none.
     """
 
     cell: CellSummary
     held_out: float | None
     chance: float | None
     no_op: float | None
-    published: Published | None
 
+    @property
+    def asr(self) -> Cell:
+        """Return the judge's verdict, beside those on the truth and on the initial guess."""
+        bounds = None if self.cell.asr is None else self.cell.intervals["asr"]
+        under = named_shares({"truth": self.cell.ceiling, "no-op": self.no_op})
+        return Cell(out_of_100(self.cell.asr), percent_interval(bounds), (under,))
 
-@dataclass(frozen=True)
-class ImageBlock:
-    """The lines of Table IV of one attack on one data set, which share a judge."""
+    def measured(self, measure: str, told: Format) -> Cell:
+        """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too."""
+        own, bounds = getattr(self.cell, measure), interval(self.cell.intervals[measure], told)
+        last = f", last {told(self.cell.last_ssim)}" if measure == "ssim" else ""
+        return Cell(told(own.mean), bounds, (f"median {told(own.median)}{last}",), "best" if last else "")
 
-    attack: str
-    dataset: str
-    held_out: float | None
-    chance: float | None
-    rows: tuple[ImageRow, ...]
-
-
-@dataclass(frozen=True)
-class SpikeRow:
-    """A line of Table V: one attack and threshold, with every way of thresholding beside each other.
-
-    Attributes:
-        tau: the threshold.
-        attack: its name, without its way of thresholding and its threshold.
-        cells: {way of thresholding: our figures}.
-        guess: the initial guess, thresholded, no step taken; None where it was not scored.
-        published: {way of thresholding: the paper's figures}; empty unless the victims are of DVS128 Gesture.
-    """
-
-    tau: float
-    attack: str
-    cells: Mapping[str, CellSummary]
-    guess: CellSummary | None
-    published: Mapping[str, PublishedSpikes]
-
-
-@dataclass(frozen=True)
-class SpikeTable:
-    """Table V for one group of victims.
-
-    Attributes:
-        group: what was attacked.
-        ways: of thresholding, as columns.
-        rows: by tau, then by attack.
-        norm: mean l2 norm of a recording, which is its distance to the empty one: of these victims, else of the data
-            set; None where neither was measured.
-        held_out, chance, ceiling: of the judge, as in `ImageRow`; the last is its accuracy on the true inputs.
-    """
-
-    group: Group
-    ways: tuple[str, ...]
-    rows: tuple[SpikeRow, ...]
-    norm: float | None
-    held_out: float | None
-    chance: float | None
-    ceiling: float | None
-
-
-class Nearness(NamedTuple):
-    """How a mean l2 compares with those of answers that need no gradient.
-
-    Attributes:
-        guess: it equals that of the thresholded guess, no step taken.
-        empty: it equals that of the empty recording.
-        closer: it is less than either of those that are known, and equals none; None where none is known.
-    """
-
-    guess: bool
-    empty: bool
-    closer: bool | None
-
-
-@dataclass(frozen=True)
-class DistanceRow:
-    """A line of Table VI: "intra-class" or "inter-class" distances of a data set."""
-
-    dataset: str
-    kind: str
-    spread: Spread
+    def paper(self, measure: str, told: Format) -> str:
+        """Return the paper's number; nothing where it has none."""
+        return told(getattr(self.cell.published, measure)) if self.cell.published else ""
 
 
 def image_rows(summary: Summary) -> list[ImageRow]:
@@ -126,110 +63,84 @@ def image_rows(summary: Summary) -> list[ImageRow]:
     They are ordered by attack, data set, initialisation and model, so that networks that start alike stand together.
     """
     events = {cell.group for cell in summary.cells if cell.tau is not None}
-    attacks = [cell for cell in summary.cells if not cell.control and cell.group not in events]
-    keys = [(attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)) for cell in attacks]
-    orders = [_order(column) for column in zip(*keys, strict=True)]
-    ranks = [[order[name] for order, name in zip(orders, key, strict=True)] for key in keys]
-    ranked = [attacks[at] for at in sorted(range(len(attacks)), key=ranks.__getitem__)]
+    attacks = [cell for cell in summary.cells if not cell.is_control and cell.group not in events]
+    names = [(attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)) for cell in attacks]
+    orders = [list(dict.fromkeys(own)) for own in zip(*names, strict=True)]
+    places = [[order.index(name) for order, name in zip(orders, own, strict=True)] for own in names]
+    ranked = [attacks[at] for at in sorted(range(len(attacks)), key=places.__getitem__)]
+    guesses = [no_op_of(summary, cell) for cell in ranked]
     return [
-        ImageRow(cell, *_judge_facts(summary, cell.dataset), _asr(_guess_of(summary, cell)), cell.published)
-        for cell in ranked
+        ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None)
+        for cell, guess in zip(ranked, guesses, strict=True)
     ]
 
 
-def image_blocks(summary: Summary) -> list[ImageBlock]:
-    """Return Table IV in blocks."""
-    groups = itertools.groupby(image_rows(summary), key=lambda row: (attack_name(row.cell), row.cell.dataset))
-    blocks = [(names, tuple(rows)) for names, rows in groups]
-    return [ImageBlock(*names, rows[0].held_out, rows[0].chance, rows) for names, rows in blocks]
-
-
-def nearness(cell: CellSummary, guess: CellSummary | None, norm: float | None) -> Nearness:
-    """Return how a cell's mean l2 compares with those of the guess and of the empty recording."""
-    ours, start = cell.l2.mean, guess.l2.mean if guess else None
-    if ours is None:
-        return Nearness(False, False, None if start is None and norm is None else False)
-    equal = [other is not None and abs(ours - other) <= SAME * other for other in (start, norm)]
-    known = [other for other in (start, norm) if other is not None]
-    return Nearness(equal[0], equal[1], ours < min(known) and not any(equal) if known else None)
-
-
-def thresholded_guess_l2(tau: float, *, sigma: float, voxels: int, norm: float) -> float:
-    """Return the root mean square distance of a binary recording to the thresholded guess, no step taken.
-
-    A voxel of the guess |N(0, sigma)| exceeds tau with p = erfc(tau / (sigma sqrt 2)). Of `voxels`, K = norm^2 hold a
-    spike: there the two differ with 1 - p, elsewhere with p. So the mean square is voxels p + K (1 - 2 p).
-    """
-    p = math.erfc(tau / (sigma * math.sqrt(2)))
-    return math.sqrt(voxels * p + norm**2 * (1 - 2 * p))
-
-
-def paper_guess_l2(tau: float) -> float:
-    """Return `thresholded_guess_l2` for recordings of the paper's size and norm."""
-    return thresholded_guess_l2(tau, sigma=PAPER_SIGMA, voxels=math.prod(PAPER_SHAPE), norm=PAPER_NORM)
-
-
-def spike_tables(summary: Summary) -> list[SpikeTable]:
-    """Return Table V for each group of victims that an attack with thresholding was run on."""
-    swept = [cell for cell in summary.cells if not cell.control and cell.tau is not None]
-    return [_spike_table(summary, group, swept) for group in dict.fromkeys(cell.group for cell in swept)]
-
-
-def distance_rows(distances: Mapping[str, ClassDistances]) -> list[DistanceRow]:
-    """Return Table VI."""
-    return [
-        DistanceRow(dataset, kind, spread)
-        for dataset, told in distances.items()
-        for kind, spread in (("intra-class", told.intra), ("inter-class", told.inter))
-    ]
-
-
-def _spike_table(summary: Summary, group: Group, swept: Sequence[CellSummary]) -> SpikeTable:
-    own = [cell for cell in swept if cell.group == group]
-    held_out, chance = _judge_facts(summary, group.dataset)
-    told = summary.distances.get(group.dataset)
-    empty = next((cell.l2.mean for cell in summary.cells if cell.group == group and cell.control == BLACK), None)
-    return SpikeTable(
-        group,
-        tuple(dict.fromkeys(cell.thresholding for cell in own)),
-        tuple(_spike_rows(summary, own)),
-        told.norm if empty is None and told else empty,
-        held_out,
-        chance,
-        own[0].ceiling,
+def image_section(summary: Summary) -> Section:
+    """Return the section of Table IV."""
+    rows = image_rows(summary)
+    groups = []
+    for (attack, dataset), block in itertools.groupby(rows, lambda row: (attack_name(row.cell), row.cell.dataset)):
+        own = list(block)
+        facts = named_shares({"held-out": own[0].held_out, "chance": own[0].chance})
+        groups.append(Group(own, f"{attack} on {dataset}", facts and f"judge, %: {facts}"))
+    paper = any(row.cell.published for row in rows)
+    table = Table(
+        "Table IV",
+        list(_image_columns(paper=paper)),
+        groups,
+        grouped_by="Attack and data",
+        note=f"{NOTES['images']} {NOTES['images_paper']}" if paper else NOTES["images"],
+        apart=lambda row: row.cell.init,
     )
+    title, layout = "Still images: success and similarity", "layout of Table IV of arXiv 2511.21181"
+    return Section("table-iv", title, [table], reference=layout)
 
 
-def _spike_rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
-    for tau in sorted({cell.tau for cell in own if cell.tau is not None}):
-        for attack in dict.fromkeys(attack_name(cell) for cell in own):
-            cells = {cell.thresholding: cell for cell in own if (cell.tau, attack_name(cell)) == (tau, attack)}
-            if not cells:
-                continue
-            some = next(iter(cells.values()))
-            known = (some.dataset, some.defence) == (SPIKES_OF_PAPER, "none") and not some.attack_settings
-            sweeps = {way: PUBLISHED_SPIKES.get((some.attack, way), {}) for way in cells if known}
-            paper = {way: sweep[tau] for way, sweep in sweeps.items() if tau in sweep}
-            yield SpikeRow(tau, attack, cells, _guess_of(summary, some), paper)
+def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
+    """Yield the columns of Table IV, those of the paper only where it has a row."""
+    ours, unit = "ours" if paper else "", "mean [95 %]"
+    yield Column("Model", _model, under="Defence")
+    yield Column("Init", lambda row: row.cell.init or DASH, left=True)
+    yield Column("n", lambda row: str(row.cell.n))
+    yield Column(ours, lambda row: row.asr, unit=unit, span="ASR, %", under="on truth, no-op", beside="in")
+    if paper:
+        yield Column("paper", lambda row: row.paper("asr", out_of_100), span="ASR, %", theirs=True)
+    for span, name, under, told, theirs in _MEASURES:
+        mine = partial(ImageRow.measured, measure=name, told=told)
+        yield Column(ours, mine, unit=unit, span=span, under=under, beside="in")
+        if paper:
+            yield Column("paper", partial(ImageRow.paper, measure=name, told=theirs), span=span, theirs=True)
+    yield Column("Diverged", lambda row: str(row.cell.diverged))
+    yield Column("Verdict", lambda row: Cell(row.cell.verdict, css=f"verdict {tone(row.cell.verdict)}"), left=True)
 
 
-def _guess_of(summary: Summary, cell: CellSummary) -> CellSummary | None:
+def _model(row: ImageRow) -> Cell:
+    return Cell(model_name(row.cell), under=("" if row.cell.defence == "none" else defence_name(row.cell),))
+
+
+def no_op_of(summary: Summary, cell: CellSummary) -> CellSummary | None:
     """Return the no-op control of a cell's victims that starts as the cell does, at its threshold."""
     key = cell.group, cell.guess, cell.tau
     same = (other for other in summary.cells if other.control == NO_OP)
     return next((other for other in same if (other.group, other.guess, other.tau) == key), None)
 
 
-def _asr(cell: CellSummary | None) -> float | None:
-    return cell.asr if cell else None
-
-
-def _judge_facts(summary: Summary, dataset: str) -> tuple[float | None, float | None]:
+def judge_facts(summary: Summary, dataset: str) -> tuple[float | None, float | None]:
     """Return the judge's held-out accuracy and chance; None without a judge."""
     facts: Mapping[str, Scalar] = summary.judges.get(dataset, {})
     held_out, chance = (facts.get(name) for name in ("accuracy", "chance"))
     return (held_out if isinstance(held_out, float) else None), (chance if isinstance(chance, float) else None)
 
 
-def _order(values: Iterable[str]) -> dict[str, int]:
-    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+def ceilings(summary: Summary) -> dict[str, float | None]:
+    """Return the judge's accuracy on the true inputs of all victims of a data set, where it was measured."""
+    told: dict[str, float | None] = {}
+    for name in summary.judges:
+        own = [(cell.ceiling, cell.n) for cell in summary.cells if cell.dataset == name and cell.ceiling is not None]
+        told[name] = sum(share * n for share, n in own) / sum(n for _, n in own) if own else None
+    return told
+
+
+def by_group(cells: Sequence[CellSummary]) -> dict[Victims, list[CellSummary]]:
+    """Return cells by what was attacked, in their order."""
+    return {group: [cell for cell in cells if cell.group == group] for group in dict.fromkeys(c.group for c in cells)}

@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from judges.intervals import bootstrap_mean, rate
-from judges.report.curves import Mark, Rates, Sample, Sweep, cdf_figure, firing_figure, in_percent, trend_figure
+from judges.report.curves import Mark, Sample, Sweep, cdf_figure, in_percent, trend_figure
 from judges.report.figures import COLOURS, Point
-from judges.runs.identity import Attacked, Group
-from judges.runs.measures import Health
-from judges.runs.names import CONTROL, attack_name, group_name, model_name
-from judges.runs.names import line_name as name_of_line
+from judges.report.gradient_inversion.tables import by_group
+from judges.runs.identity import Group
+from judges.runs.names import CONTROL, attack_name, group_name, line_name, model_name
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Score
 from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, stream_of, units_of
 from judges.summaries.gradient_inversion import Line as SummaryLine
@@ -80,20 +79,15 @@ class Trend:
     figures: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class HealthLine:
-    """The health of the model behind a group's updates; the figure of its firing rates is "" where it has none."""
-
-    name: str
-    health: Health
-    figure: str
+def has_namesake(line: CellSummary | Score, lines: Sequence[CellSummary]) -> bool:
+    """Return whether another attack of the same lines has the same name, so that only the cell tells them apart."""
+    return not line.is_control and [line_name(other) for other in lines].count(line_name(line)) > 1
 
 
-def line_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
-    """Return the attack's name, with the cell's where two cells of a group share the attack."""
-    name = name_of_line(line)
-    namesakes = [other for other in lines if name_of_line(other) == name]
-    return f"{name} ({line.cell})" if len(namesakes) > 1 and not line.is_control else name
+def unique_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
+    """Return the name of an attack or control in a figure, with the cell's where two lines share it."""
+    name = f"{CONTROL if line.is_control else ''}{line_name(line)}"
+    return f"{name} ({line.cell})" if has_namesake(line, lines) else name
 
 
 def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distributions]:
@@ -114,7 +108,7 @@ def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distrib
             values = [getattr(row, column) for row in plain]
             best = max((cell for cell in own if cell.is_control), key=lambda cell: _mean(cell, column), default=None)
             samples = [
-                Sample(line_name(cell, own), [getattr(row, column) for row in rows[line_of(cell)]], cell.is_control)
+                Sample(unique_name(cell, own), [getattr(row, column) for row in rows[line_of(cell)]], cell.is_control)
                 for cell in (shown if best is None else [*shown, best])
                 if line_of(cell) in rows
             ]
@@ -130,8 +124,7 @@ def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
     groups = _plain_groups(summary)
     for row in scores:
         if row.round > 0 and row.group in groups and not row.is_control:
-            name = line_name(row, [cell for cell in groups[row.group] if not cell.is_control])
-            lines[_without_model(row)][name, model_name(row)].append(row)
+            lines[_without_model(row)][unique_name(row, groups[row.group]), model_name(row)].append(row)
     trends = []
     for victims, own in _split(lines):
         moving = {line: rows for line, rows in own.items() if len({row.round for row in rows}) > 1}
@@ -161,18 +154,6 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
             name = group_name(victims)
             trends.append(_trend(name, moving, still, summary, lambda row: row.timesteps, "time steps T"))
     return trends
-
-
-def health_lines(summary: Summary) -> list[HealthLine]:
-    """Return the health of the models under attack, with the firing rates of those that spike."""
-    return [
-        HealthLine(group_name(health), health, firing_figure(layers) if (layers := _layers(health)) else "")
-        for health in summary.health
-    ]
-
-
-def _layers(health: Health) -> dict[str, Rates]:
-    return {name: Rates(firing, health.silent.get(name, 0.0)) for name, firing in health.firing_rates.items()}
 
 
 def _trend(
@@ -221,7 +202,7 @@ def _best_control(summary: Summary, groups: Collection[Group]) -> Mark | None:
     """Return the highest mean SSIM of a control on some groups of victims; None where there is no control."""
     controls = [cell for cell in summary.cells if cell.is_control and cell.group in groups]
     best = max(controls, key=lambda cell: _mean(cell, "ssim"), default=None)
-    return None if best is None or best.ssim.mean is None else Mark(best.ssim.mean, f"{CONTROL}{name_of_line(best)}")
+    return None if best is None or best.ssim.mean is None else Mark(best.ssim.mean, unique_name(best, controls))
 
 
 def _points(line: Line, rows: Sequence[Score], place: Callable[[Score], int], seed: int) -> Iterator[TrendRow]:
@@ -260,17 +241,14 @@ def _one_model(lines: Mapping[Line, object]) -> str:
     return next(iter(models)) if len(models) == 1 else ""
 
 
-def _without_model(row: Attacked) -> Group:
+def _without_model(row: Score) -> Group:
     """Return what was attacked, whatever the network."""
     return replace(row.group, model="", family="", spiking=False, varied=())
 
 
 def _plain_groups(summary: Summary) -> dict[Group, list[CellSummary]]:
     """Return the cells of each group on which no thresholding was tried."""
-    groups: dict[Group, list[CellSummary]] = defaultdict(list)
-    for cell in summary.cells:
-        groups[cell.group].append(cell)
-    return {group: own for group, own in groups.items() if all(cell.tau is None for cell in own)}
+    return {group: own for group, own in by_group(summary.cells).items() if all(cell.tau is None for cell in own)}
 
 
 def _by_line(scores: Sequence[Score]) -> dict[SummaryLine, list[Score]]:

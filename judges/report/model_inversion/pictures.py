@@ -10,19 +10,16 @@ from torch import Tensor
 
 from fl_sim.records import load_record
 from judges.report.figures import picture_uri
-from judges.report.gradient_inversion.wording import percent
+from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
 from judges.runs.class_rows import FEDERATION
-from judges.runs.names import attack_name, model_name, network
+from judges.runs.names import attack_name, model_name, network_name
 from judges.runs.pictures import Album
 from judges.summaries.model_inversion import Inversions
 
 COLUMNS = 10
 """Classes, or rounds, in a row."""
-
-OPEN_SHEETS = 2
-"""Of many classes so many rows are open, the others in a fold-out."""
 
 MOST_FOLLOWED = 2
 """Classes whose answers are shown after every round of a federation."""
@@ -182,8 +179,8 @@ def _followed(albums: Sequence[Album]) -> Iterator[Sheet]:
     for start in range(0, len(rounds), COLUMNS):
         part = rounds[start : start + COLUMNS]
         rows = []
-        for key in dict.fromkeys((album.group, album.approach) for album in albums):
-            own = {album.round: album for album in albums if (album.group, album.approach) == key}
+        for line in dict.fromkeys(map(_line, albums)):
+            own = {album.round: album for album in albums if _line(album) == line}
             some = next(iter(own.values()))
             for at in _places(some):
                 shots = [_shot(own[number], at) if number in own else Shot("", "", ()) for number in part]
@@ -233,7 +230,11 @@ def _names(album: Album) -> Mapping[int, str]:
 
 
 def _note(album: Album) -> str:
-    return f"{network(album.spiking)} {model_name(album)}" + (", mean over time" if album.spiking else "")
+    return network_name(album) + (", mean over time" if album.spiking else "")
+
+
+def _line(album: Album) -> tuple[str, str]:
+    return model_name(album), attack_name(album)
 
 
 def _name(album: Album) -> str:

@@ -1,21 +1,29 @@
-"""The tables of a report on model inversions, filled with a run's summary: what stands in them, not how it looks."""
+"""The tables of attacks, in the layout of the paper's Tables 3 and 4, and what a terminal shows of all attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
 
-from judges.report.gradient_inversion.wording import rate_interval
-from judges.report.model_inversion.wording import over, over_draws, spread
-from judges.runs.class_rows import CENTRAL, FEDERATION, InversionScores, Target
-from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Group
-from judges.runs.names import attack_name, target_name
-from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
+import rich.table
+
+from judges.report.console import terminal_table
+from judges.report.formats import out_of_100, rate_interval, spread
+from judges.report.model_inversion.wording import NOTES, count_of, over, tone
+from judges.report.table import Cell, Column, Group, Section, Small, Table
+from judges.runs.class_rows import CENTRAL, FEDERATION, Repeated, Target
+from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
+from judges.runs.identity import Group as Victims
+from judges.runs.names import attack_name, network_name, target_name
+from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions
 
 BESIDE = "brainleaks_v2"
 """The attack on a spiking network that stands beside those on an ANN in Table 4."""
 
-OURS, DRAWS, PAPER = "ours", "draws", "paper"
+OURS, DRAWS, PAPER = "attack", "draws", "paper"
+"""Kinds of lines, and their classes on the page."""
 
 
 @dataclass(frozen=True)
@@ -23,149 +31,116 @@ class Line:
     """Numbers of one attack that are of one kind, so that none is taken for another.
 
     Attributes:
-        kind: "ours", "draws" or "paper".
-        label: what they are over.
+        kind: OURS, DRAWS or PAPER.
+        cell: the attack on the targets of one kind.
+        label: what the numbers are over.
         values: attack accuracy, top-3, average confidence, DAA, out of 100.
         intervals: of each, or "".
+        shares: attack accuracy of {control: share}, and of chance.
     """
 
     kind: str
+    cell: InversionSummary
     label: str
     values: tuple[str, ...]
     intervals: tuple[str, ...] = ("",) * 4
+    shares: Mapping[str, float | None] | None = None
 
 
-@dataclass(frozen=True)
-class AttackRow:
-    """An attack on the targets of one kind.
-
-    Attributes:
-        cell: our numbers.
-        title: name of the attack.
-        lines: ours, then over draws, then the paper's, those that there are.
-        beside: attack accuracy of {control: share}, and of chance.
-    """
-
-    cell: InversionSummary
-    title: str
-    lines: tuple[Line, ...]
-    beside: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class AttackBlock:
-    """Attacks that stand together, under a name."""
-
-    name: str
-    rows: tuple[AttackRow, ...]
-
-
-@dataclass(frozen=True)
-class ControlBlock:
-    """The controls of the targets of one kind, and the attack accuracy of chance."""
-
-    name: str
-    cells: tuple[InversionSummary, ...]
-    chance: float
-
-
-@dataclass(frozen=True)
-class Federation:
-    """The global models of federations on one data set, after each round that was kept.
-
-    Attributes:
-        dataset: its name.
-        family: architecture of both networks.
-        targets: of each round and network, in the order of the rounds.
-        rows: (target, attack on it), in the same order.
-    """
-
-    dataset: str
-    family: str
-    targets: tuple[TargetSummary, ...]
-    rows: tuple[tuple[TargetSummary, AttackRow], ...]
-
-
-def spiking_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return Table 3: attacks on spiking targets that were trained centrally."""
-    rows = [row for row in _central_rows(summary) if row.cell.spiking]
-    return [AttackBlock(*item) for item in _blocks(rows)]
-
-
-def compared_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return Table 4: attacks on ANNs that were trained centrally, beside BrainLeaks-v2 on their spiking twins."""
-    rows = _central_rows(summary)
-    blocks = []
-    for dataset, own in _blocks(rows):
-        ann = tuple(row for row in own if not row.cell.spiking)
-        snn = tuple(row for row in own if row.cell.spiking and row.cell.attack == BESIDE)
-        if ann:
-            blocks.append(AttackBlock(dataset, ann + snn))
-    return blocks
-
-
-def control_blocks(summary: Inversions) -> list[ControlBlock]:
-    """Return the controls of all targets; of a federation's, those of the last round."""
-    last = last_rounds(summary)
-    controls = [cell for cell in summary.cells if cell.control and cell.target in last]
-    return [
-        ControlBlock(target_name(target), tuple(own), chance_of(summary, target))
-        for target, own in _by_target(controls).items()
-    ]
-
-
-def record_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return every attack, by what was attacked."""
-    attacks = [cell for cell in summary.cells if not cell.control]
-    return [
-        AttackBlock(target_name(target), tuple(attack_row(cell, summary) for cell in own))
-        for target, own in _by_target(attacks).items()
-    ]
-
-
-def memory_blocks(summary: Inversions) -> list[AttackBlock]:
-    """Return what memorisation is read off: attacks, class means and real examples, of the last rounds."""
-    last = last_rounds(summary)
-    shown = [
-        cell
-        for cell in summary.cells
-        if cell.target in last and (not cell.control or cell.control in (CLASS_MEAN, REAL))
-    ]
-    return [
-        AttackBlock(target_name(target), tuple(attack_row(cell, summary) for cell in own))
-        for target, own in _by_target(shown).items()
-        if not all(cell.control for cell in own)
-    ]
-
-
-def federations(summary: Inversions) -> list[Federation]:
-    """Return the targets of federations with the attacks on them, by data set and architecture."""
-    targets = sorted(
-        (target for target in summary.targets if target.source == FEDERATION),
-        key=lambda target: (target.round, target.spiking),
+def attack_sections(summary: Inversions) -> tuple[Section, Section]:
+    """Return Tables 3 and 4: attacks on spiking targets, and on ANNs beside their twins."""
+    central = [cell for cell in summary.cells if cell.source == CENTRAL and not cell.control]
+    spiking, compared = [], []
+    for name in dict.fromkeys(cell.dataset for cell in central):
+        own = [cell for cell in central if cell.dataset == name]
+        ann, snn = ([cell for cell in own if cell.spiking == kind] for kind in (False, True))
+        spiking.append(Group(lines_of(snn, summary), name))
+        twins = [cell for cell in snn if cell.attack == BESIDE]
+        compared.append(Group(lines_of([*ann, *twins] if ann else [], summary), name))
+    return (
+        _attack_section(3, "Attacks on spiking networks", NOTES["spiking"], spiking),
+        _attack_section(4, "ANN beside SNN", NOTES["compared"], compared),
     )
-    found = []
-    for dataset, name in dict.fromkeys((target.dataset, target.family) for target in targets):
-        own = [target for target in targets if (target.dataset, target.family) == (dataset, name)]
-        rows = [
-            (target, attack_row(cell, summary))
-            for target in own
-            for cell in summary.cells
-            if cell.target == target.target and not cell.control
-        ]
-        found.append(Federation(dataset, name, tuple(own), tuple(rows)))
-    return found
 
 
-def attack_row(cell: InversionSummary, summary: Inversions) -> AttackRow:
-    """Return a cell with its lines of numbers and what stands beside it."""
-    return AttackRow(cell, attack_name(cell), tuple(_lines(cell)), beside(cell, summary))
+def _attack_section(number: int, title: str, note: str, groups: Sequence[Group[Line]]) -> Section:
+    """Return the section of one of the two tables."""
+    theirs = any(line.kind == PAPER for group in groups for line in group.rows)
+    columns: list[Column[Line]] = [
+        Column("Attack", _name, unit="what the numbers are over", under="model, what the numbers are over"),
+        Column("n", lambda line: count_of(line.cell) if line.kind == OURS else ""),
+        *number_columns(),
+        verdict_column(),
+    ]
+    table = Table(
+        f"Table {number}",
+        columns,
+        [group for group in groups if group.rows],
+        grouped_by="Data set",
+        note=f"{note} {NOTES['attacks_paper']}" if theirs else note,
+        css="results layout inverted",
+        row_css=lambda line: line.kind,
+    )
+    return Section(f"table-{number}", title, [table], reference=f"Table {number}")
+
+
+def results_table(summary: Inversions) -> Table[Line]:
+    """Return every attack and control by what was attacked, whose accuracy stands beside it, for a terminal.
+
+    Deviations are over attacks with other seeds; those over draws of one answer are in the report.
+    """
+    tested = {target.target: spread(target.accuracy, target.accuracy_std) for target in summary.targets}
+    groups = [
+        Group([first_line(cell, summary) for cell in own], f"{target_name(target)}\ntest accuracy {tested[target]}")
+        for target, own in by_target(summary.cells).items()
+    ]
+    columns: list[Column[Line]] = [
+        Column("Attack", _name_in_terminal, terminal="attack", under="verdict"),
+        Column("n", lambda line: str(line.cell.accuracy.of), terminal="n"),
+        *number_columns(),
+        Column("Target", _belief, terminal="target"),
+    ]
+    return Table("Results table", columns, groups, row_css=lambda line: "control" if line.cell.control else OURS)
+
+
+def lines_of(cells: Sequence[InversionSummary], summary: Inversions) -> list[Line]:
+    """Return the lines of cells: of each ours, then over draws, then the paper's, those that there are."""
+    return [line for cell in cells for line in _lines(cell, summary)]
+
+
+def first_line(cell: InversionSummary, summary: Inversions) -> Line:
+    """Return our numbers of a cell."""
+    return next(_lines(cell, summary))
+
+
+def number_columns() -> Iterator[Column[Line]]:
+    """Yield attack accuracy, top-3, confidence and DAA, and the accuracies of the controls."""
+    heads = (
+        ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
+        ("Top-3, %", "", "top-3"),
+        ("Average confidence, %", "", "conf."),
+        ("DAA, %", "[95 %]", "DAA"),
+    )
+    for place, (heading, unit, terminal) in enumerate(heads):
+        cell, brief = partial(_value, place=place), bool(place)
+        yield Column(heading, cell, unit=unit, beside="under", aligned=True, terminal=terminal, brief=brief)
+    yield Column("Controls: attack accuracy, %", _controls, left=True)
+
+
+def verdict_column() -> Column[Line]:
+    """Return the column of the verdicts, which are ours."""
+    return Column("Verdict", _verdict, left=True)
+
+
+def by_target(cells: Sequence[InversionSummary]) -> dict[Target, list[InversionSummary]]:
+    """Return cells by what was attacked, in their order."""
+    targets = dict.fromkeys(cell.target for cell in cells)
+    return {target: [cell for cell in cells if cell.target == target] for target in targets}
 
 
 def beside(cell: InversionSummary, summary: Inversions) -> dict[str, float | None]:
     """Return the attack accuracy of the controls of a cell, and of chance."""
-    same = [other for other in summary.cells if other.target == cell.target]
-    controls = {other.approach: other.accuracy.share for other in same if other.is_control}
+    controls = {other.approach: other.accuracy.share for other in summary.cells if other.target == cell.target}
     return {
         "shuffled": controls.get((SHUFFLED, *cell.approach[1:])),
         "class mean": controls.get((CLASS_MEAN, "", ())),
@@ -181,7 +156,7 @@ def chance_of(summary: Inversions, target: Target) -> float:
 
 def last_rounds(summary: Inversions) -> set[Target]:
     """Return all targets but those of a federation's earlier rounds."""
-    last: dict[Group, int] = {}
+    last: dict[Victims, int] = {}
     for target in summary.targets:
         if target.source == FEDERATION:
             last[target.group] = max(target.round, last.get(target.group, 0))
@@ -190,42 +165,63 @@ def last_rounds(summary: Inversions) -> set[Target]:
     }
 
 
-def _central_rows(summary: Inversions) -> list[AttackRow]:
-    return [attack_row(cell, summary) for cell in summary.cells if cell.source == CENTRAL and not cell.control]
-
-
-def _lines(cell: InversionSummary) -> list[Line]:
-    """Return the lines of numbers of a cell, each of one kind."""
-    ours = _values(cell.scores.mean, cell.scores.std)
-    lines = [Line(OURS, over(cell), ours, (rate_interval(cell.accuracy), "", "", rate_interval(cell.daa)))]
+def _lines(cell: InversionSummary, summary: Inversions) -> Iterator[Line]:
+    """Yield the lines of numbers of a cell, each of one kind."""
+    intervals = (rate_interval(cell.accuracy), "", "", rate_interval(cell.daa))
+    yield Line(OURS, cell, over(cell), _values(cell.scores), intervals, beside(cell, summary))
     if cell.draws:
-        lines.append(Line(DRAWS, over_draws(cell), _values(cell.draws.mean, cell.draws.std)))
+        label = f"mean \N{PLUS-MINUS SIGN} over {cell.draws.count} draws of one answer"
+        yield Line(DRAWS, cell, label, _values(cell.draws))
     paper = cell.published
     if paper:
-        label = "paper" if paper.accuracy_std is None else "paper, mean \N{PLUS-MINUS SIGN} over its draws"
         values = (
             spread(paper.attack_accuracy, paper.accuracy_std),
             spread(paper.top3, paper.top3_std),
             spread(paper.confidence, None),
             spread(paper.daa, None),
         )
-        lines.append(Line(PAPER, label, values))
-    return lines
+        label = "paper" if paper.accuracy_std is None else "paper, mean \N{PLUS-MINUS SIGN} over its draws"
+        yield Line(PAPER, cell, label, values)
 
 
-def _values(mean: InversionScores, std: InversionScores | None) -> tuple[str, ...]:
+def _values(told: Repeated) -> tuple[str, ...]:
     """Return four means with their deviations."""
-    deviations = astuple(std) if std else (None,) * 4
-    return tuple(spread(*pair) for pair in zip(astuple(mean), deviations, strict=True))
+    deviations = astuple(told.std) if told.std else (None,) * 4
+    return tuple(spread(*pair) for pair in zip(astuple(told.mean), deviations, strict=True))
 
 
-def _blocks(rows: Sequence[AttackRow]) -> list[tuple[str, tuple[AttackRow, ...]]]:
-    """Return the rows of each data set."""
-    names = dict.fromkeys(row.cell.dataset for row in rows)
-    return [(name, tuple(row for row in rows if row.cell.dataset == name)) for name in names]
+def _name(line: Line) -> Cell:
+    if line.kind != OURS:
+        return Cell(line.label, css="over")
+    return Cell(attack_name(line.cell), under=(Small(network_name(line.cell), "fold"), Small(line.label, "over")))
 
 
-def _by_target(cells: Sequence[InversionSummary]) -> dict[Target, list[InversionSummary]]:
-    """Return cells by what was attacked, in their order."""
-    targets = dict.fromkeys(cell.target for cell in cells)
-    return {target: [cell for cell in cells if cell.target == target] for target in targets}
+def _name_in_terminal(line: Line) -> Cell:
+    cell = line.cell
+    if cell.control:
+        return Cell(f"control: {attack_name(cell)}")
+    return Cell(attack_name(cell), under=(cell.verdict, f"{cell.diverged} diverged" if cell.diverged else ""))
+
+
+def _value(line: Line, place: int) -> Cell:
+    return Cell(line.values[place], line.intervals[place], css="" if place or line.kind != OURS else "best")
+
+
+def _controls(line: Line) -> Cell:
+    named = {name: share for name, share in (line.shares or {}).items() if share is not None}
+    text = ", ".join(f"{name} {out_of_100(share)}".replace(" ", "\N{NO-BREAK SPACE}") for name, share in named.items())
+    return Cell("", under=(Small(text, "fold"),), css="fold")
+
+
+def _verdict(line: Line) -> Cell:
+    ours = line.kind == OURS
+    return Cell(line.cell.verdict if ours else "", css=f"verdict {tone(line.cell.verdict) if ours else ''}")
+
+
+def _belief(line: Line) -> str:
+    return "" if line.cell.control else out_of_100(line.cell.target_confidence)
+
+
+def results_of_inversions(run_dir: Path) -> rich.table.Table:
+    """Return the results of a run of model inversion for a terminal."""
+    return terminal_table(results_table(read_inversions(run_dir / "summary.json")))

@@ -97,10 +97,10 @@ def test_every_class_of_every_attack_and_control_has_its_row(finished: Path) -> 
 def test_the_summary_is_of_the_rows_and_draws_are_of_attacks_that_draw(finished: Path) -> None:
     summary, rows = read_inversions(finished / "summary.json"), rows_of(finished)
     for cell in summary.cells:
-        own = [row for row in rows if row.cell == (cell.cell or f"digits-{cell.model}-torch/{cell.attack}")]
+        own = [row for row in rows if row.cell == cell.cell]
         assert cell.scores.mean.attack_accuracy == pytest.approx(sum(row.rank == 1 for row in own) / len(own))
         assert cell.scores.mean.confidence == pytest.approx(sum(row.confidence for row in own) / len(own))
-        assert (cell.draws is not None) == (cell.attack == "brainleaks_v2")
+        assert (cell.draws is not None) == (cell.attack == "brainleaks_v2" and not cell.is_control)
         assert cell.draws is None or cell.draws.count == 6
         assert cell.published is None
     targets = {target.model: target for target in summary.targets}
@@ -196,7 +196,7 @@ def test_the_global_model_of_every_kept_round_is_attacked(federated: Path) -> No
         load_record(Inversion, path).model_id for path in (federated / "inversions").rglob("mi_face-000.safetensors")
     ]
     assert len(set(models)) == 3
-    controls = {(row.round, row.rank, row.label) for row in rows_of(federated) if row.attack == "control: class mean"}
+    controls = {(row.round, row.rank, row.label) for row in rows_of(federated) if row.control == "class mean"}
     assert {number for number, _, _ in controls} == {0, 1, 2}
 
 

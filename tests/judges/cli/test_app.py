@@ -17,7 +17,7 @@ from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from judges.bench import gradient_inversion as bench
+from judges.bench import execution
 from judges.classifiers import JUDGES
 from judges.cli import main
 
@@ -184,14 +184,14 @@ def fail(error: BaseException) -> Any:
 
 
 def test_an_interruption_is_130(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "run_experiment", fail(KeyboardInterrupt()))
+    monkeypatch.setattr(execution, "run_plan", fail(KeyboardInterrupt()))
     done = call("run", config(tmp_path))
     assert done.code == 130
     assert "interrupted; what was finished is kept" in done.err
 
 
 def test_an_unexpected_error_is_one_paragraph_and_1(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "run_experiment", fail(OSError(28, "No space left on device")))
+    monkeypatch.setattr(execution, "run_plan", fail(OSError(28, "No space left on device")))
     done = call("run", config(tmp_path))
     assert done.code == 1
     assert one_paragraph(done.err), done.err
@@ -298,7 +298,7 @@ def test_run_attack_report(call: Any, tmp_path: Path) -> None:
 
     added = call("attack", "runs/tiny", "--set", "attack=dlg", "--set", "attack.iterations=1")
     assert added.code == 0
-    assert "dlg-iterations=1" in added.out
+    assert "dlg, iterations=1" in added.out
 
     (folder / "report.html").unlink()
     written = call("report", "runs/tiny")

@@ -19,8 +19,8 @@ from fl_sim.records import load_record
 from judges.bench.gradient_inversion import attack_run
 from judges.export.cells import Export, ExportedCell, read_export
 from judges.export.trackers import CELL_TAG, DIGEST_TAG, log_mlflow, write_tensorboard
-from judges.scoring.album import Album
-from judges.scoring.gallery import Gallery
+from judges.runs.names import attack_name
+from judges.runs.pictures import Album, Gallery
 from judges.summaries.gradient_inversion import read_summary
 from judges.summaries.model_inversion import read_inversions
 from tests.judges.bench.test_gradient_inversion import quiet, run
@@ -114,7 +114,7 @@ def test_tensorboard_reads_the_numbers_of_each_cell(finished: Path, tmp_path: Pa
     found, summary = boards(tmp_path), read_summary(finished / "summary.json")
     assert len(found) == len(summary.cells) == 3 + 5
     for cell in summary.cells:
-        place = cell.cell or f"digits-lenet-uniform-none/{cell.attack.replace(': ', '__').replace(' ', '_')}"
+        place = cell.cell.replace(": ", "__").replace(" ", "_")
         told = {name.partition("/")[2]: values for name, values in scalars(found[place]).items() if "score/" in name}
         for name in ("ssim", "psnr_db", "mse", "l2"):
             assert told[name] == [(0, pytest.approx(getattr(cell, name).mean))]
@@ -123,7 +123,8 @@ def test_tensorboard_reads_the_numbers_of_each_cell(finished: Path, tmp_path: Pa
         assert told["victims"] == [(0, 2)]
         assert "asr" not in told  # there was no judge
         settings = settings_in(found[place])
-        assert (settings["dataset"], settings["attack"]) == ("digits", cell.attack)
+        assert (settings["dataset"], settings["model"], settings["init"]) == ("digits", "lenet", "uniform")
+        assert (settings["defence"], settings["attack"]) == ("none", attack_name(cell))
         texts = {
             tag: found[place].Tensors(tag)[0].tensor_proto.string_val[0].decode()
             for tag in ("verdict/text_summary", "reason/text_summary")

@@ -16,14 +16,20 @@ from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
 from judges.kinds import read_plan
-from judges.plans.gradient_inversion import Plan, make_plan, override_attack, read_plan
-from judges.runs.names import defence_told
+from judges.plans.gradient_inversion import Plan, make_plan, override_attack
+from judges.plans.model_inversion import InversionPlan
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 
 
 def plan(**raw: Any) -> Plan:
     return make_plan({"name": "e", **raw})
+
+
+def read(path: Path, *assignments: str) -> Plan:
+    made = read_plan(path, assignments)
+    assert isinstance(made, Plan)
+    return made
 
 
 def refusal(**raw: Any) -> str:
@@ -47,6 +53,7 @@ def test_every_shipped_config_is_a_plan_named_after_its_file(path: Path) -> None
         made = read_plan(path, [f"scale={scale}"] if scale else [])
         assert made.base.name == f"{path.stem}-{scale}".rstrip("-")
         assert made.base.scale == scale
+        assert isinstance(made, Plan | InversionPlan)
         attacked = made.federations if isinstance(made, Plan) else made.targets
         assert len(attacked) > 0
         assert len(made.cells) >= len(attacked) or (isinstance(made, Plan) and made.base.class_distances > 0)
@@ -67,7 +74,7 @@ def test_an_empty_config_is_one_attack_on_one_federation() -> None:
 
 
 def test_the_demo_is_four_federations_under_two_attacks() -> None:
-    made = read_plan(Path(__file__).parents[3] / "configs" / "demo.toml")
+    made = read(Path(__file__).parents[3] / "configs" / "demo.toml")
     assert labels(made) == [
         "digits-lenet-uniform", "digits-lenet-torch", "digits-spiking_lenet-uniform", "digits-spiking_lenet-torch",
     ]  # fmt: skip
@@ -127,7 +134,14 @@ def test_a_defence_is_an_axis_whose_settings_are_those_of_the_defences_that_have
         *(f"digits-lenet-uniform-quantise-bits={bits}" for bits in (4, 8)),
     ]
     assert made.federations[3].config.defence.settings == {"clipping_norm": 1.0, "noise_multiplier": 4.0}
-    assert {federation.variant for federation in made.federations} == {""}  # the rows have a column for it
+    told = [(one.attacked.defence, dict(one.attacked.defence_settings)) for one in made.federations]
+    assert told == [
+        ("none", {}),
+        *(("clip", {"clipping_norm": norm}) for norm in (1.0, 2.0)),
+        *(("noise", {"clipping_norm": norm}) for norm in (1.0, 2.0)),
+        *(("quantise", {"bits": bits}) for bits in (4, 8)),
+    ]
+    assert {tuple(one.attacked.varied) for one in made.federations} == {()}  # the rows have columns for it
     assert labels(plan(defence=["none"])) == ["digits-lenet-uniform-none"]
     assert labels(plan(defence="none")) == labels(plan(defence={})) == ["digits-lenet-uniform"]
 
@@ -139,8 +153,9 @@ def test_one_defence_is_named_and_its_settings_are_where_they_vary() -> None:
     assert set(labels(made)) == {
         f"digits-lenet-uniform-quantise-bits={bits}-seed={seed}" for bits in (4, 8) for seed in (0, 1)
     }
-    told = {defence_told(one.config, ["defence.name", "defence.bits"]) for one in made.federations}
-    assert told == {"quantise bits=4", "quantise bits=8"}
+    assert [(one.attacked.defence, one.attacked.defence_settings, one.attacked.varied) for one in made.federations] == [
+        ("quantise", {"bits": bits}, {"seed": seed}) for bits in (4, 8) for seed in (0, 1)
+    ]
 
 
 def test_a_list_of_one_value_is_an_axis_that_is_named() -> None:
@@ -177,7 +192,7 @@ def test_the_digest_is_of_the_config_whatever_the_order_of_its_keys() -> None:
 def test_a_config_without_a_name_is_called_after_its_file(tmp_path: Path) -> None:
     path = tmp_path / "table_four.toml"
     path.write_text('seed = 3\n[attack]\nname = "dlg"\n')
-    made = read_plan(path, ["attack.iterations=2,3", "model=spiking_lenet"])
+    made = read(path, "attack.iterations=2,3", "model=spiking_lenet")
     assert made.base.name == "table_four"
     assert [cell.name for cell in made.cells] == [
         f"digits-spiking_lenet-uniform/dlg-iterations={count}" for count in (2, 3)
@@ -303,7 +318,7 @@ def test_a_label_that_is_too_long_for_a_folder_is_refused() -> None:
 def scaled(folder: Path, text: str, *assignments: str) -> Plan:
     path = folder / "wide.toml"
     path.write_text(text, encoding="utf-8")
-    return read_plan(path, assignments)
+    return read(path, *assignments)
 
 
 SCALED = """

@@ -12,6 +12,7 @@ from fl_sim.specs import BRAINLEAKS_NEURONS, SpikingSpec
 from judges.kinds import plan_of, read_plan
 from judges.plans.gradient_inversion import Plan
 from judges.plans.model_inversion import AUTHORS_FRAMING, InversionPlan, make_inversion_plan
+from judges.runs.identity import Attacked
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -76,7 +77,12 @@ def test_what_varies_is_named_and_settings_of_another_attack_are_dropped() -> No
         "digits-spiking_mlp-torch/brainleaks_v2-weights=exponential",
     ]
     varied = plan(model={"name": "spiking_mlp", "timesteps": [5, 25]})
-    assert [target.model for target in varied.targets] == ["spiking_mlp timesteps=5", "spiking_mlp timesteps=25"]
+    assert [target.attacked for target in varied.targets] == [
+        Attacked(
+            dataset="digits", model="spiking_mlp", family="mlp", spiking=True, varied={"timesteps": steps}, init="torch"
+        )
+        for steps in (5, 25)
+    ]
 
 
 def test_a_federation_is_told_as_a_simulation_with_a_seed_of_its_own() -> None:

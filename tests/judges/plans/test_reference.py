@@ -119,7 +119,7 @@ def flwr(told: list[str]) -> None:
 READERS: dict[str, Callable[[list[str]], Any]] = {
     "gradients": gradients,
     "models": models,
-    "audit": read_audit,
+    "audit": lambda told: read_audit(["dataset=digits", *told]),
     "`train`": lambda told: read_target("digits", told),
     "`invert`": invert,
     "`judge train`": lambda told: read_task("digits", told, None),
@@ -131,12 +131,14 @@ def value_of(entry: Entry, use: Use) -> str:
     """Return a value that the reference says a key may have, as TOML."""
     value = SETTINGS.get(entry.key) or (use.default.strip("`") if use.default.startswith("`") else "1")
     is_name = entry.values.startswith('`"')
-    return entry.values.split(", ")[0].strip("`") if is_name and value not in entry.values else value
+    return entry.values.split(", ")[0].strip("`") if is_name and f"`{value}`" not in entry.values else value
 
 
 def assignments(entry: Entry, use: Use, value: str) -> list[str]:
     owner = [f"{entry.table}.name={json.dumps(use.owner)}"] if use.owner else []
     needed = ["model.reset=soft"] if entry.key == "model.reset_order" else []
+    if use.place == "audit" and entry.table == "judge":
+        needed.append("dataset=digits")  # it is trained on
     return [*owner, *needed, f"{entry.key}={value}"]
 
 
@@ -220,7 +222,7 @@ def _trained() -> Any:
 BASES: dict[str, Callable[[], Any]] = {
     "gradients": lambda: make_plan({"name": "e"}).base,
     "models": lambda: make_inversion_plan({"name": "e", "training": {"preset": "own"}}).base,
-    "audit": lambda: read_audit([]).base,
+    "audit": lambda: read_audit(["dataset=digits"]).base,
     "`train`": _trained,
     "`invert`": InversionTask,
     "`judge train`": lambda: read_task("digits", [], None),
@@ -233,12 +235,18 @@ def test_defaults_are_those_of_a_config_that_says_nothing(place: str) -> None:
     base = BASES[place]()
     for entry, use in uses_in(place):
         in_words = use.default in ("the name of the file", "to be given")
-        if use.owner or in_words or (entry.key, place) == ("attack.name", "models"):
+        if use.owner or in_words or (entry.key, place) in (("attack.name", "models"), ("dataset.name", "audit")):
             continue  # what a plan holds none of, or another test compares
         value: Any = base
         for name in entry.key.split("."):
-            value = getattr(value, name)
-        assert literal(value) == use.default, entry.key
+            value = None if value is None else getattr(value, name)
+        assert (place, entry.table) == ("audit", "dataset") or literal(value) == use.default, entry.key
+
+
+def test_an_audit_has_no_data_set_and_no_judge_unless_told() -> None:
+    told = {entry.key: use.default for entry, use in uses_in("audit")}
+    base = read_audit([]).base
+    assert (literal(base.dataset), literal(base.judge.name)) == (told["dataset.name"], told["judge.name"])
 
 
 def test_model_inversion_runs_all_attacks_unless_told() -> None:

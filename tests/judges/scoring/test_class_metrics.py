@@ -12,9 +12,9 @@ from torch import Tensor
 
 from judges.classifiers.cache import Judge
 from judges.classifiers.model import JudgeModel
+from judges.runs.class_rows import InversionScores
 from judges.scoring import class_metrics as metrics
 from judges.scoring.class_metrics import (
-    InversionScores,
     Inverted,
     min_max_scaled,
     over_attacks,

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,36 @@ from torch import Tensor
 
 from attacks.dlg import DLG
 from attacks.settings import DLGSettings
-from fl_sim.captures import CaptureStore, SealedStore
+from fl_sim.captures import CaptureStore
 from fl_sim.global_models import trained_model_path
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record
 from fl_sim.simulation import run_federation
 from fl_sim.specs import InputSpec, ModelSpec, SpikingSpec
 from fl_sim.training import capture_gradient, parameters_of
-from judges.plans.gradient_inversion import make_plan
+from judges.classifiers.settings import JudgeOptions
+from judges.plans.gradient_inversion import Federation, make_plan
 from judges.progress import Watch
+from judges.runs.identity import Attacked, columns_of
 from judges.runs.measures import Health
 from judges.runs.rows import Score
 from judges.scoring.model_health import Vitals, examine, vitals
-from judges.scoring.session import Court
+from judges.scoring.session import Evidence, Session, Victim
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 
 SMALL = InputSpec(1, 12, 12, 4)
 LABELS = torch.tensor([1, 3])
 STEPS = 4
-GROUP = ("toy", "lenet", "uniform", "none")
+ATTACKED = Attacked(
+    dataset="toy",
+    model="my_snn",
+    family="lenet",
+    spiking=True,
+    varied={"timesteps": 4},
+    init="uniform",
+    defence="clip",
+    defence_settings={"clipping_norm": 2.0},
+)
 
 
 def spec_of(architecture: str, **spiking: Any) -> ModelSpec:
@@ -76,7 +87,7 @@ def test_a_threshold_that_nothing_reaches_silences_but_leaves_the_surrogate_grad
     assert dict(found.firing_rates) == {"body.1": 0.0, "body.3": 0.0, "body.5": 0.0}
     assert dict(found.silent) == {"body.1": 1.0, "body.3": 1.0, "body.5": 1.0}
     assert not found.dead
-    assert examine(("a", "b", "c", "d"), [found], accuracies=[], classes=4).all_silent
+    assert examine(ATTACKED, [found], accuracies=[], classes=4).all_silent
 
 
 def test_known_firing_rates() -> None:
@@ -118,7 +129,7 @@ def test_the_norm_of_a_delta_is_that_of_the_gradient_it_tells() -> None:
     assert vitals(delta, inputs_of()).gradient_norm == pytest.approx(norm)
     unknown = vitals(replace(delta, learning_rate=None), inputs_of())
     assert math.isnan(unknown.gradient_norm)
-    assert examine(GROUP, [unknown], accuracies=[], classes=4).gradient_norm.median is None
+    assert examine(ATTACKED, [unknown], accuracies=[], classes=4).gradient_norm.median is None
 
 
 def test_a_group_has_the_means_of_its_captures() -> None:
@@ -126,8 +137,8 @@ def test_a_group_has_the_means_of_its_captures() -> None:
         Vitals({"body.1": rate}, {"body.1": 1 - rate}, share, dead, norm)
         for rate, share, dead, norm in [(0.2, 0.5, True, 1.0), (0.4, 1.0, True, 3.0), (0.6, 0.0, False, 8.0)]
     ]
-    health = examine(GROUP, found, accuracies=[0.5, math.nan, 0.75], classes=4)
-    assert health.group == GROUP
+    health = examine(ATTACKED, found, accuracies=[0.5, math.nan, 0.75], classes=4)
+    assert (columns_of(health, Attacked), health.group) == (vars(ATTACKED), ATTACKED.group)
     assert (health.captures, health.accuracy, health.chance) == (3, 0.625, 0.25)
     assert health.firing_rates == {"body.1": pytest.approx(0.4)}
     assert health.silent == {"body.1": pytest.approx(0.6)}
@@ -135,66 +146,133 @@ def test_a_group_has_the_means_of_its_captures() -> None:
     assert health.dead == pytest.approx(2 / 3)
     assert (health.gradient_norm.mean, health.gradient_norm.median) == (4.0, 3.0)
     assert not health.all_silent
-    assert examine(GROUP, found, accuracies=[math.nan], classes=4).accuracy is None
+    assert examine(ATTACKED, found, accuracies=[math.nan], classes=4).accuracy is None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Two repetitions of a spiking federation: their folder, their plan, and their captures as evidence."""
+
+    folder: Path
+    federation: Federation
+    evidence: Evidence
+
+    def session(self) -> Session:
+        """Return a session without a judge."""
+        watch = Watch(Console(file=io.StringIO()))
+        return Session("tiny", self.folder, JudgeOptions(name="none"), device="cpu", distances=0, watch=watch)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Court, Path]:
-    """Return the court over two repetitions of a spiking federation, and their folder."""
-    folder = tmp_path_factory.mktemp("court")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("session")
     raw = {
         "name": "tiny",
         "dataset": {"name": "digits", "split": "test", "size": 12},
-        "model": {"name": "spiking_lenet", "timesteps": 2},
+        "model": {"name": "spiking_lenet", "timesteps": [2]},
         "federation": {"clients": 2, "rounds": 2},
+        "defence": {"name": "quantise", "bits": [16]},
         "repeats": 2,
         "attack": "dlg",
         "judge": "none",
     }
-    plan = make_plan(raw)
+    (federation,) = make_plan(raw).federations
+    captures, victims, models = CaptureStore(folder / "captures"), [], {}
     for repeat in range(2):
-        name, config = plan.federations[0].repetition(repeat)
+        name, config = federation.repetition(repeat)
         run_federation(config, output=folder, federation_id=name)
-    return Court(plan, SealedStore(folder / "sealed"), Watch(Console(file=io.StringIO()))), folder
+        victims += [Victim(key.id, key.round, repeat) for key in captures.listed(name)]
+        models[name] = trained_model_path(folder / "models", name)
+    model = captures.stored(victims[0].id).model
+    evidence = Evidence(
+        federation.label, federation.attacked, tuple(victims), 7, model, federation.config.dataset, models
+    )
+    return Trained(folder, federation, evidence)
 
 
-def test_a_court_examines_a_federation_once(trained: tuple[Court, Path]) -> None:
-    court, folder = trained
-    federation, captures = court.plan.federations[0], list(CaptureStore(folder / "captures"))
-    for _ in range(2):
-        court.examine(federation, captures, models=folder / "models")
-    (health,) = court.health
-    assert health.group == ("digits", "spiking_lenet", "uniform", "none")
+def test_a_session_examines_evidence_once(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, captures = trained.session(), CaptureStore(trained.folder / "captures")
+    session.examine(trained.evidence, captures)
+    assert not list(session.health)  # nothing is open
+    session.open(trained.evidence, complete=True)
+    session.examine(trained.evidence, captures)
+    monkeypatch.setattr(CaptureStore, "load", None)
+    session.examine(trained.evidence, captures)
+    (health,) = session.health
+    assert columns_of(health, Attacked) == {
+        "dataset": "digits",
+        "model": "spiking_lenet",
+        "family": "lenet",
+        "spiking": True,
+        "varied": {"timesteps": 2},
+        "init": "uniform",
+        "defence": "quantise",
+        "defence_settings": {"bits": 16},
+    }
     assert (health.captures, health.chance) == (8, 0.1)
-    paths = [trained_model_path(folder / "models", federation.repetition(repeat)[0]) for repeat in range(2)]
-    accuracies = [load_record(TrainedModel, path).test_accuracy for path in paths]
+    accuracies = [load_record(TrainedModel, path).test_accuracy for path in trained.evidence.models.values()]
+    assert len(accuracies) == 2
     assert health.accuracy == pytest.approx(sum(accuracies) / 2)
     assert set(health.firing_rates) == set(health.silent) == {"body.1", "body.3", "body.5"}
     assert health.gradient_norm.median is not None
     assert health.dead == 0.0
 
 
-def test_rows_tell_round_and_steps_and_how_far_an_answer_moved(trained: tuple[Court, Path]) -> None:
+def test_rows_tell_round_repetition_and_steps_and_how_far_an_answer_moved(trained: Trained) -> None:
     """Two attacks without a step: one beside its own guess, one beside a guess that is half the range away."""
-    court, folder = trained
-    captures = list(CaptureStore(folder / "captures"))
+    session, evidence = trained.session(), trained.evidence
+    assert session.open(evidence, complete=True) == list(evidence.victims)
+    captures = list(CaptureStore(trained.folder / "captures"))
     results = DLG(DLGSettings(iterations=0, guess="uniform")).reconstruct(captures, seed=0)
     guesses = {result.capture_id: result.inputs + 0.5 * index for index, result in enumerate(results[:2])}
-    rows = court.rows(court.plan.federations[0], "dlg", "cell", results, guesses=guesses)
+    context = replace(session.context(evidence, "cell"), attack="dlg", guess="uniform")
+    rows = session.rows(evidence, context, results, guesses=guesses)
     assert [row.moved for row in rows] == [0.0, pytest.approx(0.5), *[None] * 6]
-    assert [row.round for row in rows] == [1, 1, 2, 2] * 2
+    assert [(row.repeat, row.round) for row in rows] == [(0, 1), (0, 1), (0, 2), (0, 2), (1, 1), (1, 1), (1, 2), (1, 2)]
     assert {(row.timesteps, row.matching_loss == row.first_loss) for row in rows} == {(2, True)}
+    assert {row.group for row in rows} == {trained.federation.attacked.group}
+    assert {(row.experiment, row.cell, row.seed) for row in rows} == {("tiny", "cell", 7)}
+
+
+def test_round_and_repetition_are_the_evidences_and_not_read_from_names(trained: Trained) -> None:
+    session = trained.session()
+    odd = tuple(replace(victim, round=90 + at, repeat=5) for at, victim in enumerate(trained.evidence.victims))
+    evidence = replace(trained.evidence, victims=odd)
+    session.open(evidence, complete=True)
+    captures = [CaptureStore(trained.folder / "captures").load(victim.id) for victim in odd]
+    results = DLG(DLGSettings(iterations=0)).reconstruct(captures, seed=0)
+    rows = session.rows(evidence, session.context(evidence, "cell"), results)
+    assert [(row.round, row.repeat) for row in rows] == [(90 + at, 5) for at in range(8)]
+
+
+def test_controls_are_told_by_their_kind_and_share_group_and_victim_with_the_attacks(trained: Trained) -> None:
+    session, evidence = trained.session(), trained.evidence
+    session.open(evidence, complete=True)
+    results = DLG(DLGSettings(iterations=0)).reconstruct(list(CaptureStore(trained.folder / "captures")), seed=0)
+    attacks = session.rows(evidence, replace(session.context(evidence, "cell"), attack="dlg"), results)
+    plain = session.plain_controls(evidence)
+    starts = session.no_op(evidence, results, attack="dlg-grey", guess="dlg-grey normal", name="no-op (own)")
+    where = evidence.name
+    assert {(row.control, row.attack, row.guess, row.cell) for row in [*plain, *starts]} == {
+        ("black", "", "", f"{where}/control: black"),
+        ("grey", "", "", f"{where}/control: grey"),
+        ("mean image", "", "", f"{where}/control: mean image"),
+        ("class mean", "", "", f"{where}/control: class mean"),
+        ("no-op", "dlg-grey", "dlg-grey normal", f"{where}/control: no-op (own)"),
+    }
+    assert {row.victim for row in plain} == {row.victim for row in starts} == {row.victim for row in attacks}
+    assert not any(row.is_control for row in attacks)
 
 
 def test_a_summary_keeps_the_health_of_its_groups_and_reads_without(
-    trained: tuple[Court, Path], tmp_path: Path, row: Callable[..., Score]
+    trained: Trained, tmp_path: Path, row: Callable[..., Score]
 ) -> None:
-    court, folder = trained
-    court.examine(court.plan.federations[0], list(CaptureStore(folder / "captures")), models=folder / "models")
-    (health,) = court.health
-    rows = [row(dataset="digits", model="spiking_lenet")]
-    other: Health = replace(health, model="lenet")
-    summary = summarise(rows, health=[other, health])
+    session = trained.session()
+    session.open(trained.evidence, complete=True)
+    session.examine(trained.evidence, CaptureStore(trained.folder / "captures"))
+    (health,) = session.health
+    other: Health = replace(health, varied={"timesteps": 3})
+    summary = summarise([row(**vars(trained.federation.attacked))], health=[other, health])
     assert summary.health == (health,)
     path = write_summary(summary, tmp_path / "summary.json")
     assert read_summary(path) == summary

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +14,29 @@ from scipy.stats import bootstrap, wilcoxon
 
 from fl_sim.errors import DataError
 from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
-from judges.report.gradient_inversion.findings import findings
+from judges.report.gradient_inversion.sentences import findings
 from judges.runs.rows import Score
-from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
+from judges.summaries.gradient_inversion import read_summary, stream_of, summarise, write_summary
 from judges.summaries.published import PUBLISHED
 from judges.summaries.verdicts import Comparison
 
 Row = Callable[..., Score]
 
 
-def cell_of(row: Row, ssims: list[float], attack: str = "idlg", **changes: object) -> list[Score]:
+def cell_of(row: Row, ssims: list[float], attack: str = "idlg", **changes: Any) -> list[Score]:
     """Return one row a victim with these SSIMs."""
     return [
-        row(attack=attack, capture_id=f"v{index}", ssim=value, recognisable=value > 0.5, **changes)
+        row(
+            **{"attack": attack, "cell": attack, "capture_id": f"v{index}", "ssim": value, "recognisable": value > 0.5}
+            | changes
+        )
         for index, value in enumerate(ssims)
     ]
+
+
+def control_of(row: Row, ssims: list[float], kind: str = "black", **changes: Any) -> list[Score]:
+    """Return one row of a control a victim with these SSIMs."""
+    return cell_of(row, ssims, **{"attack": "", "control": kind, "guess": "", **changes})
 
 
 def test_distribution_by_hand() -> None:
@@ -90,7 +99,7 @@ def test_a_cell_by_hand(row: Row) -> None:
     controls = [row(control="black", capture_id=name, ssim=0.3, label_recovered=-1) for name in "abcd"]
     controls += [row(control="mean image", capture_id="b", ssim=0.7)]
     summary = summarise(controls + rows, judges={"toy": {"accuracy": 0.9, "chance": 0.25}})
-    assert [cell.attack for cell in summary.cells] == ["idlg", "control: black", "control: mean image"]
+    assert [(cell.attack, cell.control) for cell in summary.cells] == [("idlg", ""), ("", "black"), ("", "mean image")]
     cell, black, _ = summary.cells
     assert cell.n == 4
     assert cell.ssim.mean == pytest.approx(0.6)
@@ -106,7 +115,7 @@ def test_a_cell_by_hand(row: Row) -> None:
     expected = wilcoxon([0.6, -0.1, -0.2, 0.5], alternative="greater").pvalue
     assert cell.comparison.p == pytest.approx(expected)
     assert cell.verdict == "partly recovered"
-    assert black.control
+    assert black.is_control
     assert black.label_accuracy is None
     assert black.comparison is None
 
@@ -125,10 +134,10 @@ def test_a_cell_by_hand(row: Row) -> None:
 def test_verdicts(row: Row, ssims: list[float], lost: int, verdict: str) -> None:
     rows = cell_of(row, ssims[: len(ssims) - lost])
     rows += [
-        row(capture_id=f"v{len(rows) + index}", ssim=value, recognisable=False, stop_reason="diverged")
+        row(cell="idlg", capture_id=f"v{len(rows) + index}", ssim=value, recognisable=False, stop_reason="diverged")
         for index, value in enumerate(ssims[len(ssims) - lost :])
     ]
-    controls = cell_of(row, [0.3] * len(ssims), "control: black")
+    controls = control_of(row, [0.3] * len(ssims), "black")
     (cell, _) = summarise(rows + controls).cells
     assert cell.verdict == verdict
     assert f"of {len(ssims)} above it" in cell.reason
@@ -136,7 +145,7 @@ def test_verdicts(row: Row, ssims: list[float], lost: int, verdict: str) -> None
 
 
 def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
-    (cell, _) = summarise(cell_of(row, [0.6] * 4) + cell_of(row, [0.7] * 4, "control: mean image")).cells
+    (cell, _) = summarise(cell_of(row, [0.6] * 4) + control_of(row, [0.7] * 4, "mean image")).cells
     assert cell.recognisable.share == 1.0
     assert cell.verdict == "trivial: no better than the controls"
 
@@ -151,25 +160,75 @@ def test_without_controls_the_verdict_says_so(row: Row) -> None:
 
 def test_controls_of_the_same_victims_count_once(row: Row) -> None:
     rows = cell_of(row, [0.9, 0.8], "idlg", cell="x") + cell_of(row, [0.7, 0.6], "dlg", cell="y")
-    controls = cell_of(row, [0.3, 0.2], "control: black", cell="x") + cell_of(
-        row, [0.3, 0.2], "control: black", cell="y"
-    )
+    controls = control_of(row, [0.3, 0.2], "black", cell="x") + control_of(row, [0.3, 0.2], "black", cell="y")
     summary = summarise(rows + controls)
-    assert [(cell.attack, cell.n, cell.cell) for cell in summary.cells] == [
-        ("idlg", 2, "x"),
-        ("dlg", 2, "y"),
-        ("control: black", 2, ""),
+    assert [(cell.attack, cell.control, cell.n) for cell in summary.cells] == [
+        ("idlg", "", 2),
+        ("dlg", "", 2),
+        ("", "black", 2),
     ]
+    assert [cell.cell for cell in summary.cells[:2]] == ["x", "y"]
     assert all(cell.comparison and cell.comparison.better == 2 for cell in summary.cells[:2])
 
 
 def test_a_control_of_another_group_is_no_control(row: Row) -> None:
-    rows = cell_of(row, [0.2, 0.2], model="lenet") + cell_of(row, [0.9, 0.9], "control: black", model="spiking_lenet")
+    rows = cell_of(row, [0.2, 0.2], model="lenet") + control_of(row, [0.9, 0.9], "black", model="spiking_lenet")
     assert summarise(rows).cells[0].comparison is None
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spiking": True},
+        {"family": "other"},
+        {"varied": {"timesteps": 5}},
+        {"init": "torch"},
+        {"defence": "clip"},
+        {"defence_settings": {"bits": 4}},
+    ],
+)
+def test_every_column_of_what_was_attacked_makes_a_group(row: Row, change: dict[str, Any]) -> None:
+    rows = cell_of(row, [0.2, 0.2]) + control_of(row, [0.9, 0.9], **change)
+    assert len({one.group for one in rows}) == 2
+    assert summarise(rows).cells[0].comparison is None
+
+
+def test_controls_are_told_apart_by_kind_start_threshold_and_owner(row: Row) -> None:
+    """The name of their cell plays no part: all have the same here."""
+    kinds: list[dict[str, Any]] = [
+        {"kind": "black"},
+        {"kind": "no-op", "guess": "normal"},
+        {"kind": "no-op", "guess": "spikes"},
+        {"kind": "no-op", "guess": "spikes", "tau": 0.5},
+        {"kind": "no-op", "attack": "dlg-grey", "guess": "dlg-grey normal"},
+    ]
+    lines = summarise([one for told in kinds for one in control_of(row, [0.3, 0.2], **told)]).cells
+    assert [(one.control, one.attack, one.guess, one.tau, one.n) for one in lines] == [
+        ("black", "", "", None, 2),
+        ("no-op", "", "normal", None, 2),
+        ("no-op", "", "spikes", None, 2),
+        ("no-op", "", "spikes", 0.5, 2),
+        ("no-op", "dlg-grey", "dlg-grey normal", None, 2),
+    ]
+
+
+def test_a_random_stream_is_named_by_the_columns(row: Row) -> None:
+    plain, control = row(), row(control="no-op")
+    rich = row(
+        model="spiking_lenet",
+        varied={"timesteps": 5},
+        defence="quantise",
+        defence_settings={"bits": 4},
+        attack="dlg-grey",
+        attack_settings={"restarts": 2},
+    )
+    assert stream_of(plain) == ("toy", "lenet", "uniform", "none", "idlg")
+    assert stream_of(control) == ("toy", "lenet", "uniform", "none", "control: no-op")
+    assert stream_of(rich) == ("toy", "spiking_lenet timesteps=5", "uniform", "quantise bits=4", "dlg-grey-restarts=2")
+
+
 def test_the_order_of_the_rows_does_not_matter(row: Row) -> None:
-    rows = cell_of(row, [0.9, 0.1, 0.7, 0.4, 0.2]) + cell_of(row, [0.3] * 5, "control: black")
+    rows = cell_of(row, [0.9, 0.1, 0.7, 0.4, 0.2]) + control_of(row, [0.3] * 5, "black")
     rows = [replace(item, last_ssim=last) for item, last in zip(rows, [1e16, 1.0, -1e16, 0.5, 0.25] * 2, strict=True)]
     shuffled = random.Random(0).sample(rows[:5], 5) + random.Random(1).sample(rows[5:], 5)  # noqa: S311
     assert summarise(shuffled) == summarise(rows)
@@ -177,19 +236,22 @@ def test_the_order_of_the_rows_does_not_matter(row: Row) -> None:
 
 
 def test_published_rows_stand_only_beside_their_own_cell(row: Row) -> None:
-    def published(**changes: object) -> object:
-        return summarise(cell_of(row, [0.9, 0.8], **changes)).cells[0].published  # type: ignore[arg-type]
+    def published(**changes: Any) -> object:
+        return summarise(cell_of(row, [0.9, 0.8], **changes)).cells[0].published
 
     assert published(dataset="mnist") == PUBLISHED["idlg", "mnist", "lenet"]
     assert published(dataset="digits") is None
     assert published(dataset="mnist", defence="noise") is None
     assert published(dataset="mnist", control="black") is None
+    assert published(dataset="mnist", varied={"timesteps": 5}) is None
+    assert published(dataset="mnist", attack_settings={"restarts": 2}) is None
+    assert published(dataset="mnist", attack="idlg-own") is None
     assert {key[1] for key in PUBLISHED} == {"mnist", "cifar100", "lfw"}
     assert len(PUBLISHED) == 18
 
 
 def test_json_round_trip(tmp_path: Path, row: Row) -> None:
-    rows = cell_of(row, [0.9, 0.8], mse=math.inf, dataset="mnist") + cell_of(row, [0.3, 0.2], "control: black")
+    rows = cell_of(row, [0.9, 0.8], mse=math.inf, dataset="mnist") + control_of(row, [0.3, 0.2], "black")
     summary = summarise(rows, judges={"mnist": {"name": "lenet", "accuracy": 0.99, "chance": 0.1, "n_train": 60000}})
     path = write_summary(summary, tmp_path / "summary.json")
     assert read_summary(path) == summary
@@ -200,7 +262,7 @@ def test_json_round_trip(tmp_path: Path, row: Row) -> None:
 
 
 def test_findings_are_the_numbers(row: Row) -> None:
-    rows = cell_of(row, [0.9, 0.8, 0.1, 0.7]) + cell_of(row, [0.3] * 4, "control: black")
+    rows = cell_of(row, [0.9, 0.8, 0.1, 0.7]) + control_of(row, [0.3] * 4, "black")
     rows += cell_of(row, [0.1] * 4, "dlg", stop_reason="diverged")
     text = findings(summarise(rows))
     assert text[0] == "8 attacked examples in 2 cells of data, model and attack. 4 of 8 diverged and count as failures."

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from fl_sim.errors import DataError
-from judges.runs.class_rows import ClassScore, TargetFacts
-from judges.scoring.class_metrics import InversionScores, Repeated
+from judges.runs.class_rows import ClassScore, InversionScores, Repeated, TargetFacts
 from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
 from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions, summarise, write_inversions
 
@@ -17,6 +16,8 @@ ROW = ClassScore(
     cell="c/mi_face",
     dataset="mnist",
     model="mlp",
+    family="mlp",
+    init="torch",
     source="central",
     round=50,
     target_seed=0,
@@ -40,17 +41,35 @@ ROW = ClassScore(
     nearer_train=True,
     seconds=0.3,
 )
-FACTS = TargetFacts("mnist", "mlp", "central", 50, 0, 0.98, 0.999, 400.0, 10, 10_000, (1, 28, 28))
+FACTS = TargetFacts(
+    dataset="mnist",
+    model="mlp",
+    family="mlp",
+    init="torch",
+    source="central",
+    round=50,
+    seed=0,
+    test_accuracy=0.98,
+    train_accuracy=0.999,
+    seconds=400.0,
+    classes=10,
+    n_test=10_000,
+    shape=(1, 28, 28),
+)
 
 
 def cell(ranks: list[int], name: str = "mi_face", **changed: Any) -> list[ClassScore]:
-    """Return the rows of an attack, or a control, on classes 0, 1, ... with the given ranks."""
+    """Return the rows of a cell on classes 0, 1, ... with the given ranks."""
     return [
-        dataclasses.replace(
-            ROW, cell=f"c/{name}", attack=name, label=label, rank=rank, distinctive=rank == 1, **changed
-        )
+        dataclasses.replace(ROW, cell=f"c/{name}", label=label, rank=rank, distinctive=rank == 1, **changed)
         for label, rank in enumerate(ranks)
     ]
+
+
+def control(ranks: list[int], kind: str, attack: str = "", **changed: Any) -> list[ClassScore]:
+    """Return the rows of a control, of those of one attack where it is named."""
+    told = {"control": kind, "attack": attack, "target_confidence": None, **changed}
+    return cell(ranks, f"control: {kind} {told['attack']} {told.get('attack_settings', '')}", **told)
 
 
 def summary(*cells: list[ClassScore], targets: tuple[TargetFacts, ...] = (FACTS,), **changed: Any) -> Inversions:
@@ -59,7 +78,7 @@ def summary(*cells: list[ClassScore], targets: tuple[TargetFacts, ...] = (FACTS,
 
 
 def line(made: Inversions, attack: str = "mi_face") -> InversionSummary:
-    (found,) = [cell for cell in made.cells if cell.attack == attack]
+    (found,) = [cell for cell in made.cells if cell.attack == attack and not cell.is_control]
     return found
 
 
@@ -104,8 +123,8 @@ def test_targets_of_several_seeds_are_one_line() -> None:
     assert line(made).targets == 2
 
 
-NOISE = cell([4] * 9 + [1], "control: shuffled mi_face", target_confidence=None)
-REAL = cell([1] * 10, "control: real examples", target_confidence=None)
+NOISE = control([4] * 9 + [1], "shuffled", "mi_face")
+REAL = control([1] * 10, "real examples")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +135,7 @@ REAL = cell([1] * 10, "control: real examples", target_confidence=None)
         (cell([2] * 10), (NOISE, REAL), FOOLED),
         (cell([2] * 10, target_confidence=0.2), (NOISE, REAL), FAILED),
         (cell([2] * 10, stop_reason="diverged"), (NOISE, REAL), DIVERGED),
-        (cell([2] * 10), (NOISE, cell([3] * 9 + [1], "control: real examples")), BLIND),
+        (cell([2] * 10), (NOISE, control([3] * 9 + [1], "real examples")), BLIND),
         ([dataclasses.replace(row, distinctive=True) for row in cell([2] * 10)], (NOISE, REAL), TRACES),
     ],
     ids=["recovered", "partly", "fooled", "failed", "diverged", "blind", "traces"],
@@ -127,7 +146,49 @@ def test_the_verdict_tells_a_model_that_keeps_from_an_attack_that_fails(
     made = summary(rows, *controls)
     assert line(made).verdict == verdict
     assert "the target believes in" in line(made).reason
-    assert [cell.verdict for cell in made.cells if cell.control] == ["control", "control"]
+    assert [cell.verdict for cell in made.cells if cell.is_control] == ["control", "control"]
+
+
+def test_an_attack_stands_beside_its_own_shuffled_values() -> None:
+    """Not beside those of an attack of a longer name, or of the same with other settings."""
+    own: dict[str, Any] = {"attack": "mi_face", "attack_settings": {"iterations": 5}}
+    made = summary(
+        cell([2] * 10, "mi_face-iterations=5", **own),
+        cell([2] * 10, "mi_face-own", attack="mi_face-own"),
+        control([1] * 10, "shuffled", **own),
+        control([1] * 3 + [2] * 7, "shuffled", "mi_face-own"),
+        control([1] * 9 + [2], "shuffled", "mi_face"),
+        REAL,
+    )
+    assert "(and in 100 % of noise and 100 % of real ones)" in line(made).reason
+    assert "(and in 30 % of noise and 100 % of real ones)" in line(made, "mi_face-own").reason
+    assert [(one.control, one.attack, dict(one.attack_settings)) for one in made.cells] == [
+        ("", "mi_face", {"iterations": 5}),
+        ("", "mi_face-own", {}),
+        ("shuffled", "mi_face", {"iterations": 5}),
+        ("shuffled", "mi_face-own", {}),
+        ("shuffled", "mi_face", {}),
+        ("real examples", "", {}),
+    ]
+
+
+def test_targets_that_differ_in_any_column_are_two_lines() -> None:
+    """A twin of the same name that spikes, a setting that varies, a defence: none of them is in the name."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"spiking": True},
+        {"varied": {"timesteps": 5}},
+        {"varied": {"timesteps": 25}},
+        {"defence": "clip"},
+        {"defence": "clip", "defence_settings": {"clipping_norm": 2.0}},
+        {"round": 3, "source": "federation"},
+    ]
+    facts = tuple(dataclasses.replace(FACTS, **change) for change in changes)
+    made = summary(*(cell([1] * 10, **change) for change in changes), targets=facts)
+    assert [target.target for target in made.targets] == [one.target for one in facts]
+    assert [one.target for one in made.cells] == [one.target for one in facts]
+    assert len({one.target for one in made.targets}) == len(changes)
+    assert [one.published is not None for one in made.cells] == [True, True, *[False] * 5]
 
 
 def test_a_summary_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from fl_sim.training import capture_gradient, parameters_of
 from judges.intervals import distribution
 from judges.report.gradient_inversion.findings import findings
 from judges.runs.measures import Health
-from judges.runs.rows import Score
+from judges.runs.rows import Context, Score
 from judges.scoring.gradient_inversion import score
 from judges.summaries.gradient_inversion import CellSummary, summarise
 from judges.summaries.verdicts import (
@@ -35,7 +35,20 @@ from judges.summaries.verdicts import (
 )
 
 Row = Callable[..., Score]
-ALIVE = Health("toy", "lenet", "uniform", "none", 6, 0.9, 0.25, {}, {}, 0.1, 0.0, distribution([1.0]))
+ALIVE = Health(
+    dataset="toy",
+    model="lenet",
+    family="lenet",
+    init="uniform",
+    captures=6,
+    accuracy=0.9,
+    chance=0.25,
+    firing_rates={},
+    silent={},
+    zero_gradient=0.1,
+    dead=0.0,
+    gradient_norm=distribution([1.0]),
+)
 BEYOND_REACH = replace(ALIVE, dead=0.5)
 SILENT = replace(ALIVE, firing_rates={"a": 0.0, "b": 0.0}, silent={"a": 1.0, "b": 1.0})
 MISS: dict[str, Any] = {"ssim": 0.1, "recognisable": False, "moved": 0.3, "first_loss": 1.0, "matching_loss": 0.1}
@@ -46,7 +59,9 @@ def cell_of(
 ) -> CellSummary:
     """Return the line of an attack on one victim for each of `changes`; the best control's SSIM is 0.3."""
     rows = [row(**({"capture_id": f"v{index}"} | change)) for index, change in enumerate(changes)]
-    beside = [replace(one, control="black", ssim=0.3, label_recovered=-1) for one in rows] if controls else []
+    beside = (
+        [replace(one, attack="", control="black", ssim=0.3, label_recovered=-1) for one in rows] if controls else []
+    )
     return summarise([*rows, *beside], health=[health] if health else []).cells[0]
 
 
@@ -149,7 +164,7 @@ def test_a_search_without_a_step_is_stuck_at_its_guess(iterations: int, *, stuck
     settings = DLGSettings(iterations=iterations)
     (guess,) = DLG(settings.untouched()).reconstruct([capture], seed=0)
     (result,) = DLG(settings).reconstruct([capture], seed=0)
-    rows = score(result, sealed, spec=spec.input, judge=None, context={}, guess=guess.inputs)
+    rows = score(result, sealed, spec=spec.input, judge=None, context=Context(round=2), guess=guess.inputs)
     assert (rows[0].round, rows[0].moved == 0.0) == (2, stuck)
     assert (rows[0].matching_loss == rows[0].first_loss) == stuck
     (cell,) = summarise(rows).cells
@@ -167,7 +182,7 @@ def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
     rows += rows_of("dlg", miss(), "two") + rows_of("grnn", LOST, "two")
     rows += rows_of("dlg", HIT, "three") + rows_of("grnn", miss(), "three")
     rows += [
-        replace(one, control="black", ssim=0.3, label_recovered=-1)
+        replace(one, attack="", control="black", ssim=0.3, label_recovered=-1)
         for model in ("one", "two", "three")
         for one in rows_of("dlg", miss(), model)
     ]

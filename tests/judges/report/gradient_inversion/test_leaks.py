@@ -91,14 +91,14 @@ def test_the_health_of_the_victims_is_told_in_three_kinds(row: Row, write: Write
         "50.0 10.0", "0 to 0.25", "50 to 100", "50.0", f"1 (0.5{D}2)", "25.0",
     ]  # fmt: skip
     assert lines[2][2:] == [f"{D} 10.0", D, D, "50.0", f"1 (0.5{D}2)", "0.0"]
-    assert html_of(folder).count("class=alarm") == 1
+    assert html_of(folder).count('class="alarm"') == 1
     assert "that is no privacy" in text_of(html_of(folder), "health")
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     name = "toy · spiking\\_lenet · uniform init"
     assert f"| {name} | 8 | 50.0 | 10.0 | 0 to 0.25 | 50 to 100 | 50.0 | 1 (0.5{D}2) | 25.0 |" in markdown
     latex = (folder / "report.tex").read_text(encoding="utf-8")
     name = r"toy $\cdot$ spiking\_lenet $\cdot$ uniform init"
-    assert rf"{name} & 8 & 50.0 (10.0) & 0 to 0.25 & 50 to 100 & 50.0 & 1 (0.5--2) & 25.0 \\" in latex
+    assert rf"{name} & 8 & 50.0 & 0 to 0.25 & 50 to 100 & 50.0 & 1 (0.5--2) & 25.0 \\" in latex
 
 
 def test_a_summary_from_before_there_was_health_is_read(row: Row, write: Write) -> None:
@@ -123,7 +123,7 @@ def test_cells_without_a_result_are_named_with_the_reason(row: Row, write: Write
     assert "| digits-lenet/&lt;b&gt;dlg | no memory: &lt;/td&gt; 3 GB &amp; more |" in markdown
     assert r"| other/idlg | 100 % \| wrong |" in markdown
     latex = (folder / "report.tex").read_text(encoding="utf-8").splitlines()
-    assert r"% Not computed: digits-lenet/$<$b$>$dlg: no memory: $<$/td$>$ 3 GB \& more" in latex
+    assert r"digits-lenet/$<$b$>$dlg & no memory: $<$/td$>$ 3 GB \& more \\" in latex
 
 
 @pytest.mark.parametrize("failed", [{}, None, [], "all"])

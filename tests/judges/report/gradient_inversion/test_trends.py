@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from judges.intervals import Distribution
-from judges.report.formats import digits, mse, mse_interval, percent_span, span
+from judges.report.formats import digits, interval, mse, percent_span, span
+from judges.report.gradient_inversion.tables_leaks import health_lines
 from judges.report.gradient_inversion.trends import (
     MOST_LINES,
     Trend,
     by_round,
     by_timesteps,
     distributions,
-    health_lines,
 )
 from judges.runs.measures import Health
 from judges.runs.rows import Score
@@ -211,6 +211,6 @@ def test_numbers_of_few_digits() -> None:
     assert [mse(0.0331), mse(0.0004), mse(2e-7), mse(0.0), mse(None)] == [
         "0.033", "0.0004", "2e\N{MINUS SIGN}7", "0.000", "\N{INFINITY}",
     ]  # fmt: skip
-    assert [mse_interval((2e-7, 0.1)), mse_interval(None)] == ["[2e\N{MINUS SIGN}7, 0.100]", ""]
+    assert [interval((2e-7, 0.1), mse), interval(None, mse)] == ["[2e\N{MINUS SIGN}7, 0.100]", ""]
     assert [span({"a": 0.3, "b": 0.051}), span({"a": 0.3}), span({})] == ["0.051 to 0.30", "0.30", "\N{EN DASH}"]
     assert [percent_span({"a": 1.0, "b": 0.304}), percent_span({})] == ["30 to 100", "\N{EN DASH}"]

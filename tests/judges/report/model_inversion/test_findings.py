@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from judges.report.model_inversion.findings import findings
+from judges.report.model_inversion.findings import Followed, Headline, Kept, NoCopies, Pair, Remembered, find
+from judges.report.model_inversion.sentences import findings
+from judges.summaries.class_verdicts import FAILED, FOOLED
 from tests.judges.class_runs import Toy, central_run, federated_run
 
 
@@ -25,6 +27,33 @@ def pair(ann: int, snn: int, **changes: Any) -> Toy:
     toy.attack(toy.target("mnist", "mlp", accuracies=(0.9,)), "mi_face", ann, picture=False)
     toy.attack(toy.target("mnist", "spiking_mlp", accuracies=(0.9,)), "brainleaks_v2", snn, picture=False, **changes)
     return toy
+
+
+def test_the_values_behind_the_sentences() -> None:
+    headline, first, copies = find(pair(9, 10).summary())
+    assert isinstance(first, Pair)
+    assert headline == Headline((first,))
+    assert (first.dataset, first.family) == ("mnist", "")
+    assert (first.comparable, first.safer, first.no_safer) == (True, False, True)
+    assert [cell.attack for cell in first.cells] == ["mi_face", "brainleaks_v2"]
+    assert first.controls[0] == {"shuffled": 0.0, "class mean": 1.0, "real": 0.9, "chance": 0.1}
+    assert copies == NoCopies(0.5, 0.5)
+
+
+def test_what_kept_its_classes_is_told_with_its_verdict() -> None:
+    (fooled,) = [one for one in find(pair(9, 1).summary()) if isinstance(one, Kept)]
+    assert (fooled.verdict, len(fooled.cells)) == (FOOLED, 1)
+    (failed,) = [one for one in find(pair(9, 1, target_confidence=0.2).summary()) if isinstance(one, Kept)]
+    assert (failed.verdict, [cell.attack for cell in failed.cells]) == (FAILED, ["brainleaks_v2"])
+    (near,) = [one for one in find(pair(9, 10, nearer_train=True).summary()) if isinstance(one, Remembered)]
+    assert [cell.attack for cell in near.cells] == ["brainleaks_v2"]
+
+
+def test_each_attack_is_followed_from_the_first_round_to_the_last() -> None:
+    lines = [one for one in find(federated_run().summary()) if isinstance(one, Followed)]
+    assert [(one.cells[0].attack, *(target.round for target in one.targets)) for one in lines] == [
+        ("mi_face", 1, 5), ("brainleaks_v2", 1, 5),
+    ]  # fmt: skip
 
 
 def test_recovered_classes_are_the_main_result() -> None:

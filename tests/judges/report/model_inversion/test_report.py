@@ -208,7 +208,7 @@ def test_a_run_without_pictures_or_attacks_has_a_report(tmp_path: Path) -> None:
 
 def test_the_report_needs_no_attack_and_no_federation() -> None:
     code = (
-        "import sys, judges.report.model_inversion.report, judges.report.model_inversion.console; "
+        "import sys, judges.report.model_inversion.report, judges.report.console; "
         "sys.exit(any(name in sys.modules for name in ('attacks', 'flwr', 'ray')))"
     )
     root = Path(__file__).parents[4]

@@ -1,0 +1,175 @@
+"""What a run of model inversions found, in sentences. Plain text: each format escapes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+
+from judges.report.formats import between, percent, rate_interval
+from judges.report.model_inversion.findings import (
+    CAME_BACK,
+    SAYS_NOTHING,
+    Finding,
+    Followed,
+    Headline,
+    Kept,
+    NoCopies,
+    Pair,
+    Remembered,
+    find,
+)
+from judges.runs.class_rows import FEDERATION
+from judges.runs.names import ANN, SNN, attack_name, network
+from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
+from judges.summaries.model_inversion import Inversions, InversionSummary
+
+_WHY = {
+    FAILED: "Failed by their own aim, so nothing follows about these models",
+    DIVERGED: "Diverged, so nothing follows about these models",
+    FOOLED: "Only fools the target, which is no proof that another attack would find nothing",
+    TRACES: "Not recognised, but answers of different classes are told apart",
+    BLIND: "The judge knows real examples hardly better than noise or chance, so it cannot tell",
+}
+
+
+def findings(summary: Inversions) -> list[str]:
+    """Return what was found, one sentence each; the first is the main result."""
+    return [sentence(one) for one in find(summary)]
+
+
+@singledispatch
+def sentence(finding: Finding) -> str:
+    """Return a finding in words."""
+    raise NotImplementedError(type(finding))
+
+
+@sentence.register
+def _(told: Headline) -> str:
+    if not told.pairs:
+        return "No attack was scored in this run."
+    networks = {
+        SNN: [(_name(pair), pair.snn) for pair in told.pairs],
+        ANN: [(_name(pair), pair.ann) for pair in told.pairs],
+    }
+    attacked = {kind: {name: cell.verdict in CAME_BACK for name, cell in own if cell} for kind, own in networks.items()}
+    came = [_share(kind, names) for kind, names in attacked.items() if any(names.values())]
+    kept = [_share(kind, names) for kind, names in attacked.items() if names and not any(names.values())]
+    parts = [f"Classes came back {' and '.join(came)}"] if came else []
+    parts += [f"{'none' if came else 'No classes'} came back {' or '.join(kept)}"] if kept else []
+    silent = [
+        f"the {kind} ({', '.join(names)})"
+        for kind, own in networks.items()
+        if (names := [name for name, cell in own if cell and cell.verdict in SAYS_NOTHING])
+    ]
+    nothing = f" Nothing follows about {' or '.join(silent)}." if silent else ""
+    return f"{'; '.join(parts)}.{_compared([pair for pair in told.pairs if pair.comparable])}{nothing}"
+
+
+@sentence.register
+def _(pair: Pair) -> str:
+    parts = [_of_cell(cell, shares) for cell, shares in zip(pair.cells, pair.controls, strict=True)]
+    return f"{_name(pair)}: the judge recognises {'; '.join(parts)}. {_conclusion(pair)}"
+
+
+@sentence.register
+def _(told: Kept) -> str:
+    cells = (
+        f"{_attack_on(cell)}; target convinced by {percent(cell.convinced)} of the answers, attack accuracy "
+        f"{percent(cell.accuracy.share)}, DAA {percent(cell.daa.share)})"
+        for cell in told.cells
+    )
+    return f"{_WHY[told.verdict]}: {'; '.join(cells)}."
+
+
+@sentence.register
+def _(told: Remembered) -> str:
+    shares = ((cell, cell.nearer_train) for cell in told.cells)
+    names = "; ".join(f"{_attack_on(cell)}) in {percent(near.share)} {rate_interval(near)}" for cell, near in shares)
+    return (
+        f"Nearer to training examples than to as many test examples, more often than chance ({percent(0.5)}) "
+        f"and the mean of the class are: {names}. That is a sign of remembered examples, not yet of copies: see "
+        "the distances."
+    )
+
+
+@sentence.register
+def _(told: NoCopies) -> str:
+    return (
+        "Nothing points to copies of training examples: the answers that came back are nearer to one of these than "
+        f"to one of as many test examples in {between(percent(told.low), percent(told.high))} of cases, which is not "
+        f"more often than chance ({percent(0.5)}) and the mean of the class are."
+    )
+
+
+@sentence.register
+def _(told: Followed) -> str:
+    (first, last), (begun, ended) = told.targets, told.cells
+    return (
+        f"{last.dataset}, from round {first.round} to round {last.round} of the federation ({network(last)}): the "
+        f"target's test accuracy {_change(first.accuracy, last.accuracy)}, the attack accuracy of {attack_name(ended)} "
+        f"{_change(begun.accuracy.share, ended.accuracy.share)} (DAA {_change(begun.daa.share, ended.daa.share)})."
+    )
+
+
+def _share(kind: str, names: Mapping[str, bool]) -> str:
+    """Return "from the SNN in 1 of 2 cases (mnist)", or all cases where it is none."""
+    came = [name for name, back in names.items() if back]
+    share = "" if len(names) == 1 or not came else f" in {len(came)} of {len(names)} cases"
+    return f"from the {kind}{share} ({', '.join(came or names)})"
+
+
+def _compared(pairs: Sequence[Pair]) -> str:
+    """Return where the SNN is safer than the ANN, and where not; nothing where the two cannot be compared."""
+    outcomes = {
+        "no safer than the ANN": [_name(pair) for pair in pairs if pair.no_safer],
+        "safer against these attacks": [_name(pair) for pair in pairs if pair.safer],
+        "not shown to be safer": [_name(pair) for pair in pairs if not (pair.safer or pair.no_safer)],
+    }
+    parts = [f"{outcome} on {', '.join(names)}" for outcome, names in outcomes.items() if names]
+    return f" The SNN is {'; '.join(parts)}." if parts else ""
+
+
+def _of_cell(cell: InversionSummary, shares: Mapping[str, float | None]) -> str:
+    """Return attack accuracy with DAA and the controls of a cell."""
+    known = {name: shares[name] for name in ("shuffled", "real", "chance") if shares[name] is not None}
+    controls = ", ".join(f"{name} {percent(share)}" for name, share in known.items())
+    answers = f"{percent(cell.accuracy.share)} {rate_interval(cell.accuracy)} of the answers"
+    return f"{answers} of {attack_name(cell)} on the {network(cell)} (DAA {percent(cell.daa.share)}; {controls})"
+
+
+def _conclusion(pair: Pair) -> str:
+    """Return how an ANN and its spiking twin compare, or what follows about the one that was attacked."""
+    silent = [network(cell) for cell in pair.cells if cell.verdict in SAYS_NOTHING]
+    if silent:
+        return f"Nothing follows about the {' or the '.join(silent)}."
+    if pair.ann is None or pair.snn is None:
+        came = {RECOVERED: "Its classes came back", PARTLY: "Some of its classes came back"}
+        return f"{came.get(pair.cells[0].verdict, 'Its classes did not come back to this attack')}."
+    if pair.safer:
+        kept = " still gives classes away, but" if pair.snn.verdict in CAME_BACK else ""
+        return f"The SNN{kept} gave away less to these attacks than the ANN."
+    if pair.no_safer:
+        meet = "" if pair.snn.accuracy.low > pair.ann.accuracy.high else ", though the intervals meet"
+        return f"The SNN is no safer: it gave away as much or more{meet}."
+    return "The SNN gave away less, but the intervals meet: that it is safer does not follow."
+
+
+def _attack_on(cell: InversionSummary) -> str:
+    """Return an attack and what it was run on, the bracket left open: "MI-Face on mnist (ANN"."""
+    return f"{attack_name(cell)} on {_of(cell.dataset, cell.source)} ({network(cell)}"
+
+
+def _change(begun: float, ended: float) -> str:
+    """Return "goes from 10 % to 20 %", or "stays at 10 %"."""
+    low, high = percent(begun), percent(ended)
+    return f"stays at {low}" if low == high else f"goes from {low} to {high}"
+
+
+def _name(pair: Pair) -> str:
+    """Return what a pair was trained on, and its architecture where that tells it from another."""
+    return _of(pair.dataset, pair.source) + (f", {pair.family}" if pair.family else "")
+
+
+def _of(dataset: str, source: str) -> str:
+    """Return a data set, and whether it was a federation's."""
+    return f"{dataset} in the federation" if source == FEDERATION else dataset

@@ -1,0 +1,139 @@
+"""Reports on a spiking network whose package is not installed: its rows say that it spikes, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judges.report.model_inversion.accuracies import target_rows
+
+from fl_sim.models import MODELS
+from judges.kinds import kind_in
+from judges.report.gradient_inversion.trends import by_timesteps
+from judges.report.model_inversion.findings import findings
+from judges.report.model_inversion.pictures import load_albums, picture_blocks
+from judges.report.model_inversion.tables import compared_blocks, federations, spiking_blocks
+from judges.runs.class_rows import AttackedModel
+from judges.runs.rows import Score, read_scores, write_scores
+from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
+from judges.summaries.model_inversion import read_inversions
+from tests.judges.class_runs import DRAWN, Toy
+
+NAME = "my_snn"
+Row = Callable[..., Score]
+
+
+@pytest.fixture(autouse=True)
+def not_installed() -> None:
+    assert NAME not in MODELS
+    assert not NAME.startswith("spiking")
+
+
+def renamed(row: Any) -> Any:
+    """Return a row, or an album, of a spiking network under the name of the one that is not installed."""
+    assert isinstance(row, AttackedModel)
+    return replace(row, model=NAME) if row.spiking else row
+
+
+def inverted(folder: Path, *, number: int = 0) -> Path:
+    """Write the folder of a run of model inversion on an ANN and its spiking twin; of a federation where `number`."""
+    toy = Toy(people={"toy": False})
+    for at in range(1, number + 1) if number else [0]:
+        toy.attack(toy.target("toy", "mlp", classes=12, number=at), "mi_face", 12)
+        toy.attack(toy.target("toy", "spiking_mlp", classes=12, number=at), "brainleaks_v2", 12, draws=DRAWN)
+    for part in (toy.rows, toy.targets, toy.albums):
+        part[:] = map(renamed, part)
+    toy.write(folder)
+    (folder / "config.toml").write_text(f'task = "model_inversion"\nname = "toy"\nmodel = ["mlp", "{NAME}"]\n')
+    return folder
+
+
+def report_of(folder: Path) -> str:
+    """Write the report of a run anew, as the command does, and return its page."""
+    page: Path = kind_in(folder).part("report")(folder)
+    return page.read_text(encoding="utf-8")
+
+
+def test_a_model_inversion_files_it_under_the_snns(tmp_path: Path) -> None:
+    page = report_of(inverted(tmp_path))
+    summary = read_inversions(tmp_path / "summary.json")
+    (table_3,) = spiking_blocks(summary)
+    assert [(row.cell.model, row.title) for row in table_3.rows] == [(NAME, "BrainLeaks-v2")]
+    (table_4,) = compared_blocks(summary)
+    assert [(row.cell.model, row.title) for row in table_4.rows] == [("mlp", "MI-Face"), (NAME, "BrainLeaks-v2")]
+    (table_1,) = target_rows(summary)
+    assert table_1.ann is not None
+    assert table_1.snn is not None
+    assert (table_1.ann.note.split(",")[0], table_1.snn.note.split(",")[0]) == ("mlp", NAME)
+    for part in (f"SNN {NAME}", "ANN mlp"):
+        assert part in page
+    for part in (f"ANN {NAME}", "SNN mlp"):
+        assert part not in page
+
+
+def test_its_findings_and_pictures_are_those_of_an_snn(tmp_path: Path) -> None:
+    inverted(tmp_path)
+    summary = read_inversions(tmp_path / "summary.json")
+    headline, pair, *_ = findings(summary)
+    assert headline.startswith("Classes came back from the SNN (toy) and from the ANN (toy). The SNN is no safer")
+    assert "MI-Face on the ANN" in pair
+    assert "BrainLeaks-v2 on the SNN" in pair
+    (block,) = picture_blocks(load_albums(tmp_path / "gallery", summary), summary, lambda _: True)
+    notes = [(row.title, row.note) for row in block.sheets[0].rows]
+    assert notes[1:] == [("MI-Face", "ANN mlp"), ("BrainLeaks-v2", f"SNN {NAME}, mean over time")]
+    assert len(block.motions) == 1
+
+
+def test_the_rounds_of_a_federation_set_it_beside_its_twin(tmp_path: Path) -> None:
+    page = report_of(inverted(tmp_path, number=2))
+    (told,) = federations(read_inversions(tmp_path / "summary.json"))
+    assert told.family == "mlp"
+    assert [(target.round, target.model) for target in told.targets] == [(1, "mlp"), (1, NAME), (2, "mlp"), (2, NAME)]
+    assert [row.cell.model for _, row in told.rows] == ["mlp", NAME] * 2
+    assert f"ANN mlp, SNN {NAME}" in page  # the panels of the figure, in words
+
+
+def attacked(row: Row, folder: Path) -> list[Score]:
+    """Write the folder of a run of gradient inversion on an ANN and on the network with several T; return its rows."""
+    networks: list[dict[str, Any]] = [{"model": "lenet"}]
+    for steps in (2, 5):
+        varied = {"timesteps": steps}
+        networks.append({"model": NAME, "family": "lenet", "spiking": True, "varied": varied, "timesteps": steps})
+    rows = []
+    for number, network in enumerate(networks):
+        for index in range(3):
+            shared = {**network, "capture_id": f"v{number}/r001-c{index:03d}", "repeat": index}
+            rows.append(row(**shared, cell=f"f{number}/idlg", ssim=0.9 - 0.1 * number))
+            rows.append(row(**shared, control="black", guess="", cell=f"f{number}/control: black", ssim=0.1))
+    write_scores(rows, folder / "scores.csv")
+    write_summary(summarise(rows), folder / "summary.json")
+    (folder / "manifest.json").write_text(json.dumps({"title": "toy", "datasets": {"toy": {"people": False}}}))
+    (folder / "config.toml").write_text(f'name = "toy"\nmodel = ["lenet", "{NAME}"]\n')
+    return rows
+
+
+def test_a_gradient_inversion_keeps_it_apart_from_its_twin(row: Row, tmp_path: Path) -> None:
+    rows = attacked(row, tmp_path)
+    page = report_of(tmp_path)
+    assert read_scores(tmp_path / "scores.csv") == rows
+    summary = read_summary(tmp_path / "summary.json")
+    told = [(one.group.spiking, one.group.family, one.model, dict(one.varied)) for one in summary.cells]
+    assert told[::2] == told[1::2]  # each attack beside its control
+    assert told[::2] == [
+        (False, "lenet", "lenet", {}),
+        (True, "lenet", NAME, {"timesteps": 2}),
+        (True, "lenet", NAME, {"timesteps": 5}),
+    ]
+    (trend,) = by_timesteps(summary, rows)
+    assert [(line.model, line.place, round(line.ssim.mean, 3)) for line in trend.rows] == [
+        (NAME, 2, 0.8),
+        (NAME, 5, 0.7),
+        ("lenet", 0, 0.9),
+    ]
+    for part in (f"{NAME} timesteps=2", f"{NAME} timesteps=5", "Leak against T"):
+        assert part in page
+    assert kind_in(tmp_path).part("results")(tmp_path) is not None
