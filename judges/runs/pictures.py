@@ -1,4 +1,4 @@
-"""The pictures that a run keeps for its report: truth beside answers, chosen by rank and not by how they look."""
+"""The pictures that a run stores for its report: truth and answers side by side, chosen by rank, not by appearance."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ GALLERY, ANSWERS = "gallery", "answers"
 """Folders of a run."""
 
 CAPTURES = "captures"
-"""What an audit calls the data set where nobody has named it."""
+"""Name of an audit's data set if none is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery(Approach, Attacked):
-    """Truth beside reconstruction for some victims of a cell, K in number, best first: by SSIM, of events by l2.
+    """Truth and reconstruction of K victims of a cell, best first, by SSIM, or by l2 for events.
 
     Attributes:
         cell, tau, thresholding: as in the rows.
         low, high: value range of the pictures.
-        timesteps: how many frames of events each picture sums; 0 for still images.
-        roles: why each was chosen: "best", ..., "worst"; after these "diverged", where none of them has.
-        capture_ids, labels, ssim, psnr_db, l2, stop_reasons: of each picture.
+        timesteps: number of frames of events that each picture sums; 0 for still images.
+        roles: why each was chosen: "best", ..., "worst", and then "diverged" if none of these has diverged.
+        capture_ids, labels, ssim, psnr_db, l2, stop_reasons: columns of the K rows.
         truth, reconstructions: (K, C, H, W); events are summed over time and scaled to the brightest true pixel.
         loss_curves: (curves, outer steps), matching loss of the first victims, NaN after an attack's end.
         curve_recognisable: for each curve, whether all its pictures were recognisable.
@@ -55,32 +55,31 @@ class Gallery(Approach, Attacked):
 
     @property
     def key(self) -> tuple[Group, str]:
-        """Return what a line of a summary has as its key too."""
+        """Return the key of the line of a summary to which it belongs."""
         return self.group, self.cell
 
 
 def save_gallery(gallery: Gallery, run_dir: Path) -> Path:
-    """Write a gallery into a run folder, as gallery/CELL.safetensors with other characters than letters replaced."""
+    """Write a gallery into a run folder, as gallery/CELL.safetensors with special characters replaced."""
     name = re.sub(r"[^A-Za-z0-9._]+", "-", gallery.cell).strip("-.")
     return save_record(gallery, run_dir / GALLERY / f"{name}.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Album(Approach, AttackedModel):
-    """The answers of an attack beside the truth, for K classes. Recordings and spikes are averaged over time.
+    """The answers of an attack and the truth for K classes. Recordings and spikes are averaged over time.
 
     Attributes:
         cell: as in the rows.
-        labels: of the K classes.
-        names: of the K classes.
-        confidence, target_confidence: the judge's and the target's belief in each.
-        predicted: the class that the judge sees; -1 where it sees none.
+        labels, names: the K classes.
+        confidence, target_confidence: the judge's and the target's belief in each class.
+        predicted: the class that the judge sees; -1 for none.
         truth: (K, C, H, W), the first training example of each class.
         answers: (K, C, H, W).
-        nearest: (K, C, H, W), the training example that is nearest to each answer.
-        nearest_labels: its classes.
-        spikes: (T, C, H, W), uint8, the spikes of the answer for `spikes_label`; T = 0 of images.
-        spikes_label: the fourth class, or the middle one of few.
+        nearest: (K, C, H, W), the training example nearest to each answer.
+        nearest_labels: classes of the nearest examples.
+        spikes: (T, C, H, W), uint8, the spikes of the answer for `spikes_label`; T = 0 for images.
+        spikes_label: the fourth class, or the middle one if there are few.
     """
 
     cell: str
@@ -108,10 +107,10 @@ class Answers(Approach, Attacked):
 
     Attributes:
         cell: as in the rows.
-        captures: how many were attacked, of which the first pictures are here.
+        captures: number of captures attacked, of which the first K pictures are stored.
         low, high: value range of the pictures.
-        capture_ids, labels, stop_reasons, losses: of each picture; the label is what the attack believes, -1 where it
-            believes none, the loss the matching loss of its batch.
+        capture_ids, labels, stop_reasons, losses: for each picture; the label is the one that the attack names, -1 for
+            none, and the loss is the matching loss of its batch.
         pictures: (K, C, H, W); events are summed over time and scaled to the brightest pixel.
     """
 
