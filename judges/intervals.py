@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Distribution:
-    """A column of a cell. None stands for a statistic that is not finite (the MSE of an answer with NaN is infinite)."""
+    """A column of a cell. None stands for a value that is not finite: the MSE of an answer with NaN is infinite."""
 
     mean: float | None
     median: float | None

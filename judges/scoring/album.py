@@ -1,4 +1,4 @@
-"""The pictures of one cell that a report shows: all classes of its first attack, none chosen by how it looks."""
+"""The pictures of one cell in a report: all classes of its first attack, whatever they look like."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ def build_album(inversion: Inverted, rows: Sequence[ClassScore], nearest: Sequen
     """Return the album of an attack.
 
     Args:
-        inversion: its answer.
+        inversion: answer of the attack.
         rows: one for each class, in the order of the answer.
-        nearest: index of the training example that is nearest to each answer.
-        dataset: that the target was trained on.
+        nearest: index of the training example nearest to each answer.
+        dataset: data set on which the target was trained.
     """
     first = rows[0]
     labels = tuple(inversion.classes.tolist())
     shown = torch.stack([(dataset.train.labels == label).nonzero()[0, 0] for label in labels])
     closest = torch.tensor(list(nearest))
     middle = len(labels) // 2 if len(labels) < 7 else 3
-    still = inversion.inputs.dim() == 4
+    spiking = inversion.inputs.dim() == 5
+    no_spikes = torch.zeros(0, *inversion.inputs.shape[1:], dtype=torch.uint8)
     return Album(
         **columns_of(first, Approach, AttackedModel),
         cell=first.cell,
@@ -40,8 +41,6 @@ def build_album(inversion: Inverted, rows: Sequence[ClassScore], nearest: Sequen
         answers=rate_decoded(inversion.inputs),
         nearest=rate_decoded(dataset.train.batch(closest)[0]),
         nearest_labels=tuple(dataset.train.labels[closest].tolist()),
-        spikes=torch.zeros(0, *inversion.inputs.shape[1:], dtype=torch.uint8)
-        if still
-        else inversion.inputs[:, middle].to(torch.uint8),
+        spikes=inversion.inputs[:, middle].to(torch.uint8) if spiking else no_spikes,
         spikes_label=labels[middle],
     )

@@ -1,12 +1,12 @@
-"""The pictures of one cell that a report shows, chosen by rank, not by hand, and its loss curves."""
+"""The pictures of one cell in a report, chosen by rank, not by hand, and its loss curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from attacks.contracts import Reconstruction
 from fl_sim.records import InputSpec, SealedBatch
@@ -15,31 +15,15 @@ from judges.runs.pictures import Answers, Gallery
 from judges.runs.rows import Context, Score
 
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
-"""Where in the order by SSIM, best first, a picture of that name stands."""
+"""Relative position of each role in the order by SSIM, best first."""
 
 MOST_CURVES = 24
 MOST_ANSWERS = 24
 
 
-class Reconstructed(Protocol):
-    """The part of a reconstruction that a gallery shows."""
-
-    @property
-    def capture_id(self) -> str:
-        """Return the id of the captured update."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """Return the attack's answer."""
-
-    @property
-    def loss_history(self) -> Tensor:
-        """Return the matching losses, (outer steps,)."""
-
-
 def build_gallery(
     scores: Sequence[Score],
-    reconstructions: Sequence[Reconstructed],
+    reconstructions: Sequence[Reconstruction],
     sealed: Sequence[SealedBatch],
     orders: Sequence[Tensor],
     *,
@@ -49,12 +33,12 @@ def build_gallery(
 
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
-        reconstructions, sealed: the attack's answers, at least one, and the truth behind each, in the same order.
-        orders: which answer of each batch belongs to which original, see `judges.scoring.assignment`.
-        spec: of the inputs.
+        reconstructions, sealed: the attack's answers, at least one, and the truth of each, in the same order.
+        orders: the assignment of the answers of each batch to originals, see `judges.scoring.assignment`.
+        spec: spec of the inputs.
 
     Raises:
-        ValueError: the three do not belong together.
+        ValueError: rows, reconstructions and truth do not belong together.
     """
     rows = _rows_of_each(scores, reconstructions, sealed)
     roles = _places(scores, events=spec.timesteps > 0)
@@ -82,19 +66,17 @@ def build_gallery(
         stop_reasons=tuple(score.stop_reason for score in chosen),
         truth=torch.stack([truth for truth, _ in pairs]),
         reconstructions=torch.stack([ours for _, ours in pairs]),
-        loss_curves=_curves([item.loss_history for item in reconstructions[:MOST_CURVES]]),
+        loss_curves=pad_sequence(
+            [item.loss_history.float() for item in reconstructions[:MOST_CURVES]],
+            batch_first=True,
+            padding_value=torch.nan,
+        ),
         curve_recognisable=tuple(all(row.recognisable for row in own) for own in rows[:MOST_CURVES]),
     )
 
 
 def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: InputSpec) -> Answers:
-    """Return the first answers of a cell whose truth nobody kept.
-
-    Args:
-        context: of the cell.
-        results: of its attack, at least one.
-        spec: of the inputs.
-    """
+    """Return the first answers of a cell without a sealed truth; `results` are those of its attack, at least one."""
     pairs = [(result, place) for result in results for place in range(len(result.labels))][:MOST_ANSWERS]
     return Answers(
         **columns_of(context, Approach, Attacked),
@@ -111,11 +93,11 @@ def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: 
 
 
 def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
-    """Return {role: rank} for `count` rows; a rank is named once, best, worst and median before the quartiles.
+    """Return {role: rank} for `count` rows; each rank has one role, best, worst and median before the quartiles.
 
     Args:
-        count: of the rows.
-        diverged: ranks of those that diverged, ascending; the middle one is added where no role shows any.
+        count: number of rows.
+        diverged: ranks of diverged rows, ascending; the middle one is added if no role shows one of them.
     """
     roles: dict[str, int] = {}
     for name in ("best", "worst", "median", "upper quartile", "lower quartile"):
@@ -128,16 +110,16 @@ def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
 
 
 def _places(scores: Sequence[Score], *, events: bool) -> dict[str, int]:
-    """Return {role: index of the row}; of events by l2: the empty answer to a sparse recording has a high SSIM."""
+    """Return {role: index of the row}; for events by l2, since an empty answer to sparse events has a high SSIM."""
     order = sorted(range(len(scores)), key=lambda at: scores[at].l2 if events else -scores[at].ssim)
     ranks = choose_roles(len(scores), [rank for rank, at in enumerate(order) if scores[at].diverged])
     return {role: order[rank] for role, rank in ranks.items()}
 
 
 def _rows_of_each(
-    scores: Sequence[Score], reconstructions: Sequence[Reconstructed], sealed: Sequence[SealedBatch]
+    scores: Sequence[Score], reconstructions: Sequence[Reconstruction], sealed: Sequence[SealedBatch]
 ) -> list[Sequence[Score]]:
-    """Return the rows of each reconstruction, or raise ValueError where they do not belong together."""
+    """Return the rows of each reconstruction; a ValueError if they do not belong together."""
     rows: list[Sequence[Score]] = []
     start = 0
     for answer, truth in zip(reconstructions, sealed, strict=True):
@@ -151,7 +133,7 @@ def _rows_of_each(
     return rows
 
 
-def _pair(answer: Reconstructed, sealed: SealedBatch, order: Tensor, example: int) -> tuple[Tensor, Tensor]:
+def _pair(answer: Reconstruction, sealed: SealedBatch, order: Tensor, example: int) -> tuple[Tensor, Tensor]:
     """Return the original at `example` and its reconstruction, each (C, H, W)."""
     truth, ours = sealed.inputs, answer.inputs
     if truth.ndim == 5:
@@ -161,17 +143,8 @@ def _pair(answer: Reconstructed, sealed: SealedBatch, order: Tensor, example: in
     return truth[example].float(), ours[order[example]].float()
 
 
-def _curves(histories: Sequence[Tensor]) -> Tensor:
-    """Return histories of different lengths as one tensor, padded with NaN."""
-    longest = max(len(history) for history in histories)
-    curves = torch.full((len(histories), longest), torch.nan)
-    for row, history in zip(curves, histories, strict=True):
-        row[: len(history)] = history.float()
-    return curves
-
-
 def _picture(inputs: Tensor, place: int) -> Tensor:
-    """Return one example of (N, C, H, W), or of events (T, N, C, H, W), as a picture (C, H, W)."""
+    """Return one example of images (N, C, H, W) or events (T, N, C, H, W) as a picture (C, H, W)."""
     if inputs.ndim == 5:
         summed = inputs[:, place].sum(dim=0)
         return (summed / summed.max().clamp(min=1e-12)).float()
