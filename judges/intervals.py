@@ -1,4 +1,4 @@
-"""Small statistics of a cell: quartiles, bootstrap intervals, and the paired comparison with the controls."""
+"""Statistics of a cell: quartiles, bootstrap intervals, and the paired comparison with the controls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Distribution:
-    """A column of a cell. None stands for a value that is not finite (an attack that returned NaN has infinite MSE)."""
+    """A column of a cell. None stands for a value that is not finite: the MSE of an answer with NaN is infinite."""
 
     mean: float | None
     median: float | None
@@ -30,7 +30,7 @@ class Rate:
     """How often something happened.
 
     Attributes:
-        count, of: times, out of how many.
+        count, of: number of occurrences, and of cases.
         share: count / of.
         low, high: 95 % interval of the share.
     """
@@ -43,11 +43,7 @@ class Rate:
 
 
 def distribution(values: Sequence[float]) -> Distribution:
-    """Return mean, median and quartiles (linear interpolation) of one value or more.
-
-    Raises:
-        ValueError: there is no value.
-    """
+    """Return mean, median and quartiles (linear interpolation) of the values; a ValueError if there are none."""
     if not values:
         raise ValueError("no value to describe")
     ordered = np.sort(np.asarray(values, dtype=np.float64))
@@ -61,11 +57,11 @@ def bootstrap_mean(
     """Return the percentile-bootstrap 95 % interval of a mean (Efron 1979), or None for fewer than two units.
 
     Whole units are drawn with replacement, 2000 times: victims of one federation share its model, and examples of one
-    batch were attacked together, so neither are independent of each other.
+    batch were attacked together, so they are not independent.
 
     Args:
-        values: one for each example, finite.
-        units: for each value, what it belongs to: its federation or its batch.
+        values: finite, one for each example.
+        units: for each value the unit to which it belongs, a federation or a batch.
         seed: root seed.
         stream: name of the random stream.
     """
@@ -85,8 +81,8 @@ def bootstrap_mean(
 def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: str) -> Rate:
     """Return how often a flag is set, with the bootstrap interval of the share.
 
-    Where all flags agree, every resample agrees too and the bootstrap would claim certainty; there the exact
-    (Clopper and Pearson 1934) interval over the units is given instead.
+    If all flags agree, every resample agrees too and the bootstrap would claim certainty; the exact interval over the
+    units (Clopper and Pearson 1934) is then given instead.
     """
     of, count = len(flags), sum(flags)
     low, high = bootstrap_mean([float(flag) for flag in flags], units, seed=seed, stream=stream) or (0.0, 1.0)
@@ -99,14 +95,14 @@ def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: s
 def wilcoxon_greater(differences: Sequence[float]) -> float:
     """Return the one-sided p of Wilcoxon's signed-rank test that the differences tend to be above 0.
 
-    Zero differences say nothing and are left out (Wilcoxon 1945); where nothing is left, p is 1.
+    Zero differences carry no information and are left out (Wilcoxon 1945); if nothing is left, p is 1.
     """
-    told = [value for value in differences if value != 0.0]
-    return float(wilcoxon(told, alternative="greater").pvalue) if told else 1.0
+    nonzero = [value for value in differences if value != 0.0]
+    return float(wilcoxon(nonzero, alternative="greater").pvalue) if nonzero else 1.0
 
 
 def _quantile(ordered: np.ndarray, q: float) -> float:
-    """Return a quantile by linear interpolation; exact also where some values are infinite."""
+    """Return a quantile by linear interpolation, which is exact even if some values are infinite."""
     position = q * (len(ordered) - 1)
     below, above = ordered[math.floor(position)], ordered[math.ceil(position)]
     share = position - math.floor(position)

@@ -1,6 +1,6 @@
-"""The kinds of experiment: what plans, does, reports, prints and exports each. Read wherever kinds differ.
+"""The kinds of experiment: what plans, executes, reports, prints and exports each. Used wherever kinds differ.
 
-No torch here: what a line names is imported when it is used.
+Importing this does not import torch: the places in the table are imported when they are used.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from judges.plans.scales import read_config
 
 
 class RunPlan(Protocol):
-    """What the plans of all kinds have: see `judges.plans`."""
+    """Common properties of the plans of all kinds; see `judges.plans`."""
 
     @property
     def raw(self) -> Raw:
-        """Return the config as resolved."""
+        """Return the resolved config."""
 
     @property
     def base(self) -> Any:  # noqa: ANN401 - the settings of the kind
@@ -29,7 +29,7 @@ class RunPlan(Protocol):
 
     @property
     def units(self) -> Mapping[str, str]:
-        """Return {cell: hash of all that it depends on}."""
+        """Return {cell: hash of all that its results depend on}."""
 
     @property
     def digest(self) -> str:
@@ -41,14 +41,14 @@ class Kind:
     """A kind of experiment. Places are written "package.module:name".
 
     Attributes:
-        task: value of the key `task` of its configs; "" where they have none.
-        command: that runs it, and carries out its plan anew.
+        task: value of the key `task` of its configs; "" if they have none.
+        command: the command that runs it.
         tables: keys of its configs whose plain value means the table's `name`.
-        plan: a function of a config, which returns its plan.
-        bench: a class of `judges.bench.execution.Execution`, which does it.
-        report: a function of the folder of a run, which writes its report and returns the path of the page.
-        results: a function of the same, which returns the table of results for a terminal; None where it has no row.
-        cells: a function of a plan and the folder of its run, which yields its `judges.export.cells.ExportedCell`s.
+        plan: function that returns the plan of a config.
+        bench: subclass of `judges.bench.execution.Execution` that carries out a plan.
+        report: function that writes the report of a run's folder and returns the path of the page.
+        results: function that returns the results of a run's folder for a terminal; None if there are no rows.
+        cells: function that yields the `judges.export.cells.ExportedCell`s of a plan and its run's folder.
     """
 
     task: str
@@ -61,7 +61,7 @@ class Kind:
     cells: str
 
     def part(self, name: str) -> Any:  # noqa: ANN401 - a function or class
-        """Return what one of the places holds."""
+        """Return the object at one of the places."""
         return located(getattr(self, name), f"kind of experiment '{self.task}'")
 
 
@@ -101,11 +101,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def kind_of(raw: Raw) -> Kind:
-    """Return the kind of experiment that a config describes, by its key `task`.
-
-    Raises:
-        ConfigError: there is no such kind.
-    """
+    """Return the kind of experiment that a config describes by its key `task`; a ConfigError if it is not known."""
     task = raw.get("task", "")
     found = next((kind for kind in KINDS.values() if kind.task == task and ("task" in raw) == bool(kind.task)), None)
     if found is None:
@@ -116,11 +112,11 @@ def kind_of(raw: Raw) -> Kind:
 
 
 def kind_in(run_dir: Path) -> Kind:
-    """Return the kind of experiment that the folder of a run holds.
+    """Return the kind of experiment in the folder of a run.
 
     Raises:
-        DataError: it holds none.
-        ConfigError: its config is not TOML, or there is no such kind.
+        DataError: the folder holds no run.
+        ConfigError: its config is not TOML, or the kind is not known.
     """
     path = run_dir / "config.toml"
     if not path.is_file():
@@ -129,19 +125,11 @@ def kind_in(run_dir: Path) -> Kind:
 
 
 def plan_of(raw: Raw) -> RunPlan:
-    """Return the plan of a config.
-
-    Raises:
-        ConfigError: there is no such kind of experiment, or as the function that plans it.
-    """
+    """Return the plan of a config; a ConfigError if the kind of experiment or anything else in it is wrong."""
     plan: RunPlan = kind_of(raw).part("plan")(raw)
     return plan
 
 
 def read_plan(path: Path, assignments: Iterable[str] = ()) -> RunPlan:
-    """Return the plan of the config at `path` with "key=value" assignments applied.
-
-    Raises:
-        ConfigError: as `judges.plans.scales.read_config` and `plan_of`.
-    """
+    """Return the plan of the config at `path` with "key=value" assignments applied; see `judges.plans.scales`."""
     return plan_of(read_config(path, assignments, kind_of(read_toml(path)).tables))

@@ -1,3 +1,3 @@
-"""The server-side attack plugin, under the name that users import it by; it lives in `judges.bench.live`."""
+"""The server-side attack plugin under the name by which users import it; see `judges.bench.live`."""
 
 from judges.bench.live import LiveAttack as LiveAttack

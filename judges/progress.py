@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line where there is none, a line of JSON where that is wanted."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, or lines of JSON on request."""
 
 from __future__ import annotations
 
@@ -16,18 +16,14 @@ Advance = Callable[[int, int], None]
 
 
 class Watch:
-    """Shows what is being done, on standard error, so that standard output stays for results.
-
-    Args:
-        console: where to write.
-    """
+    """Shows progress on `console`, by default standard error, so that standard output is left for results."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
 
     @contextmanager
     def task(self, description: str) -> Iterator[Advance]:
-        """Show one piece of work; yields the function to call as it advances."""
+        """Show one piece of work, and yield the function to call as it advances."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -41,30 +37,24 @@ class Watch:
             return
         with Progress(*columns, console=self.console) as progress:
             task = progress.add_task(description, total=None)
-
-            def advance(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-
-            yield advance
+            yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @classmethod
     def silent(cls) -> Watch:
-        """Return one that shows nothing."""
+        """Return a watch that shows nothing."""
         return cls(Console(quiet=True))
 
     def say(self, text: str) -> None:
-        """Print one line, as it is."""
+        """Print one line verbatim."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class EventWatch(Watch):
-    """Writes a line of JSON for each event, for whatever watches many runs.
+    """Writes a line of JSON for each event to `stream`, for programs that monitor many runs.
 
-    {"event": "start" | "progress" | "end" | "failed", "task": what, "time": seconds since 1970}, with "done" and
-    "total" of a progress and "seconds" at an end. The last event of a run is "report", whose task is its path.
-
-    Args:
-        stream: where to write.
+    {"event": "start" | "progress" | "end" | "failed", "task": description, "time": seconds since 1970}, with "done" and
+    "total" for "progress", and "seconds" for "end" and "failed". The last event of a run is "report", whose task is the
+    path of the report.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -73,7 +63,7 @@ class EventWatch(Watch):
 
     @contextmanager
     def task(self, description: str) -> Iterator[Advance]:
-        """Tell the start, each advance and the end of one piece of work."""
+        """Write events at the start, at each advance and at the end of one piece of work."""
         started = time.perf_counter()
         self.tell("start", description)
         try:

@@ -1,7 +1,7 @@
 """The judge models: a table name -> judge. Importing this does not import torch.
 
-A judge is a classifier that is trained on the train split and says which class a reconstruction shows. Its answer
-is read beside its accuracy on the test split, its accuracy on the true inputs (the ceiling) and chance.
+A judge is a classifier, trained on the train split, that tells which class a reconstruction shows. Its answers are to
+be compared with its accuracy on the test split, its accuracy on the true inputs (the ceiling) and chance.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ def get_judge(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Judge:
-    """Return a trained judge: from the cache where it holds a sound one, else trained now and cached.
+    """Return a trained judge from the cache if a valid copy is there; otherwise train it now and cache it.
 
-    A training that was stopped goes on from its last finished epoch.
+    An interrupted training is resumed after its last finished epoch.
 
     Args:
-        options: which judge and how it is trained; a name stands for `JudgeOptions(name=...)`.
-        dataset: what to judge; its train split trains the judge, its test split measures it.
-        seed: in place of the one in `options`.
-        device: where it is trained and judges.
-        progress: called after each epoch; not called when the cache is used.
+        options: the judge and its training; a name stands for `JudgeOptions(name=...)`.
+        dataset: the data set to judge; its train split trains the judge, its test split measures it.
+        seed: replaces that of `options`.
+        device: device for training and judging.
+        progress: called after each epoch; not called when the judge comes from the cache.
 
     Raises:
-        ConfigError: no such judge, "none", or one that does not read what the data set holds.
-        DataError: weights to start from cannot be had.
+        ConfigError: the judge is not known, is "none", or does not read the data set's inputs.
+        DataError: pretrained weights are not available.
     """
     if isinstance(options, str):
         if options not in (*JUDGES, PAPER, NONE):

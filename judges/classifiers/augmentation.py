@@ -1,4 +1,4 @@
-"""Small changes of training inputs: mirrored, zoomed, moved. Each example is changed as a whole, all frames alike."""
+"""Augmentation of training inputs: mirroring, zoom, shifts. All frames of an example are changed alike."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 
 def augmented(inputs: Tensor, *, shift: int, zoom: float, flip: bool, generator: torch.Generator) -> Tensor:
-    """Return inputs (N, C, H, W) or (T, N, P, H, W), each mirrored, zoomed and moved at random.
+    """Return inputs (N, C, H, W) or (T, N, P, H, W), each mirrored, zoomed and shifted at random.
 
     Args:
-        inputs: of one batch.
-        shift: pixels that each is moved by at most, in each direction.
-        zoom: share of its size by which each grows or shrinks at most.
-        flip: whether each is mirrored, left and right, with probability 1/2.
-        generator: what is drawn from.
+        inputs: inputs of one batch.
+        shift: largest shift in pixels, in each direction.
+        zoom: largest relative change of size.
+        flip: whether each is mirrored horizontally with probability 1/2.
+        generator: source of the random draws.
     """
     examples = inputs.movedim(-4, 0)
     pictures = examples.flatten(1, -3)
@@ -24,19 +24,19 @@ def augmented(inputs: Tensor, *, shift: int, zoom: float, flip: bool, generator:
     if zoom:
         pictures = zoomed(pictures, zoom, generator)
     if shift:
-        # No event is seen beyond the edge of a sensor; a photograph goes on there much as it ended.
+        # There are no events beyond the edge of a sensor; a photograph continues much as at its edge.
         pictures = shifted(pictures, shift, generator, mode="constant" if inputs.dim() == 5 else "replicate")
     return pictures.reshape(examples.shape).movedim(0, -4)
 
 
 def flipped(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Return pictures (N, C, H, W), half of them mirrored, left and right."""
+    """Return pictures (N, C, H, W), each mirrored horizontally with probability 1/2."""
     chosen = torch.rand(len(pictures), generator=generator) < 0.5
     return pictures.flip(-1).where(chosen[:, None, None, None], pictures)
 
 
 def zoomed(pictures: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Return pictures (N, C, H, W), each grown or shrunk about its centre by up to the share `most` of its size."""
+    """Return pictures (N, C, H, W), each scaled about its centre by a factor within `most` of 1."""
     scale = 1.0 + most * (2.0 * torch.rand(len(pictures), generator=generator) - 1.0)
     maps = scale[:, None, None] * torch.eye(2, 3)
     places = F.affine_grid(maps, list(pictures.shape), align_corners=False)
@@ -44,12 +44,12 @@ def zoomed(pictures: Tensor, most: float, generator: torch.Generator) -> Tensor:
 
 
 def shifted(pictures: Tensor, most: int, generator: torch.Generator, *, mode: str = "replicate") -> Tensor:
-    """Return pictures (N, C, H, W), each moved by up to `most` pixels in each direction.
+    """Return pictures (N, C, H, W), each shifted by up to `most` pixels in each direction.
 
     Args:
-        pictures: of one batch.
-        most: pixels, at least 1.
-        generator: what is drawn from.
+        pictures: pictures of one batch.
+        most: largest shift in pixels, at least 1.
+        generator: source of the random draws.
         mode: what fills the gap: "replicate" (the edge) or "constant" (zero).
     """
     count, channels, height, width = pictures.shape

@@ -26,13 +26,13 @@ CHANNELS = (12, 24)
 SMALLEST = 16
 IMAGE_NEURONS = BRAINLEAKS_NEURONS.model_copy(update={"reset_order": "after_decay"})
 EVENT_NEURONS = IMAGE_NEURONS.model_copy(update={"tau": 1.0 / (1.0 - 0.8), "surrogate": "atan", "slope": 1.5})
-"""beta 0.7 on images and 0.8 on events; the reset after the decay, as snnTorch's `Leaky` has it with a hidden state."""
+"""beta is 0.7 on images, 0.8 on events; the reset follows the decay, as in snnTorch's `Leaky` with a hidden state."""
 
 
 class _Convolutional(JudgeModel):
     """The layers that both networks share: two 5x5 convolutions without padding, 2x2 max pooling, one linear layer."""
 
-    memory_format = torch.channels_last  # thousands of draws are judged: half the time
+    memory_format = torch.channels_last  # halves the time of judging thousands of draws
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Convolutional(JudgeModel):
         self.head = nn.Linear(second * math.prod(sides), spec.classes)
 
     def after_initialisation(self) -> None:
-        """Scale He's bounds sqrt(6 / fan in) to torch's own, sqrt(1 / fan in), which the source starts from."""
+        """Scale He's bounds sqrt(6 / fan in) to torch's default sqrt(1 / fan in), which the source uses."""
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.mul_(1.0 / math.sqrt(6.0))
@@ -58,7 +58,7 @@ class _Convolutional(JudgeModel):
 class BrainLeaksCNN(_Convolutional):
     """Conv(12) - ReLU - max pool - Conv(24) - ReLU - max pool - Linear.
 
-    Inputs are (N, C, H, W) in [0, 1], the output are logits (N, classes). On 28x28x1 with 10 classes it has 11,386
+    Inputs are (N, C, H, W) in [0, 1], outputs are logits (N, classes). On 28x28x1 with 10 classes it has 11,386
     parameters.
 
     Raises:
@@ -80,8 +80,8 @@ class BrainLeaksSNN(_Convolutional):
     """Conv(12) - max pool - LIF - Conv(24) - max pool - LIF - Linear - LIF, read out by the last potential.
 
     Inputs are (N, C, H, W) in [0, 1], read through a rate code of 25 steps, or spikes (T, N, C, H, W) for any T,
-    whatever the data set holds. While it trains, each batch is coded with draws of its own. An answer is always made
-    with the same draws, one for each pixel and step, so that it does not depend on what is judged beside it.
+    whatever the data set holds. In training, each batch is coded with fresh draws. In evaluation, the draws for each
+    pixel and step are always the same, so that an output does not depend on the rest of the batch.
 
     Raises:
         ConfigError: the inputs are smaller than 16x16 pixels.
@@ -102,19 +102,18 @@ class BrainLeaksSNN(_Convolutional):
         activity = self.neurons1(over_time(nn.Sequential(self.conv1, self.pool), activity))
         activity = self.neurons2(over_time(nn.Sequential(self.conv2, self.pool), activity))
         potentials: Tensor = self.readout(over_time(self.head, activity.flatten(2)))
-        # A graph left in the neurons could neither be copied nor saved.
-        functional.reset_net(self)
+        functional.reset_net(self)  # a graph left in the neurons could not be copied or saved
         return potentials
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy of the potentials, summed over time, mean of the batch."""
+        """Return the cross-entropy of the potentials, summed over time and averaged over the batch."""
         return batch_loss(self.potentials(inputs), labels)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return log M, float64 (N, classes), where M is the time mean of the softmax of the potentials.
 
-        M is what the source ranks classes by and calls confidence; its softmax is M itself. Double precision tells
-        answers apart that are all but certain.
+        The source ranks classes by M and calls it confidence; the softmax of log M is M itself. Double precision
+        distinguishes answers that are almost certain.
         """
         steps = self.potentials(inputs).double().log_softmax(dim=2)
         return steps.logsumexp(dim=0) - math.log(len(steps))

@@ -1,4 +1,4 @@
-"""Trained judges, kept as safetensors: a file that does not check out is trained anew, never trusted."""
+"""Trained judges, cached as safetensors. A file that fails verification is never used; the judge is trained again."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from judges.classifiers.model import JudgeModel, build
 from judges.classifiers.training import EVALUATED_AT_ONCE, JudgeSettings, measured_accuracy, train
 
 CODE_VERSION = 2
-"""Raised whenever the same settings would train another judge, or other facts of it are kept."""
+"""Part of the cache key. Increase it when the same settings would train a different judge or store different facts."""
 
 ADDED = ("schedule",)
-"""Settings that came later. They count where they are not at their defaults only, so that older judges are found."""
+"""Settings added later, part of the cache key only if they differ from their defaults, so that older judges match."""
 
 _LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """A trained classifier and how far to believe it.
+    """A trained classifier and its performance.
 
     Attributes:
         name: in the table of judges.
         dataset: name of the data set.
-        model: maps inputs (N, C, H, W), or (T, N, P, H, W) of events, to logits (N, classes).
-        accuracy: on the test split, which it never saw, in [0, 1].
+        model: maps inputs (N, C, H, W), or (T, N, P, H, W) for events, to logits (N, classes).
+        accuracy: accuracy on the test split, which was not used in training, in [0, 1].
         chance: 1 / classes.
         n_train, n_test: sizes of the splits.
         description: one line.
         events: whether it reads recordings of events.
-        train_accuracy: on the train split, or on `TRAIN_MEASURED` examples of it, in [0, 1]; None where not measured.
-        epochs: passes over the train split.
+        train_accuracy: accuracy on the train split, or on `TRAIN_MEASURED` of its examples, in [0, 1]; None if unknown.
+        epochs: number of epochs.
         seconds: wall time of the training.
-        source: where the data set was read from.
-        digest: of the data set.
+        source: origin of the data set.
+        digest: digest of the data set.
     """
 
     name: str
@@ -72,14 +72,14 @@ class Judge:
     def predict(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the class that each input shows, int64 (N,), and the judge's confidence in it, float64 (N,).
 
-        An input that holds NaN or infinity shows no class: label -1, confidence 0.
+        An input with NaN or infinity shows no class: label -1, confidence 0.
 
         Args:
             inputs: (N, C, H, W) in the value range of the data set, or (T, N, P, H, W) for a judge of events; a judge
-                of images whose model reads spikes reads either.
+                of images whose model reads spikes accepts both.
 
         Raises:
-            ValueError: images for a judge of events, or the other way round.
+            ValueError: a judge of events gets images, or vice versa.
         """
         logits, seen = self._answers(inputs)
         confidence, labels = logits.softmax(dim=1).max(dim=1)
@@ -87,21 +87,15 @@ class Judge:
 
     @torch.no_grad()
     def log_probabilities(self, inputs: Tensor) -> Tensor:
-        """Return the logarithm of the judge's confidence in each class, float64 (N, classes).
+        """Return the logarithm of the judge's confidence in each class, float64 (N, classes); see `predict`.
 
-        An input that holds NaN or infinity shows no class: minus infinity.
-
-        Args:
-            inputs: as for `predict`.
-
-        Raises:
-            ValueError: as for `predict`.
+        An input with NaN or infinity shows no class: minus infinity.
         """
         logits, seen = self._answers(inputs)
         return logits.log_softmax(dim=1).where(seen[:, None], torch.tensor(-torch.inf).double())
 
     def _answers(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits, float64 (N, classes), and which inputs are finite throughout, (N,)."""
+        """Return logits, float64 (N, classes), and whether all elements of each input are finite, (N,)."""
         reads = {5: "(T, N, P, H, W)"} if self.events else {4: "(N, C, H, W)"}
         if isinstance(self.model, JudgeModel) and self.model.reads_spikes:
             reads.setdefault(5, "(T, N, C, H, W)")
@@ -117,18 +111,18 @@ class Judge:
         return torch.cat(answers), inputs.movedim(-4, 0).flatten(1).isfinite().all(dim=1).cpu()
 
     def facts(self) -> dict[str, Scalar]:
-        """Return everything but the model that is known, as plain values for a summary."""
+        """Return all known fields except the model, as plain values for a summary."""
         known = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
         return {name: value for name, value in known.items() if value is not None}
 
 
 class StoredJudge(Stored):
-    """What the cache holds of a judge; its facts are those of `Judge.facts`."""
+    """A judge in the cache, with the facts of `Judge.facts`."""
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Train the same judge whatever the caller's number of threads: it changes the order of sums."""
+    """Use one thread, since the number of threads changes the order of summation and thus the trained judge."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -143,23 +137,23 @@ def cache_folder() -> Path:
 
 
 def settings_for(options: JudgeOptions, dataset: str = "") -> JudgeSettings:
-    """Return how a judge is trained on a data set: its own way, but for the passes and examples asked for."""
-    asked: dict[str, Any] = {"max_epochs": options.max_epochs, "max_examples": options.max_examples}
+    """Return the training of a judge on a data set, with the epochs and examples that `options` sets."""
+    limits: dict[str, Any] = {"max_epochs": options.max_epochs, "max_examples": options.max_examples}
     entry = JUDGES[options.name]
     own: dict[str, Any] = {**entry.training, **entry.training_on.get(constants_of(dataset), {})}
-    return JudgeSettings(**own | {key: value for key, value in asked.items() if value})
+    return JudgeSettings(**own | {key: value for key, value in limits.items() if value})
 
 
 def cache_path(
     options: JudgeOptions, dataset: Dataset, *, settings: JudgeSettings | None = None, device: str = "cpu"
 ) -> Path:
-    """Return where a judge is kept: the name is a hash of everything that it depends on.
+    """Return the path of a judge in the cache, whose name is a hash of all that the judge depends on.
 
     Args:
-        options: its name is in the table; what its builder does not read does not count.
-        dataset: that trains it.
-        settings: of the training; None for those that `options` asks for.
-        device: where it is trained: another one rounds in another way.
+        options: a judge in the table; options that its builder does not read are ignored.
+        dataset: the data set that trains it.
+        settings: settings of the training; None for `settings_for` the options.
+        device: device of the training, which affects rounding.
     """
     settings = settings or settings_for(options, dataset.name)
     late = {name for name in ADDED if getattr(settings, name) == getattr(JudgeSettings, name)}
@@ -185,15 +179,7 @@ def cached_judge(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Judge:
-    """Return a judge from the cache or train it; see `judges.classifiers.get_judge`.
-
-    Args:
-        options: its name is in the table.
-        dataset: what to judge.
-        settings: of the training; None for those that `options` asks for.
-        device: where it is trained and judges.
-        progress: called after each epoch.
-    """
+    """Return a judge of the table from the cache or train it; see `judges.classifiers.get_judge` and `cache_path`."""
     settings = settings or settings_for(options, dataset.name)
     path = cache_path(options, dataset, settings=settings, device=device)
     with _LOCK:
@@ -210,23 +196,23 @@ def cached_judge(
         stored = trained_once(StoredJudge, path, model, train_it, epochs=epochs, progress=progress)
         model.load_state_dict(dict(stored.state))
         model.to(memory_format=model.memory_format)
-    facts_of_it: dict[str, Any] = dict(stored.facts)
-    return Judge(model=model.eval().requires_grad_(False), **facts_of_it)
+    facts: dict[str, Any] = dict(stored.facts)
+    return Judge(model=model.eval().requires_grad_(False), **facts)
 
 
 def cached_judges() -> dict[Path, dict[str, Scalar] | None]:
-    """Return the facts of every judge in the cache by its file, None for a file that is no sound one."""
-    found = {path: load_judge(path) for path in sorted(cache_folder().glob("*.safetensors"))}
-    return {path: dict(stored.facts) if stored else None for path, stored in found.items()}
+    """Return {file: facts} of every judge in the cache, None for a file that is not valid."""
+    judges = {path: load_judge(path) for path in sorted(cache_folder().glob("*.safetensors"))}
+    return {path: dict(judge.facts) if judge else None for path, judge in judges.items()}
 
 
 def load_judge(path: Path) -> StoredJudge | None:
-    """Return what is stored at `path`, or None where that is nothing or not sound."""
+    """Return the judge stored at `path`, or None if there is no valid one."""
     return load_stored(StoredJudge, path)
 
 
 def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Checkpoint) -> dict[str, Scalar]:
-    """Return what is known of a judge that was just trained."""
+    """Return the facts about a judge that was just trained."""
     return Judge(
         name=name,
         dataset=dataset.name,

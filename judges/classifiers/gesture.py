@@ -13,7 +13,7 @@ from judges.classifiers.settings import JudgeOptions
 
 PAPER_WIDTH = 64
 LIF = SpikingSpec(neuron="lif", tau=2.0, threshold=1.0, reset="hard", detach_reset=True, surrogate="atan", slope=2.0)
-"""SpikingJelly's defaults of a LIFNode; the reset is left out of the backward pass, as in its own gesture example."""
+"""SpikingJelly's defaults of a LIFNode; the reset is detached from the backward pass, as in its gesture example."""
 
 
 class SpikingConvolution(nn.Module):
@@ -37,8 +37,8 @@ class SpikingConvolution(nn.Module):
 class ResidualBlock(nn.Module):
     """Two spiking convolutions whose spikes are added to the input (spike-element-wise ADD).
 
-    The table names the block and not its contents. Two 3x3 convolutions without bias, each with batch normalisation,
-    make the whole network 7.75 million parameters.
+    The paper's table names the block but not its contents. With two 3x3 convolutions without bias, each with batch
+    normalisation, the whole network has 7.75 million parameters.
 
     Source: Fang, Yu, Chen, Huang, Masquelier and Tian, "Deep Residual Learning in Spiking Neural Networks", NeurIPS
     2021, eq. 4 with g = ADD.
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(SpikingConvolution(channels, channels), SpikingConvolution(channels, channels))
 
     def forward(self, sequence: Tensor) -> Tensor:
-        """Return activity (T, N, C, H, W) of the shape of the input; whole numbers, 0 to 2 for spikes."""
+        """Return activity (T, N, C, H, W) with the shape of the input; integers from 0 to 2 for spikes."""
         residual: Tensor = self.body(sequence)
         return sequence + residual
 
@@ -59,7 +59,7 @@ class DVSGestureSNN(JudgeModel):
 
     Conv(P, w, stride 1) - BN - LIF; then three times Conv(stride 2) - BN - LIF - ResidualBlock with 2w, 4w and 8w
     channels; global average pooling; Linear(8w, classes); logits averaged over time. Membrane potentials are reset
-    before each batch and none is kept afterwards.
+    before and after each batch.
 
     Raises:
         ConfigError: the inputs are images.
@@ -85,7 +85,6 @@ class DVSGestureSNN(JudgeModel):
         """Return logits (N, classes) of event frames (T, N, P, H, W)."""
         functional.reset_net(self)
         features = self.body(inputs).mean(dim=(3, 4))
-        # A graph left in the neurons could neither be copied nor saved.
-        functional.reset_net(self)
+        functional.reset_net(self)  # a graph left in the neurons could not be copied or saved
         logits: Tensor = self.head(features).mean(0)
         return logits

@@ -12,9 +12,9 @@ from judges.classifiers.settings import JudgeOptions
 class JudgeLeNet(JudgeModel):
     """Two 5x5 convolutions with ReLU and 2x2 max pooling, then 120-84-classes (LeCun et al. 1998, section II.B).
 
-    The convolutions are padded, so that any size from 4x4 pixels fits. Inputs (N, C, H, W) are read in the value
-    range of the spec and scaled to [-1, 1]; the output are logits (N, classes). It is not a model of the clients:
-    those use sigmoid and strides.
+    The convolutions are padded, so that any size from 4x4 pixels fits. Inputs (N, C, H, W) are in the value range of
+    the spec and scaled to [-1, 1]; outputs are logits (N, classes). The clients' LeNets differ: they use sigmoids and
+    strides.
 
     Raises:
         ValueError: the images are smaller than 4x4 pixels.

@@ -1,4 +1,4 @@
-"""What every judge's network offers to its training, and how its parameters are drawn."""
+"""The base class of all judges' networks, and the initialisation of their parameters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class JudgeModel(nn.Module):
     """A classifier: `forward` maps inputs, (N, C, H, W) or (T, N, P, H, W), to logits (N, classes).
 
     Attributes:
-        note: what a reader of its results should know of this one; "" for nothing.
-        reads_spikes: whether it reads spikes (T, N, C, H, W) too where the data set holds images.
-        memory_format: layout of its images once it is trained; a layout that is faster gives the same answers.
+        note: remark for readers of its results; "" for none.
+        reads_spikes: whether it also reads spikes (T, N, C, H, W) if the data set holds images.
+        memory_format: layout of images after training, which affects speed but not the answers.
     """
 
     note = ""
@@ -25,19 +25,19 @@ class JudgeModel(nn.Module):
     memory_format = torch.contiguous_format
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch that training makes small: the cross-entropy, unless overridden."""
+        """Return the mean training loss of a batch: the cross-entropy, unless overridden."""
         return F.cross_entropy(self(inputs), labels)
 
     def after_initialisation(self) -> None:
-        """Change what the general rule of `build` does not fit."""
+        """Adjust parameters for which the general rule of `build` is not suitable."""
 
 
 def build(make: Callable[[], JudgeModel], *, seed: int) -> JudgeModel:
-    """Return a fresh model, drawn from `seed` alone; no global random stream is touched.
+    """Return a new model that depends on `seed` alone; no global random state is touched.
 
     Weights are He-uniform (He et al. 2015), biases zero; normalisation layers start at scale 1 and shift 0.
     """
-    with torch.device("meta"):  # so that torch's own initialisation draws nothing
+    with torch.device("meta"):  # so that torch's default initialisation draws nothing
         model = make()
     model.to_empty(device="cpu")
     generator = torch_stream(seed, "judge", "initialisation")

@@ -19,29 +19,29 @@ from judges.classifiers.settings import JudgeOptions
 EMBEDDING = 512
 MARGIN_DEGREES = 11.5
 SCALE = 16.0
-"""Of ArcFace; its authors' 28.6 and 64 are for millions of faces.
+"""Settings of ArcFace; its authors' 28.6 and 64 are for millions of faces.
 
-Chosen on two images a person held out of the train split of a part of LFW (62 people, 16 images each, 32x32, random
-weights), one run each of about three minutes of one core: 22 % right, 18 % with a margin of 28.6, and 20 % with a 3x3
-first convolution of stride 2 and no max pooling, whose epochs take two and a half times as long. With 124 images these
-are within chance of each other; the first layers are ResNet's own, for speed and because ImageNet's weights fit them.
+Chosen on two images per person held out of the train split of a subset of LFW (62 people, 16 images each, 32x32, random
+weights), with one run of about three minutes on one core each: 22 % correct, 18 % with a margin of 28.6, and 20 % with
+a 3x3 first convolution of stride 2 without max pooling, whose epochs take two and a half times as long. With 124 images
+these differences are not significant; the first layers are those of ResNet for speed and to fit ImageNet's weights.
 """
 
 IMAGENET_MEAN, IMAGENET_STD = 0.45, 0.225
-"""Over all three channels, of pixels in [0, 1]."""
+"""Mean and standard deviation of pixels in [0, 1] over all three channels."""
 
 
 class JudgeResNet(JudgeModel):
     """ResNet-50 (He et al. 2016; torchvision), a batch-normalised embedding of 512 numbers, and ArcFace.
 
-    ArcFace (Deng, Guo, Xue and Zafeiriou 2019, eq. 3; pytorch-metric-learning) adds a margin to the angle between an
-    embedding and its class's weight vector while it trains. Logits are the scaled cosines without a margin.
+    In training, ArcFace (Deng, Guo, Xue and Zafeiriou 2019, eq. 3; pytorch-metric-learning) adds a margin to the angle
+    between an embedding and the weight vector of its class. Logits are the scaled cosines without a margin.
 
-    Inputs (N, C, H, W) are read in the value range of the spec; one channel is repeated to three.
+    Inputs (N, C, H, W) are in the value range of the spec; one channel is repeated to three.
 
     Raises:
         ConfigError: the images have neither one nor three channels.
-        DataError: ImageNet weights are asked for and are neither in torch's cache nor to be downloaded.
+        DataError: ImageNet weights are requested, but they are not in torch's cache and cannot be downloaded.
     """
 
     def __init__(self, spec: InputSpec, options: JudgeOptions) -> None:
@@ -57,7 +57,7 @@ class JudgeResNet(JudgeModel):
         self.body = torchvision.models.resnet50(weights=None)
         self.body.fc = nn.Identity()
         self.embedding = nn.Sequential(nn.Linear(2048, EMBEDDING, bias=False), nn.BatchNorm1d(EMBEDDING))
-        # Its own initialisation would draw from torch's global stream.
+        # Its default initialisation would draw from torch's global stream.
         self.head = ArcFaceLoss(
             spec.classes, EMBEDDING, margin=MARGIN_DEGREES, scale=SCALE, weight_init_func=lambda weight: weight
         )
@@ -80,7 +80,7 @@ class JudgeResNet(JudgeModel):
         return loss
 
     def after_initialisation(self) -> None:
-        """Start every residual block as the identity (Goyal et al. 2017, section 5.1), or from ImageNet."""
+        """Make every residual block the identity (Goyal et al. 2017, section 5.1), or load ImageNet's weights."""
         if self.pretrained:
             state = {name: tensor for name, tensor in imagenet_state().items() if not name.startswith("fc.")}
             self.body.load_state_dict(state)
@@ -94,7 +94,7 @@ def imagenet_state() -> dict[str, Any]:
     """Return the parameters IMAGENET1K_V1 of ResNet-50 by name, from torch's cache or downloaded by torchvision.
 
     Raises:
-        DataError: they are in neither place, or the file is damaged.
+        DataError: they are not available, or the file is damaged.
     """
     weights = ResNet50_Weights.IMAGENET1K_V1
     try:

@@ -1,4 +1,4 @@
-"""What a user may set of a judge: the table [judge] of a config. No torch here, so that a bad config fails at once."""
+"""The settings of a judge: the table [judge] of a config. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PAPER, NONE = "paper", "none"
 
 
 class JudgeOptions(Settings):
-    """Which classifier judges the reconstructions, and how it is trained.
+    """The classifier that judges the reconstructions, and its training.
 
     Attributes:
         name: in the table `judges.classifiers.JUDGES`; "paper" for the paper's judge of the data set, see `judge_for`;
             "none" for no judge.
         width: channels of the first block of dvs_gesture_snn; 64 in the paper.
-        max_epochs: passes over the train split at most; 0 for the judge's own default.
-        max_examples: training examples seen at most, over all passes; 0 for the judge's own default.
-        weights: what resnet50_arcface starts from. "none" draws them; "imagenet" is the paper's IMAGENET1K_V1, which
-            torchvision takes from its cache or downloads.
-        seed: of the judge's initialisation, the order of the examples and their augmentation.
+        max_epochs: largest number of epochs; 0 for the judge's default.
+        max_examples: largest number of training examples seen, over all epochs; 0 for the judge's default.
+        weights: initial weights of resnet50_arcface: "none" for random ones, "imagenet" for the paper's IMAGENET1K_V1,
+            which torchvision takes from its cache or downloads.
+        seed: seed of the judge's initialisation, the order of the examples and their augmentation.
     """
 
     name: str = PAPER
@@ -46,7 +46,7 @@ class JudgeOptions(Settings):
     @pydantic.field_validator("width", "weights")
     @classmethod
     def _read(cls, value: int | str, info: pydantic.ValidationInfo) -> int | str:
-        """Refuse a setting that the judge would ignore; "paper" may mean any of them."""
+        """Reject a setting that the judge would ignore; "paper" may mean any judge."""
         name, key = info.data.get("name", PAPER), str(info.field_name)
         if value != cls.model_fields[key].default and name in JUDGES and key not in JUDGES[name].options:
             readers = ", ".join(judge for judge, entry in JUDGES.items() if key in entry.options)
@@ -55,18 +55,18 @@ class JudgeOptions(Settings):
 
 
 def judge_for(options: JudgeOptions, dataset: str, *, events: bool) -> str:
-    """Return the name of the judge that judges a data set: in `JUDGES`, or "none".
+    """Return the name of a data set's judge: in `JUDGES`, or "none".
 
     "paper" means Table II: dvs_gesture_snn for recordings of events, resnet50_arcface for LFW, lenet for all other
     images (MNIST and CIFAR-100 in the paper).
 
     Args:
-        options: of the experiment.
+        options: options of the judge.
         dataset: name of the data set.
         events: whether it holds recordings of events.
 
     Raises:
-        ConfigError: the judge named reads events and the data set holds images, or the other way round.
+        ConfigError: the judge reads events but the data set holds images, or vice versa.
 
     Source: Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, section IV.
     """

@@ -1,4 +1,4 @@
-"""The table of judges: a name -> how to build and train one. No torch here."""
+"""The table of judges: a name -> how to build and train one. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from judges.classifiers.settings import JudgeOptions
 
 _AS_BRAINLEAKS: dict[str, Scalar] = {"schedule": "constant", "holdout": 0.0, "shift": 0, "max_examples": 2**31}
-"""All of the train split, as it is, for all epochs. Poursiami, Alouani and Parsa 2024, published code. It tells all
-constants below but how long the spiking network is trained: on events 20 epochs are the least, and on MNIST 10 are an
-own choice. So is all of it on faces for the spiking network, and on `digits` for both."""
+"""All of the train split, without augmentation, for all epochs. Poursiami, Alouani and Parsa 2024, whose published code
+states all constants below except the length of the spiking network's training: 20 epochs on events are the least, and
+10 on MNIST are our choice. So are all constants of the spiking network on faces, and of both networks on `digits`."""
 
 Builder: TypeAlias = "Callable[[InputSpec, JudgeOptions], JudgeModel]"
 
@@ -27,14 +27,13 @@ class JudgeEntry:
     """A line of the table of judges.
 
     Attributes:
-        builder: a callable `(InputSpec, JudgeOptions) -> JudgeModel`, or where to import it from
-            ("package.module:name").
+        builder: a callable `(InputSpec, JudgeOptions) -> JudgeModel`, or its place "package.module:name".
         summary: one line for `spikeleak list judges`.
         events: whether it reads recordings of events (T, N, P, H, W) rather than images (N, C, H, W).
         either: whether it reads both.
         options: the settings of `JudgeOptions` that its builder reads.
-        training: where its training differs from the defaults of `judges.classifiers.training.JudgeSettings`.
-        training_on: {data set: where its training on that one differs from `training`}.
+        training: settings that differ from the defaults of `judges.classifiers.training.JudgeSettings`.
+        training_on: {data set: settings that differ from `training`}.
     """
 
     builder: str | Builder
@@ -46,7 +45,7 @@ class JudgeEntry:
     training_on: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
 
     def reads(self, *, events: bool) -> bool:
-        """Return whether it judges a data set of recordings of events, or one of images."""
+        """Return whether it can judge recordings of events, or images."""
         return self.either or self.events == events
 
 

@@ -1,7 +1,7 @@
-"""Training of a judge: Adam, a cosine schedule, early stopping on a slice of the train split, small changes of inputs.
+"""Training of a judge: Adam, a cosine schedule, early stopping on a slice of the train split, augmentation.
 
-Nothing here touches a global random stream, so that two judges may be trained in two threads, and training one
-shifts no other number of an experiment.
+No global random state is touched, so that two judges can be trained in two threads, and training a judge changes no
+other number of an experiment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from judges.classifiers.model import JudgeModel
 
 TRAINED_AT_ONCE = 2**21
 EVALUATED_AT_ONCE = 2**18
-"""Pixels times steps of a batch at most: they bound the memory whatever the size of an example."""
+"""Largest pixels times steps of a batch, which bound the memory whatever the size of an example."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class JudgeSettings:
     """How a judge is trained.
 
     Attributes:
-        learning_rate: of Adam at its peak; it rises for `warmup` of the steps, then follows the schedule.
+        learning_rate: peak learning rate of Adam, reached after `warmup` and then following the schedule.
         warmup: share of the steps during which the learning rate rises from 0.
-        weight_decay: decoupled from the gradient (Loshchilov and Hutter 2019).
-        batch_size: examples of a step; fewer of large ones, see `TRAINED_AT_ONCE`.
-        max_epochs: passes over the train split at most.
-        max_examples: examples seen at most; it shortens the passes of a large data set, to one at least.
+        weight_decay: weight decay, decoupled from the gradient (Loshchilov and Hutter 2019).
+        batch_size: examples of a step; fewer if they are large, see `TRAINED_AT_ONCE`.
+        max_epochs: largest number of epochs.
+        max_examples: largest number of examples seen; it reduces the epochs of a large data set, to at least one.
         patience: epochs without a better held-out loss after which training stops.
         holdout: share of the train split that is held out for early stopping; 0 trains on all of it, for all epochs.
-        shift: pixels that a training input is moved by at most, in each direction.
-        zoom: share of its size by which a training image grows or shrinks at most; 0 for recordings of events.
-        flip: whether half of the training inputs are mirrored, left and right.
-        clip: largest norm of a step's gradient; 0 for any.
-        schedule: "cosine" lets the learning rate fall to 0 along half a cosine, "constant" keeps it.
+        shift: largest shift of a training input in pixels, in each direction.
+        zoom: largest relative change of a training image's size; 0 for recordings of events.
+        flip: whether half of the training inputs are mirrored horizontally.
+        clip: largest norm of a step's gradient; 0 for no limit.
+        schedule: "cosine" lowers the learning rate to 0 along half a cosine, "constant" keeps it.
     """
 
     learning_rate: float = 3e-3
@@ -62,11 +62,11 @@ class JudgeSettings:
     schedule: Literal["cosine", "constant"] = "cosine"
 
     def epochs(self, examples: int) -> int:
-        """Return the number of passes over `examples` examples."""
+        """Return the number of epochs over `examples` examples."""
         return max(1, min(self.max_epochs, self.max_examples // examples))
 
     def rate(self, progress: float) -> float:
-        """Return the learning rate after the share `progress` of all steps."""
+        """Return the learning rate after a share `progress` of all steps."""
         rise = min(1.0, progress / self.warmup) if self.warmup else 1.0
         if self.schedule == "constant":
             return self.learning_rate * rise
@@ -82,23 +82,23 @@ def train(
     resume: Checkpoint | None = None,
     keep: Keep | None = None,
 ) -> Checkpoint:
-    """Train a judge in place, leave it as it was after its best epoch, and return where the training ended.
+    """Train a judge in place, load the state of its best epoch, and return the last checkpoint.
 
-    A resumed training gives the same bits as one never stopped.
+    A resumed training gives results identical to those of an uninterrupted one.
 
     Args:
-        model: reads what `split` holds.
+        model: a judge that reads the inputs of `split`.
         split: the train split; a slice of it is held out for early stopping.
-        settings: of the training.
-        seed: of the slice, the order of the examples and their changes.
-        resume: what `keep` was last called with, by a training with the same settings, split and seed.
+        settings: settings of the training.
+        seed: seed of the slice, the order of the examples and their augmentation.
+        resume: last argument of `keep` in a training with the same settings, split and seed.
         keep: called after each epoch.
     """
     order = torch.randperm(len(split), generator=torch_stream(seed, "judge", "held-out slice"))
-    kept_back = max(1, round(settings.holdout * len(split))) if settings.holdout else 0
-    held_out, members = order.tensor_split([kept_back])
+    held_back = max(1, round(settings.holdout * len(split))) if settings.holdout else 0
+    held_out, members = order.tensor_split([held_back])
     generator = torch_stream(seed, "judge", "order and changes")
-    # Batches of about equal size: none is left with one example and no variance.
+    # Batches have about equal sizes, so that none has a single example, whose variance is 0.
     count = math.ceil(len(members) / max(4, min(settings.batch_size, TRAINED_AT_ONCE // _pixels(split))))
     loop = EpochLoop(
         model,
@@ -110,7 +110,7 @@ def train(
         epochs=settings.epochs(len(split)),
         clip=settings.clip,
         rate=settings.rate,
-        held_out_loss=(lambda: _held_out_loss(model, split, held_out)) if kept_back else None,
+        held_out_loss=(lambda: _held_out_loss(model, split, held_out)) if held_back else None,
         patience=settings.patience,
     )
     end = loop.run(resume=resume, keep=keep)
@@ -119,18 +119,18 @@ def train(
 
 
 def evaluation_batches(split: Examples, indices: Tensor) -> tuple[Tensor, ...]:
-    """Return `indices` in parts that are small enough to be evaluated at once, see `EVALUATED_AT_ONCE`."""
+    """Return `indices` in parts small enough to be evaluated at once, see `EVALUATED_AT_ONCE`."""
     return torch.split(indices, max(1, EVALUATED_AT_ONCE // _pixels(split)))
 
 
 @torch.no_grad()
 def measured_accuracy(model: nn.Module, split: Examples, *, at_most: int = 0) -> float:
-    """Return the share of a split that the model names rightly, in [0, 1].
+    """Return the accuracy of a model on a split, in [0, 1].
 
     Args:
-        model: in evaluation mode.
-        split: what it reads.
-        at_most: examples to measure on, spread evenly over the split; 0 for all of them.
+        model: the model, in evaluation mode.
+        split: the examples.
+        at_most: number of examples to use, spread evenly over the split; 0 for all.
     """
     indices, right = spread_over(split, at_most), 0
     for part in evaluation_batches(split, indices):
@@ -148,7 +148,7 @@ def _pixels(split: Examples) -> int:
 def _loss(
     model: JudgeModel, batch: tuple[Tensor, Tensor], settings: JudgeSettings, generator: torch.Generator
 ) -> Tensor:
-    """Return the mean loss () of a batch, its inputs changed and coded with draws of their own."""
+    """Return the mean loss () of a batch, whose inputs are augmented and coded with fresh draws."""
     inputs, labels = batch
     inputs = augmented(inputs, shift=settings.shift, zoom=settings.zoom, flip=settings.flip, generator=generator)
     for module in model.modules():
@@ -159,7 +159,7 @@ def _loss(
 
 @torch.no_grad()
 def _held_out_loss(model: nn.Module, split: Examples, indices: Tensor) -> float:
-    """Return the mean cross-entropy of the examples at `indices`; leaves the model in evaluation mode."""
+    """Return the mean cross-entropy of the examples at `indices`, and leave the model in evaluation mode."""
     model.eval()
     total = 0.0
     for part in evaluation_batches(split, indices):

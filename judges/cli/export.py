@@ -43,7 +43,7 @@ def export(
     if to == TENSORBOARD:
         _to_tensorboard(run_dir, out or folder, show_faces)
     elif show_faces:
-        raise ConfigError("export: --show-faces works with tensorboard only; mlflow gets no pictures.")
+        raise ConfigError("export: --show-faces works with tensorboard only; mlflow is given no pictures.")
     else:
         _to_mlflow(run_dir, tracking_uri, folder)
 

@@ -134,7 +134,7 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def tables_of(kind: type[Settings]) -> dict[str, type[Settings]]:
-    """Return {name: settings} of the tables of a config, of those too that need not be there."""
+    """Return {name: settings} of the tables of a config, including optional ones."""
     return {
         name: one
         for name, info in kind.model_fields.items()
@@ -191,26 +191,26 @@ def _section(text: str) -> Iterator[str]:
 
 
 def _keys(
-    place: Place, kind: type[Settings], table: str = "", owner: str = "", given: Settings | None = None
+    place: Place, kind: type[Settings], table: str = "", owner: str = "", default: Settings | None = None
 ) -> Iterator[tuple[str, str, str, Use]]:
-    """Yield (key, values, sentence, use) of the fields of a settings class, and of the tables that it has.
+    """Yield (key, values, sentence, use) of the fields of a settings class and of its tables.
 
-    `given` is what a table is by default, where that is known.
+    `default` is the default of the whole table, if it has one.
     """
     described, tables = descriptions(kind), tables_of(kind)
     for name, info in kind.model_fields.items():
         if name in tables:
             own = info.default if isinstance(info.default, Settings) else None
-            yield from _keys(place, tables[name], name, given=own)
+            yield from _keys(place, tables[name], name, default=own)
             for other, settings in place.owners.get(name, {}).items():
                 yield from _keys(place, settings, name, other)
             continue
         key = f"{table}.{name}".removeprefix(".")
         if key in place.unread:
             continue
-        plain = getattr(given, name) if given else info.default
-        default = place.defaults.get(key) or ("to be given" if info.is_required() else literal(plain))
-        use = Use(place.name, owner, default, place.axis(key) if place.axis else None)
+        plain = getattr(default, name) if default else info.default
+        text = place.defaults.get(key) or ("to be given" if info.is_required() else literal(plain))
+        use = Use(place.name, owner, text, place.axis(key) if place.axis else None)
         yield key, _values(info, _names(place, kind, key)), first_sentence(described.get(name, "")), use
 
 

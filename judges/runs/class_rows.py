@@ -1,4 +1,4 @@
-"""The row that a judge writes of one attacked class, and what is measured of all classes of an attack together."""
+"""The row of one attacked class, and the scores of all classes of an attack together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AttackedModel(Attacked):
 
     Attributes:
         source: how the target was trained, "central" or "federation".
-        round: after which round of the federation; of a central training, how many epochs.
+        round: round of the federation after which it was taken; number of epochs for a central training.
     """
 
     source: str
@@ -33,36 +33,37 @@ class AttackedModel(Attacked):
 
     @property
     def target(self) -> Target:
-        """Return what was attacked, as a key."""
+        """Return the key that all rows on the same kind of target share."""
         return Target(self.group, self.source, self.round)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore(Approach, AttackedModel):
-    """What one attack achieved on one class of one target. A diverged attack is a row too.
+    """What one attack achieved on one class of one target. A diverged attack has a row too.
 
     Attributes:
-        experiment, cell: names of the run and of the combination that the row belongs to.
-        target_seed: of the target's training.
-        attack_seed: of what the attack, or the control, draws.
-        judge: the classifier that says what an answer shows.
+        experiment, cell: names of the run and of the combination.
+        target_seed: seed of the target's training.
+        attack_seed: seed of the attack's or control's random draws.
+        judge: the classifier that tells what an answer shows.
         label: the class.
-        rank: of the class in the judge's belief, 1 for the first; a tie counts against the attack.
-        predicted: the class that the judge sees; -1 where it sees none.
+        rank: rank of the class in the judge's belief, 1 for the first; a tie counts against the attack.
+        predicted: the class that the judge sees; -1 for none.
         confidence: the judge's probability of the class, in [0, 1].
-        distinctive: whether the judge believes in this answer more than in all others where this class is asked for:
-            DAA is the share of such classes.
-        target_confidence: the target's own posterior of the class for this answer; None of a control.
-        iterations: of the attack.
-        stop_reason: of the attack; "" of a control.
-        density: share of voxels that spike; None of images.
-        zeros: share of exact zeros among the pixels, or among the Bernoulli parameters where there are some.
+        distinctive: whether the judge believes in this class more for this answer than for the answers of all other
+            classes; DAA is the share of such classes.
+        target_confidence: the target's own posterior of the class for this answer; None for a control.
+        iterations: iterations of the attack.
+        stop_reason: why the attack stopped; "" for a control.
+        density: share of voxels that spike; None for images.
+        zeros: share of exact zeros among the pixels, or among the Bernoulli parameters if there are any.
         largest: largest pixel or Bernoulli parameter.
-        nearest_train, nearest_test: Euclidean distance of what the judge is shown, averaged over time, to the nearest
+        nearest_train, nearest_test: Euclidean distance between the judge's input, averaged over time, and the nearest
             example.
         nearest_train_label: class of the nearest training example.
-        nearer_train: whether it is nearer to the nearest of as many training examples as there are test examples.
-        seconds: wall time of the attack divided by its classes.
+        nearer_train: whether the nearest of as many training examples as there are test examples is nearer than the
+            nearest test example.
+        seconds: wall time of the attack divided by the number of its classes.
     """
 
     experiment: str
@@ -95,14 +96,14 @@ class ClassScore(Approach, AttackedModel):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts(AttackedModel):
-    """A target: how well it does what it was trained for.
+    """A target and its performance.
 
     Attributes:
-        seed: of its training.
-        test_accuracy: in [0, 1] on data that it was not trained on.
-        train_accuracy: in [0, 1]; None of a federation's.
+        seed: seed of its training.
+        test_accuracy: accuracy on data that it was not trained on, in [0, 1].
+        train_accuracy: accuracy in [0, 1]; None for the model of a federation.
         seconds: wall time of its training.
-        classes, n_test: of the data set.
+        classes, n_test: numbers of classes and of test examples of the data set.
         shape: (C, H, W) of an input.
     """
 
@@ -117,14 +118,14 @@ class TargetFacts(AttackedModel):
 
 @dataclass(frozen=True)
 class InversionScores:
-    """What a judge makes of K reconstructions, each in [0, 1].
+    """A judge's scores of K reconstructions, each in [0, 1].
 
     Attributes:
-        attack_accuracy: share whose own class is the judge's first.
-        top3: share whose own class is among the judge's first three.
-        confidence: mean probability of the own class.
-        daa: distinctive attack accuracy: share of attacked classes for which the judge believes in a reconstruction
-            made for them more than in all others.
+        attack_accuracy: share whose attacked class is the judge's first.
+        top3: share whose attacked class is among the judge's first three.
+        confidence: mean probability of the attacked class.
+        daa: distinctive attack accuracy: share of attacked classes in which the judge believes more for a
+            reconstruction made for them than for all others.
     """
 
     attack_accuracy: float
@@ -138,9 +139,9 @@ class Repeated:
     """Mean and standard deviation of scores.
 
     Attributes:
-        count: how many scores.
-        mean: of each.
-        std: of each; None where it takes two scores and there is one.
+        count: number of scores.
+        mean: mean of each score.
+        std: standard deviation of each score; None if it is not defined for one score.
     """
 
     count: int

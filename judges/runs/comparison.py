@@ -1,4 +1,4 @@
-"""Two runs side by side: their configs, what made them, and their rows. Wall times are left out."""
+"""Comparison of two runs: their configs, the versions that made them, and their rows. Wall times are ignored."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pandas as pd
 from fl_sim.config import read_toml
 from fl_sim.errors import DataError
 from judges.runs.manifest import read_manifest
+from judges.runs.tables import read_frame
 
 KEYS = ("cell", "round", "target_seed", "attack_seed", "repeat", "capture_id", "example", "label")
-"""Columns that say which row it is; those that a table has are used."""
+"""Columns that identify a row, if the table has them."""
 TIMES = ("seconds",)
 MADE_BY = ("versions", "python", "git_commit", "threads", "device", "machine", "datasets")
 
@@ -26,11 +27,11 @@ class CellDifference:
     """How the rows of one cell differ.
 
     Attributes:
-        cell: its name.
-        rows: how many both runs have.
-        differing: how many of them differ in any column.
-        only_first, only_second: how many one run has and the other has not.
-        columns: {column: largest absolute difference}, infinite where it is no number.
+        cell: name of the cell.
+        rows: number of rows in both runs.
+        differing: number of these that differ in any column.
+        only_first, only_second: number of rows in only one of the runs.
+        columns: {column: largest absolute difference}, infinite for values that are not numbers.
     """
 
     cell: str
@@ -51,8 +52,8 @@ class Comparison:
     """How two runs differ.
 
     Attributes:
-        config, made_by: {key: (in the first, in the second)} where they differ.
-        cells: all of them, in the order of the first run.
+        config, made_by: {key: (value in the first, value in the second)} where they differ.
+        cells: all cells, in the order of the first run.
     """
 
     config: Mapping[str, tuple[str, str]]
@@ -61,7 +62,7 @@ class Comparison:
 
     @property
     def is_equal(self) -> bool:
-        """Return whether both have the same scores, to the last digit."""
+        """Return whether both runs have the same scores, to the last digit."""
         return all(cell.is_equal for cell in self.cells)
 
 
@@ -77,24 +78,22 @@ def compare(first: Path, second: Path) -> Comparison:
     keys = [name for name in KEYS if name in ours.columns]
     cells = list(dict.fromkeys([*ours["cell"], *theirs["cell"]]))
     parts = [(ours[ours["cell"] == cell], theirs[theirs["cell"] == cell]) for cell in cells]
+    configs = [read_toml(folder / "config.toml") for folder in (first, second)]
+    manifests = [read_manifest(folder) for folder in (first, second)]
     return Comparison(
-        _differences(_config(first), _config(second)),
-        _differences(_made_by(first), _made_by(second)),
+        _differences(*configs),
+        _differences(*({key: one[key] for key in MADE_BY if key in one} for one in manifests)),
         tuple(_cell(cell, own, other, keys) for cell, (own, other) in zip(cells, parts, strict=True)),
     )
 
 
 def scores_digest(folder: Path) -> str:
-    """Return the SHA-256 of a run's rows without their wall times: equal where all scores are, to the last digit.
-
-    Raises:
-        DataError: the folder holds no run.
-    """
+    """Return the SHA-256 of a run's rows without their wall times; a DataError if the folder holds no run."""
     return hashlib.sha256(_rows(folder).to_csv(index=False).encode()).hexdigest()
 
 
 def _cell(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> CellDifference:
-    """Return how the rows of a cell differ. Rows of the same keys are told apart by their order."""
+    """Return how the rows of a cell differ. Rows with the same keys are distinguished by their order."""
     ours, theirs = (_indexed(rows, keys) for rows in (ours, theirs))
     both = ours.index.intersection(theirs.index)
     mine, other = ours.loc[both], theirs.loc[both]
@@ -114,12 +113,12 @@ def _cell(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) 
 
 
 def _indexed(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return rows under their keys and, where these are equal, their number."""
+    """Return rows indexed by their keys and by their number among rows with equal keys."""
     return rows.assign(number=rows.groupby(keys).cumcount()).set_index([*keys, "number"])
 
 
 def _distance(ours: str, theirs: str) -> float:
-    """Return the absolute difference of two texts; infinite where one is no number."""
+    """Return the absolute difference of two texts; infinite if one is not a number."""
     try:
         return abs(float(ours) - float(theirs))
     except ValueError:
@@ -129,24 +128,10 @@ def _distance(ours: str, theirs: str) -> float:
 def _rows(folder: Path) -> pd.DataFrame:
     """Return the rows of a run as texts, without their wall times."""
     path = folder / "scores.csv"
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+    frame = read_frame(path)
     if "cell" not in frame.columns:
         raise DataError(f"{path}: expected a table of scores with a column 'cell'.")
     return frame.drop(columns=[name for name in TIMES if name in frame.columns])
-
-
-def _config(folder: Path) -> dict[str, str]:
-    """Return the config of a run, flat."""
-    return dict(_flat(read_toml(folder / "config.toml")))
-
-
-def _made_by(folder: Path) -> dict[str, str]:
-    """Return what made a run, flat."""
-    manifest = read_manifest(folder)
-    return dict(_flat({key: manifest[key] for key in MADE_BY if key in manifest}))
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -158,8 +143,8 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", str(value)
 
 
-def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return what differs; "-" stands for what is not there."""
-    keys = [*first, *(key for key in second if key not in first)]
-    pairs = {key: (first.get(key, "-"), second.get(key, "-")) for key in keys}
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the differences of two nested tables by dotted key; "-" stands for a missing value."""
+    ours, theirs = dict(_flat(first)), dict(_flat(second))
+    pairs = {key: (ours.get(key, "-"), theirs.get(key, "-")) for key in ours | theirs}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,4 +1,4 @@
-"""What a row is about, in columns: what was attacked, and by what. `judges.runs.names` formats labels from these."""
+"""The identity of a row in columns: what was attacked, and by what. `judges.runs.names` formats labels from these."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Varied = Mapping[str, Scalar]
 """Settings by key: those that vary within an experiment."""
 
 Pairs = tuple[tuple[str, Scalar], ...]
-"""The same as a value that can be compared and hashed."""
+"""Settings as a hashable value."""
 
 NO_OP = "no-op"
 BLACK, GREY, MEAN_IMAGE, CLASS_MEAN = "black", "grey", "mean image", "class mean"
@@ -41,12 +41,12 @@ class Attacked:
     Attributes:
         dataset: name of the data set.
         model: architecture, as in the table of models.
-        family: what the architecture shares with its spiking twin: the name of the one that does not spike.
+        family: name that the architecture shares with its spiking twin, which is that of the non-spiking network.
         spiking: whether it is a spiking network.
-        varied: further settings of the federation, or of the training, that vary: {"timesteps": 5}.
+        varied: further settings of the federation or of the training that vary, such as {"timesteps": 5}.
         init: initialisation of the parameters.
         defence: name of the clients' defence, or "none".
-        defence_settings: those of its settings that vary.
+        defence_settings: settings of the defence that vary.
     """
 
     dataset: str = ""
@@ -75,12 +75,12 @@ class Attacked:
 
 @dataclass(frozen=True, kw_only=True)
 class Approach:
-    """What it was attacked by: an attack, or a control that stands beside it.
+    """An attack, or a control with which attacks are compared.
 
     Attributes:
-        attack: name in the table of attacks; of a control the attack that it belongs to, "" where it belongs to all.
-        attack_settings: those of the attack's settings that vary, but for thresholding, which has columns of its own.
-        control: kind of the control; "" of an attack.
+        attack: name in the table of attacks; for a control the attack to which it belongs, "" if it belongs to all.
+        attack_settings: settings of the attack that vary, except thresholding, which has columns of its own.
+        control: kind of control; "" for an attack.
     """
 
     attack: str = ""
@@ -99,5 +99,5 @@ class Approach:
 
 
 def columns_of(row: object, *kinds: type[Any]) -> dict[str, Any]:
-    """Return {column: value} of those columns of a row that kinds such as `Attacked` and `Approach` have."""
+    """Return {column: value} for the columns of a row that belong to kinds such as `Attacked` and `Approach`."""
     return {column.name: getattr(row, column.name) for kind in kinds for column in fields(kind)}

@@ -1,4 +1,4 @@
-"""The list of a run's files with their hashes, in the form of `sha256sum`, and the check against it."""
+"""The list of a run's files with their hashes, in the format of `sha256sum`, and its verification."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Verification:
     """How a run's files compare with its list.
 
     Attributes:
-        sound: how many are as listed.
-        changed, missing: listed, but of other content, or not there.
-        unlisted: there, but not listed: written by a call that has not come to its end, or by someone else.
+        sound: number of files that match the list.
+        changed, missing: listed files with other content, and listed files that do not exist.
+        unlisted: files that are not listed, since an unfinished call or somebody else wrote them.
     """
 
     sound: int
@@ -33,38 +33,34 @@ class Verification:
 
     @property
     def is_sound(self) -> bool:
-        """Return whether all files are as listed, and no other is there."""
+        """Return whether all files match the list, and there are no others."""
         return not (self.changed or self.missing or self.unlisted)
 
 
 def write_hashes(folder: Path) -> Path:
-    """Write the list of all files that a run has written; `sha256sum -c` reads it too."""
+    """Write the list of all files that a run has written, which `sha256sum -c` can read too."""
     return _write(folder, {path: sha256(folder / path) for path in _files(folder)})
 
 
 def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
-    """Renew the lines of some files; a run without a list has not come to its end and gets none.
+    """Renew the lines of some files; an unfinished run, which has no list, gets none.
 
-    A report that is written anew must not make good what was changed beside it.
+    Other lines stay, so that writing a report again does not hide changes of other files.
     """
     if (folder / FILE).is_file():
         _write(folder, {**_listed(folder), **{path: sha256(folder / path) for path in paths}})
 
 
 def verify(folder: Path) -> Verification:
-    """Compare the files of a run with its list.
-
-    Raises:
-        DataError: there is no list, or it is none.
-    """
-    listed, found = _listed(folder), set(_files(folder))
-    there = {path: digest for path, digest in listed.items() if (folder / path).is_file()}
-    changed = tuple(path for path, digest in there.items() if sha256(folder / path) != digest)
+    """Compare the files of a run with its list; a DataError if that is missing or malformed."""
+    listed = _listed(folder)
+    existing = {path: digest for path, digest in listed.items() if (folder / path).is_file()}
+    changed = tuple(path for path, digest in existing.items() if sha256(folder / path) != digest)
     return Verification(
-        sound=len(there) - len(changed),
+        sound=len(existing) - len(changed),
         changed=changed,
-        missing=tuple(path for path in listed if path not in there),
-        unlisted=tuple(sorted(found - set(listed))),
+        missing=tuple(path for path in listed if path not in existing),
+        unlisted=tuple(sorted(set(_files(folder)) - set(listed))),
     )
 
 
@@ -74,15 +70,15 @@ def _write(folder: Path, listed: Mapping[str, str]) -> Path:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the files that a run has written, as paths from its folder; temporary ones of an interrupted write not."""
-    for name in (known for known in WRITTEN if known != FILE):
+    """Yield the files that a run has written, relative to its folder, without temporary files of interrupted writes."""
+    for name in WRITTEN:
         path = folder / name
-        found = path.rglob("*") if path.is_dir() else [path]
-        yield from (one.relative_to(folder).as_posix() for one in found if one.is_file() and one.suffix != ".tmp")
+        files = [] if name == FILE else path.rglob("*") if path.is_dir() else [path]
+        yield from (one.relative_to(folder).as_posix() for one in files if one.is_file() and one.suffix != ".tmp")
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """Return {path: hash} of the list; a path that leads out of the folder is refused."""
+    """Return {path: hash} of the list; a DataError if a path leads out of the folder."""
     path = folder / FILE
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -90,10 +86,10 @@ def _listed(folder: Path) -> dict[str, str]:
         raise DataError(f"{path}: expected the list of files that a finished run leaves ({error}).") from error
     listed: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
-        told = _LINE.fullmatch(line)
-        if told is None or told[2].startswith("/") or ".." in Path(told[2]).parts:
+        entry = _LINE.fullmatch(line)
+        if entry is None or entry[2].startswith("/") or ".." in Path(entry[2]).parts:
             raise DataError(
                 f"{path}: line {number}: expected a SHA-256 and a file in this folder, found {line[:80]!r}."
             )
-        listed[told[2]] = told[1]
+        listed[entry[2]] = entry[1]
     return listed

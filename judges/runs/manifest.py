@@ -1,4 +1,4 @@
-"""The files of a run folder, and its manifest: what made its results (versions, seeds, data hashes, commit)."""
+"""The files of a run folder, and its manifest: the origin of its results (versions, seeds, data hashes, commit)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fl_sim.files import atomic_write
 
 FILE = "manifest.json"
 FAILED = "failed"
-"""Key of the manifest under which the cells stand that could not be computed."""
+"""Key of the manifest for the cells that could not be computed."""
 
 WRITTEN = (
     "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
@@ -21,12 +21,8 @@ WRITTEN = (
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder, a free-form table.
-
-    Raises:
-        DataError: there is none, or it is no JSON table.
-    """
-    path = run_dir / "manifest.json"
+    """Return the manifest of a run folder, a free-form table; a DataError if it is missing or not a JSON table."""
+    path = run_dir / FILE
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:  # JSON may be nested a thousand levels deep
@@ -37,7 +33,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
 
 
 def manifest_so_far(folder: Path) -> dict[str, Any]:
-    """Return the manifest that an earlier call left in the folder; empty where there was none."""
+    """Return the manifest that an earlier call left in the folder, or {}."""
     return read_manifest(folder) if (folder / FILE).is_file() else {}
 
 
@@ -54,7 +50,7 @@ def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
 
 
 def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return {cell: why it could not be computed} as the manifest has it; nothing where every cell was."""
+    """Return {cell: why it could not be computed} from the manifest."""
     failed = manifest.get(FAILED)
     return {str(cell): plain_text(reason) for cell, reason in failed.items()} if isinstance(failed, dict) else {}
 

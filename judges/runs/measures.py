@@ -1,4 +1,4 @@
-"""What is measured beside the rows: the health of the models under attack, and distances between examples."""
+"""Measurements that accompany the rows: the health of the models under attack, and distances between examples."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from judges.runs.identity import Attacked
 
 @dataclass(frozen=True, kw_only=True)
 class Health(Attacked):
-    """How the model that a group's captures are of was doing: what it gives an attack to work with.
+    """The health of the model behind a group's captures: how much it gives an attack to work with.
 
     Attributes:
-        captures: how many updates it was measured on.
-        accuracy: mean test accuracy of the federations' global models at their end; None where none was measured.
+        captures: number of updates on which it was measured.
+        accuracy: mean final test accuracy of the federations' global models; None if none was measured.
         chance: accuracy of guessing, 1 / classes.
-        firing_rates: {layer: spikes a neuron and time step} on the clients' sealed inputs with the parameters that the
-            server sent, mean over captures; {} of a network that does not spike.
+        firing_rates: {layer: spikes per neuron and time step} on the clients' sealed inputs with the parameters that
+            the server sent, mean over captures; {} for a non-spiking network.
         silent: {layer: share of its neurons that never spiked on an input}, mean over captures; {} likewise.
         zero_gradient: share of entries of the updates that are exactly 0, mean over captures.
-        dead: share of updates whose parameters outside the last (output) layer carry a gradient of exactly 0 in all
-            entries: nothing of the input can be read from those.
-        gradient_norm: of the l2 norms of the updates; of a weight delta, of the gradient that it tells, see
-            `fl_sim.observed.observed_gradient`. All None where that is not known.
+        dead: share of updates that are exactly 0 everywhere outside the output layer, and so reveal nothing of the
+            input.
+        gradient_norm: distribution of the l2 norms of the gradients in the updates, see
+            `fl_sim.observed.observed_gradient`; all None if they are not known.
 
-    Parameters are those of the update, so noise that a defence adds hides that a network is dead: `dead` is then 0, and
-    only `silent` shows it.
+    The updates are taken after the defence, so noise that it adds hides a dead network: `dead` is then 0, and only
+    `silent` shows it.
     """
 
     captures: int
@@ -41,7 +41,7 @@ class Health(Attacked):
 
     @property
     def all_silent(self) -> bool:
-        """Return whether the network spikes at all, by design, and no neuron of any layer spiked on any input."""
+        """Return whether this is a spiking network of which no neuron in any layer spiked on any input."""
         return bool(self.silent) and min(self.silent.values()) >= 1.0
 
 
@@ -50,8 +50,8 @@ class Spread:
     """Distances of many pairs.
 
     Attributes:
-        pairs: how many; the others are None where there is none.
-        mean, std, low, high: of the l2 distances; std is that of the sample.
+        pairs: number of pairs; if it is 0, the other values are None.
+        mean, std, low, high: statistics of the l2 distances, with the sample standard deviation.
     """
 
     pairs: int
@@ -66,8 +66,8 @@ class ClassDistances:
     """l2 distances of all pairs of distinct examples (arXiv 2511.21181, Table VI).
 
     Attributes:
-        examples: how many were compared.
-        intra, inter: pairs of one class, and of two.
+        examples: number of examples compared.
+        intra, inter: pairs of the same class, and of different classes.
         norm: mean l2 norm of an example, which is its distance to the empty recording.
     """
 

@@ -1,4 +1,4 @@
-"""What models, attacks and controls are called. A name is formatted from columns here, and never parsed back."""
+"""Names of models, attacks and controls, which are formatted from columns here and never parsed back."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from judges.runs.identity import NO_OP, SHUFFLED, Attacked, Group, Varied
 LONGEST = 90
 ANN, SNN = "ANN", "SNN"
 CONTROL = "control: "
-"""What the cell of a control begins with, so that a reader of the table of rows sees it."""
+"""Prefix of a control's cell, for readers of the table of rows."""
 
 _DOT = " \N{MIDDLE DOT} "
 _PUBLISHED = {"mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2"}
-"""What the literature calls the attacks."""
+"""Names of the attacks in the literature."""
 
 
 class Named(Protocol):
-    """An attack or a control, as a row, a summary or a picture has it: see `judges.runs.identity.Approach`."""
+    """An attack or a control in a row, a summary or a picture; see `judges.runs.identity.Approach`."""
 
     @property
     def attack(self) -> str:
@@ -31,15 +31,15 @@ class Named(Protocol):
 
     @property
     def attack_settings(self) -> Varied:
-        """Return those of its settings that vary."""
+        """Return the settings of the attack that vary."""
 
     @property
     def control(self) -> str:
-        """Return the kind of control; "" of an attack."""
+        """Return the kind of control; "" for an attack."""
 
 
 class NamedAtThreshold(Named, Protocol):
-    """The same with the columns of a gradient inversion."""
+    """An attack or a control with the columns of a gradient inversion."""
 
     @property
     def guess(self) -> str:
@@ -51,7 +51,7 @@ class NamedAtThreshold(Named, Protocol):
 
     @property
     def tau(self) -> float | None:
-        """Return the threshold; None where there was none."""
+        """Return the threshold; None if there was none."""
 
 
 def settings_name(settings: Varied) -> str:
@@ -65,7 +65,7 @@ def network(victim: Attacked | Group) -> str:
 
 
 def model_name(victim: Attacked | Group) -> str:
-    """Return the architecture with what else varies: "spiking_lenet timesteps=5"."""
+    """Return the architecture with the other settings that vary: "spiking_lenet timesteps=5"."""
     return f"{victim.model} {settings_name(dict(victim.varied))}".strip()
 
 
@@ -75,12 +75,12 @@ def network_name(victim: Attacked | Group) -> str:
 
 
 def defence_name(victim: Attacked | Group) -> str:
-    """Return the defence with those of its settings that vary: "none", "clip", "quantise bits=4"."""
+    """Return the defence with the settings that vary: "none", "clip", "quantise bits=4"."""
     return f"{victim.defence} {settings_name(dict(victim.defence_settings))}".strip()
 
 
 def group_name(victim: Attacked | Group, *, init: bool = True) -> str:
-    """Return what was attacked in words; without the initialisation where that is the same everywhere."""
+    """Return what was attacked in words; `init` says whether to include the initialisation."""
     start = f"{victim.init} init" if init and victim.init else ""
     parts = [victim.dataset, model_name(victim), start, "" if victim.defence == NO_DEFENCE else defence_name(victim)]
     return _DOT.join(part for part in parts if part)
@@ -100,7 +100,7 @@ def way_name(thresholding: str) -> str:
 
 
 def attack_name(one: Named) -> str:
-    """Return the name of an attack with those of its settings that vary, or of a control of a model inversion."""
+    """Return the name of an attack with the settings that vary, or of a control of a model inversion."""
     name = _PUBLISHED.get(one.attack, one.attack)
     if one.attack_settings:
         name = f"{name}, {settings_name(one.attack_settings)}"
@@ -119,24 +119,20 @@ def line_name(one: NamedAtThreshold) -> str:
 
 
 def no_op_name(guess: str, tau: float | None) -> str:
-    """Return what the control is called that is an initial guess with no step taken."""
+    """Return the name of the control that is an initial guess before any step."""
     return f"{NO_OP} ({guess if tau is None else f'{guess}, tau {tau:g}'})"
 
 
 def control_cell(where: str, control: str) -> str:
-    """Return what the rows of a control call their cell."""
+    """Return the cell of a control's rows."""
     return f"{where}/{CONTROL}{control}"
 
 
 def federation_label(victim: Attacked, *, defence: bool) -> str:
-    """Return what folders call a federation.
-
-    Args:
-        victim: what it trains.
-        defence: whether the defence is part of the name.
+    """Return the name of a federation in folders, with or without the defence.
 
     Raises:
-        ConfigError: it is too long for a folder.
+        ConfigError: the name is too long for a folder.
     """
     parts = [victim.dataset, victim.model, victim.init]
     parts += [victim.defence, *_assignments(victim.defence_settings)] if defence else []
@@ -147,7 +143,7 @@ def federation_label(victim: Attacked, *, defence: bool) -> str:
 
 
 def group_label(victim: Attacked) -> str:
-    """Return what folders call the captures of one model of an audit; cut where it is too long."""
+    """Return the name of the captures of one model of an audit in folders, truncated if it is too long."""
     return file_name("-".join([victim.model, *_assignments(victim.varied)]))[:LONGEST]
 
 
@@ -157,10 +153,10 @@ def attack_key(name: str, varied: Varied) -> str:
 
 
 def attack_label(name: str, varied: Mapping[str, Scalar]) -> str:
-    """Return what folders call an attack with those of its settings that vary.
+    """Return the name of an attack with the settings that vary in folders.
 
     Raises:
-        ConfigError: it is too long for a folder.
+        ConfigError: the name is too long for a folder.
     """
     label = attack_key(name, varied)
     if len(label) > LONGEST:
@@ -169,7 +165,7 @@ def attack_label(name: str, varied: Mapping[str, Scalar]) -> str:
 
 
 def file_name(text: str) -> str:
-    """Return `text` with every character that a file name should not have replaced by _."""
+    """Return `text` with every character that is unsafe in a file name replaced by _."""
     return re.sub(r"[^A-Za-z0-9._=-]", "_", text)
 
 

@@ -1,4 +1,4 @@
-"""The pictures that a run keeps for its report: truth beside answers, chosen by rank and not by how they look."""
+"""The pictures that a run stores for its report: truth and answers side by side, chosen by rank, not by appearance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GALLERY, ANSWERS = "gallery", "answers"
 """Folders of a run: of answers beside the truth, and of those whose truth nobody kept. A cell of an audit has both."""
 
 CAPTURES = "captures"
-"""What an audit calls the data set where nobody has named it."""
+"""Name of an audit's data set if none is given."""
 
 TRUTH, ANSWER, NEAREST = "truth", "answer", "nearest"
 
@@ -64,7 +64,7 @@ class Pictures(Approach, Attacked):
 
     @property
     def key(self) -> tuple[Group, str]:
-        """Return what a line of a summary has as its key too."""
+        """Return the key of the line of a summary to which it belongs."""
         return self.group, self.cell
 
     def limits_of(self, kind: str, at: int) -> tuple[float, float]:

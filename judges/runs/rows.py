@@ -1,4 +1,4 @@
-"""The row that a judge writes, one for each example."""
+"""The row of one attacked example."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ RECOGNISABLE_SSIM = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Context(Approach, Attacked):
-    """The columns that say which rows belong together, without the example and what was measured of it.
+    """The columns that say which rows belong together, without the example and its measurements.
 
     Attributes:
-        experiment, cell: names of the run and of the combination that the row belongs to.
-        guess: how the attack draws its initial guess. Of attacks with the same one, and the same threshold, the no-op
-            control is the same.
+        experiment, cell: names of the run and of the combination.
+        guess: how the attack draws its initial guess. Attacks with the same guess and threshold share a no-op control.
         seed: root seed of the repetition.
         repeat: number of the repetition.
-        round: of the federation, in which the update was captured, from 1.
-        timesteps: T of a spiking model; 0 of an ANN.
+        round: round of the federation in which the update was captured, from 1.
+        timesteps: T of a spiking model; 0 for an ANN.
     """
 
     experiment: str = ""
@@ -39,28 +38,27 @@ class Context(Approach, Attacked):
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Context):
-    """What one attack achieved on one example. A diverged attack is a row too, with every success False.
+    """What one attack achieved on one example. A diverged attack has a row too, with every success False.
 
     Attributes:
-        thresholding: how the answer became spikes, see `attacks.thresholding`; "none" where it did not.
-        tau: the threshold; None where there was none.
+        thresholding: how the answer became spikes, see `attacks.thresholding`; "none" if it did not.
+        tau: the threshold; None if there was none.
         capture_id, example: the victim: the captured update and the index of the original in its batch.
-        ssim, psnr_db, mse, l2: of the attack's answer, see `judges.scoring.image_metrics`.
-        label: the true one.
-        label_recovered: as the attack believes; -1 where it believes none.
-        label_correct: whether they agree; the update may give the label away though the picture is not found.
+        ssim, psnr_db, mse, l2: metrics of the attack's answer, see `judges.scoring.image_metrics`.
+        label: the true label.
+        label_recovered: the label that the attack names; -1 for none.
+        label_correct: whether they agree; an update may reveal the label although the picture is not found.
         judge_label, judge_confidence: what the judge sees in the answer; None without a judge.
-        judge_correct: the judge sees the true label, and the attack has not diverged.
-        truth_judge_correct: the judge sees the true label in the true input: the ceiling of the column before.
-        matching_loss, iterations, gradient_evaluations, restarts, stop_reason: as the attack reports them.
-        seconds: wall time of this example's share of the attack.
+        judge_correct: whether the judge sees the true label, and the attack has not diverged.
+        truth_judge_correct: whether the judge sees the true label in the true input: the ceiling of `judge_correct`.
+        matching_loss, iterations, gradient_evaluations, restarts, stop_reason: as reported by the attack.
+        seconds: wall time of the attack for this example.
         solved: MSE below 1e-3 of the squared data range, and not diverged.
         recognisable: SSIM above 0.5, and not diverged.
-        last_ssim, last_psnr_db, last_mse: of the attack's last iterate, held to the data range; for comparison.
-        moved: root mean square distance between the attack's answer and its own initial guess, in units of the data
-            range; None where the guess is not known, or where the attack was restarted from another one.
-        first_loss: the matching loss that the attempt behind the answer started from; None where the attack reports
-            none.
+        last_ssim, last_psnr_db, last_mse: metrics of the last iterate, clamped to the data range, for comparison.
+        moved: root mean square distance between the attack's answer and its initial guess, in units of the data range;
+            None if the guess is not known, or if the attack was restarted from another one.
+        first_loss: matching loss at the start of the attempt that led to the answer; None if it is not reported.
     """
 
     thresholding: str
@@ -109,9 +107,5 @@ def write_scores(scores: Sequence[Score], path: Path) -> Path:
 
 
 def read_scores(path: Path) -> list[Score]:
-    """Read the rows that `write_scores` wrote.
-
-    Raises:
-        DataError: as `judges.runs.tables.read_rows`.
-    """
+    """Read the rows that `write_scores` wrote; see `judges.runs.tables.read_rows`."""
     return read_rows(Score, path)

@@ -1,4 +1,4 @@
-"""Rows as a CSV file: any frozen dataclass of plain values and settings by key, back to the last bit."""
+"""Rows as a CSV file: any frozen dataclass of plain values and settings by key, without loss of precision."""
 
 from __future__ import annotations
 
@@ -33,17 +33,13 @@ def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
 
 
 def read_rows(kind: type[Row], path: Path) -> list[Row]:
-    """Read the rows that `write_rows` wrote, with all their columns: a default would say what nobody has told.
+    """Read the rows that `write_rows` wrote. No column may be missing, since a default would state an unknown fact.
 
     Raises:
-        DataError: the file is missing, or its columns or a value are not those of the kind of row.
+        DataError: the file is missing, or its columns or a value do not fit the kind of row.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+    frame, columns = read_frame(path), set(columns_of(kind))
     found = list(frame.columns)
-    columns = set(columns_of(kind))
     missing, surplus = sorted(columns - set(found)), sorted(set(found) - columns)
     if missing or surplus:
         raise DataError(
@@ -60,8 +56,16 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
         raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
 
 
+def read_frame(path: Path) -> pd.DataFrame:
+    """Return a CSV file of texts; a DataError if it is missing or malformed."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+
+
 def _text(value: Scalar | Mapping[str, Scalar] | None) -> str:
-    """Return a value as CSV text: None and an empty mapping are empty, a float has all its digits."""
+    """Return a value as CSV text: "" for None and an empty mapping, all digits of a float."""
     if value is None:
         return ""
     if isinstance(value, Mapping):
@@ -70,7 +74,7 @@ def _text(value: Scalar | Mapping[str, Scalar] | None) -> str:
 
 
 def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of a row's fields
-    """Return CSV text as a value of the annotated type; ValueError where it is none."""
+    """Return CSV text as a value of the annotated type; a ValueError if that is impossible."""
     if hint is str:
         return text
     if get_origin(hint) is Mapping:
@@ -89,9 +93,9 @@ def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of a
 def _settings(text: str) -> dict[str, Scalar]:
     """Return JSON text as settings by key."""
     try:
-        found = json.loads(text) if text else {}
+        settings = json.loads(text) if text else {}
     except RecursionError as error:
         raise ValueError(f"expected settings in JSON, got {text[:80]!r}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Scalar) for value in found.values()):
+    if not isinstance(settings, dict) or not all(isinstance(value, Scalar) for value in settings.values()):
         raise ValueError(f"expected settings in JSON, got {text[:80]!r}")
-    return found
+    return settings

@@ -1,12 +1,11 @@
-"""Whether what an audit finds in a folder can be used: what the captures tell, and whether the truth is theirs."""
+"""Checks of an audit's evidence: whether the captures say enough, and whether the sealed truth belongs to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
@@ -18,18 +17,18 @@ from fl_sim.training import gradient_and_loss, load_parameters
 Update = TypeVar("Update", bound=CapturedUpdate)
 
 LEAST_ALIKE = 0.5
-"""Cosine between the update and the gradient of the truth below which they hardly belong together.
+"""Cosine between the update and the gradient of the truth below which they are unlikely to belong together.
 
-An image of another class had 0.44 at most on untrained LeNets, one of the same class 0.99 and more: that truth and
-captures were mixed up is seen by the victims whose class is another.
+On untrained LeNets an image of another class had at most 0.44, one of the same class at least 0.99: victims of other
+classes show that truth and captures were mixed up.
 """
 
 
 def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
-    """Return a capture with what is assumed where the server's config left it open.
+    """Return a capture completed by assumed facts that the server's config does not state.
 
     Raises:
-        ConfigError: something that an attack needs is neither known nor assumed, or assumed otherwise than known.
+        ConfigError: a fact that an attack needs is neither known nor assumed, or an assumption contradicts the config.
     """
     for key, value in assumed.items():
         known = getattr(capture, key)
@@ -43,50 +42,46 @@ def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
 
 
 def check_size(capture: CapturedUpdate, sealed: SealedBatch) -> None:
-    """Refuse a truth of another size than the attack is to find.
-
-    Raises:
-        DataError: it is.
-    """
-    wanted, found = batch_size(capture), len(sealed.labels)
-    if wanted != found:
+    """Raise a DataError if the number of sealed examples is not that for which the attack searches."""
+    wanted, count = batch_size(capture), len(sealed.labels)
+    if wanted != count:
         raise DataError(
-            f"{capture.id}: its client sealed {found} examples, but batch size times local steps is {wanted}, and "
+            f"{capture.id}: its client sealed {count} examples, but batch size times local steps is {wanted}, and "
             "the attack would look for so many. Say the right numbers in the train config or with "
             "--set assumed.batch_size=... --set assumed.local_steps=...; or seal what the update was computed on."
         )
 
 
 def doubts(capture: CapturedUpdate, sealed: SealedBatch) -> list[str]:
-    """Return what speaks against scores of this capture, one sentence each."""
-    spec, inputs, found = capture.model.input, sealed.inputs, []
+    """Return reasons to doubt scores of this capture, as sentences."""
+    spec, inputs, reasons = capture.model.input, sealed.inputs, []
     low, high = float(inputs.min()), float(inputs.max())
     margin = 1e-3 * (spec.high - spec.low)
     if low < spec.low - margin or high > spec.high + margin:
-        found.append(
+        reasons.append(
             f"{capture.id}: the sealed inputs lie in [{low:.3g}, {high:.3g}], but its InputSpec says [{spec.low:g}, "
             f"{spec.high:g}]: the attack looks in the wrong range. Give the spec low= and high=."
         )
     alike = likeness(capture, sealed)
     if alike < LEAST_ALIKE:
-        found.append(
+        reasons.append(
             f"{capture.id}: the gradient of the sealed batch hardly points along the update (cosine {alike:.2f}): "
             "it is the truth of another federation, or there were many local steps, another loss, or a defence. Use a "
             "fresh folder for each federation."
         )
-    return found
+    return reasons
 
 
 def likeness(capture: CapturedUpdate, sealed: SealedBatch) -> float:
-    """Return the cosine between the gradient that a capture tells and that of the cross-entropy of the sealed batch."""
+    """Return the cosine between a capture's gradient and that of the cross-entropy of the sealed batch."""
     kind = next(iter(capture.parameters.values())).dtype
     model = build_model(capture.model, parameters=capture.parameters).to(kind)
     load_parameters(model, capture.parameters)
-    with torch.random.fork_rng(devices=[]):  # a network may draw: dropout, a rate code
+    with torch.random.fork_rng(devices=[]):  # dropout or a rate code may draw
         gradient, _ = gradient_and_loss(model, sealed.inputs.to(kind), sealed.labels)
-    told = observed_gradient(capture)
-    names = [name for name in gradient if name in told]
-    ours, theirs = (_flat([side[name] for name in names]) for side in (gradient, told))
+    observed = observed_gradient(capture)
+    names = [name for name in gradient if name in observed]
+    ours, theirs = (torch.cat([side[name].double().flatten() for name in names]) for side in (gradient, observed))
     return float(torch.nn.functional.cosine_similarity(ours, theirs, dim=0))
 
 
@@ -101,7 +96,3 @@ def _check_known(capture: CapturedUpdate) -> None:
             "train config as 'learning-rate' or 'lr', 'local-steps' and 'batch-size', or say what a server would "
             f"know: {flags}"
         )
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.double().flatten() for tensor in tensors])

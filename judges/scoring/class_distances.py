@@ -1,4 +1,4 @@
-"""How far the examples of a data set are from each other: the yardstick for the l2 of a reconstruction."""
+"""Distances between the examples of a data set: the scale on which to read the l2 of a reconstruction."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fl_sim.seeding import torch_stream
 from judges.runs.measures import ClassDistances, Spread
 
 _ROWS = 64
-"""Examples whose distances to all others are computed at a time."""
+"""Number of examples whose distances to all others are computed at once."""
 
 
 def class_distances(examples: Examples, most: int, *, seed: int) -> ClassDistances:
-    """Return the distances between at most `most` examples, drawn by the seed; an example is no pair with itself."""
+    """Return the distances of pairs of different examples, at most `most` of them, drawn with the seed."""
     chosen = torch.randperm(len(examples), generator=torch_stream(seed, "class distances"))[:most].sort().values
     inputs, labels = examples.batch(chosen)
     flat = inputs.movedim(-4, 0).flatten(1)

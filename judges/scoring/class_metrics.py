@@ -1,21 +1,21 @@
-"""How well a model inversion did: what a judge sees in the reconstructions, and whether they are remembered examples.
+"""Scores of a model inversion: what a judge sees in the reconstructions.
 
-Everything is computed from the logarithms of the judge's probabilities, log P (K, C) in float64: row k is the
-reconstruction made for `classes[k]`, column c the judge's belief in class c.
+Everything is computed from the logarithms of the judge's probabilities, log P (K, C) in float64: row k belongs to the
+reconstruction made for `classes[k]`, column c is the judge's belief in class c.
 
-A tie counts against the attack: its class has to be believed in more than any other, not as much. So the outcome
-depends on no order, a reconstruction that holds NaN (all of its row minus infinity) is a failure, and K equal
-reconstructions are no success of any of them.
+A tie counts against the attack: the judge must believe in its class more than in any other. So the outcome does not
+depend on any order, a reconstruction with NaN (whose row is minus infinity) is a failure, and K equal reconstructions
+all fail.
 
 Source: Poursiami, Alouani and Parsa, "BrainLeaks", 2024, section 4.2, and their published code. There DAA and the
-average confidence are of one draw, and the deviations of the other two over 1000 draws of one attack's answer; here
-all four are over the draws. Deviations over repeated attacks are something else: `over_attacks`.
+average confidence are those of one draw, and the other two have deviations over 1000 draws of one attack's answer; here
+all four are over the draws. `over_attacks` gives the deviations over repeated attacks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import torch
@@ -27,19 +27,19 @@ from judges.runs.class_rows import InversionScores, Repeated
 
 DRAWS = 1000
 AT_ONCE = 2**24
-"""Elements of spikes, or of examples, that are held at once at most."""
+"""Largest number of elements of spikes or examples in memory at once."""
 
 
 @dataclass(frozen=True)
 class ClassOutcomes:
-    """What a judge makes of each of K reconstructions.
+    """A judge's view of each of K reconstructions.
 
     Attributes:
-        rank: (K,), of the own class in the judge's belief, 1 for the first.
-        predicted: (K,), the class that the judge sees; -1 where it sees none.
-        confidence: (K,), float64, the probability of the own class.
-        distinctive: (K,), bool: of all reconstructions, the judge believes most in one made for this class that it
-            shows the class.
+        rank: (K,), rank of the attacked class in the judge's belief, 1 for the first.
+        predicted: (K,), the class that the judge sees; -1 for none.
+        confidence: (K,), float64, the probability of the attacked class.
+        distinctive: (K,), bool, whether the judge believes in this class more for a reconstruction made for it than for
+            all others.
     """
 
     rank: Tensor
@@ -49,14 +49,14 @@ class ClassOutcomes:
 
 
 def outcomes(log_probabilities: Tensor, classes: Tensor) -> ClassOutcomes:
-    """Return what a judge makes of each of K reconstructions.
+    """Return a judge's view of each of K reconstructions.
 
     Args:
         log_probabilities: (K, C); NaN counts as minus infinity.
-        classes: (K,), which class each was made for.
+        classes: (K,), the class for which each was made.
 
     Raises:
-        ValueError: no reconstruction, or not one class in 0 to C - 1 for each.
+        ValueError: there are no reconstructions, or there is not one class from 0 to C - 1 for each.
     """
     if log_probabilities.dim() != 2 or len(classes) != len(log_probabilities) or len(classes) == 0:
         raise ValueError(f"expected (K, C) and (K,), got {tuple(log_probabilities.shape)} and {tuple(classes.shape)}")
@@ -66,7 +66,7 @@ def outcomes(log_probabilities: Tensor, classes: Tensor) -> ClassOutcomes:
     own = beliefs.gather(1, classes[:, None])
     best = beliefs.max(dim=1)
     return ClassOutcomes(
-        rank=(beliefs >= own).sum(1),  # its own column included
+        rank=(beliefs >= own).sum(1),  # including its own column
         predicted=best.indices.where(best.values > -math.inf, torch.tensor(-1)),
         confidence=own[:, 0].exp(),
         distinctive=_distinctive(beliefs, classes),
@@ -75,94 +75,79 @@ def outcomes(log_probabilities: Tensor, classes: Tensor) -> ClassOutcomes:
 
 def score(log_probabilities: Tensor, classes: Tensor) -> InversionScores:
     """Return the scores of K reconstructions; see `outcomes`."""
-    told = outcomes(log_probabilities, classes)
+    seen = outcomes(log_probabilities, classes)
     return InversionScores(
-        attack_accuracy=float((told.rank == 1).double().mean()),
-        top3=float((told.rank <= 3).double().mean()),
-        confidence=float(told.confidence.mean()),
-        daa=len(set(classes[told.distinctive].tolist())) / len(set(classes.tolist())),
+        attack_accuracy=float((seen.rank == 1).double().mean()),
+        top3=float((seen.rank <= 3).double().mean()),
+        confidence=float(seen.confidence.mean()),
+        daa=len(set(classes[seen.distinctive].tolist())) / len(set(classes.tolist())),
     )
 
 
 def seen_by_judges(inputs: Tensor) -> Tensor:
-    """Return what a judge is shown of an answer: images scaled to [0, 1], each by its own least and largest value, as
-    the source does; spikes (T, K, C, H, W) as they are.
-    """
+    """Return a judge's inputs: images min-max scaled to [0, 1] as in the source, spikes (T, K, C, H, W) unchanged."""
     return inputs if inputs.dim() == 5 else min_max_scaled(inputs)
 
 
 def score_draws(
     probabilities: Tensor, classes: Tensor, judge: Judge, *, seed: int, draws: int = DRAWS
 ) -> tuple[InversionScores, ...]:
-    """Return the scores of each of R draws of the same Bernoulli parameters. The seed alone decides what is drawn.
+    """Return the scores of each of R draws of the same Bernoulli parameters. The draws depend on the seed alone.
 
     Args:
         probabilities: (T, K, C, H, W) in [0, 1].
         classes: (K,).
-        judge: one that reads spikes.
-        seed: of the stream; draw r is the same whatever R.
+        judge: a judge that reads spikes.
+        seed: seed of the draws; draw r is the same for any R.
         draws: R.
     """
-    found: list[InversionScores] = []
-    at_once = max(1, AT_ONCE // max(1, probabilities.numel()))
-    for part in _parts(_draws(probabilities, seed, draws), at_once):
-        beliefs = judge.log_probabilities(torch.cat(part, dim=1))
-        found += [score(own, classes) for own in torch.split(beliefs, len(classes))]
-    return tuple(found)
+    scores: list[InversionScores] = []
+    at_once, probabilities = max(1, AT_ONCE // max(1, probabilities.numel())), probabilities.cpu()
+    for start in range(0, draws, at_once):
+        numbers = range(start, min(start + at_once, draws))
+        streams = [torch_stream(seed, "bernoulli draws", number) for number in numbers]
+        spikes = torch.cat([bernoulli(probabilities, stream) for stream in streams], dim=1)
+        scores += [score(own, classes) for own in torch.split(judge.log_probabilities(spikes), len(classes))]
+    return tuple(scores)
+
+
+def bernoulli(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Return spikes drawn with the given probabilities, float32."""
+    return (torch.rand(probabilities.shape, generator=generator) < probabilities).to(torch.float32)
 
 
 def over_draws(scores: Sequence[InversionScores]) -> Repeated:
-    """Return mean and deviation over draws of one attack's answer; the deviation is the population's (ddof 0)."""
+    """Return mean and population standard deviation (ddof 0) over draws of one attack's answer."""
     return _repeated(scores, correction=0)
 
 
 def over_attacks(scores: Sequence[InversionScores]) -> Repeated:
-    """Return mean and deviation over attacks repeated with other seeds; the deviation is the sample's (ddof 1)."""
+    """Return mean and sample standard deviation (ddof 1) over attacks repeated with other seeds."""
     return _repeated(scores, correction=1)
 
 
 def min_max_scaled(images: Tensor) -> Tensor:
-    """Return images (K, C, H, W), each scaled to [0, 1] by its own least and largest value; 0 where all are equal."""
+    """Return images (K, C, H, W), each scaled to [0, 1] by its own minimum and maximum; 0 if these are equal."""
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     return torch.where(high > low, (images - low) / (high - low), torch.where(images.isfinite(), 0.0, images))
 
 
 def rate_decoded(inputs: Tensor) -> Tensor:
-    """Return images (K, C, H, W): those given, or the mean over time of spikes (T, K, C, H, W)."""
+    """Return images (K, C, H, W): the given ones, or the mean over time of spikes (T, K, C, H, W)."""
     return inputs.mean(0) if inputs.dim() == 5 else inputs
 
 
 def _distinctive(beliefs: Tensor, classes: Tensor) -> Tensor:
-    """Return (K,): whether the column of its class has its largest entry in a row that was made for that class."""
-    columns = beliefs[:, classes]  # (K, K): column k is the belief of all in class k
+    """Return (K,): whether the column of its class has its largest entry in a row made for that class."""
+    columns = beliefs[:, classes]  # (K, K): column k is the belief in class k for all reconstructions
     alike = classes[:, None] == classes[None, :]
     own = columns.where(alike, torch.tensor(-math.inf, dtype=torch.float64)).amax(0)
     others = columns.where(~alike, torch.tensor(-math.inf, dtype=torch.float64)).amax(0)
     return own > others
 
 
-def _draws(probabilities: Tensor, seed: int, draws: int) -> Iterator[Tensor]:
-    """Yield R draws (T, K, C, H, W) of spikes, each from a stream of its own."""
-    for number in range(draws):
-        stream = torch_stream(seed, "bernoulli draws", number)
-        uniform = torch.rand(probabilities.shape, generator=stream)
-        yield (uniform < probabilities.cpu()).to(torch.float32)
-
-
-def _parts(items: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """Yield lists of up to `size` items."""
-    part: list[Tensor] = []
-    for item in items:
-        part.append(item)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
 def _repeated(scores: Sequence[InversionScores], *, correction: int) -> Repeated:
-    """Return mean and deviation of scores, at least one."""
+    """Return mean and standard deviation of at least one score."""
     values = torch.tensor([astuple(one) for one in scores], dtype=torch.float64)
     mean = InversionScores(*values.mean(0).tolist())
     if len(scores) <= correction:

@@ -1,4 +1,4 @@
-"""What answers are compared with: controls that need no attack, and the examples of the data set."""
+"""The controls that need no attack, and the nearest examples of the data set, with which answers are compared."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE
 from judges.scoring.class_metrics import AT_ONCE, rate_decoded
 
 NO_LABEL = -1
-"""What an answer has that names no label."""
+"""Label of an answer that names none."""
 
 _MEAN_CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Means:
-    """Mean inputs of a split, each (C, H, W), or (T, C, H, W) of events.
+    """Mean inputs of a split, each (C, H, W), or (T, C, H, W) for events.
 
     Attributes:
-        overall: of all examples.
-        by_class: of the examples of each class that the split has.
+        overall: mean of all examples.
+        by_class: mean of the examples of each class in the split.
     """
 
     overall: Tensor
     by_class: Mapping[int, Tensor]
 
     def of(self, label: int) -> Tensor:
-        """Return the mean of a class; of all examples where the split has none of it."""
+        """Return the mean of a class, or of all examples if the split has none of that class."""
         return self.by_class.get(label, self.overall)
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What a control of a captured update may use: nothing of the inputs but their shape.
+    """What a control of a captured update may use: of the inputs, only their shape and type.
 
     Attributes:
-        inputs: (N, C, H, W), or (T, N, C, H, W) of events; only their shape and type may be read.
-        labels: (N,), the true ones, for an adversary who knows them.
-        spec: of the inputs.
-        means: of the train split; None where there is no data set.
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events.
+        labels: (N,), the true labels, for an adversary who knows them.
+        spec: spec of the inputs.
+        means: mean inputs of the train split; None without a data set.
     """
 
     inputs: Tensor
@@ -57,7 +57,7 @@ class Beside:
 
 
 def _black(beside: Beside) -> Tensor:
-    """Return the low end of the value range; of events the empty recording."""
+    """Return the low end of the value range, which is the empty recording for events."""
     return torch.full_like(beside.inputs, beside.spec.low)
 
 
@@ -74,7 +74,7 @@ def _mean_image(beside: Beside) -> Tensor | None:
 
 
 def _class_mean(beside: Beside) -> Tensor | None:
-    """Return the mean of the true class: an adversary who knows the label and how the class looks, and no victim."""
+    """Return the mean of the true class: the guess of an adversary who knows the label and how the class looks."""
     if beside.means is None:
         return None
     return torch.stack([beside.means.of(int(label)) for label in beside.labels], -4).to(beside.inputs)
@@ -86,17 +86,11 @@ CONTROLS: Mapping[str, Callable[[Beside], Tensor | None]] = {
     MEAN_IMAGE: _mean_image,
     CLASS_MEAN: _class_mean,
 }
-"""The controls of a captured update that need no attack: kind -> answer, or None where it cannot be given."""
+"""The controls of a captured update that need no attack: kind -> answer, or None if means are needed but missing."""
 
 
 def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> dict[str, Reconstruction]:
-    """Return, by kind of control, what needs no attack.
-
-    Args:
-        sealed: the batch that they stand beside.
-        spec: of the inputs.
-        means: of the train split; None where there is no data set, and then no control of a mean.
-    """
+    """Return the answers of `CONTROLS` by kind; see `Beside` for the arguments."""
     beside = Beside(sealed.inputs, sealed.labels, spec, means)
     answers = {kind: answer for kind, control in CONTROLS.items() if (answer := control(beside)) is not None}
     return {
@@ -139,8 +133,8 @@ class Nearest:
 
     Attributes:
         l2: (K,), float64, the distance.
-        mse: (K,), float64, its square by element.
-        index, label: (K,), which example it is, the first of equally near ones, and its class.
+        mse: (K,), float64, the mean squared error.
+        index, label: (K,), index of the example, the first of equally near ones, and its class.
     """
 
     l2: Tensor
@@ -152,23 +146,23 @@ class Nearest:
 def nearest(images: Tensor, split: Examples, *, at_most: int = 0) -> Nearest:
     """Return the nearest example of a split to each of K images (K, C, H, W), exactly.
 
-    An attack that does no more than show what a class looks like is as near to the train split as to as large a part
-    of the test split; one that has brought back an example it cannot know otherwise is much nearer to the first.
+    The answers of an attack that only finds what a class looks like are as near to the train split as to an equally
+    large part of the test split; those of an attack that recovers training examples are much nearer to the train split.
 
     Args:
-        images: K of them.
-        split: compared as means over time where it holds recordings.
-        at_most: examples that are looked at, spread evenly over the split; 0 for all of them.
+        images: (K, C, H, W).
+        split: the examples; recordings are averaged over time.
+        at_most: number of examples to compare, spread evenly over the split; 0 for all.
     """
     ours = images.double().flatten(1)
     best = torch.full((len(ours),), torch.inf, dtype=torch.float64)
     index = torch.zeros(len(ours), dtype=torch.int64)
     steps = split.batch(torch.arange(1))[0].numel()
     count = min(at_most or len(split), len(split))
-    looked_at = torch.arange(count) * len(split) // count
-    for part in torch.split(looked_at, max(1, AT_ONCE // max(1, steps))):
+    compared = torch.arange(count) * len(split) // count
+    for part in torch.split(compared, max(1, AT_ONCE // max(1, steps))):
         theirs = rate_decoded(split.batch(part)[0]).double().flatten(1)
-        # The faster way by inner products cancels to noise where two are near.
+        # The faster way by inner products suffers from cancellation for near examples.
         distances = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
         least, place = distances.min(dim=1)
         index = torch.where(least < best, part[place], index)
@@ -179,11 +173,11 @@ def nearest(images: Tensor, split: Examples, *, at_most: int = 0) -> Nearest:
 def shuffled(inputs: Tensor, *, seed: int) -> Tensor:
     """Return a control that shows nothing: the elements of each reconstruction in random order.
 
-    Spikes keep their density and pixels their values exactly; which order is drawn depends on the seed and the row.
+    The density of spikes and the values of pixels stay the same; the order depends on the seed and the row.
 
     Args:
         inputs: (K, C, H, W) or (T, K, C, H, W).
-        seed: of the orders.
+        seed: seed of the orders.
     """
     rows = inputs.movedim(-4, 0)
     mixed = [
@@ -194,7 +188,7 @@ def shuffled(inputs: Tensor, *, seed: int) -> Tensor:
 
 
 def class_means(split: Examples, classes: Tensor) -> Tensor:
-    """Return a control: the mean example of each class, (K, C, H, W), or (T, K, C, H, W) of recordings of events."""
+    """Return a control: the mean example of each class, (K, C, H, W), or (T, K, C, H, W) for recordings of events."""
     means = []
     for label in classes.tolist():
         members = _members(split, label)
@@ -204,12 +198,12 @@ def class_means(split: Examples, classes: Tensor) -> Tensor:
 
 
 def class_samples(split: Examples, classes: Tensor, *, seed: int) -> Tensor:
-    """Return the ceiling: a real example of each class, (K, C, H, W), or (T, K, C, H, W) of recordings of events.
+    """Return the ceiling: a real example of each class, (K, C, H, W), or (T, K, C, H, W) for recordings of events.
 
     Args:
-        split: with at least one example of each class; the test split, for what the judge was not trained on.
+        split: the test split, on which the judge was not trained.
         classes: (K,).
-        seed: of the choice, which depends on the seed and the class only.
+        seed: seed of the choice, which depends only on the seed and the class.
 
     Raises:
         ValueError: the split has no example of a class.
@@ -223,7 +217,7 @@ def class_samples(split: Examples, classes: Tensor, *, seed: int) -> Tensor:
 
 
 def _members(split: Examples, label: int) -> Tensor:
-    """Return the indices of the examples of a class, or raise ValueError where there is none."""
+    """Return the indices of the examples of a class; a ValueError if there are none."""
     members = (split.labels == label).nonzero().flatten()
     if len(members) == 0:
         raise ValueError(f"the split has no example of class {label}")

@@ -1,4 +1,4 @@
-"""The pictures of one cell that a report shows, chosen by rank, not by hand, and its loss curves."""
+"""The pictures of one cell in a report, chosen by rank, not by hand, and its loss curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from judges.runs.rows import Context, Score
 from judges.scoring.class_metrics import rate_decoded
 
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
-"""Where in the order by SSIM, best first, a picture of that name stands."""
+"""Relative position of each role in the order by SSIM, best first."""
 
 MOST_CURVES = 24
 MOST_ANSWERS = 24
@@ -37,12 +37,12 @@ def build_gallery(
 
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
-        reconstructions, sealed: the attack's answers, at least one, and the truth behind each, in the same order.
-        orders: which answer of each batch belongs to which original, see `judges.scoring.assignment`.
-        spec: of the inputs.
+        reconstructions, sealed: the attack's answers, at least one, and the truth of each, in the same order.
+        orders: the assignment of the answers of each batch to originals, see `judges.scoring.assignment`.
+        spec: spec of the inputs.
 
     Raises:
-        ValueError: the three do not belong together.
+        ValueError: rows, reconstructions and truth do not belong together.
     """
     rows = _rows_of_each(scores, reconstructions, sealed)
     owner = [batch for batch, own in enumerate(rows) for _ in own]
@@ -133,11 +133,11 @@ def build_album(inversion: Inversion, rows: Sequence[ClassScore], nearest: Seque
 
 
 def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
-    """Return {role: rank} for `count` rows; a rank is named once, best, worst and median before the quartiles.
+    """Return {role: rank} for `count` rows; each rank has one role, best, worst and median before the quartiles.
 
     Args:
-        count: of the rows.
-        diverged: ranks of those that diverged, ascending; the middle one is added where no role shows any.
+        count: number of rows.
+        diverged: ranks of diverged rows, ascending; the middle one is added if no role shows one of them.
     """
     roles: dict[str, int] = {}
     for name in ("best", "worst", "median", "upper quartile", "lower quartile"):
@@ -150,7 +150,7 @@ def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
 
 
 def _places(scores: Sequence[Score], *, events: bool) -> dict[str, int]:
-    """Return {role: index of the row}; of events by l2: the empty answer to a sparse recording has a high SSIM."""
+    """Return {role: index of the row}; for events by l2, since an empty answer to sparse events has a high SSIM."""
     order = sorted(range(len(scores)), key=lambda at: scores[at].l2 if events else -scores[at].ssim)
     ranks = choose_roles(len(scores), [rank for rank, at in enumerate(order) if scores[at].diverged])
     return {role: order[rank] for role, rank in ranks.items()}
@@ -159,7 +159,7 @@ def _places(scores: Sequence[Score], *, events: bool) -> dict[str, int]:
 def _rows_of_each(
     scores: Sequence[Score], reconstructions: Sequence[Reconstruction], sealed: Sequence[SealedBatch]
 ) -> list[Sequence[Score]]:
-    """Return the rows of each reconstruction, or raise ValueError where they do not belong together."""
+    """Return the rows of each reconstruction; a ValueError if they do not belong together."""
     rows: list[Sequence[Score]] = []
     start = 0
     for answer, truth in zip(reconstructions, sealed, strict=True):

@@ -1,4 +1,4 @@
-"""A reconstruction beside the sealed truth -> rows. Here, and only here, the seal is opened."""
+"""Compares a reconstruction with the sealed truth, and returns rows."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def score(
 ) -> list[Score]:
     """Return one row for each original of a batch, in the order of the originals.
 
-    Reconstructions are assigned to originals once, by MSE; every number of a row is of that pair.
+    Reconstructions are assigned to originals once, by MSE; every number of a row refers to that pair.
 
     Args:
-        reconstruction: of an attack or a control; it may have diverged or hold NaN.
-        sealed: the truth behind the same captured update.
-        spec: of the inputs; its value range is the data range of every metric.
+        reconstruction: answer of an attack or a control; it may have diverged or hold NaN.
+        sealed: the truth of the same captured update.
+        spec: spec of the inputs; its value range is the data range of every metric.
         judge: a classifier, or None.
         context: the columns that all rows share.
-        guess: the attack's initial guess, of the shape of its answer and in the same order; None where it is not known.
-        order: the assignment, where it is known already.
+        guess: the attack's initial guess, with the shape and order of its answer; None if it is not known.
+        order: the assignment; None to compute it.
 
     Raises:
         ValueError: the capture ids or the shapes differ.
@@ -68,21 +68,18 @@ def _columns(
 ) -> dict[str, list[Any]]:
     """Return the columns that differ from example to example, in the order of the originals."""
     truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
+    recovered, moved = reconstruction.labels[order], [None] * len(order)
+    if guess is not None and reconstruction.restarts <= 1:  # after a restart the answer may come from another guess
+        moved = (mse(ours, as_images(guess)).sqrt() / (spec.high - spec.low))[order].tolist()
     return {
         **_pictures(ours[order], truth, spec),
         **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
-        **_labels(reconstruction.labels[order], sealed.labels),
+        "label": sealed.labels.tolist(),
+        "label_recovered": recovered.tolist(),
+        "label_correct": (recovered.cpu() == sealed.labels.cpu()).tolist(),
         **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
-        # After a restart the answer may come from another guess than the first.
-        "moved": [None] * len(order)
-        if guess is None or reconstruction.restarts > 1
-        else _moved(ours, as_images(guess), spec)[order].tolist(),
+        "moved": moved,
     }
-
-
-def _moved(ours: Tensor, guess: Tensor, spec: InputSpec) -> Tensor:
-    """Return how far answers (N, C, H, W) are from guesses of the same shape, (N,), in units of the data range."""
-    return mse(ours, guess).sqrt() / (spec.high - spec.low)
 
 
 def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
@@ -97,24 +94,15 @@ def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[fl
 
 
 def _last(reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
-    """Return the metrics of the last iterate, held to the value range as the answer is: images only."""
+    """Return the metrics of the last iterate; images are clamped to the value range, like the answer."""
     last = as_images(reconstruction.last_inputs)[order]
-    held = last if spec.timesteps else last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
-    metrics = _pictures(held, truth, spec)
+    clamped = last if spec.timesteps else last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
+    metrics = _pictures(clamped, truth, spec)
     return {name: metrics[name] for name in ("ssim", "psnr_db", "mse")}
 
 
-def _labels(recovered: Tensor, labels: Tensor) -> dict[str, list[Any]]:
-    """Return the columns of label recovery."""
-    return {
-        "label": labels.tolist(),
-        "label_recovered": recovered.tolist(),
-        "label_correct": (recovered.cpu() == labels.cpu()).tolist(),
-    }
-
-
 def _judged(judge: Judge | None, ours: Tensor, sealed: SealedBatch) -> dict[str, list[Any]]:
-    """Return what the judge sees in each answer and whether it knows the true input."""
+    """Return what the judge sees in each answer, and whether it recognises the true input."""
     names = ("judge_label", "judge_confidence", "judge_correct", "truth_judge_correct")
     labels = sealed.labels
     if judge is None:
@@ -126,7 +114,7 @@ def _judged(judge: Judge | None, ours: Tensor, sealed: SealedBatch) -> dict[str,
 
 
 def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
-    """Return what the attack reports of its own work."""
+    """Return the attack's own report of its work."""
     return {
         "matching_loss": float(reconstruction.matching_loss),
         "iterations": reconstruction.iterations,
@@ -139,7 +127,7 @@ def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
 
 
 def _thresholding(reconstruction: Reconstruction) -> dict[str, Any]:
-    """Return the columns of thresholding, and which victim it was."""
+    """Return the columns of thresholding, and the captured update."""
     way = str(reconstruction.settings.get("thresholding", UNTHRESHOLDED))
     tau = reconstruction.settings.get("tau")
     return {

@@ -1,8 +1,8 @@
-"""How far a reconstruction is from the truth: per image, with a stated data range, pure.
+"""Distance of a reconstruction from the truth: pure functions, for each image, with a given data range.
 
-Every function reads two tensors (N, C, H, W) and returns (N,) float64: one number an image, never one pooled over a
-batch. A reconstruction that holds NaN or infinity is a failure that is counted, not dropped: its MSE and l2 are
-infinite, its PSNR is 0 dB and its SSIM is 0.
+Every metric takes two tensors (N, C, H, W) and returns (N,) float64: one number for each image, never one pooled over a
+batch. A reconstruction with NaN or infinity counts as a failure: its MSE and l2 are infinite, its PSNR is 0 dB and its
+SSIM is 0.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ SSIM_WINDOW = 7
 
 
 def as_images(inputs: Tensor) -> Tensor:
-    """Return inputs as (N, C, H, W); of events (T, N, C, H, W), the time bins become channels.
+    """Return inputs as (N, C, H, W); the time bins of events (T, N, C, H, W) become channels.
 
     So MSE and l2 are over all voxels, and SSIM is the mean over the frames.
     """
-    if inputs.ndim != 5:
-        return inputs
-    return inputs.transpose(0, 1).flatten(1, 2)
+    return inputs.transpose(0, 1).flatten(1, 2) if inputs.ndim == 5 else inputs
 
 
 def mse(reconstructions: Tensor, originals: Tensor) -> Tensor:
-    """Return the mean squared error of each image, (N,); infinite where the reconstruction is not finite.
+    """Return the mean squared error of each image, (N,); infinite if the reconstruction is not finite.
 
     Args:
         reconstructions: (N, C, H, W).
@@ -36,30 +34,26 @@ def mse(reconstructions: Tensor, originals: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ or are not (N, C, H, W), or an original is not finite.
     """
-    ours, truth = _checked(reconstructions, originals)
-    errors = (ours - truth).square().flatten(1).mean(dim=1)
-    return errors.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    ours, truth = checked(reconstructions, originals)
+    return (ours - truth).square().flatten(1).mean(dim=1).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def l2(reconstructions: Tensor, originals: Tensor) -> Tensor:
-    """Return the Euclidean distance of each image, (N,); infinite where the reconstruction is not finite.
-
-    Args and errors as in `mse`.
-    """
-    ours, truth = _checked(reconstructions, originals)
+    """Return the Euclidean distance of each image, (N,); see `mse` for arguments, errors and non-finite values."""
+    ours, truth = checked(reconstructions, originals)
     return (ours - truth).square().flatten(1).sum(dim=1).sqrt().nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def psnr_db(reconstructions: Tensor, originals: Tensor, *, data_range: float, cap: float = PSNR_CAP_DB) -> Tensor:
     """Return the peak signal-to-noise ratio of each image in dB, 10 log10(data_range^2 / MSE), (N,).
 
-    The value is held to [0, cap]. `cap` keeps an exact copy from making a mean infinite; 0 dB is the worst that an
-    image inside the data range can score, and it is what a reconstruction that is not finite scores.
+    The value is clamped to [0, cap]. `cap` keeps exact copies from making a mean infinite; 0 dB is the lowest value for
+    an image inside the data range, and the value for a reconstruction that is not finite.
 
     Args:
         reconstructions: (N, C, H, W).
         originals: (N, C, H, W), finite.
-        data_range: high minus low of the inputs, stated, never taken from the data.
+        data_range: high minus low of the inputs as specified, not as found in the data.
         cap: largest value in dB.
 
     Raises:
@@ -71,21 +65,21 @@ def psnr_db(reconstructions: Tensor, originals: Tensor, *, data_range: float, ca
 
 
 def ssim(reconstructions: Tensor, originals: Tensor, *, data_range: float) -> Tensor:
-    """Return the structural similarity of each image, in [-1, 1], (N,); 0 where a reconstruction is not finite.
+    """Return the structural similarity of each image, in [-1, 1], (N,); 0 if the reconstruction is not finite.
 
-    Wang et al. 2004 (IEEE TIP 13(4)) as scikit-image computes it: uniform 7x7 window, K1 = 0.01, K2 = 0.03, sample
+    Wang et al. 2004 (IEEE TIP 13(4)) as computed by scikit-image: uniform 7x7 window, K1 = 0.01, K2 = 0.03, sample
     covariance, mean over the image without its 3-pixel border, and over the channels.
 
     Args:
         reconstructions: (N, C, H, W), H and W at least 7.
         originals: (N, C, H, W), finite.
-        data_range: high minus low of the inputs, stated.
+        data_range: high minus low of the inputs as specified.
 
     Raises:
         ValueError: as in `mse`; an image is smaller than the window; the data range is not positive.
     """
     _check_range(data_range)
-    ours, truth = _checked(reconstructions, originals)
+    ours, truth = checked(reconstructions, originals)
     if min(truth.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least 7x7 pixels, got {tuple(truth.shape[-2:])}")
     values = [_ssim_of_one(a, b, data_range) for a, b in zip(ours.numpy(), truth.numpy(), strict=True)]
@@ -103,8 +97,8 @@ def _ssim_of_one(ours: np.ndarray, truth: np.ndarray, data_range: float) -> floa
     return float(value) if np.isfinite(value) else 0.0
 
 
-def _checked(reconstructions: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both as float64 on the CPU, or raise ValueError where they cannot be compared."""
+def checked(reconstructions: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both (N, C, H, W) as float64 on the CPU; a ValueError if they cannot be compared."""
     if originals.ndim != 4 or reconstructions.shape != originals.shape:
         raise ValueError(
             "expected two tensors of the same shape (N, C, H, W), got "
@@ -117,6 +111,6 @@ def _checked(reconstructions: Tensor, originals: Tensor) -> tuple[Tensor, Tensor
 
 
 def _check_range(data_range: float) -> None:
-    """Raise ValueError where the data range is not a positive number."""
+    """Raise a ValueError if the data range is not a positive number."""
     if not 0 < data_range < float("inf"):
         raise ValueError(f"data_range must be a positive number, got {data_range}")

@@ -1,4 +1,4 @@
-"""What a judge said of one answer, kept beside it: a draw of a thousand spike trains takes minutes to judge."""
+"""The judgement of one answer, stored beside it, since judging a thousand draws of spike trains takes minutes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from judges.scoring.class_metrics import over_draws, score_draws
 from judges.scoring.model_inversion import Shown, class_scores, shuffled_answer
 
 CODE_VERSION = 3
-"""Raised whenever the same answer would be judged in another way."""
+"""Part of the key. Increase it when the same answer would be judged differently."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was said of one answer.
+    """The judgement of one answer.
 
     Attributes:
-        key: a hash of all that it depends on.
-        rows: one for each class, of the answer.
-        control: the same of its values in random order.
-        nearest: index of the training example that is nearest to each answer.
-        draws: mean and deviation over draws of its Bernoulli parameters; None where none were asked for.
+        key: hash of all that it depends on.
+        rows: rows of the answer, one for each class.
+        control: rows of its values in random order.
+        nearest: index of the training example nearest to each answer.
+        draws: mean and deviation over draws of its Bernoulli parameters; None if none were requested.
     """
 
     key: str
@@ -58,22 +58,22 @@ def judgement(
     draws: int,
     path: Path,
 ) -> Judgement:
-    """Return what is kept at a path, or judge now and keep it there.
+    """Return the judgement stored at a path, or judge now and store it there.
 
     Args:
         inversion: the answer.
-        judge: of images for images; for spikes one that reads them.
-        dataset: whose train split is private.
+        judge: a judge that reads the answer's inputs.
+        dataset: the data set whose train split is private.
         varied: settings of the attack that vary.
-        context: of the answer's rows, see `class_scores`.
-        beside: name of the cell of the control that shuffles the answer.
-        draws: how many are judged; 0 for none.
-        path: of the file.
+        context: common columns of the answer's rows, see `class_scores`.
+        beside: cell of the control that shuffles the answer.
+        draws: number of draws to judge; 0 for none.
+        path: path of the file.
     """
     key = _key(inversion, judge, dataset, {**context, "varied": varied, "draws": draws})
-    kept = _read(path)
-    if kept is not None and kept.key == key:
-        return kept
+    stored = _read(path)
+    if stored is not None and stored.key == key:
+        return stored
     rows, remembered = class_scores(Shown.answer(inversion, varied), judge, dataset, context)
     shuffled = shuffled_answer(inversion, varied)
     scores: tuple[InversionScores, ...] = ()
@@ -91,7 +91,7 @@ def judgement(
 
 
 def _key(inversion: Inversion, judge: Judge, dataset: Dataset, context: Mapping[str, Any]) -> str:
-    """Return a hash of all that a judgement depends on."""
+    """Return the hash of all that a judgement depends on."""
     facts = {
         "code": CODE_VERSION,
         "answer": hashlib.sha256(record_bytes(inversion)).hexdigest(),
@@ -103,7 +103,7 @@ def _key(inversion: Inversion, judge: Judge, dataset: Dataset, context: Mapping[
 
 
 def _read(path: Path) -> Judgement | None:
-    """Return what a file holds; None where it is not there, or no judgement."""
+    """Return the judgement in a file; None if there is no valid one."""
     try:
         return _FILE.validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError):

@@ -1,4 +1,4 @@
-"""Examines the models under attack: one forward pass for each captured update, on what its client trained with."""
+"""Examines the models under attack: one forward pass for each captured update, on the client's own batch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from judges.runs.measures import Health
 
 @dataclass(frozen=True)
 class Vitals:
-    """What one captured update, and the model that it was computed with, tell of `judges.runs.measures.Health`.
+    """The contribution of one captured update and its model to `judges.runs.measures.Health`.
 
     Attributes:
-        firing_rates, silent: {layer: number}, as there.
+        firing_rates, silent: {layer: number}, as in `Health`.
         zero_gradient: share of entries of the update that are exactly 0.
-        dead: whether all entries of the update outside the output layer are.
-        gradient_norm: l2 norm of the gradient that the update tells; NaN of a delta whose learning rate or number of
-            steps is not known.
+        dead: whether all entries of the update outside the output layer are exactly 0.
+        gradient_norm: l2 norm of the gradient in the update; NaN for a delta whose learning rate or number of steps is
+            not known.
     """
 
     firing_rates: Mapping[str, float]
@@ -40,25 +40,23 @@ class Vitals:
 
 
 def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
-    """Return the vitals of one capture.
-
-    A client's rate code draws its spikes from a seed of its own; here they are another draw.
+    """Return the vitals of one capture. A rate code draws other spikes here than at the client.
 
     Args:
         capture: the update, and the parameters that the server sent.
-        inputs: (N, C, H, W), or (T, N, C, H, W) of events, that the client computed it on.
+        inputs: the client's batch, (N, C, H, W), or (T, N, C, H, W) for events.
     """
     kind = next(iter(capture.parameters.values())).dtype
     model = build_model(capture.model, parameters=capture.parameters).to(kind).eval()
     load_parameters(model, capture.parameters)
-    found = activities(model, inputs.to(kind))
+    layers = activities(model, inputs.to(kind))
     last = _output_layer(model)
     zeros = {name: int((entries == 0).sum()) for name, entries in capture.update.items()}
     sizes = {name: entries.numel() for name, entries in capture.update.items()}
     inner = [name for name in capture.update if name not in last]
     return Vitals(
-        firing_rates={name: layer.rate for name, layer in found.items()},
-        silent={name: layer.silent for name, layer in found.items()},
+        firing_rates={name: layer.rate for name, layer in layers.items()},
+        silent={name: layer.silent for name, layer in layers.items()},
         zero_gradient=sum(zeros.values()) / sum(sizes.values()),
         dead=bool(inner) and all(zeros[name] == sizes[name] for name in inner),
         gradient_norm=_norm(capture),
@@ -69,10 +67,10 @@ def examine(attacked: Attacked, found: Sequence[Vitals], *, accuracies: Sequence
     """Return the health of the models of a group of victims.
 
     Args:
-        attacked: what the rows say of them.
-        found: of each of its captures, at least one.
-        accuracies: test accuracies of the federations' models; those that are no number were not measured.
-        classes: of the data set.
+        attacked: the group's columns in the rows.
+        found: vitals of each of its captures, at least one.
+        accuracies: test accuracies of the federations' models; NaN if not measured.
+        classes: number of classes of the data set.
     """
     measured = [value for value in accuracies if math.isfinite(value)]
     return Health(

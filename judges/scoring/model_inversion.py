@@ -1,4 +1,4 @@
-"""Opens the seal of a model inversion: one row for each class of an answer, or of a control."""
+"""Judges a model inversion: one row for each class of an answer or of a control."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fl_sim.seeding import derive_seed, torch_stream
 from judges.classifiers.cache import Judge
 from judges.runs.class_rows import ClassScore
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Varied
-from judges.scoring.class_metrics import outcomes, rate_decoded, seen_by_judges
+from judges.scoring.class_metrics import bernoulli, outcomes, rate_decoded, seen_by_judges
 from judges.scoring.controls import Nearest, class_means, class_samples, nearest, shuffled
 
 NOTHING: Varied = {}
@@ -23,18 +23,18 @@ NOTHING: Varied = {}
 
 @dataclass(frozen=True)
 class Shown:
-    """What the judge is shown: K answers, one for each class asked for.
+    """K answers to be judged, one for each attacked class.
 
     Attributes:
         attack, attack_settings, control: as in the rows.
-        seed: of what it drew.
+        seed: seed of the random draws.
         classes: (K,).
         inputs: (K, C, H, W), or spikes (T, K, C, H, W).
-        parameters: Bernoulli parameters of the spikes; None where there are none.
-        confidence: (K,), the target's posterior; None of a control.
+        parameters: Bernoulli parameters of the spikes; None if there are none.
+        confidence: (K,), the target's posterior; None for a control.
         iterations: (K,).
-        stop_reasons: K of them; "" of a control.
-        seconds: for all of them.
+        stop_reasons: K reasons; "" for a control.
+        seconds: total wall time.
     """
 
     attack: str
@@ -51,7 +51,7 @@ class Shown:
 
     @classmethod
     def answer(cls, inversion: Inversion, varied: Varied) -> Shown:
-        """Return the answer of an attack of which these settings vary."""
+        """Return the answer of an attack whose settings `varied` vary."""
         return cls(
             inversion.attack,
             varied,
@@ -70,7 +70,7 @@ class Shown:
     def of_control(
         cls, control: str, seed: int, classes: Tensor, inputs: Tensor, *, attack: str = "", varied: Varied = NOTHING
     ) -> Shown:
-        """Return a control of a kind; `attack` and its settings that vary where it belongs to one."""
+        """Return a control of a kind, with the attack and its settings that vary if it belongs to one."""
         nothing = torch.zeros(len(classes), dtype=torch.int64)
         return cls(attack, varied, control, seed, classes, inputs, None, None, nothing, ("",) * len(classes), 0.0)
 
@@ -82,22 +82,22 @@ def class_scores(
 
     Args:
         shown: the answers.
-        judge: of images for images; for spikes one that reads them.
-        dataset: whose train split is private.
+        judge: a judge that reads the answers' inputs.
+        dataset: the data set whose train split is private.
         context: experiment, cell, target_seed and the columns of `AttackedModel`.
     """
     seen = seen_by_judges(shown.inputs)
-    told = outcomes(judge.log_probabilities(seen), shown.classes)
-    images = rate_decoded(seen)  # scaled: the faint answers of an ANN would all be nearest to the darkest example
+    outcome = outcomes(judge.log_probabilities(seen), shown.classes)
+    images = rate_decoded(seen)  # scaled, since faint answers of an ANN would all be nearest to the darkest example
     train, test = nearest(images, dataset.train), nearest(images, dataset.test)
     as_many = nearest(images, dataset.train, at_most=len(dataset.test))
     voxels = (shown.inputs if shown.parameters is None else shown.parameters).movedim(-4, 0).flatten(1)
     measured: dict[str, list[Any]] = {
         "label": shown.classes.tolist(),
-        "rank": told.rank.tolist(),
-        "predicted": told.predicted.tolist(),
-        "confidence": told.confidence.tolist(),
-        "distinctive": told.distinctive.tolist(),
+        "rank": outcome.rank.tolist(),
+        "predicted": outcome.predicted.tolist(),
+        "confidence": outcome.confidence.tolist(),
+        "distinctive": outcome.distinctive.tolist(),
         "iterations": shown.iterations.tolist(),
         "stop_reason": list(shown.stop_reasons),
         "zeros": (voxels == 0).double().mean(1).tolist(),
@@ -119,7 +119,7 @@ def class_scores(
 
 
 def shuffled_answer(inversion: Inversion, varied: Varied) -> Shown:
-    """Return the control of an attack of which these settings vary: its own values in random order."""
+    """Return the control of an attack whose settings `varied` vary: its own values in random order."""
     mixed = shuffled(inversion.inputs, seed=inversion.seed)
     return Shown.of_control(SHUFFLED, inversion.seed, inversion.classes, mixed, attack=inversion.attack, varied=varied)
 
@@ -128,10 +128,10 @@ def plain_controls(dataset: Dataset, classes: Sequence[int], *, timesteps: int, 
     """Return the controls that need no attack: the mean of each class, and a real test example of each.
 
     Args:
-        dataset: that the target was trained on.
-        classes: K of them.
-        timesteps: T of the rate code in which a spiking target is shown still images; 0 for images as they are.
-        seed: of what is drawn.
+        dataset: the data set on which the target was trained.
+        classes: K classes.
+        timesteps: T of the rate code of still images for a spiking target; 0 for images without a code.
+        seed: seed of the random draws.
     """
     labels = torch.tensor(list(classes))
     means = class_means(dataset.train, labels)
@@ -146,6 +146,4 @@ def plain_controls(dataset: Dataset, classes: Sequence[int], *, timesteps: int, 
 
 
 def _coded(rates: Tensor, seed: int) -> Tensor:
-    """Return spikes drawn with the given probabilities."""
-    uniform = torch.rand(rates.shape, generator=torch_stream(seed, "rate code"))
-    return (uniform < rates).to(torch.float32)
+    return bernoulli(rates, torch_stream(seed, "rate code"))

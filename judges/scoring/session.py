@@ -1,4 +1,4 @@
-"""Opens the seal of captured updates: their data sets, their judges, their rows."""
+"""Opens the seal of captured updates, and scores their reconstructions with the data sets and judges of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
+from fl_sim.records import SealedBatch, TrainedModel, load_record
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
@@ -30,12 +30,12 @@ from judges.scoring.class_distances import class_distances
 from judges.scoring.controls import Means, control_reconstructions, mean_inputs
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
-from judges.scoring.model_health import Vitals, examine, vitals
+from judges.scoring.model_health import examine, vitals
 
 
 @dataclass(frozen=True)
 class Victim:
-    """A captured update: its id, its server round, and which repetition of the federation it is of."""
+    """A captured update: its id, its server round, and the number of the repetition of the federation."""
 
     id: str
     round: int
@@ -44,15 +44,15 @@ class Victim:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Captured updates that are attacked and scored together: of a federation, or of one model of an audit.
+    """Captured updates that are attacked and scored together: those of a federation, or of one model of an audit.
 
     Attributes:
         name: their label in folders.
-        attacked: what the rows say of them.
+        attacked: their columns in the rows.
         victims: in the order in which they are attacked.
         seed: root seed of the attacks.
-        model: that the clients train.
-        dataset: that the clients hold; None where nobody has named it.
+        model: the model that the clients train.
+        dataset: the clients' data set; None if it is not known.
         models: files of the trained models, whose test accuracy is part of their health.
     """
 
@@ -71,12 +71,12 @@ class Evidence:
 
     @property
     def spec(self) -> InputSpec:
-        """Return what an input looks like."""
+        """Return the spec of the inputs."""
         return self.model.input
 
     @property
     def timesteps(self) -> int:
-        """Return T of a spiking model, which takes one step for each frame of a recording; 0 of an ANN."""
+        """Return T of a spiking model, which takes one step for each frame of a recording; 0 for an ANN."""
         if not self.attacked.spiking:
             return 0
         return self.spec.timesteps or (self.model.spiking.timesteps if self.model.spiking else 0)
@@ -86,18 +86,18 @@ class Session:
     """Scores the reconstructions of one run.
 
     Args:
-        experiment: its name.
-        folder: of the run, with captures/ and sealed/.
-        judge: which classifier says what a reconstruction shows.
-        device: where it computes.
-        distances: how many examples of a data set are compared with each other; 0 for none.
+        experiment: name of the experiment.
+        folder: folder of the run, with captures/ and sealed/.
+        judge: the classifier that tells what a reconstruction shows.
+        device: device of the judge.
+        distances: number of examples of a data set that are compared with each other; 0 for none.
         watch: shows progress.
 
     Attributes:
-        sealed: the truth behind the captures.
-        datasets: those that were read, by name.
-        judges: those that were called, by the digest of their data.
-        distances: between the examples of a data set, by name.
+        sealed: the truth of the captures.
+        datasets: data sets that were read, by name.
+        judges: judges that were used, by the digest of their data.
+        distances: distances between the examples of a data set, by name.
         seconds: wall time spent on judges.
     """
 
@@ -116,30 +116,30 @@ class Session:
         self._truths: dict[str, SealedBatch] = {}
 
     def open(self, evidence: Evidence, *, complete: bool) -> list[Victim]:
-        """Load the truth behind captures, in place of that of the evidence before, and return whose is there.
+        """Load the truth of the evidence's captures in place of that loaded before, and return its victims.
 
         Args:
-            evidence: whose captures they are.
-            complete: whether all of it has to be there.
+            evidence: the captures.
+            complete: whether the truth of all captures must exist.
 
         Raises:
-            DataError: a truth is missing that has to be there, or corrupt.
+            DataError: a truth is corrupt, or one that must exist is missing.
         """
-        there = set() if complete else set(self.sealed.ids())
-        known = [victim for victim in evidence.victims if complete or victim.id in there]
+        sealed = set() if complete else set(self.sealed.ids())
+        known = [victim for victim in evidence.victims if complete or victim.id in sealed]
         self._truths = {victim.id: self.sealed.load(victim.id) for victim in known}
         return known
 
     def knows(self, capture_id: str) -> bool:
-        """Return whether the truth behind a capture of the evidence that is open is there."""
+        """Return whether the truth of a capture of the opened evidence is known."""
         return capture_id in self._truths
 
     def truth(self, capture_id: str) -> SealedBatch:
-        """Return the truth behind a capture of the evidence that is open."""
+        """Return the truth of a capture of the opened evidence."""
         return self._truths[capture_id]
 
     def context(self, evidence: Evidence, cell: str) -> Context:
-        """Return the columns that the rows of a cell share; those of the attack are to be filled in."""
+        """Return the columns that the rows of a cell share, except those of the attack."""
         return Context(
             **vars(evidence.attacked),
             experiment=self._experiment,
@@ -160,11 +160,11 @@ class Session:
         """Return one row for each example, in the order of `results`.
 
         Args:
-            evidence: whose captures were attacked; it is open.
-            context: of the cell.
-            results: of the attack, or of a control, on captures whose truth is there.
-            guesses: {capture id: the attack's initial guess, shaped as its answer}, where it is known.
-            pictures: whether a gallery of them is kept in the run's folder.
+            evidence: the attacked captures, which have been opened.
+            context: columns of the cell.
+            results: answers of an attack or a control, for captures whose truth is known.
+            guesses: {capture id: the attack's initial guess, with the shape of its answer}, as far as they are known.
+            pictures: whether to write a gallery into the run's folder.
         """
         judge, victims = self.judge(evidence), {victim.id: victim for victim in evidence.victims}
         rows: list[Score] = []
@@ -181,12 +181,12 @@ class Session:
         return rows
 
     def show(self, evidence: Evidence, context: Context, results: Sequence[Reconstruction]) -> None:
-        """Keep pictures of answers whose truth is not there; none where there are no such answers."""
+        """Write pictures of answers whose truth is not known, if there are any."""
         if results:
             save_pictures(build_answers(context, results, spec=evidence.spec), self.folder)
 
     def plain_controls(self, evidence: Evidence) -> list[Score]:
-        """Return the rows of the controls that need no attack; those of means need a data set."""
+        """Return the rows of the controls that need no attack; mean images need a data set."""
         rows = []
         for capture_id in self._truths:
             controls = control_reconstructions(self.truth(capture_id), evidence.spec, self._mean_inputs(evidence))
@@ -198,26 +198,23 @@ class Session:
     def no_op(
         self, evidence: Evidence, results: Sequence[Reconstruction], *, attack: str, guess: str, name: str
     ) -> list[Score]:
-        """Return the rows of initial guesses with no step taken.
+        """Return the rows of initial guesses before any step.
 
         Args:
-            evidence: whose captures they are for; it is open.
+            evidence: the captures, which have been opened.
             results: the guesses.
-            attack: that they are of; "" where several attacks start alike.
+            attack: the attack that draws them; "" if several attacks start alike.
             guess: how they are drawn.
-            name: of the control.
+            name: name of the control.
         """
         context = self.context(evidence, control_cell(evidence.name, name))
         return self.rows(evidence, replace(context, control=NO_OP, attack=attack, guess=guess), results)
 
     def examine(self, evidence: Evidence, captures: CaptureStore) -> None:
-        """Measure how the models were doing that captured updates are of; `health` then has it."""
+        """Measure the health of the models behind the captured updates, and add it to `health`."""
         if not self._truths or evidence.attacked.group in self._health:
             return
-        found: list[Vitals] = []
-        for capture_id, truth in self._truths.items():
-            capture: CapturedUpdate = captures.load(capture_id)
-            found.append(vitals(capture, truth.inputs))
+        found = [vitals(captures.load(capture_id), truth.inputs) for capture_id, truth in self._truths.items()]
         accuracies = [
             load_record(TrainedModel, path).test_accuracy for path in evidence.models.values() if path.is_file()
         ]
@@ -227,15 +224,11 @@ class Session:
 
     @property
     def health(self) -> tuple[Health, ...]:
-        """Return what is known of the models that were examined, in the order in which they were."""
+        """Return the health of the examined models, in the order of their examination."""
         return tuple(self._health.values())
 
     def dataset(self, evidence: Evidence) -> Dataset | None:
-        """Return the data set of the clients; None where nobody has named it.
-
-        Raises:
-            DataError: it is missing or corrupt.
-        """
+        """Return the clients' data set, None if it is not known; a DataError if it is missing or corrupt."""
         settings = evidence.dataset
         if settings is None:
             return None
@@ -244,14 +237,14 @@ class Session:
         return dataset
 
     def measure_distances(self, evidence: Evidence) -> None:
-        """Compare the examples of the split that the clients hold, where the plan asks for it."""
+        """Compare the examples of the clients' split with each other, if the plan requests it."""
         dataset, settings = self.dataset(evidence), evidence.dataset
         if self._most and dataset is not None and settings is not None and settings.name not in self.distances:
             held = dataset.train if settings.split == "train" else dataset.test
             self.distances[settings.name] = class_distances(held, self._most, seed=evidence.seed)
 
     def judge(self, evidence: Evidence) -> Judge | None:
-        """Return the judge of the data set, trained where it is not cached; None where none is wanted, or no data."""
+        """Return the judge of the data set, trained unless it is cached; None without a judge or a data set."""
         dataset = self.dataset(evidence)
         if self._options.name == NONE or dataset is None:
             return None
@@ -263,7 +256,7 @@ class Session:
         return self.judges[dataset.digest]
 
     def facts(self) -> dict[str, dict[str, Scalar]]:
-        """Return what is known of each judge, by data set."""
+        """Return the facts about each judge, by data set."""
         return {judge.dataset: judge.facts() for judge in self.judges.values()}
 
     def _mean_inputs(self, evidence: Evidence) -> Means | None:

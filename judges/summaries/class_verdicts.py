@@ -1,4 +1,4 @@
-"""What is said of a model inversion: whether a class came back, and if not, whether the model or the attack is why."""
+"""Verdicts on model inversions: whether classes were recovered, and if not, whether the model or the attack is why."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ CONVINCED = 0.5
 def verdict_on(
     rows: Sequence[ClassScore], accuracy: Rate, daa: Rate, *, noise: float | None, ceiling: float | None
 ) -> tuple[str, str]:
-    """Return what was observed, in words, and why it is called so.
+    """Return the verdict in words, and the reason for it.
 
-    The order of the questions: did the attack end in numbers; did it reach its own aim, the target's belief; could the
-    judge have told; did it see the class more often than in the same values in random order; and if not, can it still
-    tell the answers of different classes apart. "fools the target only" speaks of this attack: the target believes in
-    inputs that show nothing, which is no proof that a better attack would find nothing.
+    It depends on whether the attack ended in finite numbers; whether the judge sees the class more often than in the
+    same values in random order; whether the attack reached its own aim, the target's belief; whether the judge could
+    have recognised the class; and whether it can at least distinguish the answers of different classes. "fools the
+    target only" refers to this attack: the target believes in inputs that show nothing, but a better attack might find
+    something.
 
     Args:
-        rows: of one cell.
+        rows: rows of one cell.
         accuracy: how often the judge's first class is the attacked one.
         daa: how often an answer is distinctive.
-        noise: attack accuracy of the same values in random order; None where that was not measured.
-        ceiling: that of real examples.
+        noise: attack accuracy of the same values in random order; None if it was not measured.
+        ceiling: attack accuracy of real examples; None if it was not measured.
     """
     if rows[0].is_control:
         return CONTROL, "needs no model"
@@ -60,7 +61,7 @@ def verdict_on(
 
 
 def _beside(noise: float | None, ceiling: float | None) -> str:
-    """Return the controls' attack accuracies in brackets; "" where there are none."""
-    told = {"noise": noise, "real ones": ceiling}
-    shares = [f"{100 * share:.0f} % of {name}" for name, share in told.items() if share is not None]
+    """Return the controls' attack accuracies in brackets, or ""."""
+    controls = {"noise": noise, "real ones": ceiling}
+    shares = [f"{100 * share:.0f} % of {name}" for name, share in controls.items() if share is not None]
     return f" (and in {' and '.join(shares)})" if shares else ""

@@ -1,4 +1,4 @@
-"""Rows -> one line a cell: distributions, intervals, success rates, the controls beside them, and a verdict."""
+"""Rows -> one line for each cell: distributions, intervals, success rates, comparison with controls, and a verdict."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ class CellSummary(Approach, Attacked):
 
     Attributes:
         cell, guess, thresholding, tau: as in the rows.
-        n: examples.
-        ssim, psnr_db, mse, l2: of the answers.
-        intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (of which see
-            `judges.intervals.rate`), by name; None for one victim, and where a value is missing or not finite.
-        last_ssim: mean, of the last iterates.
+        n: number of examples.
+        ssim, psnr_db, mse, l2: distributions over the answers.
+        intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (for asr see
+            `judges.intervals.rate`), by name; None for one victim, and if a value is missing or not finite.
+        last_ssim: mean over the last iterates.
         solved, recognisable: success rates, see `judges.runs.rows.Score`.
-        diverged: how many.
-        label_accuracy: share of labels that the attack found; None where it names none.
+        diverged: number of diverged attacks.
+        label_accuracy: share of labels that the attack found; None if it names none.
         asr: share of answers in which the judge sees the true label; None without a judge.
-        ceiling: the same of the true inputs.
+        ceiling: share of true inputs in which the judge sees the true label.
         seconds, gradient_evaluations: medians.
-        comparison: with the controls; None for a control, or without one.
-        verdict, reason: in words.
-        published: the paper's row, where it has one.
+        comparison: comparison with the controls; None for a control, or without controls.
+        verdict, reason: texts of `judges.summaries.verdicts`.
+        published: the paper's row, if it has one.
     """
 
     cell: str
@@ -82,9 +82,9 @@ class Summary:
     Attributes:
         cells: the lines.
         judges: {data set: facts}, see `judges.classifiers.cache.Judge.facts`.
-        seed: of the bootstrap.
-        distances: {data set: distances between its examples}, where they were asked for.
-        health: of the models under attack, in the order of the groups; empty where it was not measured.
+        seed: seed of the bootstrap.
+        distances: {data set: distances between its examples}, as far as they were requested.
+        health: health of the models under attack, in the order of the groups, as far as it was measured.
     """
 
     cells: tuple[CellSummary, ...]
@@ -103,7 +103,7 @@ class Line(NamedTuple):
 
 
 def line_of(one: Score | CellSummary) -> Line:
-    """Return the line that a row belongs to, or that a summary is."""
+    """Return the line of a row or of a summary."""
     return Line(one.group, one.is_control, (one.approach, one.guess, one.tau) if one.is_control else one.cell)
 
 
@@ -115,15 +115,13 @@ def summarise(
     health: Sequence[Health] = (),
     seed: int = 0,
 ) -> Summary:
-    """Return the summary of all rows of a run, the same for any order of the rows of a cell.
+    """Return the summary of all rows of a run, which does not depend on the order of the rows of a cell.
 
     Args:
-        scores: of attacks and controls. A control is shared by all cells of its group, so equal rows of one victim's
-            control, as two cells may both hold them, count once.
-        judges: {data set: `Judge.facts()`}.
-        distances: {data set: distances between its examples}.
-        health: of the models under attack, at most one for each group; those of a group without a row are left out.
-        seed: of the bootstrap.
+        scores: rows of attacks and controls. All cells of a group share a control, so equal rows of one victim's
+            control count once.
+        judges, distances, seed: as in `Summary`.
+        health: health of the models under attack, at most one for each group; groups without a row are left out.
     """
     best_control = _best_controls(scores)
     cells: dict[Line, dict[object, Score]] = defaultdict(dict)
@@ -146,11 +144,7 @@ def write_summary(summary: Summary, path: Path) -> Path:
 
 
 def read_summary(path: Path) -> Summary:
-    """Read what `write_summary` wrote.
-
-    Raises:
-        DataError: the file is missing or something else.
-    """
+    """Read the summary that `write_summary` wrote; a DataError if the file is missing or invalid."""
     try:
         return pydantic.TypeAdapter(Summary).validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError) as error:
@@ -183,7 +177,7 @@ def _cell(
     columns: dict[str, Any] = columns_of(first, Approach, Attacked)
     columns |= {name: getattr(first, name) for name in ("cell", "guess", "thresholding", "tau")}
     columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
-    untouched = first.defence == "none" and not first.is_control
+    as_published = first.defence == "none" and not (first.is_control or first.varied or first.attack_settings)
     return CellSummary(
         **columns,
         n=len(rows),
@@ -200,21 +194,14 @@ def _cell(
         comparison=comparison,
         verdict=verdict,
         reason=reason,
-        published=_published(first) if untouched else None,
+        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if as_published else None,
     )
 
 
 def stream_of(row: Score) -> tuple[str, ...]:
-    """Return the name of the random stream of what is drawn for the rows of a cell."""
+    """Return the name of the random stream of a cell's bootstrap."""
     attack = f"{CONTROL}{row.control}" if row.is_control else attack_key(row.attack, row.attack_settings)
     return row.dataset, model_name(row), row.init, defence_name(row), attack
-
-
-def _published(row: Score) -> Published | None:
-    """Return the paper's row of a cell; None where the paper has none, or other settings."""
-    if row.varied or row.attack_settings:
-        return None
-    return PUBLISHED.get((row.attack, row.dataset, row.model))
 
 
 def _intervals(
@@ -233,20 +220,20 @@ def _intervals(
 
 
 def units_of(rows: Sequence[Score]) -> list[object]:
-    """Return what each row is drawn with: its federation, whose victims share a model, or its batch if there is one."""
+    """Return each row's unit of the bootstrap: its federation, or its batch if there is only one federation."""
     federations = [(row.seed, row.repeat) for row in rows]
     return list(federations) if len(set(federations)) > 1 else [row.capture_id for row in rows]
 
 
 def _share(flags: Sequence[bool | None]) -> float | None:
-    """Return the share of set flags; None where every flag is None. A None among others counts as not set."""
+    """Return the share of set flags; None if every flag is None. A None among others counts as not set."""
     if all(flag is None for flag in flags):
         return None
     return sum(flag is True for flag in flags) / len(flags)
 
 
 def _compare(rows: Sequence[Score], best_control: Mapping[tuple[object, ...], float]) -> Comparison | None:
-    """Return the paired comparison of a cell with the controls of its victims; None where none has a control."""
+    """Return the paired comparison of a cell with the controls of its victims; None if none has a control."""
     pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
     if not pairs:
         return None

@@ -1,4 +1,4 @@
-"""Rows of model inversions -> one line a cell, beside its controls, its target, its judge and the paper."""
+"""Rows of model inversions -> one line for each cell, with its controls, its target, its judge and the paper's row."""
 
 from __future__ import annotations
 
@@ -15,15 +15,7 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.specs import Scalar
 from judges.intervals import Rate, rate
-from judges.runs.class_rows import (
-    CENTRAL,
-    AttackedModel,
-    ClassScore,
-    InversionScores,
-    Repeated,
-    Target,
-    TargetFacts,
-)
+from judges.runs.class_rows import CENTRAL, AttackedModel, ClassScore, InversionScores, Repeated, Target, TargetFacts
 from judges.runs.identity import REAL, SHUFFLED, Approach, Pairs, columns_of
 from judges.scoring.class_metrics import over_attacks
 from judges.summaries import published_inversions as published
@@ -36,13 +28,13 @@ class TargetSummary(AttackedModel):
     """The targets of one kind, trained with different seeds.
 
     Attributes:
-        seeds: how many.
-        accuracy: mean on data that they were not trained on, in [0, 1].
-        accuracy_std: deviation over the seeds (ddof 1); None for one.
-        train_accuracy: mean; None of a federation's.
+        seeds: number of seeds.
+        accuracy: mean accuracy on data that they were not trained on, in [0, 1].
+        accuracy_std: standard deviation over the seeds (ddof 1); None for one seed.
+        train_accuracy: mean accuracy; None for the models of federations.
         seconds: mean wall time of a training.
-        classes, n_test: of the data set.
-        published: the paper's accuracy; None where it has none for such a target.
+        classes, n_test: numbers of classes and of test examples of the data set.
+        published: the paper's accuracy; None if it has no such target.
     """
 
     seeds: int
@@ -61,21 +53,21 @@ class InversionSummary(Approach, AttackedModel):
 
     Attributes:
         cell, judge: as in the rows.
-        targets, repeats: how many targets, and attacks on each; their product is how often the K classes were attacked.
+        targets, repeats: numbers of targets, and of attacks on each, so that their product counts the attacks.
         classes: K.
-        scores: mean and deviation over all these attacks.
-        draws: mean and deviation over Bernoulli draws of the first attack's answer; None where it has none.
+        scores: mean and deviation over all attacks.
+        draws: mean and deviation over Bernoulli draws of the first attack's answer; None if it has none.
         accuracy, daa: shares of all answers, with 95 % intervals over the classes as units.
-        convinced: share of answers that the target believes in by more than a half; None of a control.
-        target_confidence: the target's mean belief in the class attacked; None of a control.
-        diverged: how many answers.
-        density: mean share of voxels that spike; None of images.
+        convinced: share of answers for which the target's posterior exceeds a half; None for a control.
+        target_confidence: the target's mean posterior of the attacked class; None for a control.
+        diverged: number of diverged answers.
+        density: mean share of voxels that spike; None for images.
         zeros: mean share of exact zeros.
         nearest_train, nearest_test: median distance to the nearest example.
         nearer_train: share of answers nearer to one of as many training examples as there are test examples.
-        iterations, seconds: means for a class.
-        verdict, reason: in words.
-        published: the paper's column; None where it has none for such a cell.
+        iterations, seconds: means for one class.
+        verdict, reason: texts of `judges.summaries.class_verdicts`.
+        published: the paper's column; None if it has no such cell.
     """
 
     cell: str
@@ -108,9 +100,9 @@ class Inversions:
 
     Attributes:
         targets: in the order of the rows.
-        cells: attacks before controls in each target.
+        cells: the lines, attacks before controls for each target.
         judges: {"DATASET JUDGE": facts}, see `judges.classifiers.cache.Judge.facts`.
-        seed: of the intervals.
+        seed: seed of the intervals.
     """
 
     targets: tuple[TargetSummary, ...]
@@ -120,7 +112,7 @@ class Inversions:
 
 
 def judge_key(dataset: str, judge: str) -> str:
-    """Return what `Inversions.judges` calls a judge."""
+    """Return the key of a judge in `Inversions.judges`."""
     return f"{dataset} {judge}"
 
 
@@ -135,11 +127,10 @@ def summarise(
     """Return the summary of all rows of a run.
 
     Args:
-        rows: of attacks and controls.
-        targets: each that a row names.
-        judges: as in `Inversions`.
-        draws: {cell: over draws of its first answer}.
-        seed: of the intervals.
+        rows: rows of attacks and controls.
+        targets: all targets of the rows.
+        judges, seed: as in `Inversions`.
+        draws: {cell: scores over draws of its first answer}.
     """
     kinds: dict[Target, list[TargetFacts]] = defaultdict(list)
     for facts in targets:
@@ -156,16 +147,12 @@ def summarise(
 
 
 def write_inversions(summary: Inversions, path: Path) -> Path:
-    """Write a summary as JSON, atomically; `read_inversions` gives it back."""
+    """Write a summary as JSON, atomically."""
     return atomic_write(path, json.dumps(asdict(summary), indent=1) + "\n")
 
 
 def read_inversions(path: Path) -> Inversions:
-    """Read the summary that `write_inversions` wrote.
-
-    Raises:
-        DataError: the file is missing or no such summary.
-    """
+    """Read the summary that `write_inversions` wrote; a DataError if the file is missing or invalid."""
     try:
         return pydantic.TypeAdapter(Inversions).validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError) as error:
@@ -213,12 +200,13 @@ def _line(
     draws: Repeated | None,
     seed: int,
 ) -> InversionSummary:
-    """Return the line of one cell; `beside` are all cells of its target, by name."""
+    """Return the line of one cell; `beside` holds all cells of its target, by name."""
     first = rows[0]
     accuracy = _rate([row.rank == 1 for row in rows], rows, seed, f"{first.cell} accuracy")
     daa = _rate([row.distinctive for row in rows], rows, seed, f"{first.cell} daa")
     noise = _share_first(beside, (SHUFFLED, *first.approach[1:]))
-    told = verdict_on(rows, accuracy, daa, noise=noise, ceiling=_share_first(beside, (REAL, "", ())))
+    ceiling = _share_first(beside, (REAL, "", ()))
+    verdict, reason = verdict_on(rows, accuracy, daa, noise=noise, ceiling=ceiling)
     beliefs = [row.target_confidence for row in rows if row.target_confidence is not None]
     paper = _as_the_paper(first, shape) and not (first.is_control or first.attack_settings)
     return InversionSummary(
@@ -242,26 +230,26 @@ def _line(
         nearer_train=_rate([row.nearer_train for row in rows], rows, seed, f"{first.cell} nearer train"),
         iterations=mean(row.iterations for row in rows),
         seconds=mean(row.seconds for row in rows),
-        verdict=told[0],
-        reason=told[1],
+        verdict=verdict,
+        reason=reason,
         published=published.INVERSIONS.get((first.dataset, first.attack)) if paper else None,
     )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are there; None where none is."""
-    there = [value for value in values if value is not None]
-    return mean(there) if there else None
+    """Return the mean of the values that are not None; None if there are none."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
 
 
 def _share_first(cells: Mapping[str, Sequence[ClassScore]], approach: tuple[str, str, Pairs]) -> float | None:
-    """Return the attack accuracy of the cell of a control; None where there is none."""
-    found = [row for own in cells.values() for row in own if row.approach == approach]
-    return mean(row.rank == 1 for row in found) if found else None
+    """Return the attack accuracy of a control; None if there is no such control."""
+    rows = [row for own in cells.values() for row in own if row.approach == approach]
+    return mean(row.rank == 1 for row in rows) if rows else None
 
 
 def _rate(flags: Sequence[bool], rows: Sequence[ClassScore], seed: int, stream: str) -> Rate:
-    """Return how often a flag is set; whole classes are drawn, for their answers resemble each other."""
+    """Return how often a flag is set; whole classes are resampled, since the answers for one class are similar."""
     return rate(flags, [row.label for row in rows], seed=seed, stream=stream)
 
 

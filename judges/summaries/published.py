@@ -1,10 +1,10 @@
-"""The paper's own numbers, to be printed beside ours.
+"""The paper's numbers, which reports print next to ours.
 
 Aksu, Martinez del Rincon and Alouani, arXiv 2511.21181, Tables IV, V and VI.
 
-Table IV: 1000 samples a cell, untrained victims, batch 1. The paper does not fix the LeNet variant, the weights'
-initial range, the optimiser's budget, or how PSNR is averaged; its judges are others than ours. So the rows are a
-landmark, not a target. Ours are compared with them only on the paper's still-image data sets.
+Table IV: 1000 samples per cell, untrained victims, batch 1. The paper does not specify the LeNet variant, the weights'
+initial range, the optimiser's budget, or how PSNR is averaged, and its judges differ from ours. So its rows give an
+orientation, not a target. Ours are compared with them only on the paper's still-image data sets.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PublishedSpikes:
 
     Attributes:
         asr: judge's accuracy on the reconstructions, in [0, 1].
-        l2: mean distance to the true recording.
+        l2: mean l2 distance to the true recording.
     """
 
     asr: float

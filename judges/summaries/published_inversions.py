@@ -1,8 +1,8 @@
-"""BrainLeaks' own numbers, to be printed beside ours.
+"""The numbers of BrainLeaks, which reports print next to ours.
 
 Poursiami, Alouani and Parsa, "BrainLeaks: On the Privacy-Preserving Properties of Neuromorphic Architectures against
-Model Inversion Attacks", 2024, Tables 1 to 4. One target each, one attack each; where a deviation stands it is over
-1000 Bernoulli draws of the same answer. DVS Gesture without its class "other gestures".
+Model Inversion Attacks", 2024, Tables 1 to 4. One target each, one attack each; deviations are over 1000 Bernoulli
+draws of the same answer. DVS Gesture without its class "other gestures".
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SHAPES: dict[str, tuple[int, int, int]] = {
     "nmnist": (1, 34, 34),
     "dvs_gesture": (1, 128, 128),
 }
-"""{data set: (C, H, W)} of the paper's inputs. Ours are compared with the paper's at this size only."""
+"""{data set: (C, H, W)} of the paper's inputs. Ours are compared with the paper's only at this size."""
 
 ARCHITECTURES = ("mlp", "spiking_mlp")
-"""Of the paper's targets."""
+"""Architectures of the paper's targets."""
 
 TARGETS: dict[tuple[str, str], float] = {
     ("mnist", "mlp"): 0.9796,
@@ -47,7 +47,7 @@ class PublishedInversion:
 
     Attributes:
         attack_accuracy, top3, confidence, daa: see `judges.scoring.class_metrics.InversionScores`.
-        accuracy_std, top3_std: over 1000 draws; None where the paper has none.
+        accuracy_std, top3_std: deviations over 1000 draws; None if the paper has none.
     """
 
     attack_accuracy: float

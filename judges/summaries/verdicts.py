@@ -1,7 +1,7 @@
-"""What is said of a cell: how its attack compares with the controls of the same victims, in words.
+"""Verdicts on cells of gradient inversion: how an attack compares with the controls of the same victims, in words.
 
-Where an attack found nothing, the words say why, as far as the rows and the model's health show it: an attack that
-failed of itself is not evidence that the data are safe.
+If an attack found nothing, the verdict says why, as far as the rows and the model's health show it: the failure of an
+attack is not evidence that the data are safe.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from judges.runs.rows import Score
 SIGNIFICANCE = 0.05
 
 MOST = 0.5
-"""Half of the victims, attacks, updates or labels count as most of them: what happens to them decides the cell."""
+"""Share of victims, attacks, updates or labels that decides a cell."""
 
 STANDSTILL = 0.01
-"""Share of the data range. An answer that is nearer to its guess, root mean square, is within three of 256 grey levels
-of it, which no eye tells apart."""
+"""Share of the data range. An answer with a smaller root mean square distance from its guess is within three of 256
+grey levels of it, which the eye cannot distinguish."""
 
 LEAST_FALL = 0.01
-"""Share by which the matching loss of a search that works falls at the very least: one outer step of L-BFGS takes off
-more, rounding in float32 far less."""
+"""Smallest relative decrease of the matching loss in a search that works: one outer step of L-BFGS decreases it by
+more, rounding in float32 by far less."""
 
 _KEEP_LIFE = ("none", "clip", "noise")
-"""Defences that make no entry of an update 0: under another one, zeros say nothing of the network."""
+"""Defences that set no entry of an update to 0. With other defences, zeros say nothing about the network."""
 
 RECOVERED = "recovered"
 PARTLY = "partly recovered"
@@ -44,17 +44,17 @@ DIVERGED = "diverged"
 CONTROL = "control"
 VERDICTS = (RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, CONTROL)
 FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD)
-"""The verdicts that say why an attack could not work; nothing follows from them about what the update gives away."""
+"""Verdicts that say why an attack could not work; they say nothing about what the update reveals."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An attack beside the best control of the same victim, by SSIM. A diverged attack enters with what it answered.
+    """An attack compared with the best control of the same victim, by SSIM. Answers of diverged attacks are included.
 
     Attributes:
-        victims: how many had a control.
-        better: how many SSIMs are above the best control's.
-        succeeded: how many of those are recognisable.
+        victims: number of victims with a control.
+        better: number of SSIMs above the best control's.
+        succeeded: number of these that are recognisable.
         p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
     """
 
@@ -67,27 +67,27 @@ class Comparison:
 def verdict_on(
     rows: Sequence[Score], recognisable: Rate, comparison: Comparison | None, health: Health | None = None
 ) -> tuple[str, str]:
-    """Return what was observed, in words, and why it is called so. The first that holds:
+    """Return the verdict in words, and the reason for it. The verdict is the first of these that holds:
 
     1. recovered: at least half of the victims are recognisable and above their best control;
     2. partly recovered: some are;
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
-    4. dead network: at least half of the updates carry nothing outside the output layer, or no neuron ever spiked;
+    4. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
     5. diverged: at least half of the attacks did;
     6. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
-       where no guess is known, the matching loss of at least half has not fallen by 1 %;
+       if no guess is known, the matching loss of at least half has not decreased by 1 %;
     7. wrong label: the attack names labels, and at least half are not those of the victim's batch;
-    8. trivial: no better than the controls (not recognisable, where there is no control to compare with).
+    8. trivial: no better than the controls (or not recognisable, if there is no control).
 
-    4 to 7 are failures, a cause before what may follow from it: on a dead network any search runs away or stands still,
-    and an attack that seeks labels along with the inputs has wrong ones where it got nowhere. The reason tells of all
-    that hold, since an attack that read a wrong label off the update beforehand may be stuck for that.
+    4 to 7 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
+    an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
+    since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
     Args:
-        rows: of the cell.
-        recognisable: how often the answers are.
-        comparison: with the controls; None where there are none.
-        health: of the models under attack; None where it was not measured.
+        rows: rows of the cell.
+        recognisable: how often the answers are recognisable.
+        comparison: comparison with the controls; None if there are none.
+        health: health of the models under attack; None if it was not measured.
     """
     if rows[0].is_control:
         return CONTROL, "needs no gradient"
@@ -116,7 +116,7 @@ def _compared(recognisable: Rate, comparison: Comparison | None) -> list[str]:
 
 
 def _success(succeeded: float, p: float) -> str | None:
-    """Return the verdict for the share that succeeded and p against the controls; None where nothing was found."""
+    """Return the verdict for the share that succeeded and p against the controls; None if nothing was found."""
     if succeeded >= MOST:
         return RECOVERED
     if succeeded > 0:
@@ -125,17 +125,15 @@ def _success(succeeded: float, p: float) -> str | None:
 
 
 def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[str, str]:
-    """Return {verdict: its numbers} of all that kept an attack from finding anything; divergence is counted anyway."""
+    """Return {verdict: evidence} for all causes of an attack's failure; the caller counts divergence."""
     causes = {DEAD: _of_dead(health)}
-    if lost >= MOST:
-        return {name: text for name, text in causes.items() if text} | {DIVERGED: ""}
-    causes[STUCK] = _of_standstill([row for row in rows if not row.diverged])
-    causes[WRONG_LABEL] = _of_labels(rows)
-    return {name: text for name, text in causes.items() if text}
+    if lost < MOST:
+        causes |= {STUCK: _of_standstill([row for row in rows if not row.diverged]), WRONG_LABEL: _of_labels(rows)}
+    return {name: text for name, text in causes.items() if text} | ({DIVERGED: ""} if lost >= MOST else {})
 
 
 def _of_dead(health: Health | None) -> str:
-    """Return what shows that a network is dead; "" where nothing does."""
+    """Return the evidence that a network is dead, or ""."""
     if health is None:
         return ""
     parts, of = [], health.captures
@@ -147,11 +145,11 @@ def _of_dead(health: Health | None) -> str:
 
 
 def _of_standstill(rows: Sequence[Score]) -> str:
-    """Return what shows that searches that did not diverge got nowhere; "" where nothing does."""
+    """Return the evidence that searches that did not diverge have stalled, or ""."""
     parts = []
     moves = [row.moved for row in rows if row.moved is not None]
     if moves and median(moves) >= STANDSTILL:
-        return ""  # a loss that is mostly noise of a defence hardly falls, however far the search gets
+        return ""  # a loss that is mostly a defence's noise hardly decreases, however far the search gets
     if moves:
         parts.append(f"the answers lie a median of {median(moves):.2g} of the data range from the initial guess")
     losses = [(row.first_loss, row.matching_loss) for row in rows if row.first_loss is not None]
@@ -162,9 +160,9 @@ def _of_standstill(rows: Sequence[Score]) -> str:
 
 
 def _of_labels(rows: Sequence[Score]) -> str:
-    """Return how many labels are wrong where most are; "" where they are not, or where none is named.
+    """Return how many labels are wrong if most are; "" if they are not, or if none are named.
 
-    The labels of a batch are compared as a whole: which of its pictures has which is not known where no picture is.
+    The labels of a batch are compared as a set, since their assignment to pictures is unknown if no picture is found.
     """
     batches: dict[tuple[int, int, str], list[Score]] = defaultdict(list)
     for row in rows:
