@@ -11,7 +11,7 @@ from typing import Any
 from fl_sim.records import load_record
 from judges.report.figures import loss_figure, picture_uri
 from judges.report.formats import number
-from judges.report.gradient_inversion.wording import tone
+from judges.report.words import tone
 from judges.runs.identity import Group
 from judges.runs.names import attack_name, defence_name, group_name, model_name, way_name
 from judges.runs.pictures import Gallery

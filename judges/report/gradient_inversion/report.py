@@ -5,10 +5,7 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from judges.report.gradient_inversion import wording
 from judges.report.gradient_inversion.answers import answer_panels
@@ -45,7 +42,10 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     summary = read_summary(run_dir / "summary.json")
     scores = read_scores(run_dir / "scores.csv")
     galleries = load_galleries(run_dir / "gallery", summary)
-    show = functools.partial(_shown, manifest, show_faces)
+
+    def show(dataset: str) -> bool:
+        return show_faces or without_people(manifest, dataset)
+
     images, events = image_section(summary), spike_section(spike_tables(summary), sizes(galleries), observations)
     panels = Drawing("pictures.html.j2", panel_blocks(galleries, summary, show))
     spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
@@ -71,8 +71,3 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         findings=findings(summary),
         definitions=wording.DEFINITIONS,
     )
-
-
-def _shown(manifest: Mapping[str, Any], show_faces: bool, dataset: str) -> bool:
-    """Return whether the pictures of a data set may be shown."""
-    return show_faces or without_people(manifest, dataset)

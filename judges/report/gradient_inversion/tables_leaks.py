@@ -34,24 +34,13 @@ class HealthLine(NamedTuple):
     health: Health
     figure: str
 
-    @property
-    def accuracy(self) -> Cell:
-        """Return the test accuracy above chance."""
-        return Cell(out_of_100(self.health.accuracy), under=(out_of_100(self.health.chance),))
-
-    @property
-    def norm(self) -> Cell:
-        """Return the median gradient norm and its quartiles."""
-        norm = self.health.gradient_norm
-        return Cell(digits(norm.median), f"({digits(norm.lower_quartile)}{DASH}{digits(norm.upper_quartile)})")
-
 
 def health_lines(summary: Summary) -> list[HealthLine]:
     """Return the health of the models under attack, with the firing rates of those that spike."""
     lines = []
-    for told in summary.health:
-        rates = {name: Rates(firing, told.silent.get(name, 0.0)) for name, firing in told.firing_rates.items()}
-        lines.append(HealthLine(group_name(told), told, firing_figure(rates) if rates else ""))
+    for health in summary.health:
+        rates = {layer: Rates(firing, health.silent.get(layer, 0.0)) for layer, firing in health.firing_rates.items()}
+        lines.append(HealthLine(group_name(health), health, firing_figure(rates) if rates else ""))
     return lines
 
 
@@ -61,16 +50,29 @@ def health_section(summary: Summary) -> Section:
     columns: list[Column[HealthLine]] = [
         Column("Victim", lambda line: line.name),
         Column("Updates", lambda line: str(line.health.captures)),
-        Column("Accuracy, %", lambda line: line.accuracy, unit="chance", under="chance"),
+        Column("Accuracy, %", _accuracy, unit="chance", under="chance"),
         Column("Spikes", lambda line: span(line.health.firing_rates), unit="a neuron and step"),
         Column("Silent neurons, %", lambda line: percent_span(line.health.silent), unit="over the layers"),
         Column("Zero gradient, %", lambda line: out_of_100(line.health.zero_gradient), unit="of the entries"),
-        Column("Gradient norm", lambda line: line.norm, unit="median (quartiles)"),
+        Column("Gradient norm", _norm, unit="median (quartiles)"),
         Column("Dead updates, %", _dead, unit="0 but in the last layer"),
     ]
     title, css = "Health of the victim", "results layout vitals"
     table = Table(title, columns, [Group(lines)], css=css, note=NOTES["health"])
     return Section("health", title, [table, Drawing("firing.html.j2", [line for line in lines if line.figure])])
+
+
+def _accuracy(line: HealthLine) -> Cell:
+    return Cell(out_of_100(line.health.accuracy), under=(out_of_100(line.health.chance),))
+
+
+def _norm(line: HealthLine) -> Cell:
+    norm = line.health.gradient_norm
+    return Cell(digits(norm.median), f"({digits(norm.lower_quartile)}{DASH}{digits(norm.upper_quartile)})")
+
+
+def _dead(line: HealthLine) -> Cell:
+    return Cell(out_of_100(line.health.dead), css="alarm" if line.health.dead > 0 else "")
 
 
 def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) -> Section:
@@ -105,6 +107,10 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
     return Section(name, title, tables, lead=NOTES[name])
 
 
+def _asr(row: TrendRow) -> str:
+    return Cell(out_of_100(row.asr.mean), percent_interval(row.asr.interval)).line if row.asr else DASH
+
+
 def answer_section(panels: Sequence[AnswerPanel]) -> Section:
     """Return the section on answers without a truth."""
     columns: list[Column[tuple[str, Shown]]] = [
@@ -119,11 +125,3 @@ def answer_section(panels: Sequence[AnswerPanel]) -> Section:
     table = Table("Answers", columns, [Group(rows)], css="plain numbers", fold=fold)
     pictures = Drawing("answers.html.j2", panels)
     return Section("answers", "Answers without a truth", [pictures, table], lead=NOTES["answers"])
-
-
-def _dead(line: HealthLine) -> Cell:
-    return Cell(out_of_100(line.health.dead), css="alarm" if line.health.dead > 0 else "")
-
-
-def _asr(row: TrendRow) -> str:
-    return f"{out_of_100(row.asr.mean)} {percent_interval(row.asr.interval)}".strip() if row.asr else DASH

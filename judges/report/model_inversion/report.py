@@ -21,14 +21,11 @@ from judges.runs.class_rows import ClassScore
 from judges.runs.identity import REAL
 from judges.runs.manifest import read_manifest, without_people
 from judges.runs.tables import read_rows
-from judges.summaries.model_inversion import Inversions, judge_key, read_inversions
+from judges.summaries.model_inversion import judge_key, read_inversions
 
 
 def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
-    """Write report.html, report.md and report.tex into the folder of a run and return the path of the HTML page.
-
-    Pictures of a data set are shown only where the manifest says that it shows no people
-    (`datasets.NAME.people = false`), or with `show_faces`.
+    """Write the report into a run folder, as `judges.report.gradient_inversion.report.write_report` does.
 
     Args:
         run_dir: holds config.toml, manifest.json, scores.csv, summary.json, and gallery/*.safetensors if any.
@@ -45,6 +42,7 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     pictures, figures = Drawing("inversion_pictures.html.j2", blocks), "Figures 3 and 4"
     attacks, rounds = attack_sections(summary), round_section(summary)
     unfolded = not any(section.shown for section in (*attacks, rounds))
+    real = {judge_key(cell.dataset, cell.judge): cell.accuracy.share for cell in summary.cells if cell.control == REAL}
     sections = [
         *accuracy_sections(summary),
         *attacks,
@@ -53,7 +51,7 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         Section("pictures", "Truth beside answers", [pictures], reference=figures),
         memory_section(summary),
         record_section(summary, rows, unfolded=unfolded),
-        judges_section(summary.judges, _ceilings(summary), "On real examples", wording.NOTES["judges"]),
+        judges_section(summary.judges, real, "On real examples", wording.NOTES["judges"]),
     ]
     return write_page(
         run_dir,
@@ -63,9 +61,3 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         findings=findings(summary),
         definitions=wording.DEFINITIONS,
     )
-
-
-def _ceilings(summary: Inversions) -> dict[str, float | None]:
-    """Return each judge's accuracy on the real examples beside the attacks, where it was measured."""
-    real = {judge_key(cell.dataset, cell.judge): cell.accuracy.share for cell in summary.cells if cell.control == REAL}
-    return {name: real.get(name) for name in summary.judges}
