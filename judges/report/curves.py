@@ -26,7 +26,7 @@ from judges.report.figures import (
     verbatim,
     write,
 )
-from judges.report.formats import two_digits
+from judges.report.formats import joined, two_digits
 
 MOST_STEPS = 200
 """How many points of a distribution are drawn at most: it is off by at most half a per cent of the victims."""
@@ -37,16 +37,16 @@ _CHARACTER, _LINE = 0.062, 0.18
 
 
 class Sweep(NamedTuple):
-    """A line with its band; lines of one way (of thresholding, say) share a colour, those of one attack a marker."""
+    """A line with its band, named by two things: the marker shows the first, an attack say, the colour the second."""
 
-    attack: str
-    way: str
+    marker: str
+    colour: str
     points: Sequence[Point]
 
     @property
     def name(self) -> str:
         """Return what the legend says."""
-        return f"{self.attack}, {self.way}" if self.way else self.attack
+        return joined(self.marker, self.colour)
 
 
 class Sample(NamedTuple):
@@ -216,19 +216,19 @@ def _drawn(width: float, height: float, shown: Sequence[Panel]) -> tuple[Figure,
     """Return a figure, its size in inches, of these panels side by side; colours and markers are those of all."""
     figure, parts = panels(width, height, *((panel.across, panel.up) for panel in shown))
     every = [line for panel in shown for line in (*panel.lines, *panel.level)]
-    colours = dict(zip(dict.fromkeys(line.way for line in every), itertools.cycle(COLOURS), strict=False))
-    attacks = list(dict.fromkeys(line.attack for line in every))
+    colours = dict(zip(dict.fromkeys(line.colour for line in every), itertools.cycle(COLOURS), strict=False))
+    markers = list(dict.fromkeys(line.marker for line in every))
     for axes, panel in zip(parts, shown, strict=True):
         axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
         if panel.beneath:
             places, means, _ = zip(*panel.beneath.points, strict=True)
             axes.plot(places, means, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)
         for line in panel.lines:
-            _draw_line(axes, line, colours[line.way], MARKERS[attacks.index(line.attack) % len(MARKERS)])
+            _draw_line(axes, line, colours[line.colour], MARKERS[markers.index(line.marker) % len(MARKERS)])
         for line in panel.level:
-            stroke = (0, (6 - min(4, 2 * attacks.index(line.attack)), 2))
+            stroke = (0, (6 - min(4, 2 * markers.index(line.marker)), 2))
             label = {"linestyle": stroke, "label": verbatim(line.name)}
-            axes.axhline(line.points[0].mean, color=colours[line.way], linewidth=1.1, **label)
+            axes.axhline(line.points[0].mean, color=colours[line.colour], linewidth=1.1, **label)
         for mark in panel.marks:
             axes.axhline(mark.value, color=MUTED, linewidth=1.2, linestyle=":", label=verbatim(mark.name))
     return figure, parts
@@ -248,7 +248,7 @@ def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
 def _place_ticks(axes: Axes, lines: Sequence[Sweep]) -> None:
     """Put a tick at each place of a few; the axis is logarithmic where they go far."""
     places = sorted({point.tau for line in lines for point in line.points})
-    if places[-1] >= 8 * places[0]:
+    if places[-1] >= 8 * places[0] > 0:
         axes.set_xscale("log", base=2)
     if len(places) <= 10:
         axes.set_xticks(places, [f"{place:g}" for place in places])

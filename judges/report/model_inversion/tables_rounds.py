@@ -83,8 +83,8 @@ def _panels(federation: Federation) -> list[Panel]:
         for cell in federation.cells:
             if network_name(cell) == name:
                 rate, attack = cell.accuracy, attack_name(cell)
-                lines[attack, "attack accuracy"].append(Point(cell.round, rate.share, (rate.low, rate.high)))
-                lines[attack, "judge's confidence"].append(Point(cell.round, cell.scores.mean.confidence, None))
+                lines["attack accuracy", attack].append(Point(cell.round, rate.share, (rate.low, rate.high)))
+                lines["judge's confidence", attack].append(Point(cell.round, cell.scores.mean.confidence, None))
         tested = [Point(one.round, one.accuracy, None) for one in federation.targets if network_name(one) == name]
         target = in_percent(Sweep("target's test accuracy", "", tested))
         shares = [in_percent(Sweep(*key, points)) for key, points in lines.items()]

@@ -54,7 +54,7 @@ def test_a_sweep_is_the_same_again_and_refers_to_nothing_outside() -> None:
 
 
 def test_bands_and_a_distance_of_zero() -> None:
-    bare = [Sweep(line.attack, line.way, [point._replace(interval=None) for point in line.points]) for line in FAR]
+    bare = [line._replace(points=[point._replace(interval=None) for point in line.points]) for line in FAR]
     banded, plain = (svg_of(sweep_figure([], lines, chance=None, guess=[], norm=None)) for lines in (FAR, bare))
     assert banded.count("FillBetween") > plain.count("FillBetween")
     zero = [Sweep("dlg", "post-optimisation", [Point(0.1, 0.0, None), Point(0.5, 3.0, None)])]
