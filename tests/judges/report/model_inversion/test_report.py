@@ -101,7 +101,7 @@ def test_every_round_has_its_numbers_and_the_figure_tells_them(federated: Path) 
     assert rows[4][-1] == "classes recovered"
     (figure,) = [image for image in images_of(federated) if image.get("class") == "sweep"]
     svg = base64.b64decode(figure["src"].partition(",")[2]).decode()
-    for name in ("ANN mlp", "SNN spiking_mlp", "MI-Face, attack accuracy", "BrainLeaks-v2, judge's confidence",
+    for name in ("ANN mlp", "SNN spiking_mlp", "attack accuracy, MI-Face", "judge's confidence, BrainLeaks-v2",
                  "target's test accuracy", "round"):  # fmt: skip
         assert name in svg
     assert svg.index("<!-- ANN mlp") < svg.index("<!-- SNN spiking_mlp")
