@@ -81,6 +81,10 @@ class Panel(NamedTuple):
         beneath: a broad grey line below the others, which may lie on it.
         marks: values that need no attack, drawn as dotted lines.
         title: of the panel.
+        ticks: whether the places of the points have ticks, on a logarithmic axis where they go far.
+        ends: of the axis upwards; None where it goes as far as what is drawn.
+        logarithmic: whether that axis is logarithmic if no mean is 0.
+        missing: what stands in the panel if there are no lines.
     """
 
     across: str
@@ -90,6 +94,10 @@ class Panel(NamedTuple):
     beneath: Sweep | None = None
     marks: Sequence[Mark] = ()
     title: str = ""
+    ticks: bool = True
+    ends: tuple[float | None, float | None] = (None, None)
+    logarithmic: bool = False
+    missing: str = ""
 
 
 def cdf_figure(samples: Sequence[Sample], *, measure: str, mark: Mark, ends: tuple[float, float]) -> str:
@@ -131,20 +139,68 @@ def ecdf(values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     return ordered[ranks], (ranks + 1) / len(ordered)
 
 
-def trend_figure(
-    lines: Sequence[Sweep], level: Sequence[Sweep], *, across: str, up: str, reference: Mark | None
-) -> str:
-    """Return means with their intervals against whatever varies, one line for each attack, as an SVG data URI.
+def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
+    """Return means with their intervals against whatever varies as an SVG data URI.
 
     Args:
-        lines: what varies, at places greater than 0.
-        level: what does not vary, see `Panel`.
-        across, up: names of the axes.
-        reference: what needs no attack, where there is such a value.
+        shown: the panels, side by side; colours and markers mean the same in all of them.
+        width, height: of a panel in inches.
     """
-    figure, (axes,) = _drawn(3.5, 2.2, [Panel(across, up, lines, level, marks=[reference] if reference else ())])
-    _place_ticks(axes, lines)
-    return _with_legend(figure, [axes])
+    figure, parts = panels(width * len(shown), height, *((panel.across, panel.up) for panel in shown))
+    every = [line for panel in shown for line in (*panel.lines, *panel.level)]
+    colours = dict(zip(dict.fromkeys(line.colour for line in every), itertools.cycle(COLOURS), strict=False))
+    places = {name: place for place, name in enumerate(dict.fromkeys(line.marker for line in every))}
+    for axes, panel in zip(parts, shown, strict=True):
+        axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
+        if panel.beneath:
+            across, up, _ = zip(*panel.beneath.points, strict=True)
+            axes.plot(across, up, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)
+        for line in panel.lines:
+            _draw_line(axes, line, colours[line.colour], MARKERS[places[line.marker] % len(MARKERS)])
+        for line in panel.level:
+            colour, stroke = colours[line.colour], (0, (6 - min(4, 2 * places[line.marker]), 2))
+            label = verbatim(line.name)
+            axes.axhline(line.points[0].mean, color=colour, linewidth=1.1, linestyle=stroke, label=label)
+        for mark in panel.marks:
+            axes.axhline(mark.value, color=MUTED, linewidth=1.2, linestyle=":", label=verbatim(mark.name))
+        _set_axes(axes, panel)
+    return _with_legend(figure, parts)
+
+
+def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
+    """Draw a line with its band; hollow markers keep points of several lines at one place visible."""
+    banded = [(point.tau, *point.interval) for point in line.points if point.interval]
+    if banded:
+        axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.1, linewidth=0)
+    across, up, _ = zip(*line.points, strict=True)
+    how = {"markersize": 4, "markerfacecolor": "none", "linewidth": 1.0, "alpha": 0.9}
+    axes.plot(across, up, color=colour, marker=marker, label=verbatim(line.name), **how)
+
+
+def _set_axes(axes: Axes, panel: Panel) -> None:
+    """Set the ends, scales and ticks of a panel."""
+    points = [point for line in panel.lines for point in line.points]
+    places = sorted({point.tau for point in points})
+    axes.set_ylim(*panel.ends)
+    if not points:
+        write(axes, (0.5, 0.5), panel.missing, ha="center", by=axes.transAxes)
+    elif panel.logarithmic and min(point.mean for point in points) > 0:
+        axes.set_yscale("log")
+        for put in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            put(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    if panel.ticks and points:
+        if places[-1] >= 8 * places[0] > 0:
+            axes.set_xscale("log", base=2)
+        if len(places) <= 10:
+            axes.set_xticks(places, [f"{place:g}" for place in places])
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def in_percent(line: Sweep) -> Sweep:
+    """Return a line of shares as one of numbers out of 100."""
+    scaled = [Point(at, 100 * mean, ends and (100 * ends[0], 100 * ends[1])) for at, mean, ends in line.points]
+    return line._replace(points=scaled)
 
 
 def firing_figure(layers: Mapping[str, Rates]) -> str:
@@ -167,93 +223,6 @@ def firing_figure(layers: Mapping[str, Rates]) -> str:
     axes.set_xlim(0, max(1.02, 1.15 * max(rates)))
     axes.tick_params(axis="y", length=0)
     return _with_legend(figure, [axes])
-
-
-def sweep_figure(
-    asr: Sequence[Sweep], l2: Sequence[Sweep], *, chance: float | None, guess: Sequence[Point], norm: float | None
-) -> str:
-    """Return success rate, left, and l2, right, against the threshold, with their intervals, as an SVG data URI.
-
-    Args:
-        asr: of each attack and way of thresholding, in [0, 1].
-        l2: of the same; a distance of 0 makes the axis linear, otherwise it is logarithmic.
-        chance: success rate of guessing.
-        guess: l2 of the thresholded guess with zero steps.
-        norm: l2 of the empty recording.
-    """
-    by_chance = [] if chance is None else [Mark(100 * chance, "chance")]
-    empty = [] if norm is None else [Mark(norm, "empty recording")]
-    start = Sweep("guess, zero steps", "", guess) if guess else None
-    success = Panel("tau", "ASR, %", [in_percent(line) for line in asr], marks=by_chance)
-    figure, (left, right) = _drawn(7.4, 2.9, [success, Panel("tau", "mean l2", l2, beneath=start, marks=empty)])
-    if not asr:
-        write(left, (0.5, 0.5), "no judge", ha="center", by=left.transAxes)
-    left.set_ylim(bottom=0)
-    means = [point.mean for line in l2 for point in line.points]
-    if means and min(means) > 0:
-        right.set_yscale("log")
-        for put in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
-            put(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    return _with_legend(figure, [right, left])
-
-
-def rounds_figure(shown: Sequence[Panel]) -> str:
-    """Return shares in per cent against the rounds of a federation, one panel for each network, as an SVG data URI."""
-    figure, parts = _drawn(3.7 * len(shown), 2.5, shown)
-    for axes, panel in zip(parts, shown, strict=True):
-        axes.set_ylim(-2, 102)
-        _place_ticks(axes, panel.lines)
-    return _with_legend(figure, parts)
-
-
-def in_percent(line: Sweep) -> Sweep:
-    """Return a line of shares as one of numbers out of 100."""
-    scaled = [Point(at, 100 * mean, ends and (100 * ends[0], 100 * ends[1])) for at, mean, ends in line.points]
-    return line._replace(points=scaled)
-
-
-def _drawn(width: float, height: float, shown: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
-    """Return a figure, its size in inches, of these panels side by side; colours and markers are those of all."""
-    figure, parts = panels(width, height, *((panel.across, panel.up) for panel in shown))
-    every = [line for panel in shown for line in (*panel.lines, *panel.level)]
-    colours = dict(zip(dict.fromkeys(line.colour for line in every), itertools.cycle(COLOURS), strict=False))
-    markers = list(dict.fromkeys(line.marker for line in every))
-    for axes, panel in zip(parts, shown, strict=True):
-        axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
-        if panel.beneath:
-            places, means, _ = zip(*panel.beneath.points, strict=True)
-            axes.plot(places, means, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)
-        for line in panel.lines:
-            _draw_line(axes, line, colours[line.colour], MARKERS[markers.index(line.marker) % len(MARKERS)])
-        for line in panel.level:
-            stroke = (0, (6 - min(4, 2 * markers.index(line.marker)), 2))
-            label = {"linestyle": stroke, "label": verbatim(line.name)}
-            axes.axhline(line.points[0].mean, color=colours[line.colour], linewidth=1.1, **label)
-        for mark in panel.marks:
-            axes.axhline(mark.value, color=MUTED, linewidth=1.2, linestyle=":", label=verbatim(mark.name))
-    return figure, parts
-
-
-def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
-    """Draw a line with its band; hollow markers keep points of several lines at one place visible."""
-    banded = [(point.tau, *point.interval) for point in line.points if point.interval]
-    if banded:
-        places, low, high = zip(*banded, strict=True)
-        axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
-    places, means = [point.tau for point in line.points], [point.mean for point in line.points]
-    how = {"markersize": 4, "markerfacecolor": "none", "linewidth": 1.0, "alpha": 0.9}
-    axes.plot(places, means, color=colour, marker=marker, label=verbatim(line.name), **how)
-
-
-def _place_ticks(axes: Axes, lines: Sequence[Sweep]) -> None:
-    """Put a tick at each place of a few; the axis is logarithmic where they go far."""
-    places = sorted({point.tau for line in lines for point in line.points})
-    if places[-1] >= 8 * places[0] > 0:
-        axes.set_xscale("log", base=2)
-    if len(places) <= 10:
-        axes.set_xticks(places, [f"{place:g}" for place in places])
-        axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _with_legend(figure: Figure, parts: Sequence[Axes]) -> str:

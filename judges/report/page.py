@@ -19,6 +19,7 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from judges.report.formats import counted, error, number, percent
 from judges.report.table import Column, Group, Section, Table
+from judges.report.words import Words
 from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -57,9 +58,8 @@ def write_page(
     manifest: Mapping[str, Any],
     sections: Sequence[Section],
     *,
-    threat_model: str,
+    words: Words,
     findings: Sequence[str],
-    definitions: Sequence[tuple[str, str]],
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
@@ -67,7 +67,7 @@ def write_page(
         run_dir: holds config.toml.
         manifest: of the run.
         sections: of the report, after one on the cells that could not be computed.
-        threat_model, findings, definitions: stand before and after the sections.
+        words, findings: stand before and after the sections.
 
     Raises:
         DataError: there is no readable config.
@@ -80,9 +80,9 @@ def write_page(
         "tables": [(section, table) for section in shown for table in section.tables],
         "style_hash": base64.b64encode(hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()).decode(),
         "config": _config(run_dir / "config.toml"),
-        "threat_model": threat_model,
+        "threat_model": words.threat_model,
         "findings": findings,
-        "definitions": definitions,
+        "definitions": words.definitions,
     }
     texts = {kind: _render(kind, context) for kind in ("md", "tex", "html")}
     return [atomic_write(run_dir / f"report.{kind}", text) for kind, text in texts.items()][-1]

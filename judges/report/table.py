@@ -62,7 +62,7 @@ class Column(Generic[Row]):
     Attributes:
         heading, unit: above the column; the unit is small.
         cell: row -> what stands there.
-        span, span_unit: heading over this column and those of its neighbours that have the same one.
+        span: heading over this column and those of its neighbours that have the same one.
         under: heading of the small print, which has a column of its own in Markdown and in a terminal.
         left: whether it holds words, which are aligned to the left.
         long: whether it holds sentences.
@@ -77,7 +77,6 @@ class Column(Generic[Row]):
     cell: Callable[[Row], Cell | str]
     unit: str = ""
     span: str = ""
-    span_unit: str = ""
     under: str = ""
     left: bool = False
     long: bool = False
@@ -96,11 +95,6 @@ class Column(Generic[Row]):
     def title(self) -> str:
         """Return the heading with its unit."""
         return joined(self.heading, self.unit)
-
-    @property
-    def over(self) -> str:
-        """Return the heading over it with its unit."""
-        return joined(self.span, self.span_unit)
 
 
 @dataclass(frozen=True)
@@ -194,8 +188,8 @@ class Table(Generic[Row]):
         """Return the headings in one row, those of groups and small print included, and whether each is over words."""
         heads = [(self.grouped_by, True)] if self.grouped_by else []
         for place, column in enumerate(self.columns):
-            heads.append((joined(column.over, column.title, by=": "), column.left or not place))
-            heads += [(joined(column.over, column.under, by=": "), True)] if column.under else []
+            heads.append((joined(column.span, column.title, by=": "), column.left or not place))
+            heads += [(joined(column.span, column.under, by=": "), True)] if column.under else []
         return heads
 
     @property

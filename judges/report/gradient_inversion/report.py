@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from judges.report.gradient_inversion import wording
 from judges.report.gradient_inversion.answers import answer_panels
 from judges.report.gradient_inversion.events import spike_tables
 from judges.report.gradient_inversion.pictures import load_galleries, panel_blocks, sizes
@@ -17,6 +16,7 @@ from judges.report.gradient_inversion.tables_events import distance_section, spi
 from judges.report.gradient_inversion.tables_leaks import answer_section, health_section, trend_section
 from judges.report.gradient_inversion.tables_record import record_section
 from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
+from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
@@ -60,14 +60,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         Section("pictures", "Truth beside reconstruction", [panels], reference=figures),
         answer_section(answer_panels(run_dir, show)),
         health_section(summary),
-        judges_section(summary.judges, ceilings(summary), "On these victims", wording.NOTES["judges"]),
+        judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]
-    return write_page(
-        run_dir,
-        manifest,
-        sections,
-        threat_model=wording.THREAT_MODEL,
-        findings=findings(summary),
-        definitions=wording.DEFINITIONS,
-    )
+    return write_page(run_dir, manifest, sections, words=WORDS, findings=findings(summary))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from judges.report.curves import Sweep, sweep_figure
+from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
 from judges.report.formats import DASH, interval, joined, named_shares, number, out_of_100, percent_interval, times
 from judges.report.gradient_inversion.events import (
@@ -89,17 +89,17 @@ def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
 
 def _spike_columns(table: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRow]]:
     """Yield the columns of Table V."""
-    theirs, guess, steps = "paper" if paper else "", "l2 of the thresholded guess", "zero steps"
+    theirs, guess = "paper" if paper else "", "l2 of the thresholded guess, zero steps"
     yield Column("tau", lambda row: Cell(f"{row.tau:g}", row.attack), unit="attack", beside="plainly")
     for way in table.ways:
         asr, l2 = partial(_asr, way=way), partial(_l2, way=way, norm=table.norm)
         span, under = way_name(way), joined("by l2", theirs)
         yield Column("ASR, %", asr, unit="[95 %]", span=span, beside="in", under=theirs)
         yield Column("l2", l2, unit="mean [95 %]", span=span, beside="in", under=under)
-    yield Column("ours", lambda row: number(row.guess.l2.mean) if row.guess else DASH, span=guess, span_unit=steps)
+    yield Column("ours", lambda row: number(row.guess.l2.mean) if row.guess else DASH, span=guess)
     if paper:
         size, expected = "the paper\N{RIGHT SINGLE QUOTATION MARK}s size", lambda row: number(paper_guess_l2(row.tau))
-        yield Column("expected at", expected, unit=size, span=guess, span_unit=steps, theirs=True)
+        yield Column("expected at", expected, unit=size, span=guess, theirs=True)
 
 
 def _asr(row: SpikeRow, way: str) -> Cell:
@@ -137,7 +137,7 @@ def _paper_note(shape: str) -> str:
 
 
 def _figure(table: SpikeTable) -> str:
-    """Return Figure 5 of a table as a data URI."""
+    """Return Figure 5 of a table, success rate and l2 against the threshold, as a data URI."""
     asr, l2 = defaultdict[tuple[str, str], list[Point]](list), defaultdict[tuple[str, str], list[Point]](list)
     for row in table.rows:
         for way, cell in row.cells.items():
@@ -145,10 +145,23 @@ def _figure(table: SpikeTable) -> str:
                 if mean is not None:
                     lines[row.attack, way_name(way)].append(Point(row.tau, mean, cell.intervals[name]))
     guess = {row.tau: row.guess.l2.mean for row in table.rows if row.guess}
-    return sweep_figure(
-        [Sweep(*key, points) for key, points in asr.items()],
-        [Sweep(*key, points) for key, points in l2.items()],
-        chance=table.chance,
-        guess=[Point(tau, mean, None) for tau, mean in guess.items() if mean is not None],
-        norm=table.norm,
+    start = Sweep("guess, zero steps", "", [Point(tau, mean, None) for tau, mean in guess.items() if mean is not None])
+    success = Panel(
+        "tau",
+        "ASR, %",
+        [in_percent(Sweep(*key, points)) for key, points in asr.items()],
+        marks=[] if table.chance is None else [Mark(100 * table.chance, "chance")],
+        ticks=False,
+        ends=(0, None),
+        missing="no judge",
     )
+    distance = Panel(
+        "tau",
+        "mean l2",
+        [Sweep(*key, points) for key, points in l2.items()],
+        beneath=start if start.points else None,
+        marks=[] if table.norm is None else [Mark(table.norm, "empty recording")],
+        ticks=False,
+        logarithmic=True,
+    )
+    return lines_figure([success, distance], width=3.7, height=2.9)

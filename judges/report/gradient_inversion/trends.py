@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from judges.intervals import bootstrap_mean, rate
-from judges.report.curves import Mark, Sample, Sweep, cdf_figure, in_percent, trend_figure
+from judges.report.curves import Mark, Panel, Sample, Sweep, cdf_figure, in_percent, lines_figure
 from judges.report.figures import COLOURS, Point
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.runs.identity import Group
@@ -188,19 +188,15 @@ def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str
     victims = {row.group for own in moving.values() for row in own}
     controls = [cell for cell in summary.cells if cell.is_control and cell.group in victims]
     best = max(controls, key=lambda cell: _mean(cell, "ssim"), default=None)
-    control = None if best is None or best.ssim.mean is None else Mark(best.ssim.mean, unique_name(best, controls))
-    ssim = trend_figure(sweeps(rows, "ssim"), sweeps(level, "ssim"), across=across, up="mean SSIM", reference=control)
-    if not (judged := sweeps(rows, "asr")):
-        return Trend(name, [*rows, *level], {"SSIM": ssim})
-    _, chance = judge_facts(summary, next(iter(victims)).dataset)
-    asr = trend_figure(
-        list(map(in_percent, judged)),
-        list(map(in_percent, sweeps(level, "asr"))),
-        across=across,
-        up="ASR, %",
-        reference=None if chance is None else Mark(100 * chance, "chance"),
-    )
-    return Trend(name, [*rows, *level], {"SSIM": ssim, "ASR": asr})
+    marks = [] if best is None or best.ssim.mean is None else [Mark(best.ssim.mean, unique_name(best, controls))]
+    shown = {"SSIM": Panel(across, "mean SSIM", sweeps(rows, "ssim"), sweeps(level, "ssim"), marks=marks)}
+    if judged := sweeps(rows, "asr"):
+        _, chance = judge_facts(summary, next(iter(victims)).dataset)
+        moves, stays = (list(map(in_percent, lines)) for lines in (judged, sweeps(level, "asr")))
+        marks = [] if chance is None else [Mark(100 * chance, "chance")]
+        shown["ASR"] = Panel(across, "ASR, %", moves, stays, marks=marks)
+    figures = {measure: lines_figure([panel], width=3.5, height=2.2) for measure, panel in shown.items()}
+    return Trend(name, [*rows, *level], figures)
 
 
 def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterator[TrendRow]:

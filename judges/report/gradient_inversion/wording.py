@@ -4,4 +4,5 @@ from pathlib import Path
 
 from judges.report.words import read_words
 
-THREAT_MODEL, DEFINITIONS, NOTES = read_words(Path(__file__).with_name("words.toml"))
+WORDS = read_words(Path(__file__).with_name("words.toml"))
+NOTES = WORDS.notes

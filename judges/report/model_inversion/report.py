@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from judges.report.judges import judges_section
-from judges.report.model_inversion import wording
 from judges.report.model_inversion.pictures import load_albums, picture_blocks
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
 from judges.report.model_inversion.tables_record import control_section, memory_section, record_section
 from judges.report.model_inversion.tables_rounds import round_section
+from judges.report.model_inversion.wording import WORDS
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
 from judges.runs.class_rows import ClassScore
@@ -51,13 +51,6 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         Section("pictures", "Truth beside answers", [pictures], reference=figures),
         memory_section(summary),
         record_section(summary, rows, unfolded=unfolded),
-        judges_section(summary.judges, real, "On real examples", wording.NOTES["judges"]),
+        judges_section(summary.judges, real, "On real examples", WORDS.notes["judges"]),
     ]
-    return write_page(
-        run_dir,
-        manifest,
-        sections,
-        threat_model=wording.THREAT_MODEL,
-        findings=findings(summary),
-        definitions=wording.DEFINITIONS,
-    )
+    return write_page(run_dir, manifest, sections, words=WORDS, findings=findings(summary))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from judges.report.curves import Panel, Sweep, in_percent, rounds_figure
+from judges.report.curves import Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
 from judges.report.formats import spread
 from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
@@ -56,7 +56,7 @@ def round_section(summary: Inversions) -> Section:
         panels = _panels(one)
         names = ", ".join(panel.title for panel in panels)
         alt = f"attack accuracy, judge's confidence and test accuracy against the round, {one.dataset}: {names}"
-        shown = (f"Attacks against the round, {one.dataset}", alt, rounds_figure(panels))
+        shown = (f"Attacks against the round, {one.dataset}", alt, lines_figure(panels, width=3.7, height=2.5))
         tables.append(
             Table(
                 f"Numbers of every round, {one.dataset}",
@@ -88,5 +88,5 @@ def _panels(federation: Federation) -> list[Panel]:
         tested = [Point(one.round, one.accuracy, None) for one in federation.targets if network_name(one) == name]
         target = in_percent(Sweep("target's test accuracy", "", tested))
         shares = [in_percent(Sweep(*key, points)) for key, points in lines.items()]
-        panels.append(Panel("round", "%", shares, beneath=target, title=name))
+        panels.append(Panel("round", "%", shares, beneath=target, title=name, ends=(-2, 102)))
     return panels

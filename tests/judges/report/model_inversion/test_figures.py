@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from judges.report.curves import Panel, Sweep, rounds_figure
+from judges.report.curves import Panel, Sweep, lines_figure
 from judges.report.figures import Point
 from judges.report.model_inversion.figures import MOST_TRACES, gif_uri, raster_figure
 from tests.judges.report.test_figures import labels, svg_of
@@ -61,6 +61,10 @@ def test_a_raster_of_many_pixels_stays_small() -> None:
     spikes = torch.ones(100, 1, 128, 128, dtype=torch.uint8)
     assert svg_of(raster_figure(spikes)).count("L ") < 100 * MOST_TRACES + 200
     assert len(raster_figure(spikes)) < 2_000_000
+
+
+def rounds_figure(shown: list[Panel]) -> str:
+    return lines_figure(shown, width=3.7, height=2.5)
 
 
 def federation(attack: str, rounds: int = 2) -> Panel:

@@ -9,7 +9,7 @@ import pytest
 
 from fl_sim.errors import DataError
 from judges.report.model_inversion.report import write_inversion_report
-from judges.report.model_inversion.wording import DEFINITIONS
+from judges.report.model_inversion.wording import WORDS
 from tests.judges.class_runs import DRAWN, Toy
 from tests.judges.pages import POLICY, Tags, cells_of, policy_of, text_of
 from tests.judges.report.model_inversion.reading import images_of, line_of, page_of
@@ -180,7 +180,7 @@ def test_markdown_has_the_same_tables(central: Path, federated: Path) -> None:
 
 def test_definitions_and_provenance_are_there(central: Path) -> None:
     text, markdown = Tags(page_of(central)).text, (central / "report.md").read_text()
-    for term, _ in DEFINITIONS:
+    for term, _ in WORDS.definitions:
         assert term in text
         assert term in markdown
     assert "abc123" in text
