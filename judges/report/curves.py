@@ -72,42 +72,26 @@ class Rates(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """What one panel shows against its axis: lines, and what they stand beside.
+    """What one panel shows against its axis: lines, and what they stand beside."""
 
-    Attributes:
-        across, up: names of the axes.
-        lines: what varies along the axis.
-        level: what does not vary: one point each, drawn as a dashed line from side to side.
-        beneath: a broad grey line below the others, which may lie on it.
-        marks: values that need no attack, drawn as dotted lines.
-        title: of the panel.
-        ticks: whether the places of the points have ticks, on a logarithmic axis where they go far.
-        ends: of the axis upwards; None where it goes as far as what is drawn.
-        logarithmic: whether that axis is logarithmic if no mean is 0.
-        missing: what stands in the panel if there are no lines.
-    """
-
-    across: str
-    up: str
+    across: str  # name of the axis
+    up: str  # likewise
     lines: Sequence[Sweep]
-    level: Sequence[Sweep] = ()
-    beneath: Sweep | None = None
-    marks: Sequence[Mark] = ()
+    level: Sequence[Sweep] = ()  # what does not vary: one point each, drawn as a dashed line from side to side
+    beneath: Sweep | None = None  # a broad grey line below the others, which may lie on it
+    marks: Sequence[Mark] = ()  # values that need no attack, drawn as dotted lines
     title: str = ""
-    ticks: bool = True
-    ends: tuple[float | None, float | None] = (None, None)
-    logarithmic: bool = False
-    missing: str = ""
+    ticks: bool = True  # whether the places of the points have ticks, on a logarithmic axis where they go far
+    ends: tuple[float | None, float | None] = (None, None)  # of the axis upwards; None: as far as what is drawn
+    logarithmic: bool = False  # whether that axis is logarithmic if no mean is 0
+    missing: str = ""  # what stands in the panel if there are no lines
 
 
 def cdf_figure(samples: Sequence[Sample], *, measure: str, mark: Mark, ends: tuple[float, float]) -> str:
     """Return the empirical distribution of a measure over the victims, one line for each attack, as an SVG data URI.
 
-    Args:
-        samples: the attacks, in the order of their colours; controls are grey and dashed. None is empty.
-        measure: its name and unit.
-        mark: where a dotted line stands.
-        ends: of the axis; no value lies beyond them.
+    Attacks have the colours in their order, controls are grey and dashed. No sample is empty, no value lies beyond the
+    ends of the axis, and a dotted line stands at the mark.
     """
     figure, (axes,) = panels(2.75, 1.85, (measure, "at or below, %"))
     low, high = ends

@@ -111,12 +111,8 @@ def strip_figure(
     """Return a row of dots for each name, one dot for each victim or other unit, as an SVG data URI.
 
     A row is a single path, so that a page of 10,000 victims opens at once. Of more than 400 values, 400 evenly spaced
-    ranks are shown, the least and the greatest value among them.
-
-    Args:
-        values: {name: the values of the measure}, from top to bottom.
-        threshold: where a dashed line marks a recognisable picture; None for no line, and an axis that starts at 0.
-        measure, unit: what the axis shows, and of what.
+    ranks are shown, the least and the greatest value among them. A dashed line at the threshold marks a recognisable
+    picture; without a threshold the axis starts at 0.
     """
     across = f"{measure} of each {unit}; the bar is the median"
     figure, (axes,) = panels(7.2, 0.55 + 0.3 * len(values), (across, ""))

@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from judges.intervals import Rate
 
 DASH = "\N{EN DASH}"
-LEAST_MSE = 5e-4
-"""Three decimals would print an error below this as 0."""
-
 Bounds = tuple[float, float] | None
 Format = Callable[[float | None], str]
 
@@ -34,7 +31,7 @@ def error(value: float | None) -> str:
 
 def mse(value: float | None) -> str:
     """Return a mean squared error with three decimals, or as a power of ten where those would be 0."""
-    return error(value) if value is not None and 0 < value < LEAST_MSE else number(value, 3)
+    return error(value) if value is not None and 0 < value < 5e-4 else number(value, 3)
 
 
 def digits(value: float | None) -> str:

@@ -11,10 +11,10 @@ from judges.report.table import Cell, Column, Group, Section, Table
 
 
 class Judge(NamedTuple):
-    """A judge: its name, its facts, and its accuracy on what the victims really are, where that was measured."""
+    """A judge with its facts, and its accuracy on what the victims really are, where that was measured."""
 
     name: str
-    facts: Mapping[str, Scalar]
+    facts: Mapping[str, Scalar]  # see `judges.classifiers.cache.Judge.facts`
     ceiling: float | None
 
 
@@ -27,13 +27,9 @@ def judge_share(facts: Mapping[str, Scalar], name: str) -> float | None:
 def judges_section(
     judges: Mapping[str, Mapping[str, Scalar]], ceilings: Mapping[str, float | None], on_truth: str, note: str
 ) -> Section:
-    """Return the section on the judges.
+    """Return the section on the judges, {name: facts}, with their accuracies on what the victims really are.
 
-    Args:
-        judges: {name: facts}, see `judges.classifiers.cache.Judge.facts`.
-        ceilings: {name: accuracy on what the victims really are}, where it was measured.
-        on_truth: heading of those accuracies.
-        note: how to read them.
+    `on_truth` is the heading of those accuracies, `note` says how to read them.
     """
     columns: list[Column[Judge]] = [
         Column("Data set", lambda judge: judge.name),

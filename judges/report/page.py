@@ -54,12 +54,7 @@ _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\
 
 
 def write_page(
-    run_dir: Path,
-    manifest: Mapping[str, Any],
-    sections: Sequence[Section],
-    *,
-    words: Words,
-    findings: Sequence[str],
+    run_dir: Path, manifest: Mapping[str, Any], sections: Sequence[Section], *, words: Words, findings: Sequence[str]
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 

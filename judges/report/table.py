@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from judges.intervals import Rate
-from judges.report.formats import joined, out_of_100, rate_interval
+from judges.intervals import Distribution, Rate
+from judges.report.formats import DASH, Format, joined, out_of_100, rate_interval
 
 Row = TypeVar("Row")
 
@@ -25,19 +25,12 @@ class Small(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
+    """What stands in one place of a table."""
 
-    Attributes:
-        text: the number, or the word.
-        beside: what follows on the same line: an interval, quartiles.
-        under: small print below; empty parts are left out.
-        css: classes on the page: of emphasis ("best", "alarm"), or of tone ("verdict yes").
-    """
-
-    text: str
-    beside: str = ""
-    under: tuple[str | Small, ...] = ()
-    css: str = ""
+    text: str  # the number, or the word
+    beside: str = ""  # what follows on the same line: an interval, quartiles
+    under: tuple[str | Small, ...] = ()  # small print below; empty parts are left out
+    css: str = ""  # classes on the page: of emphasis ("best", "alarm"), or of tone ("verdict yes")
 
     @property
     def line(self) -> str:
@@ -57,34 +50,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """A column: its heading, and what it says of a row.
-
-    Attributes:
-        heading, unit: above the column; the unit is small.
-        cell: row -> what stands there.
-        span: heading over this column and those of its neighbours that have the same one.
-        under: heading of the small print, which has a column of its own in Markdown and in a terminal.
-        left: whether it holds words, which are aligned to the left.
-        long: whether it holds sentences.
-        theirs: whether it holds numbers of a paper, in italics.
-        beside: class of what is beside the text on the page; without one, that is below the text.
-        aligned: whether deviations ("71.3 +- 2.3") are aligned on the page.
-        terminal: heading in a terminal, which leaves out columns without one.
-        brief: whether the terminal leaves out what is beside the text.
-    """
+    """A column: its heading, with a small unit, and what it says of a row."""
 
     heading: str
     cell: Callable[[Row], Cell | str]
     unit: str = ""
-    span: str = ""
-    under: str = ""
-    left: bool = False
-    long: bool = False
-    theirs: bool = False
-    beside: str = ""
-    aligned: bool = False
-    terminal: str = ""
-    brief: bool = False
+    span: str = ""  # heading over this column and those of its neighbours that have the same one
+    under: str = ""  # heading of the small print, which has a column of its own in Markdown and in a terminal
+    left: bool = False  # whether it holds words, which are aligned to the left
+    long: bool = False  # whether it holds sentences
+    theirs: bool = False  # whether it holds numbers of a paper, in italics
+    beside: str = ""  # class of what is beside the text on the page; without one, that is below the text
+    aligned: bool = False  # whether deviations ("71.3 +- 2.3") are aligned on the page
+    terminal: str = ""  # heading in a terminal, which leaves out columns without one
+    brief: bool = False  # whether the terminal leaves out what is beside the text
 
     def of(self, row: Row) -> Cell:
         """Return what stands in this column of a row."""
@@ -123,38 +102,22 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """A table of results.
+    """A table of results. The page draws `above` over it, and shows `fold` in its place until a reader opens it."""
 
-    Attributes:
-        label: what a screen reader calls it.
-        columns: from left to right; the first names the row.
-        groups: from top to bottom.
-        grouped_by: heading of the groups' titles; "" where there are none.
-        name: tells it from the other tables of its section.
-        lead, note: text above and below.
-        remarks: sentences on its numbers.
-        above: what the page draws over it.
-        css: classes of the table on the page.
-        row_css: row -> its classes on the page.
-        apart: row -> what it shares with its neighbours; a line is drawn where that changes.
-        fold: what the page shows in place of the table until a reader opens it; "" where it is always open.
-        unfolded: whether it starts open.
-    """
-
-    label: str
-    columns: Sequence[Column[Row]]
+    label: str  # what a screen reader calls it
+    columns: Sequence[Column[Row]]  # the first names the row
     groups: Sequence[Group[Row]]
-    grouped_by: str = ""
-    name: str = ""
+    grouped_by: str = ""  # heading of the groups' titles; "" where there are none
+    name: str = ""  # tells it from the other tables of its section
     lead: str = ""
     note: str = ""
-    remarks: Sequence[str] = ()
+    remarks: Sequence[str] = ()  # sentences on its numbers
     above: Drawing | None = None
     css: str = "results layout"
     row_css: Callable[[Row], str] | None = None
-    apart: Callable[[Row], object] | None = None
-    fold: str = ""
-    unfolded: bool = False
+    apart: Callable[[Row], object] | None = None  # what neighbours share; a line is drawn where that changes
+    fold: str = ""  # "" where it is always open
+    unfolded: bool = False  # whether it starts open
 
     @property
     def shown(self) -> bool:
@@ -205,19 +168,12 @@ class Table(Generic[Row]):
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a report, which is left out where it is empty.
+    """A section of a report with text above (`lead`) and below (`note`); one whose parts are all empty is left out."""
 
-    Attributes:
-        id: on the page.
-        title, reference: heading, and the table or figure of a paper whose layout it has.
-        parts: tables, and drawings around them; those without a row or a picture are left out.
-        lead, note: text above and below.
-    """
-
-    id: str
+    id: str  # on the page
     title: str
     parts: Sequence[Table[Any] | Drawing]
-    reference: str = ""
+    reference: str = ""  # the table or figure of a paper whose layout it has
     lead: str = ""
     note: str = ""
 
@@ -235,3 +191,8 @@ class Section:
 def rate_cell(rate: Rate) -> Cell:
     """Return a rate out of 100 beside its interval."""
     return Cell(out_of_100(rate.share), rate_interval(rate))
+
+
+def median_cell(values: Distribution, form: Format) -> Cell:
+    """Return a median beside its quartiles."""
+    return Cell(form(values.median), f"({form(values.lower_quartile)}{DASH}{form(values.upper_quartile)})")

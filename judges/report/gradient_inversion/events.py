@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from judges.report.gradient_inversion.tables import by_group, judge_facts, no_op_of
@@ -24,41 +23,26 @@ SAME = 0.01
 """Two distances are called equal where they differ by at most this share of the second."""
 
 
-@dataclass(frozen=True)
-class SpikeRow:
-    """A line of Table V: one attack and threshold, with the ways of thresholding side by side.
-
-    Attributes:
-        tau: the threshold.
-        attack: its name, without its way of thresholding and its threshold.
-        cells: {way of thresholding: our numbers}.
-        guess: the initial guess, thresholded, no step taken; None where it was not scored.
-        published: {way of thresholding: the paper's numbers}; empty unless the victims are of DVS128 Gesture.
-    """
+class SpikeRow(NamedTuple):
+    """A line of Table V: one attack and threshold, with the ways of thresholding side by side."""
 
     tau: float
-    attack: str
-    cells: Mapping[str, CellSummary]
-    guess: CellSummary | None
-    published: Mapping[str, PublishedSpikes]
+    attack: str  # without its way of thresholding and its threshold
+    cells: Mapping[str, CellSummary]  # {way of thresholding: our numbers}
+    guess: CellSummary | None  # the initial guess, thresholded, no step taken; None where it was not scored
+    published: Mapping[str, PublishedSpikes]  # {way: the paper's numbers}; empty unless on DVS128 Gesture
 
 
-@dataclass(frozen=True)
-class SpikeTable:
+class SpikeTable(NamedTuple):
     """Table V for one group of victims.
 
-    Attributes:
-        group: what was attacked.
-        ways: of thresholding, as columns.
-        rows: by tau, then by attack.
-        norm: mean l2 norm of a recording, which is its distance to the empty one: of these victims, or else of the
-            data set; None where neither was measured.
-        held_out, chance, ceiling: of the judge, as in `ImageRow`; the last is its accuracy on the true inputs.
+    The norm is the mean l2 norm of a recording, which is its distance to the empty one: of these victims, or else of
+    the data set; None where neither was measured. The judge's accuracies are those of `ImageRow`, and its ceiling.
     """
 
     group: Group
     ways: tuple[str, ...]
-    rows: tuple[SpikeRow, ...]
+    rows: tuple[SpikeRow, ...]  # by tau, then by attack
     norm: float | None
     held_out: float | None
     chance: float | None
@@ -66,16 +50,11 @@ class SpikeTable:
 
 
 class Nearness(NamedTuple):
-    """How a mean l2 compares with those of answers that need no gradient.
+    """How a mean l2 compares with those of answers that need no gradient."""
 
-    Attributes:
-        guess, empty: whether it equals that of the thresholded guess, no step taken, and of the empty recording.
-        closer: whether it equals none and is less than all that are known; None where none is known.
-    """
-
-    guess: bool
-    empty: bool
-    closer: bool | None
+    guess: bool  # it equals that of the thresholded guess, no step taken
+    empty: bool  # it equals that of the empty recording
+    closer: bool | None  # it equals none and is less than all that are known; None where none is known
 
     @property
     def words(self) -> str:

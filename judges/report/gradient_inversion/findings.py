@@ -50,21 +50,14 @@ class BestControls(NamedTuple):
 
 
 class Thresholded(NamedTuple):
-    """What attacks with thresholding found on one group.
-
-    Attributes:
-        group, cells: what was attacked, and in how many cells.
-        asr: least and greatest; None without a judge.
-        chance: of the judge.
-        closer, compared: how many cells have a smaller l2 than answers that need no gradient, of how many comparable.
-    """
+    """What attacks with thresholding found on one group."""
 
     group: Group
     cells: int
-    asr: tuple[float, float] | None
+    asr: tuple[float, float] | None  # least and greatest; None without a judge
     chance: float | None
-    closer: int
-    compared: int
+    closer: int  # how many cells have a smaller l2 than the answers that need no gradient
+    compared: int  # how many could be compared
 
 
 class Observed(NamedTuple):

@@ -36,18 +36,12 @@ _MEASURES: tuple[tuple[str, str, str, Format, Format], ...] = (
 
 
 class ImageRow(NamedTuple):
-    """A line of Table IV: an attack on still images.
-
-    Attributes:
-        cell: our numbers, and the paper's row.
-        held_out, chance: the judge's accuracy on examples that it never saw, and that of guessing; None without one.
-        no_op: ASR of the attack's initial guess, no step taken; None without a judge.
-    """
+    """A line of Table IV: an attack on still images, beside what the judge, if any, makes of other pictures."""
 
     cell: CellSummary
-    held_out: float | None
+    held_out: float | None  # accuracy on examples that the judge never saw
     chance: float | None
-    no_op: float | None
+    no_op: float | None  # ASR of the attack's initial guess, no step taken
 
 
 def image_rows(summary: Summary) -> list[ImageRow]:

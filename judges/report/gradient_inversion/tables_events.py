@@ -29,12 +29,9 @@ _OF_ARXIV = "of arXiv 2511.21181"
 def spike_section(
     tables: Sequence[SpikeTable], shapes: Mapping[str, tuple[int, ...]], observed: Callable[[SpikeTable], Sequence[str]]
 ) -> Section:
-    """Return the section of Table V, a table and a figure for each group of victims.
+    """Return the section of Table V: a table, with sentences on it, and a figure for each group of victims.
 
-    Args:
-        tables: what stands in them.
-        shapes: {data set: (T, P, H, W) of our recordings}, where a picture shows it.
-        observed: sentences on a table.
+    `shapes` has (T, P, H, W) of our recordings by data set, where a picture shows it.
     """
     parts: list[Table[SpikeRow] | Drawing] = []
     for table in tables:

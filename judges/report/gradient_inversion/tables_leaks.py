@@ -21,69 +21,56 @@ from judges.report.formats import (
 from judges.report.gradient_inversion.answers import AnswerPanel, Shown
 from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
-from judges.report.table import Cell, Column, Drawing, Group, Section, Table
+from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell
 from judges.runs.measures import Health
 from judges.runs.names import group_name
 from judges.summaries.gradient_inversion import Summary
 
 
-class HealthLine(NamedTuple):
-    """The health of the model behind a group's updates; the figure of its firing rates is "" where it has none."""
+class Firing(NamedTuple):
+    """The firing rates of the model behind a group's updates as a figure, which is "" where it does not spike."""
 
     name: str
-    health: Health
     figure: str
 
 
-def health_lines(summary: Summary) -> list[HealthLine]:
-    """Return the health of the models under attack, with the firing rates of those that spike."""
+def health_lines(summary: Summary) -> list[Firing]:
+    """Return the firing rates of the models under attack."""
     lines = []
     for health in summary.health:
         rates = {layer: Rates(firing, health.silent.get(layer, 0.0)) for layer, firing in health.firing_rates.items()}
-        lines.append(HealthLine(group_name(health), health, firing_figure(rates) if rates else ""))
+        lines.append(Firing(group_name(health), firing_figure(rates) if rates else ""))
     return lines
 
 
 def health_section(summary: Summary) -> Section:
     """Return the section on the health of the victims."""
-    lines = health_lines(summary)
-    columns: list[Column[HealthLine]] = [
-        Column("Victim", lambda line: line.name),
-        Column("Updates", lambda line: str(line.health.captures)),
+    columns: list[Column[Health]] = [
+        Column("Victim", group_name),
+        Column("Updates", lambda one: str(one.captures)),
         Column("Accuracy, %", _accuracy, unit="chance", under="chance"),
-        Column("Spikes", lambda line: span(line.health.firing_rates), unit="a neuron and step"),
-        Column("Silent neurons, %", lambda line: percent_span(line.health.silent), unit="over the layers"),
-        Column("Zero gradient, %", lambda line: out_of_100(line.health.zero_gradient), unit="of the entries"),
-        Column("Gradient norm", _norm, unit="median (quartiles)"),
+        Column("Spikes", lambda one: span(one.firing_rates), unit="a neuron and step"),
+        Column("Silent neurons, %", lambda one: percent_span(one.silent), unit="over the layers"),
+        Column("Zero gradient, %", lambda one: out_of_100(one.zero_gradient), unit="of the entries"),
+        Column("Gradient norm", lambda one: median_cell(one.gradient_norm, digits), unit="median (quartiles)"),
         Column("Dead updates, %", _dead, unit="0 but in the last layer"),
     ]
     title, css = "Health of the victim", "results layout vitals"
-    table = Table(title, columns, [Group(lines)], css=css, note=NOTES["health"])
-    return Section("health", title, [table, Drawing("firing.html.j2", [line for line in lines if line.figure])])
+    table = Table(title, columns, [Group(summary.health)], css=css, note=NOTES["health"])
+    firing = Drawing("firing.html.j2", [line for line in health_lines(summary) if line.figure])
+    return Section("health", title, [table, firing])
 
 
-def _accuracy(line: HealthLine) -> Cell:
-    return Cell(out_of_100(line.health.accuracy), under=(out_of_100(line.health.chance),))
+def _accuracy(health: Health) -> Cell:
+    return Cell(out_of_100(health.accuracy), under=(out_of_100(health.chance),))
 
 
-def _norm(line: HealthLine) -> Cell:
-    norm = line.health.gradient_norm
-    return Cell(digits(norm.median), f"({digits(norm.lower_quartile)}{DASH}{digits(norm.upper_quartile)})")
-
-
-def _dead(line: HealthLine) -> Cell:
-    return Cell(out_of_100(line.health.dead), css="alarm" if line.health.dead > 0 else "")
+def _dead(health: Health) -> Cell:
+    return Cell(out_of_100(health.dead), css="alarm" if health.dead > 0 else "")
 
 
 def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) -> Section:
-    """Return the section on leaks against something that varies: each figure and its numbers.
-
-    Args:
-        name: of the section on the page, and of its note.
-        title: of the section.
-        place: what varies.
-        trends: of each group of victims.
-    """
+    """Return the section on leaks against a place, such as the round: each figure and its numbers."""
     columns: list[Column[TrendRow]] = [
         Column("Attack", lambda row: row.attack),
         Column("Model", lambda row: row.model, left=True),

@@ -18,7 +18,7 @@ from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.trends import has_namesake, unique_name
 from judges.report.gradient_inversion.wording import NOTES
-from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
+from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, median_cell
 from judges.report.words import reasons_table, tone
 from judges.runs.identity import Group as Victims
 from judges.runs.names import group_name, line_name
@@ -27,22 +27,14 @@ from judges.summaries.gradient_inversion import CellSummary, Summary, read_summa
 
 
 class RecordRow(NamedTuple):
-    """A line of the record: an attack or a control.
-
-    Attributes:
-        cell: its numbers.
-        twin: the cell's own name, where two cells of a group share the attack.
-        verdict, reason: what is said of it, and why; of cells with thresholding that is about l2.
-        best: "SSIM" or "l2" where its mean is the best of its group by that.
-        chance: of the judge's; None without one.
-    """
+    """A line of the record: an attack or a control."""
 
     cell: CellSummary
-    twin: str
-    verdict: str
+    twin: str  # the cell's own name, where two cells of a group share the attack
+    verdict: str  # of cells with thresholding it is about l2
     reason: str
-    best: str
-    chance: float | None
+    best: str  # "SSIM" or "l2" where its mean is the best of its group by that
+    chance: float | None  # of the judge; None without one
 
 
 def record_groups(summary: Summary) -> list[Group[RecordRow]]:
@@ -65,10 +57,7 @@ def record_table(
 ) -> Table[RecordRow]:
     """Return every attack and control.
 
-    Args:
-        groups: of what was attacked.
-        measure: what a terminal shows: "SSIM", or "l2" of events, where the SSIM is high for an empty answer.
-        unfolded: whether it starts open on the page.
+    A terminal shows only one measure: "SSIM", or "l2" of events, where the SSIM is high for an empty answer.
     """
     return Table(
         "Results table",
@@ -105,12 +94,14 @@ def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool)
 
 
 def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
-    """Yield the columns of the record."""
+    """Yield the columns of the record; a terminal shows some of still images that mean nothing for events."""
     ssim, psnr, solved, recognisable = ("median SSIM", "mean PSNR", "solved", "recognisable") if still else [""] * 4
     yield Column("Attack", _name, unit="and verdict", under="verdict", terminal="attack")
     yield Column("n", lambda row: str(row.cell.n), terminal="n")
     yield Column("SSIM", _ssim, unit="mean [95 %]")
-    yield Column("SSIM", lambda row: _median(row.cell.ssim), unit="median (quartiles)", terminal=ssim, brief=True)
+    yield Column(
+        "SSIM", lambda row: median_cell(row.cell.ssim, number), unit="median (quartiles)", terminal=ssim, brief=True
+    )
     yield Column(
         "PSNR, dB", lambda row: _both(row.cell.psnr_db, tenths), unit="mean (median)", terminal=psnr, brief=True
     )
@@ -154,10 +145,6 @@ def _success(row: RecordRow) -> Cell:
         "" if chance is None else f"chance {100 * chance:.2g}",
     )
     return Cell(percent(row.cell.asr), f"({beside})" if beside and row.cell.asr is not None else "")
-
-
-def _median(values: Distribution) -> Cell:
-    return Cell(number(values.median), f"({number(values.lower_quartile)}{DASH}{number(values.upper_quartile)})")
 
 
 def _both(values: Distribution, form: Format, css: str = "") -> Cell:

@@ -37,21 +37,14 @@ Lines = Mapping[Line, Sequence[Score]]
 
 
 class Distributions(NamedTuple):
-    """How the victims of a group fared.
+    """How the victims of a group fared, in figures of the attacks with the highest mean SSIM."""
 
-    Attributes:
-        name: what was attacked.
-        shown, attacks: how many attacks the figures show, those with the highest mean SSIM, and how many there are.
-        diverged, rows: how many of the answers shown come from attempts that ran away, and how many there are.
-        figures: {measure: data URI}.
-    """
-
-    name: str
-    shown: int
-    attacks: int
-    diverged: int
-    rows: int
-    figures: Mapping[str, str]
+    name: str  # what was attacked
+    shown: int  # how many attacks the figures show
+    attacks: int  # how many there are
+    diverged: int  # how many of the answers shown come from attempts that ran away
+    rows: int  # how many answers are shown
+    figures: Mapping[str, str]  # {measure: data URI}
 
 
 class TrendRow(NamedTuple):
@@ -66,17 +59,11 @@ class TrendRow(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """How much leaks against something that varies, for victims that differ only in that and in the network.
+    """How much leaks against something that varies, for victims that differ only in that and in the network."""
 
-    Attributes:
-        name: what was attacked.
-        rows: the numbers, by line and then by place.
-        figures: {measure: data URI}; ASR only where there is a judge.
-    """
-
-    name: str
-    rows: Sequence[TrendRow]
-    figures: Mapping[str, str]
+    name: str  # what was attacked
+    rows: Sequence[TrendRow]  # by line and then by place
+    figures: Mapping[str, str]  # {measure: data URI}; ASR only where there is a judge
 
 
 def has_namesake(line: CellSummary | Score, lines: Sequence[CellSummary]) -> bool:

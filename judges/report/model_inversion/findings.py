@@ -22,21 +22,14 @@ KEPT = (FAILED, DIVERGED, FOOLED, TRACES, BLIND)
 
 
 class Pair(NamedTuple):
-    """The strongest attack, by the judge, on an ANN and on its spiking twin.
-
-    Attributes:
-        dataset, source: what both were trained on, and whether in a federation.
-        family: what both have in common; "" where the data set has no other architecture.
-        ann, snn: None where that network was not attacked.
-        controls: {control: attack accuracy} beside each of those that were attacked.
-    """
+    """The strongest attack, by the judge, on an ANN and on its spiking twin; None where that was not attacked."""
 
     dataset: str
-    source: str
-    family: str
+    source: str  # whether both were trained in a federation
+    family: str  # what both have in common; "" where the data set has no other architecture
     ann: InversionSummary | None
     snn: InversionSummary | None
-    controls: Sequence[Mapping[str, float | None]]
+    controls: Sequence[Mapping[str, float | None]]  # {control: attack accuracy} beside each that was attacked
 
     @property
     def cells(self) -> list[InversionSummary]:

@@ -37,23 +37,14 @@ _SCORES = (
 
 
 class Line(NamedTuple):
-    """Numbers of one attack that are of one kind, so that none is taken for another.
+    """Numbers of one attack that are of one kind, so that none is taken for another."""
 
-    Attributes:
-        kind: OURS, DRAWS or PAPER.
-        cell: the attack on the targets of one kind.
-        label: what the numbers are over.
-        values: attack accuracy, top-3, average confidence, DAA, out of 100.
-        intervals: of each, or "".
-        controls: {control: its attack accuracy}, and that of chance.
-    """
-
-    kind: str
+    kind: str  # OURS, DRAWS or PAPER
     cell: InversionSummary
-    label: str
-    values: Sequence[str]
+    label: str  # what the numbers are over
+    values: Sequence[str]  # attack accuracy, top-3, average confidence, DAA, out of 100
     intervals: Sequence[str] = ("",) * 4
-    controls: Mapping[str, float | None] = {}
+    controls: Mapping[str, float | None] = {}  # {control, or chance: its attack accuracy}
 
 
 def attack_sections(summary: Inversions) -> tuple[Section, Section]:
