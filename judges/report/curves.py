@@ -15,16 +15,15 @@ from matplotlib.ticker import LogFormatter, NullFormatter, NullLocator
 from judges.report.figures import (
     COLOURS,
     FONT_SIZE,
-    GOOD,
     INK,
     MARKERS,
     MUTED,
     Point,
+    note,
     panels,
     svg_uri,
     thinned,
     verbatim,
-    write,
 )
 from judges.report.formats import joined, two_digits
 
@@ -32,8 +31,7 @@ MOST_STEPS = 200
 """How many points of a distribution are drawn at most: it is off by at most half a per cent of the victims."""
 
 _STROKES = ("-", "-.", (0, (1, 1)))
-_CHARACTER, _LINE = 0.062, 0.18
-"""About how wide a character and how high a line of a legend are, in inches."""
+_CHARACTER, _LINE = 0.062, 0.18  # about how wide a character and how high a line of a legend are, in inches
 
 
 class Sweep(NamedTuple):
@@ -107,7 +105,7 @@ def cdf_figure(samples: Sequence[Sample], *, measure: str, mark: Mark, ends: tup
         name = verbatim(sample.name, 32)
         axes.step(across, up, where="post", color=colour, linestyle=stroke, linewidth=width, label=name)
     axes.axvline(mark.value, color=MUTED, linewidth=0.9, linestyle=":")
-    write(axes, (mark.value, 1.02), mark.name, ha="center", va="bottom", by=axes.get_xaxis_transform())
+    note(axes, (mark.value, 1.02), mark.name, ha="center", va="bottom", by=axes.get_xaxis_transform())
     axes.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axes.set_ylim(-2, 102)
     return _with_legend(figure, [axes])
@@ -167,11 +165,11 @@ def _set_axes(axes: Axes, panel: Panel) -> None:
     places = sorted({point.tau for point in points})
     axes.set_ylim(*panel.ends)
     if not points:
-        write(axes, (0.5, 0.5), panel.missing, ha="center", by=axes.transAxes)
+        note(axes, (0.5, 0.5), panel.missing, ha="center", by=axes.transAxes)
     elif panel.logarithmic and min(point.mean for point in points) > 0:
         axes.set_yscale("log")
-        for put in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            put(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     if panel.ticks and points:
         if places[-1] >= 8 * places[0] > 0:
             axes.set_xscale("log", base=2)
@@ -199,9 +197,9 @@ def firing_figure(layers: Mapping[str, Rates]) -> str:
     rates, silent = zip(*layers.values(), strict=True)
     axes.hlines(rows + 0.22, 0, silent, color=MUTED, linewidth=1.4)
     axes.plot(silent, rows + 0.22, "|", color=INK, markersize=6, markeredgewidth=1.4, label="share of silent neurons")
-    axes.barh(rows - 0.14, rates, height=0.34, color=GOOD, label="spikes a neuron and time step")
+    axes.barh(rows - 0.14, rates, height=0.34, color=COLOURS[0], label="spikes a neuron and time step")
     for row, rate in zip(rows, rates, strict=True):
-        write(axes, (rate + 0.015, row - 0.14), two_digits(rate))
+        note(axes, (rate + 0.015, row - 0.14), two_digits(rate))
     axes.set_yticks(rows, [verbatim(name, 24) for name in layers], color=INK)
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, max(1.02, 1.15 * max(rates)))

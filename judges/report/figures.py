@@ -38,15 +38,10 @@ _PATH, _HUNDREDTHS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 """Coordinates of paths are cut to hundredths of a point: smaller steps are not seen."""
 
 _FONT = "DejaVu Sans"
-FONT_SIZE = 8.5
-"""In points; 11 pixels on a screen, where a figure is shown at its own size."""
-
+FONT_SIZE = 8.5  # in points; 11 pixels on a screen, where a figure is shown at its own size
 MOST_POINTS = 80
-MOST_DOTS = 400
-"""How many dots a row of the strip shows at most."""
-
-LONGEST_NAME = 48
-"""How many characters of a name a figure shows at most."""
+MOST_DOTS = 400  # how many dots a row of the strip shows at most
+LONGEST_NAME = 48  # how many characters of a name a figure shows at most
 
 
 class Point(NamedTuple):
@@ -101,7 +96,7 @@ def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
     if axes.lines:
         axes.set_yscale("log")
     else:
-        write(axes, (0.5, 0.5), "no loss recorded", ha="center", by=axes.transAxes)
+        note(axes, (0.5, 0.5), "no loss recorded", ha="center", by=axes.transAxes)
     return svg_uri(figure)
 
 
@@ -193,7 +188,7 @@ def panels(width: float, height: float, *labels: tuple[str, str]) -> tuple[Figur
     return figure, parts
 
 
-def write(
+def note(
     axes: Axes, at: tuple[float, float], text: str, *, ha: str = "left", va: str = "center", by: Transform | None = None
 ) -> None:
     """Write a text into a panel at (across, up); `by` says what these are coordinates of, if not of the data."""

@@ -8,7 +8,7 @@ from judges.intervals import Rate
 
 DASH = "\N{EN DASH}"
 Bounds = tuple[float, float] | None
-Format = Callable[[float | None], str]
+Form = Callable[[float | None], str]
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -24,29 +24,17 @@ from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    "[": "{[}",
-    "]": "{]}",
-    "\N{EN DASH}": "--",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{MIDDLE DOT}": r"$\cdot$",
-    "\N{INFINITY}": r"$\infty$",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{THIN SPACE}": r"\,",
-}
+_TEX = (
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {sign: f"${sign}$" for sign in "<>|"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}", "]": "{]}"}
+    | {"\N{EN DASH}": "--", "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{NO-BREAK SPACE}": "~", "\N{THIN SPACE}": r"\,"}
+    | {"\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$"}
+    | {"\N{MIDDLE DOT}": r"$\cdot$", "\N{INFINITY}": r"$\infty$"}
+)
 """Characters that LaTeX reads as commands, and those that are not in every font."""
 
-_BEYOND_LATIN = "\u0250"
-"""From this character on LaTeX needs more packages; such characters are printed as question marks."""
+_BEYOND_LATIN = "\u0250"  # from here on LaTeX needs more packages; such characters are printed as question marks
 
 _BREAKS = re.compile("[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+")
 _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
@@ -121,8 +109,8 @@ def _one_line(text: str) -> str:
 
 
 def _markdown(value: object) -> object:
-    """Return text that can stand in a cell of a Markdown table and starts no markup."""
-    if not isinstance(value, str):
+    """Return text, but not markup of our own, that can stand in a cell of a Markdown table and starts no markup."""
+    if type(value) is not str:
         return value
     return re.sub(r"[\\`*_\[\]|#]", r"\\\g<0>", html.escape(_one_line(value), quote=False))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from judges.intervals import Distribution, Rate
-from judges.report.formats import DASH, Format, joined, out_of_100, rate_interval
+from judges.report.formats import DASH, Form, joined, out_of_100, rate_interval
 
 Row = TypeVar("Row")
 
@@ -193,6 +193,6 @@ def rate_cell(rate: Rate) -> Cell:
     return Cell(out_of_100(rate.share), rate_interval(rate))
 
 
-def median_cell(values: Distribution, form: Format) -> Cell:
+def median_cell(values: Distribution, form: Form) -> Cell:
     """Return a median beside its quartiles."""
     return Cell(form(values.median), f"({form(values.lower_quartile)}{DASH}{form(values.upper_quartile)})")

@@ -13,14 +13,11 @@ from judges.runs.names import attack_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.published import PUBLISHED_SPIKES, PublishedSpikes
 
-SPIKES_OF_PAPER = "dvs_gesture"
-"""The data set of the paper's Tables V and VI."""
-
+SPIKES_OF_PAPER = "dvs_gesture"  # the data set of the paper's Tables V and VI
 PAPER_SHAPE, PAPER_NORM, PAPER_SIGMA = (20, 2, 128, 128), 42.5647, 0.1
 """The norm of the paper's recordings is read off Table V: from tau 0.75 on the answer is the empty recording."""
 
-SAME = 0.01
-"""Two distances are called equal where they differ by at most this share of the second."""
+SAME = 0.01  # two distances are called equal where they differ by at most this share of the second
 
 
 class SpikeRow(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from judges.report.gradient_inversion.events import SpikeTable, nearness, spike_tables
-from judges.report.gradient_inversion.tables import by_group
+from judges.report.gradient_inversion.tables import by_group, plain_groups
 from judges.runs.identity import Group
 from judges.runs.names import attack_name, line_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
@@ -120,8 +120,8 @@ def _best_controls(summary: Summary) -> Iterator[BestControls]:
     """Yield the best control of each group without thresholding, where there are controls."""
     best = [
         max((cell.ssim.mean or 0.0, line_name(cell)) for cell in own if cell.control)
-        for own in by_group(summary.cells).values()
-        if all(cell.tau is None for cell in own) and any(cell.control for cell in own)
+        for own in plain_groups(summary).values()
+        if any(cell.control for cell in own)
     ]
     if best:
         yield BestControls(tuple(dict.fromkeys(name for _, name in best)), min(best)[0], max(best)[0])

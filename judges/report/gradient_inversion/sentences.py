@@ -11,9 +11,7 @@ from judges.report.gradient_inversion.events import SpikeTable
 from judges.runs.names import attack_name, group_name, way_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
-MOST_DETAILED = 8
-"""Up to how many cells are listed with their numbers; those of more are left to the tables."""
-
+MOST_DETAILED = 8  # up to how many cells are listed with their numbers; those of more are left to the tables
 _RELATIONS = {
     "guess": "within 1 % of that of the thresholded guess with zero steps",
     "empty": "within 1 % of that of the empty recording",

@@ -7,17 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from judges.report.formats import (
-    DASH,
-    Format,
-    interval,
-    mse,
-    named_shares,
-    number,
-    out_of_100,
-    percent_interval,
-    tenths,
-)
+from judges.report.formats import DASH, Form, interval, mse, named_shares, number, out_of_100, percent_interval, tenths
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.judges import judge_share
 from judges.report.table import Cell, Column, Group, Section, Table
@@ -27,7 +17,7 @@ from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, defence_name, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
-_MEASURES: tuple[tuple[str, str, str, Format, Format], ...] = (
+_MEASURES: tuple[tuple[str, str, str, Form, Form], ...] = (
     ("MSE", "mse", "median", mse, number),
     ("SSIM", "ssim", "median, last", number, number),
     ("PSNR, dB", "psnr_db", "median", tenths, tenths),
@@ -49,8 +39,7 @@ def image_rows(summary: Summary) -> list[ImageRow]:
 
     They are ordered by attack, data set, initialisation and model, so that networks that start alike stand together.
     """
-    events = {cell.group for cell in summary.cells if cell.tau is not None}
-    attacks = [cell for cell in summary.cells if not cell.is_control and cell.group not in events]
+    attacks = [cell for own in plain_groups(summary).values() for cell in own if not cell.is_control]
 
     def names(cell: CellSummary) -> tuple[str, ...]:
         return attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)
@@ -113,7 +102,7 @@ def _asr(row: ImageRow) -> Cell:
     return Cell(out_of_100(row.cell.asr), percent_interval(row.cell.intervals["asr"]), (under,))
 
 
-def _measured(row: ImageRow, measure: str, form: Format) -> Cell:
+def _measured(row: ImageRow, measure: str, form: Form) -> Cell:
     """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too."""
     values, bounds = getattr(row.cell, measure), row.cell.intervals[measure]
     last = f", last {form(row.cell.last_ssim)}" if measure == "ssim" else ""
@@ -121,7 +110,7 @@ def _measured(row: ImageRow, measure: str, form: Format) -> Cell:
     return Cell(form(values.mean), interval(bounds, form), (under,), "best" if last else "")
 
 
-def _of_paper(row: ImageRow, measure: str, form: Format) -> str:
+def _of_paper(row: ImageRow, measure: str, form: Form) -> str:
     return form(getattr(row.cell.published, measure)) if row.cell.published else ""
 
 
@@ -150,3 +139,8 @@ def ceilings(summary: Summary) -> dict[str, float | None]:
 def by_group(cells: Sequence[CellSummary]) -> dict[Victims, list[CellSummary]]:
     """Return cells by what was attacked, in their order."""
     return {group: [cell for cell in cells if cell.group == group] for group in dict.fromkeys(c.group for c in cells)}
+
+
+def plain_groups(summary: Summary) -> dict[Victims, list[CellSummary]]:
+    """Return the cells of each group on which no thresholding was tried."""
+    return {group: own for group, own in by_group(summary.cells).items() if all(cell.tau is None for cell in own)}

@@ -13,7 +13,7 @@ import rich.table
 from judges.intervals import Distribution
 from judges.report.console import terminal_table
 from judges.report.figures import strip_figure
-from judges.report.formats import DASH, Format, error, interval, joined, number, percent, rate_interval, tenths
+from judges.report.formats import DASH, Form, error, interval, joined, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.trends import has_namesake, unique_name
@@ -147,7 +147,7 @@ def _success(row: RecordRow) -> Cell:
     return Cell(percent(row.cell.asr), f"({beside})" if beside and row.cell.asr is not None else "")
 
 
-def _both(values: Distribution, form: Format, css: str = "") -> Cell:
+def _both(values: Distribution, form: Form, css: str = "") -> Cell:
     return Cell(form(values.mean), f"({form(values.median)})", css=css)
 
 

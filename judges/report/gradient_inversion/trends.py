@@ -14,25 +14,21 @@ from typing import NamedTuple
 from judges.intervals import bootstrap_mean, rate
 from judges.report.curves import Mark, Panel, Sample, Sweep, cdf_figure, in_percent, lines_figure
 from judges.report.figures import COLOURS, Point
-from judges.report.gradient_inversion.tables import by_group, judge_facts
+from judges.report.gradient_inversion.tables import judge_facts, plain_groups
 from judges.runs.identity import Group
 from judges.runs.names import CONTROL, attack_name, group_name, line_name, model_name
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Score
 from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, stream_of, units_of
 from judges.summaries.gradient_inversion import Line as SummaryLine
 
-MOST_LINES = 12
-"""How many attacks a figure of distributions shows at most."""
-
+MOST_LINES = 12  # how many attacks a figure of distributions shows at most
 _MEASURES = (
     ("SSIM", "ssim", Mark(RECOGNISABLE_SSIM, "recognisable"), 1.0),
     ("PSNR, dB", "psnr_db", Mark(-10 * math.log10(SOLVED_MSE), "solved"), 40.0),
 )
 """Of each measure its name, its column, the threshold, and how far its axis goes at least."""
 
-Line = tuple[str, str]
-"""What a line of a trend is called: (attack, network)."""
-
+Line = tuple[str, str]  # what a line of a trend is called: (attack, network)
 Lines = Mapping[Line, Sequence[Score]]
 
 
@@ -78,11 +74,8 @@ def unique_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
 
 
 def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distributions]:
-    """Yield the empirical distributions of SSIM and PSNR of each group; diverged answers count at what they are.
-
-    All groups have the same axes.
-    """
-    rows, groups = _by_line(scores), _plain_groups(summary)
+    """Yield the empirical distributions of each group, on the same axes; diverged answers count at what they are."""
+    rows, groups = _by_line(scores), plain_groups(summary)
     plain = [row for row in scores if row.group in groups]
     for group, own in groups.items():
         attacks = sorted((cell for cell in own if not cell.is_control), key=lambda cell: -_mean(cell, "ssim"))
@@ -109,7 +102,7 @@ def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
 
     Networks stand in figures of their own where there are more of them than colours.
     """
-    groups = _plain_groups(summary)
+    groups = plain_groups(summary)
     lines: dict[Group, dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for row in scores:
         if row.round > 0 and row.group in groups and not row.is_control:
@@ -131,7 +124,7 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
 
     Networks that do not spike are the reference: they have one value.
     """
-    groups = _plain_groups(summary)
+    groups = plain_groups(summary)
     lines: dict[Group, dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for row in scores:
         if row.group in groups and not row.is_control:
@@ -200,11 +193,6 @@ def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterat
             seen = rate([row.judge_correct is True for row in own], units, seed=seed, stream=stream)
             asr = Point(place, seen.share, (seen.low, seen.high))
         yield TrendRow(*line, place, len(own), ssim, asr)
-
-
-def _plain_groups(summary: Summary) -> dict[Group, list[CellSummary]]:
-    """Return the cells of each group on which no thresholding was tried."""
-    return {group: own for group, own in by_group(summary.cells).items() if all(cell.tau is None for cell in own)}
 
 
 def _by_line(scores: Sequence[Score]) -> dict[SummaryLine, list[Score]]:

@@ -14,9 +14,7 @@ from judges.report.figures import GOOD, data_uri, enlarged, panels, svg_uri
 
 GIF_SIDE = 112
 FRAME_MS = 125
-MOST_TRACES = 256
-"""How many pixels a raster plot shows at most."""
-
+MOST_TRACES = 256  # how many pixels a raster plot shows at most
 _BAR, _SEEN = 3, (47, 111, 159)
 
 

@@ -14,9 +14,7 @@ from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PAR
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 CAME_BACK = (RECOVERED, PARTLY)
-SAYS_NOTHING = (FAILED, DIVERGED, BLIND)
-"""Verdicts from which nothing follows about the model."""
-
+SAYS_NOTHING = (FAILED, DIVERGED, BLIND)  # verdicts from which nothing follows about the model
 KEPT = (FAILED, DIVERGED, FOOLED, TRACES, BLIND)
 """Verdicts of attacks that brought no class back, in the order in which they are reported."""
 

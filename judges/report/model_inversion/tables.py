@@ -21,12 +21,8 @@ from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, network_name, target_name
 from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions
 
-BESIDE = "brainleaks_v2"
-"""The attack on a spiking network that stands beside those on an ANN in Table 4."""
-
-OURS, DRAWS, PAPER = "attack", "draws", "paper"
-"""Kinds of lines, and their classes on the page."""
-
+BESIDE = "brainleaks_v2"  # the attack on a spiking network that stands beside those on an ANN in Table 4
+OURS, DRAWS, PAPER = "attack", "draws", "paper"  # kinds of lines, and their classes on the page
 _SCORES = (
     ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
     ("Top-3, %", "", "top-3"),

@@ -25,8 +25,7 @@ class Accuracy(NamedTuple):
     published: float | None
 
 
-Pair = tuple[Accuracy | None, Accuracy | None]
-"""Networks without and with spikes, on one data set."""
+Pair = tuple[Accuracy | None, Accuracy | None]  # networks without and with spikes, on one data set
 
 
 def accuracy_sections(summary: Inversions) -> tuple[Section, Section]:

@@ -19,8 +19,7 @@ from judges.summaries.model_inversion import Inversions, InversionSummary
 _NARROW = "results layout inverted narrow"
 _OF = "\N{RIGHT SINGLE QUOTATION MARK}"
 
-ControlRow = tuple[InversionSummary | None, float]
-"""A control, or None for chance, and the attack accuracy of chance."""
+ControlRow = tuple[InversionSummary | None, float]  # a control, or None for chance, and the attack accuracy of chance
 
 
 def control_section(summary: Inversions) -> Section:
