@@ -30,7 +30,9 @@ from judges.report.formats import joined, two_digits
 MOST_STEPS = 200
 """How many points of a distribution are drawn at most: it is off by at most half a per cent of the victims."""
 
-_STROKES = ("-", "-.", (0, (1, 1)))
+_Stroke = str | tuple[int, tuple[int, int]]
+_STROKES: tuple[_Stroke, ...] = ("-", "-.", (0, (1, 1)))
+_DASHED: _Stroke = (0, (4, 2))
 _CHARACTER, _LINE = 0.062, 0.18  # about how wide a character and how high a line of a legend are, in inches
 
 
@@ -96,12 +98,12 @@ def cdf_figure(samples: Sequence[Sample], *, measure: str, mark: Mark, ends: tup
     attacks = [sample for sample in samples if not sample.control]
     for sample in samples:
         values, shares = ecdf(sample.values)
-        across, up = np.concatenate([[low], values, [high]]), 100 * np.concatenate([[0.0], shares, [1.0]])
-        colour, stroke, width = MUTED, (0, (4, 2)), 1.4
+        colour, stroke, width = MUTED, _DASHED, 1.4
         if not sample.control:
             place = attacks.index(sample)
             colour, stroke = COLOURS[place % len(COLOURS)], _STROKES[place // len(COLOURS) % len(_STROKES)]
             width = max(1.0, 2.4 - 0.6 * place)  # so that lines on top of each other are seen
+        across, up = np.concatenate([[low], values, [high]]), 100 * np.concatenate([[0.0], shares, [1.0]])
         name = verbatim(sample.name, 32)
         axes.step(across, up, where="post", color=colour, linestyle=stroke, linewidth=width, label=name)
     axes.axvline(mark.value, color=MUTED, linewidth=0.9, linestyle=":")
@@ -153,10 +155,11 @@ def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
     """Draw a line with its band; hollow markers keep points of several lines at one place visible."""
     banded = [(point.tau, *point.interval) for point in line.points if point.interval]
     if banded:
-        axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.1, linewidth=0)
+        places, low, high = zip(*banded, strict=True)
+        axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
     across, up, _ = zip(*line.points, strict=True)
-    how = {"markersize": 4, "markerfacecolor": "none", "linewidth": 1.0, "alpha": 0.9}
-    axes.plot(across, up, color=colour, marker=marker, label=verbatim(line.name), **how)
+    (drawn,) = axes.plot(across, up, color=colour, marker=marker, label=verbatim(line.name), linewidth=1.0, alpha=0.9)
+    drawn.set(markersize=4, markerfacecolor="none")
 
 
 def _set_axes(axes: Axes, panel: Panel) -> None:
@@ -197,7 +200,7 @@ def firing_figure(layers: Mapping[str, Rates]) -> str:
     rates, silent = zip(*layers.values(), strict=True)
     axes.hlines(rows + 0.22, 0, silent, color=MUTED, linewidth=1.4)
     axes.plot(silent, rows + 0.22, "|", color=INK, markersize=6, markeredgewidth=1.4, label="share of silent neurons")
-    axes.barh(rows - 0.14, rates, height=0.34, color=COLOURS[0], label="spikes a neuron and time step")
+    axes.barh(rows - 0.14, rates, height=0.34, color=COLOURS[0], label="spikes per neuron and time step")
     for row, rate in zip(rows, rates, strict=True):
         note(axes, (rate + 0.015, row - 0.14), two_digits(rate))
     axes.set_yticks(rows, [verbatim(name, 24) for name in layers], color=INK)

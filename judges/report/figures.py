@@ -169,8 +169,9 @@ def thinned(places: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
 
 def _style() -> AbstractContextManager[None]:
     """Return the settings under which every figure is made and saved."""
-    own = {"font.size": FONT_SIZE, "font.family": _FONT, "axes.linewidth": 0.6, "svg.hashsalt": "spikeleak"}
-    return mpl.rc_context(own)
+    return mpl.rc_context(
+        {"font.size": FONT_SIZE, "font.family": _FONT, "axes.linewidth": 0.6, "svg.hashsalt": "spikeleak"}
+    )
 
 
 def panels(width: float, height: float, *labels: tuple[str, str]) -> tuple[Figure, list[Axes]]:

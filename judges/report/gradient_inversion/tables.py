@@ -45,10 +45,12 @@ def image_rows(summary: Summary) -> list[ImageRow]:
         return attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)
 
     orders = [list(dict.fromkeys(column)) for column in zip(*map(names, attacks), strict=True)]
+
+    def places(cell: CellSummary) -> list[int]:
+        return [order.index(name) for order, name in zip(orders, names(cell), strict=True)]
+
     rows = []
-    for cell in sorted(
-        attacks, key=lambda cell: [order.index(name) for order, name in zip(orders, names(cell), strict=True)]
-    ):
+    for cell in sorted(attacks, key=places):
         guess = no_op_of(summary, cell)
         rows.append(ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None))
     return rows

@@ -49,11 +49,11 @@ def health_section(summary: Summary) -> Section:
         Column("Victim", group_name),
         Column("Updates", lambda one: str(one.captures)),
         Column("Accuracy, %", _accuracy, unit="chance", under="chance"),
-        Column("Spikes", lambda one: span(one.firing_rates), unit="a neuron and step"),
+        Column("Spikes", lambda one: span(one.firing_rates), unit="per neuron and step"),
         Column("Silent neurons, %", lambda one: percent_span(one.silent), unit="over the layers"),
         Column("Zero gradient, %", lambda one: out_of_100(one.zero_gradient), unit="of the entries"),
         Column("Gradient norm", lambda one: median_cell(one.gradient_norm, digits), unit="median (quartiles)"),
-        Column("Dead updates, %", _dead, unit="0 but in the last layer"),
+        Column("Dead updates, %", _dead, unit="0 except in the last layer"),
     ]
     title, css = "Health of the victim", "results layout vitals"
     table = Table(title, columns, [Group(summary.health)], css=css, note=NOTES["health"])

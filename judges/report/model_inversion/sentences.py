@@ -37,7 +37,9 @@ def sentence(finding: found.Finding) -> str:
 def _(headline: found.Headline) -> str:
     if not headline.pairs:
         return "No attack was scored in this run."
-    came, kept, silent = [], [], []
+    came: list[str] = []
+    kept: list[str] = []
+    silent: list[str] = []
     for kind in (SNN, ANN):
         cells = {_name(pair): pair.snn if kind == SNN else pair.ann for pair in headline.pairs}
         attacked = {name: cell.verdict for name, cell in cells.items() if cell}
@@ -113,9 +115,8 @@ def _(remembered: found.Remembered) -> str:
     shares = ((cell, cell.nearer_train) for cell in remembered.cells)
     names = "; ".join(f"{_attack_on(cell)}) in {percent(near.share)} {rate_interval(near)}" for cell, near in shares)
     return (
-        f"Nearer to training examples than to as many test examples, more often than chance ({percent(0.5)}) "
-        f"and the mean of the class are: {names}. That is a sign of remembered examples, not yet of copies: see "
-        "the distances."
+        f"Nearer to training examples than to as many test examples, more often than chance ({percent(0.5)}) and the "
+        f"mean of the class: {names}. That is a sign of remembered examples, not yet of copies: see the distances."
     )
 
 
@@ -123,8 +124,8 @@ def _(remembered: found.Remembered) -> str:
 def _(shares: found.NoCopies) -> str:
     return (
         "Nothing points to copies of training examples: the answers that came back are nearer to one of these than "
-        f"to one of as many test examples in {between(percent(shares.low), percent(shares.high))} of cases, which is "
-        f"not more often than chance ({percent(0.5)}) and the mean of the class are."
+        f"to one of as many test examples in {between(percent(shares.low), percent(shares.high))} of cases, no more "
+        f"often than chance ({percent(0.5)}) and the mean of the class."
     )
 
 

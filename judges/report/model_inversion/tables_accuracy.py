@@ -43,7 +43,8 @@ def _section(number: int, name: str, title: str, accuracies: Sequence[Accuracy],
     rows: list[Pair] = []
     for dataset in dict.fromkeys(one.dataset for one in accuracies):
         own = [one for one in accuracies if one.dataset == dataset]
-        rows += itertools.zip_longest(*([one for one in own if one.spiking == kind] for kind in (False, True)))
+        ann, snn = ([one for one in own if one.spiking == kind] for kind in (False, True))
+        rows += itertools.zip_longest(ann, snn)
     columns: list[Column[Pair]] = [
         Column("Data set", lambda row: next(one.dataset for one in row if one)),
         *_columns("ANN", lambda row: row[0], accuracies),

@@ -100,8 +100,8 @@ def record_section(summary: Inversions, rows: Sequence[ClassScore], *, unfolded:
         Column("Diverged", lambda cell: str(cell.diverged)),
         Column("Density, %", lambda cell: out_of_100(cell.density)),
         Column("Zeros, %", lambda cell: out_of_100(cell.zeros)),
-        Column("Iterations", lambda cell: number(cell.iterations, 0), unit="a class"),
-        Column("Seconds", lambda cell: number(cell.seconds), unit="a class"),
+        Column("Iterations", lambda cell: number(cell.iterations, 0), unit="per class"),
+        Column("Seconds", lambda cell: number(cell.seconds), unit="per class"),
     ]
     fold = f"Every attack: {len(rows)} rows of one class each, controls included"
     every = Table("Results table", columns, groups, grouped_by="Target", css="results", fold=fold, unfolded=unfolded)

@@ -117,7 +117,7 @@ def test_the_intervals_of_a_trend_are_bands() -> None:
 
 def test_firing_rates_say_each_layer_and_its_rate() -> None:
     found = labels(firing_figure({"conv1": Rates(0.299, 0.5), "conv2": Rates(0.0, 1.0)}))
-    for name in ("conv1", "conv2", "0.30", "0", "spikes a neuron and time step", "share of silent neurons"):
+    for name in ("conv1", "conv2", "0.30", "0", "spikes per neuron and time step", "share of silent neurons"):
         assert name in found
     assert firing_figure({"a": Rates(0.1, 0.2)}) != firing_figure({"a": Rates(0.1, 0.3)})
 
