@@ -136,7 +136,7 @@ def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
     places = {name: place for place, name in enumerate(dict.fromkeys(line.marker for line in every))}
     for axes, panel in zip(parts, shown, strict=True):
         axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
-        if panel.beneath:
+        if panel.beneath and panel.beneath.points:
             across, up, _ = zip(*panel.beneath.points, strict=True)
             axes.plot(across, up, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)
         for line in panel.lines:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from judges.intervals import Rate
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 DASH = "\N{EN DASH}"
 Bounds = tuple[float, float] | None
@@ -111,3 +115,11 @@ def times(factors: Sequence[int]) -> str:
 def joined(*parts: str, by: str = ", ") -> str:
     """Return the parts that are not empty as one text."""
     return by.join(part for part in parts if part)
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return items by a key, in the order in which each key comes first."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from judges.report.formats import DASH, Form, interval, mse, named_shares, number, out_of_100, percent_interval, tenths
+from judges.report.formats import (
+    DASH,
+    Form,
+    grouped,
+    interval,
+    mse,
+    named_shares,
+    number,
+    out_of_100,
+    percent_interval,
+    tenths,
+)
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.judges import judge_share
 from judges.report.table import Cell, Column, Group, Section, Table
@@ -138,9 +149,9 @@ def ceilings(summary: Summary) -> dict[str, float | None]:
     return shares
 
 
-def by_group(cells: Sequence[CellSummary]) -> dict[Victims, list[CellSummary]]:
-    """Return cells by what was attacked, in their order."""
-    return {group: [cell for cell in cells if cell.group == group] for group in dict.fromkeys(c.group for c in cells)}
+def by_group(cells: Iterable[CellSummary]) -> dict[Victims, list[CellSummary]]:
+    """Return cells by what was attacked."""
+    return grouped(cells, lambda cell: cell.group)
 
 
 def plain_groups(summary: Summary) -> dict[Victims, list[CellSummary]]:

@@ -143,22 +143,10 @@ def _figure(table: SpikeTable) -> str:
                     lines[row.attack, way_name(way)].append(Point(row.tau, mean, cell.intervals[name]))
     guess = {row.tau: row.guess.l2.mean for row in table.rows if row.guess}
     start = Sweep("guess, zero steps", "", [Point(tau, mean, None) for tau, mean in guess.items() if mean is not None])
-    success = Panel(
-        "tau",
-        "ASR, %",
-        [in_percent(Sweep(*key, points)) for key, points in asr.items()],
-        marks=[] if table.chance is None else [Mark(100 * table.chance, "chance")],
-        ticks=False,
-        ends=(0, None),
-        missing="no judge",
-    )
-    distance = Panel(
-        "tau",
-        "mean l2",
-        [Sweep(*key, points) for key, points in l2.items()],
-        beneath=start if start.points else None,
-        marks=[] if table.norm is None else [Mark(table.norm, "empty recording")],
-        ticks=False,
-        logarithmic=True,
-    )
-    return lines_figure([success, distance], width=3.7, height=2.9)
+    rates = [in_percent(Sweep(*key, points)) for key, points in asr.items()]
+    distances = [Sweep(*key, points) for key, points in l2.items()]
+    chance = [] if table.chance is None else [Mark(100 * table.chance, "chance")]
+    empty = [] if table.norm is None else [Mark(table.norm, "empty recording")]
+    left = Panel("tau", "ASR, %", rates, marks=chance, ticks=False, ends=(0, None), missing="no judge")
+    right = Panel("tau", "mean l2", distances, beneath=start, marks=empty, ticks=False, logarithmic=True)
+    return lines_figure([left, right], width=3.7, height=2.9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,14 +12,13 @@ import rich.table
 from judges.intervals import Distribution
 from judges.report.console import terminal_table
 from judges.report.figures import strip_figure
-from judges.report.formats import DASH, Form, error, interval, joined, number, percent, rate_interval, tenths
+from judges.report.formats import DASH, Form, error, grouped, interval, joined, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.trends import has_namesake, unique_name
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, median_cell
 from judges.report.words import reasons_table, tone
-from judges.runs.identity import Group as Victims
 from judges.runs.names import group_name, line_name
 from judges.runs.rows import RECOGNISABLE_SSIM, Score
 from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
@@ -178,13 +176,11 @@ def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
 
 def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[tuple[str, str, str]]:
     """Yield the figure of every victim's SSIM, or l2, of each group: its name, what it shows, and its data URI."""
-    rows: dict[Victims, list[Score]] = defaultdict(list)
-    for score in scores:
-        rows[score.group].append(score)
+    rows = grouped(scores, lambda score: score.group)
     for group, own in by_group(summary.cells).items():
         measure = _measure(own)
         values: dict[str, list[float]] = {unique_name(cell, own): [] for cell in own}
-        for score in rows[group]:
+        for score in rows.get(group, ()):
             values.get(unique_name(score, own), []).append(getattr(score, measure.lower()))
         shown = {line: dots for line, dots in values.items() if dots}
         figure = strip_figure(shown, threshold=RECOGNISABLE_SSIM if measure == "SSIM" else None, measure=measure)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from judges.intervals import bootstrap_mean, rate
 from judges.report.curves import Mark, Panel, Sample, Sweep, cdf_figure, in_percent, lines_figure
 from judges.report.figures import COLOURS, Point
+from judges.report.formats import grouped
 from judges.report.gradient_inversion.tables import judge_facts, plain_groups
 from judges.runs.identity import Group
 from judges.runs.names import CONTROL, attack_name, group_name, line_name, model_name
@@ -181,10 +182,7 @@ def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str
 
 def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterator[TrendRow]:
     """Yield a line's means at each value of a column, with their bootstrap intervals."""
-    at: dict[int, list[Score]] = defaultdict(list)
-    for row in rows:
-        at[getattr(row, column)].append(row)
-    for place, own in sorted(at.items()):
+    for place, own in sorted(grouped(rows, lambda row: int(getattr(row, column))).items()):
         units, stream = units_of(own), "/".join((*stream_of(own[0])[:4], *line, str(place)))
         values = [row.ssim for row in own]
         ssim = Point(place, sum(values) / len(own), bootstrap_mean(values, units, seed=seed, stream=stream))

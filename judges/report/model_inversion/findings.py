@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from judges.report.formats import grouped
 from judges.report.model_inversion.tables import beside, last_rounds
 from judges.report.model_inversion.tables_rounds import federations
 from judges.runs.identity import CLASS_MEAN
@@ -103,9 +103,7 @@ def find(summary: Inversions) -> list[Finding]:
 
 def _pairs(attacks: Sequence[InversionSummary], summary: Inversions) -> Iterator[Pair]:
     """Yield each data set and architecture with the strongest attack on either network."""
-    kinds: dict[tuple[str, str, str], list[InversionSummary]] = defaultdict(list)
-    for cell in attacks:
-        kinds[cell.dataset, cell.source, cell.family].append(cell)
+    kinds = grouped(attacks, lambda cell: (cell.dataset, cell.source, cell.family))
     for (dataset, source, family), own in kinds.items():
         ann, snn = (
             max((cell for cell in own if cell.spiking == spiking), key=_strength, default=None)
@@ -137,8 +135,6 @@ def _followed(summary: Inversions) -> Iterator[Followed]:
     """Yield how each attack changed from the first to the last round of a federation."""
     targets = {target.target: target for target in summary.targets}
     for federation in federations(summary):
-        lines: dict[tuple[str, str], list[InversionSummary]] = defaultdict(list)
-        for cell in federation.cells:
-            lines[model_name(cell), attack_name(cell)].append(cell)
+        lines = grouped(federation.cells, lambda cell: (model_name(cell), attack_name(cell)))
         for first, *_, last in (own for own in lines.values() if len(own) > 1):
             yield Followed((targets[first.target], targets[last.target]), (first, last))

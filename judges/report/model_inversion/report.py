@@ -1,7 +1,4 @@
-"""The run folder of a model inversion -> one self-contained HTML page and the same tables in Markdown and LaTeX.
-
-Reads files of the run folder only: config.toml, manifest.json, scores.csv, summary.json and gallery/*.safetensors.
-"""
+"""The run folder of a model inversion -> one self-contained HTML page and the same tables in Markdown and LaTeX."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import rich.table
 
 from judges.report.console import terminal_table
-from judges.report.formats import out_of_100, rate_interval, spread, times
+from judges.report.formats import grouped, out_of_100, rate_interval, spread, times
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table
 from judges.report.words import verdict_cell
@@ -47,8 +47,8 @@ def attack_sections(summary: Inversions) -> tuple[Section, Section]:
     """Return Tables 3 and 4: attacks on spiking targets, and on ANNs beside their twins."""
     central = [cell for cell in summary.cells if cell.source == CENTRAL and not cell.control]
     spiking, compared = [], []
-    for name in dict.fromkeys(cell.dataset for cell in central):
-        ann, snn = ([c for c in central if c.dataset == name and c.spiking == kind] for kind in (False, True))
+    for name, own in grouped(central, lambda cell: cell.dataset).items():
+        ann, snn = ([cell for cell in own if cell.spiking == kind] for kind in (False, True))
         spiking.append(Group([line for cell in snn for line in _lines(cell, summary)], name))
         both = [*ann, *(cell for cell in snn if cell.attack == BESIDE)] if ann else []
         compared.append(Group([line for cell in both for line in _lines(cell, summary)], name))
@@ -125,10 +125,9 @@ def count_of(cell: InversionSummary) -> str:
     return times((cell.targets, cell.repeats, cell.classes))
 
 
-def by_target(cells: Sequence[InversionSummary]) -> dict[Target, list[InversionSummary]]:
-    """Return cells by what was attacked, in their order."""
-    targets = dict.fromkeys(cell.target for cell in cells)
-    return {target: [cell for cell in cells if cell.target == target] for target in targets}
+def by_target(cells: Iterable[InversionSummary]) -> dict[Target, list[InversionSummary]]:
+    """Return cells by what was attacked."""
+    return grouped(cells, lambda cell: cell.target)
 
 
 def beside(cell: InversionSummary, summary: Inversions) -> dict[str, float | None]:

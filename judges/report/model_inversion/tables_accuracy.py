@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from judges.report.formats import DASH, counted, out_of_100, spread
+from judges.report.formats import DASH, counted, grouped, out_of_100, spread
 from judges.report.judges import judge_share
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table
@@ -41,8 +41,7 @@ def accuracy_sections(summary: Inversions) -> tuple[Section, Section]:
 def _section(number: int, name: str, title: str, accuracies: Sequence[Accuracy], paper: str) -> Section:
     """Return the section of one of the two tables, networks of either kind side by side."""
     rows: list[Pair] = []
-    for dataset in dict.fromkeys(one.dataset for one in accuracies):
-        own = [one for one in accuracies if one.dataset == dataset]
+    for own in grouped(accuracies, lambda one: one.dataset).values():
         ann, snn = ([one for one in own if one.spiking == kind] for kind in (False, True))
         rows += itertools.zip_longest(ann, snn)
     columns: list[Column[Pair]] = [

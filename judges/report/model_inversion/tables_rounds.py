@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from judges.report.curves import Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
-from judges.report.formats import spread
+from judges.report.formats import grouped, spread
 from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
@@ -26,10 +26,9 @@ class Federation(NamedTuple):
 
 def federations(summary: Inversions) -> list[Federation]:
     """Return the targets of federations with the attacks on them, by data set and architecture, round after round."""
-    kinds: dict[tuple[str, str], list[TargetSummary]] = defaultdict(list)
-    for target in sorted(summary.targets, key=lambda target: (target.round, target.spiking)):
-        if target.source == FEDERATION:
-            kinds[target.dataset, target.family].append(target)
+    own = [target for target in summary.targets if target.source == FEDERATION]
+    ordered = sorted(own, key=lambda target: (target.round, target.spiking))
+    kinds = grouped(ordered, lambda target: (target.dataset, target.family))
     attacks = [cell for cell in summary.cells if not cell.control]
     return [
         Federation(name, own, [cell for target in own for cell in attacks if cell.target == target.target])
