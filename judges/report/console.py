@@ -19,7 +19,6 @@ def terminal_table(*tables: Table[Any]) -> rich.table.Table:
 
 
 def _drawn(table: Table[Any]) -> rich.table.Table:
-    """Return one table."""
     shown = [(place, column) for place, column in enumerate(table.columns) if column.terminal]
     under = [(place, column) for place, column in shown if column.under]
     drawn = rich.table.Table(box=None, pad_edge=False)

@@ -124,7 +124,6 @@ def _latex(value: object) -> object:
 
 
 def _config(path: Path) -> str:
-    """Return the config as written."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

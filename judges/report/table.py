@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from judges.intervals import Distribution, Rate
-from judges.report.formats import DASH, Form, joined, out_of_100, rate_interval
+from judges.report.formats import DASH, Bounds, Form, joined, out_of_100, percent_interval
 
 Row = TypeVar("Row")
 
@@ -188,9 +188,14 @@ class Section:
         return [part for part in self.shown if isinstance(part, Table)]
 
 
+def share_cell(share: float | None, bounds: Bounds, under: str = "") -> Cell:
+    """Return a share out of 100 beside its interval; a dash where there is none."""
+    return Cell(out_of_100(share), percent_interval(bounds), (under,))
+
+
 def rate_cell(rate: Rate) -> Cell:
     """Return a rate out of 100 beside its interval."""
-    return Cell(out_of_100(rate.share), rate_interval(rate))
+    return share_cell(rate.share, (rate.low, rate.high))
 
 
 def median_cell(values: Distribution, form: Form) -> Cell:

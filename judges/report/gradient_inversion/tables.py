@@ -7,21 +7,10 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from judges.report.formats import (
-    DASH,
-    Form,
-    grouped,
-    interval,
-    mse,
-    named_shares,
-    number,
-    out_of_100,
-    percent_interval,
-    tenths,
-)
+from judges.report.formats import DASH, Form, grouped, interval, mse, named_shares, number, out_of_100, tenths
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.judges import judge_share
-from judges.report.table import Cell, Column, Group, Section, Table
+from judges.report.table import Cell, Column, Group, Section, Table, share_cell
 from judges.report.words import verdict_cell
 from judges.runs.identity import NO_OP
 from judges.runs.identity import Group as Victims
@@ -112,7 +101,7 @@ def _model(row: ImageRow) -> Cell:
 def _asr(row: ImageRow) -> Cell:
     """Return the judge's verdict, beside those on the truth and on the initial guess."""
     under = named_shares({"truth": row.cell.ceiling, "no-op": row.no_op})
-    return Cell(out_of_100(row.cell.asr), percent_interval(row.cell.intervals["asr"]), (under,))
+    return share_cell(row.cell.asr, row.cell.intervals["asr"], under)
 
 
 def _measured(row: ImageRow, measure: str, form: Form) -> Cell:

@@ -8,7 +8,7 @@ from functools import partial
 
 from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
-from judges.report.formats import DASH, interval, joined, named_shares, number, out_of_100, percent_interval, times
+from judges.report.formats import DASH, interval, joined, named_shares, number, out_of_100, times
 from judges.report.gradient_inversion.events import (
     PAPER_SHAPE,
     SPIKES_OF_PAPER,
@@ -18,7 +18,7 @@ from judges.report.gradient_inversion.events import (
     paper_guess_l2,
 )
 from judges.report.gradient_inversion.wording import NOTES
-from judges.report.table import Cell, Column, Drawing, Group, Section, Table
+from judges.report.table import Cell, Column, Drawing, Group, Section, Table, share_cell
 from judges.runs.measures import ClassDistances, Spread
 from judges.runs.names import group_name, way_name
 from judges.summaries.published import PUBLISHED_DISTANCES
@@ -85,7 +85,6 @@ def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
 
 
 def _spike_columns(table: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRow]]:
-    """Yield the columns of Table V."""
     theirs, guess = "paper" if paper else "", "l2 of the thresholded guess, zero steps"
     yield Column("tau", lambda row: Cell(f"{row.tau:g}", row.attack), unit="attack", beside="plainly")
     for way in table.ways:
@@ -100,10 +99,9 @@ def _spike_columns(table: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRo
 
 
 def _asr(row: SpikeRow, way: str) -> Cell:
-    """Return the ASR of one way of thresholding."""
     cell, theirs = row.cells.get(way), row.published.get(way)
     under = f"paper {out_of_100(theirs.asr)}" if theirs else ""
-    return Cell(out_of_100(cell.asr), percent_interval(cell.intervals["asr"]), (under,)) if cell else Cell(DASH)
+    return share_cell(cell.asr, cell.intervals["asr"], under) if cell else Cell(DASH)
 
 
 def _l2(row: SpikeRow, way: str, norm: float | None) -> Cell:

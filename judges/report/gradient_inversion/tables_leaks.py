@@ -6,22 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from judges.report.curves import Rates, firing_figure
-from judges.report.formats import (
-    DASH,
-    counted,
-    digits,
-    error,
-    interval,
-    number,
-    out_of_100,
-    percent_interval,
-    percent_span,
-    span,
-)
+from judges.report.formats import DASH, counted, digits, error, interval, number, out_of_100, percent_span, span
 from judges.report.gradient_inversion.answers import AnswerPanel, Shown
 from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
-from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell
+from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell, share_cell
 from judges.runs.measures import Health
 from judges.runs.names import group_name
 from judges.summaries.gradient_inversion import Summary
@@ -95,7 +84,7 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
 
 
 def _asr(row: TrendRow) -> str:
-    return Cell(out_of_100(row.asr.mean), percent_interval(row.asr.interval)).line if row.asr else DASH
+    return share_cell(row.asr.mean, row.asr.interval).line if row.asr else DASH
 
 
 def answer_section(panels: Sequence[AnswerPanel]) -> Section:

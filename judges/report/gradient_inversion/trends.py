@@ -104,15 +104,17 @@ def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
     Networks stand in figures of their own where there are more of them than colours.
     """
     groups = plain_groups(summary)
-    lines: dict[Group, dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
-    for row in scores:
-        if row.round > 0 and row.group in groups and not row.is_control:
-            lines[_without_model(row)][unique_name(row, groups[row.group]), model_name(row)].append(row)
+
+    def line(row: Score) -> Line:
+        return unique_name(row, groups[row.group]), model_name(row)
+
     trends = []
-    for victims, own in lines.items():
-        models = list(dict.fromkeys(model for _, model in own))
+    known = (row for row in scores if row.round > 0 and row.group in groups and not row.is_control)
+    for victims, own in grouped(known, _without_model).items():
+        lines = grouped(own, line)
+        models = list(dict.fromkeys(model for _, model in lines))
         for together in [models] if len(models) <= len(COLOURS) else [[model] for model in models]:
-            moving = {line: rows for line, rows in _moving(own, "round").items() if line[1] in together}
+            moving = {line: rows for line, rows in _moving(lines, "round").items() if line[1] in together}
             if moving:
                 alone = {model for _, model in moving}
                 name = group_name(replace(victims, model=alone.pop() if len(alone) == 1 else ""))
@@ -126,16 +128,18 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
     Networks that do not spike are the reference: they have one value.
     """
     groups = plain_groups(summary)
-    lines: dict[Group, dict[Line, list[Score]]] = defaultdict(lambda: defaultdict(list))
-    for row in scores:
-        if row.group in groups and not row.is_control:
-            others = tuple((key, value) for key, value in row.varied.items() if key != "timesteps")
-            lines[replace(_without_model(row), varied=others)][attack_name(row), row.model].append(row)
+
+    def alike(row: Score) -> Group:
+        others = tuple((key, value) for key, value in row.varied.items() if key != "timesteps")
+        return replace(_without_model(row), varied=others)
+
     trends = []
-    for victims, own in lines.items():
-        moving = _moving(own, "timesteps")
+    known = (row for row in scores if row.group in groups and not row.is_control)
+    for victims, own in grouped(known, alike).items():
+        lines = grouped(own, lambda row: (attack_name(row), row.model))
+        moving = _moving(lines, "timesteps")
         attacks = {attack for attack, _ in moving}
-        still = {line: rows for line, rows in own.items() if line[0] in attacks and not rows[0].timesteps}
+        still = {line: rows for line, rows in lines.items() if line[0] in attacks and not rows[0].timesteps}
         if moving:
             trends.append(_trend(group_name(victims), moving, still, summary, "timesteps", "time steps T"))
     return trends

@@ -173,7 +173,6 @@ def _lines(cell: InversionSummary, summary: Inversions) -> Iterator[Line]:
 
 
 def _spreads(scores: Repeated) -> list[str]:
-    """Return four means with their deviations."""
     return list(map(spread, astuple(scores.mean), astuple(scores.std) if scores.std else (None,) * 4))
 
 
