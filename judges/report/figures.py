@@ -10,7 +10,7 @@ import functools
 import io
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -22,32 +22,30 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as MplPath
+from matplotlib.transforms import Transform
 from PIL import Image
 from torch import Tensor
 
 PICTURE_SIDE = 84
-"""About how many pixels wide a picture is shown; the factor is a whole number, so that its own pixels are seen."""
+"""About how wide a picture is shown, in pixels; it is enlarged by a whole factor, so that its own pixels are seen."""
 
 INK, MUTED, GOOD, BAD, THIRD = "#23272c", "#8a9097", "#2f6f9f", "#c07a2c", "#3d8a63"
 _DARK = {INK: "#e3e5e8", GOOD: "#7fb2dc", BAD: "#e0a565", THIRD: "#86c9a4", MUTED: "#8a9097"}
 _NAMES = {INK: "--ink", GOOD: "--good", BAD: "--bad", THIRD: "--third", MUTED: "--muted"}
 COLOURS, MARKERS = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v")
 _JITTER = 0.16
-_PATH = re.compile(r' d="[^"]*"')
+_PATH, _HUNDREDTHS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
+"""Coordinates of paths are cut to hundredths of a point: smaller steps are not seen."""
+
 _FONT = "DejaVu Sans"
-FONT_SIZE = 8.5
-"""In points: 11 pixels on a screen, where a figure is shown at its own size."""
-
+FONT_SIZE = 8.5  # in points; 11 pixels on a screen, where a figure is shown at its own size
 MOST_POINTS = 80
-MOST_DOTS = 400
-"""Dots that a line of the strip shows at most."""
-
-LONGEST_NAME = 48
-"""Signs of a name that a figure shows at most."""
+MOST_DOTS = 400  # how many dots a row of the strip shows at most
+LONGEST_NAME = 48  # how many characters of a name a figure shows at most
 
 
 class Point(NamedTuple):
-    """A mean at one threshold, or whatever else lies along the axis, and its interval where there is one."""
+    """A mean at one place of the axis, such as a threshold, with its interval where there is one."""
 
     tau: float
     mean: float
@@ -67,8 +65,8 @@ def enlarged(picture: Tensor, *, low: float, high: float, side: int) -> Image.Im
     Args:
         picture: (C, H, W); one channel is grey; two, the events "off" and "on", are blue and orange; three are red,
             green and blue; any other number is averaged to grey.
-        low, high: the values shown black and white; beyond them is cut off, and what is not finite is black.
-        side: about how many pixels wide.
+        low, high: the values shown black and white; values beyond are clamped, and what is not finite is black.
+        side: about how wide, in pixels.
     """
     if picture.shape[0] not in (1, 2, 3):
         picture = picture.mean(dim=0, keepdim=True)
@@ -89,49 +87,42 @@ def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
         curves: (curves, steps), NaN after an attack's end.
         recognisable: colour of each curve.
     """
-    figure, axes = _panel(3.5, 2.1)
-    drawn = False
+    figure, (axes,) = panels(3.5, 2.1, ("outer step", "matching loss"))
     for curve, success in zip(curves.double().numpy(), recognisable, strict=True):
         steps = thinned(np.flatnonzero(np.isfinite(curve) & (curve > 0)))
         if len(steps):
-            colour = GOOD if success else BAD
-            axes.plot(
-                steps, curve[steps], color=colour, alpha=0.75, linewidth=0.8, marker="." if len(steps) == 1 else ""
-            )
-            drawn = True
-    if drawn:
+            colour, marker = GOOD if success else BAD, "." if len(steps) == 1 else ""
+            axes.plot(steps, curve[steps], color=colour, alpha=0.75, linewidth=0.8, marker=marker)
+    if axes.lines:
         axes.set_yscale("log")
     else:
-        axes.text(0.5, 0.5, "no loss recorded", ha="center", va="center", color=INK, transform=axes.transAxes)
-    axes.set_xlabel("outer step", color=INK)
-    axes.set_ylabel("matching loss", color=INK)
+        note(axes, (0.5, 0.5), "no loss recorded", ha="center", by=axes.transAxes)
     return svg_uri(figure)
 
 
 def strip_figure(
-    values: Mapping[str, Sequence[float]], *, threshold: float | None, measure: str = "SSIM", unit: str = "victim"
+    values: Mapping[str, Sequence[float]],
+    *,
+    controls: Collection[str] = (),
+    threshold: float | None,
+    measure: str = "SSIM",
+    unit: str = "victim",
 ) -> str:
-    """Return one line of dots for each name, a dot for each victim or other unit, as an SVG data URI.
+    """Return a row of dots for each name, one dot for each victim or other unit, as an SVG data URI.
 
-    A line is one path, so that a page of 10,000 victims opens at once; of more than 400 dots as many are shown, the
-    least and the greatest among them, spread evenly by rank.
-
-    Args:
-        values: {name: the measure of each}, top to bottom.
-        threshold: where a dashed line marks a recognisable picture; None for no line, and an axis from 0.
-        measure: what it is.
-        unit: of what.
+    A row is a single path, so that a page of 10,000 victims opens at once. Of more than 400 values, 400 evenly spaced
+    ranks are shown, the least and the greatest value among them. A dashed line at the threshold marks a recognisable
+    picture; without a threshold the axis starts at 0. Rows of controls are grey.
     """
-    figure, axes = _panel(7.2, 0.55 + 0.3 * len(values))
+    across = f"{measure} of each {unit}; the bar is the median"
+    figure, (axes,) = panels(7.2, 0.55 + 0.3 * len(values), (across, ""))
     for row, (name, dots) in enumerate(values.items()):
         places = np.asarray(dots, dtype=np.float64)
-        if len(places) > MOST_DOTS:
-            places = thinned(np.sort(places), MOST_DOTS)
+        places = thinned(np.sort(places), MOST_DOTS) if len(places) > MOST_DOTS else places
         offsets = _JITTER * (np.arange(len(places)) * 0.618 % 1.0 * 2.0 - 1.0)
-        colour = MUTED if name.startswith("control") else GOOD
+        colour = MUTED if name in controls else GOOD
         axes.add_patch(_dots(places, row + offsets, colour))
-        centre = float(np.median(dots))
-        axes.plot([centre, centre], [row - 0.3, row + 0.3], color=INK, linewidth=1.2)
+        axes.plot([float(np.median(dots))] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.2)
     axes.autoscale_view(scaley=False)
     axes.set_yticks(range(len(values)), [verbatim(name) for name in values], color=INK)
     axes.set_ylim(len(values) - 0.5, -0.5)
@@ -141,13 +132,12 @@ def strip_figure(
         axes.axvline(threshold, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         lowest = min((min(dots) for dots in values.values() if len(dots)), default=0.0)
         axes.set_xlim(min(-0.1, lowest - 0.03), 1.03)
-    axes.set_xlabel(f"{measure} of each {unit}; the bar is the median", color=INK)
     axes.tick_params(axis="y", length=0)
     return svg_uri(figure)
 
 
 def _dots(across: np.ndarray, down: np.ndarray, colour: str) -> PathPatch:
-    """Return dots as one path: strokes of no length with round ends."""
+    """Return dots as one path: strokes without length that have round ends."""
     ends = np.repeat(np.stack([across, down], axis=1), 2, axis=0)
     codes = np.tile([MplPath.MOVETO, MplPath.LINETO], len(across))
     stroke = {"linewidth": 3.0, "capstyle": "round", "alpha": 0.75}
@@ -155,9 +145,9 @@ def _dots(across: np.ndarray, down: np.ndarray, colour: str) -> PathPatch:
 
 
 def verbatim(name: str, longest: int = LONGEST_NAME) -> str:
-    """Return a name for a figure: at most so many signs, all of them in the font, and a dollar starts no formula.
+    """Return a name as a figure can show it: not too long, all characters in the font, and no dollar starts a formula.
 
-    Signs that set the direction of writing are left out: a figure is written from left to right.
+    Characters that set the direction of writing are left out: a figure is written from left to right.
     """
     plain = "".join(sign for sign in " ".join(name.split()) if unicodedata.category(sign) != "Cf")
     if len(plain) > longest:
@@ -165,7 +155,7 @@ def verbatim(name: str, longest: int = LONGEST_NAME) -> str:
         plain = f"{plain[: kept // 2]}\N{HORIZONTAL ELLIPSIS}{plain[len(plain) - (kept - kept // 2) :]}"
     known = _signs()
     shown = "".join(sign if ord(sign) in known else "\N{REPLACEMENT CHARACTER}" for sign in plain)
-    return ("\N{NO-BREAK SPACE}" if shown.startswith("_") else "") + shown.replace("$", r"\$")  # _: no legend has it
+    return ("\N{NO-BREAK SPACE}" if shown.startswith("_") else "") + shown.replace("$", r"\$")  # legends skip "_"
 
 
 @functools.cache
@@ -175,7 +165,7 @@ def _signs() -> frozenset[int]:
 
 
 def thinned(places: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
-    """Return at most so many of the places, evenly spread, with the first and the last."""
+    """Return at most `most` of the places, evenly spread, the first and the last among them."""
     if len(places) <= most:
         return places
     chosen: np.ndarray = places[np.linspace(0, len(places) - 1, most).round().astype(int)]
@@ -183,56 +173,47 @@ def thinned(places: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
 
 
 def _style() -> AbstractContextManager[None]:
-    """Return the setting in which figures are made and saved, the same everywhere."""
+    """Return the settings under which every figure is made and saved."""
     return mpl.rc_context(
-        {
-            "font.size": FONT_SIZE,
-            "font.family": _FONT,
-            "axes.linewidth": 0.6,
-            "svg.hashsalt": "spikeleak",
-        }
+        {"font.size": FONT_SIZE, "font.family": _FONT, "axes.linewidth": 0.6, "svg.hashsalt": "spikeleak"}
     )
 
 
-def _panel(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of one panel, in inches, with quiet axes."""
-    figure, (axes,) = panels(width, height, 1)
-    return figure, axes
-
-
-def panels(width: float, height: float, count: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many panels side by side."""
+def panels(width: float, height: float, *labels: tuple[str, str]) -> tuple[Figure, list[Axes]]:
+    """Return a figure, its size in inches, of panels side by side: one for each pair of names of the two axes."""
     with _style():
         figure = Figure(figsize=(width, height), layout="constrained")
-        parts = [figure.add_subplot(1, count, index + 1) for index in range(count)]
-    for axes in parts:
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_color(MUTED)
+        parts = [figure.add_subplot(1, len(labels), index + 1) for index in range(len(labels))]
+    for axes, (across, up) in zip(parts, labels, strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(MUTED)
         axes.tick_params(which="both", colors=MUTED, labelcolor=INK, width=0.6)
         axes.patch.set_alpha(0.0)
+        axes.set_xlabel(across, color=INK)
+        axes.set_ylabel(up, color=INK)
     return figure, parts
 
 
+def note(
+    axes: Axes, at: tuple[float, float], text: str, *, ha: str = "left", va: str = "center", by: Transform | None = None
+) -> None:
+    """Write a text into a panel at (across, up); `by` says what these are coordinates of, if not of the data."""
+    axes.text(*at, text, color=INK, fontsize=FONT_SIZE, ha=ha, va=va, transform=by or axes.transData)
+
+
 def svg_uri(figure: Figure) -> str:
-    """Return a figure as an SVG data URI; the same figure gives the same text."""
+    """Return a figure as an SVG data URI; the same figure always gives the same text."""
     content = io.StringIO()
     with _style():
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = content.getvalue()
-    text = _PATH.sub(_rounded, text[text.index("<svg") :])
+    text = _PATH.sub(lambda path: _HUNDREDTHS.sub(r"\1", path[0]), text[text.index("<svg") :])
     for colour, name in _NAMES.items():
         text = text.replace(colour, f"var({name}, {colour})")
     dark = ";".join(f"{_NAMES[colour]}:{value}" for colour, value in _DARK.items())
     start = text.index(">") + 1
     style = f"<style>@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     return data_uri("image/svg+xml", (text[:start] + style + text[start:]).encode())
-
-
-def _rounded(path: re.Match[str]) -> str:
-    """Return the coordinates of a path with two decimals: hundredths of a point are not seen."""
-    return re.sub(r"(\.\d\d)\d+", r"\1", path.group())
 
 
 def data_uri(kind: str, content: bytes) -> str:

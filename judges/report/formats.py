@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from judges.intervals import Rate
 
-DASH = "\N{EN DASH}"
-LEAST_MSE = 5e-4
-"""Below it three decimals would print an error as 0."""
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
+DASH = "\N{EN DASH}"
 Bounds = tuple[float, float] | None
+Form = Callable[[float | None], str]
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Return a number with so many decimals; the sign for infinity where it is not finite."""
+    """Return a number with so many decimals; an infinity sign where it is not finite."""
     return "\N{INFINITY}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -24,7 +26,7 @@ def tenths(value: float | None) -> str:
 
 
 def error(value: float | None) -> str:
-    """Return a mean squared error with four decimals, or in powers of ten where those would be 0."""
+    """Return a mean squared error with four decimals, or as a power of ten where those would be 0."""
     if value is None or value == 0 or value >= 5e-5:
         return number(value, 4)
     mantissa, _, exponent = f"{value:.0e}".partition("e")
@@ -33,20 +35,19 @@ def error(value: float | None) -> str:
 
 def mse(value: float | None) -> str:
     """Return a mean squared error with three decimals, or as a power of ten where those would be 0."""
-    return error(value) if value is not None and 0 < value < LEAST_MSE else number(value, 3)
+    return error(value) if value is not None and 0 < value < 5e-4 else number(value, 3)
 
 
 def digits(value: float | None) -> str:
-    """Return a number with three significant digits; the sign for infinity where it is not finite."""
+    """Return a number with three significant digits; an infinity sign where it is not finite."""
     if value is None:
         return number(value)
-    mantissa, _, exponent = f"{value:.3g}".replace("-", "\N{MINUS SIGN}").partition("e")
-    sign = "\N{MINUS SIGN}" if exponent.startswith("\N{MINUS SIGN}") else ""
-    return f"{mantissa}e{sign}{int(exponent[1:])}" if exponent else mantissa
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", "\N{MINUS SIGN}")
 
 
 def two_digits(value: float) -> str:
-    """Return a number with two significant digits, a last 0 among them: "0.30"."""
+    """Return a number with two significant digits, a final 0 among them: "0.30"."""
     return f"{value:#.2g}" if value else "0"
 
 
@@ -67,13 +68,13 @@ def spread(mean: float | None, deviation: float | None) -> str:
 
 
 def named_shares(named: Mapping[str, float | None]) -> str:
-    """Return shares out of 100 with their names, those that are known: "truth 99, no-op 10"."""
+    """Return the known shares out of 100 with their names: "truth 99, no-op 10"."""
     return ", ".join(f"{name} {100 * share:.3g}" for name, share in named.items() if share is not None)
 
 
-def interval(bounds: Bounds, told: Callable[[float], str] = number) -> str:
+def interval(bounds: Bounds, form: Callable[[float], str] = number) -> str:
     """Return an interval in brackets, or nothing."""
-    return "" if bounds is None else f"[{told(bounds[0])}, {told(bounds[1])}]"
+    return "" if bounds is None else f"[{form(bounds[0])}, {form(bounds[1])}]"
 
 
 def percent_interval(bounds: Bounds) -> str:
@@ -91,16 +92,34 @@ def between(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def span(values: Mapping[str, float], told: Callable[[float], str] = two_digits) -> str:
-    """Return the least and the greatest of some values as "0.05 to 0.31"; a dash where there is none."""
-    return between(told(min(values.values())), told(max(values.values()))) if values else DASH
+def span(values: Mapping[str, float], form: Callable[[float], str] = two_digits) -> str:
+    """Return the least and the greatest value as "0.05 to 0.31"; a dash where there is none."""
+    return between(form(min(values.values())), form(max(values.values()))) if values else DASH
 
 
 def percent_span(shares: Mapping[str, float]) -> str:
-    """Return the least and the greatest of some shares as numbers out of 100, "5 to 31"; a dash where there is none."""
+    """Return the least and the greatest share as numbers out of 100, "5 to 31"; a dash where there is none."""
     return span(shares, lambda share: f"{100 * share:.0f}")
 
 
 def counted(count: int, noun: str) -> str:
     """Return "1 cell" or "3 cells"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def times(factors: Sequence[int]) -> str:
+    """Return factors with the sign between them: "3 x 28 x 28"."""
+    return " \N{MULTIPLICATION SIGN} ".join(map(str, factors))
+
+
+def joined(*parts: str, by: str = ", ") -> str:
+    """Return the parts that are not empty as one text."""
+    return by.join(part for part in parts if part)
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return items by a key, in the order in which each key comes first."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups

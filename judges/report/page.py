@@ -1,12 +1,13 @@
-"""What all reports share: a run's manifest and config, and templates in which everything printed is escaped.
+"""What all reports share: a run's manifest and config, and templates that escape everything they print.
 
-A page loads nothing and runs nothing: its policy allows pictures that stand in it, and its own style, by its hash.
+A page loads nothing and runs nothing: its policy allows only embedded pictures and its own style, by its hash.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,55 +19,38 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from judges.report.formats import counted, error, number, percent
 from judges.report.table import Column, Group, Section, Table
+from judges.report.words import Words
 from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-KINDS = ("html", "md", "tex")
 
-_TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    "[": "{[}",
-    "]": "{]}",
-    "\N{EN DASH}": "--",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{MIDDLE DOT}": r"$\cdot$",
-    "\N{INFINITY}": r"$\infty$",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{THIN SPACE}": r"\,",
-}
-"""What LaTeX reads as a command, and signs that are not in every font."""
-_BEYOND_LATIN = "\u0250"
-"""The first sign that LaTeX stops at unless more packages are loaded; such signs are printed as question marks."""
+_TEX = (
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {sign: f"${sign}$" for sign in "<>|"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}", "]": "{]}"}
+    | {"\N{EN DASH}": "--", "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{NO-BREAK SPACE}": "~", "\N{THIN SPACE}": r"\,"}
+    | {"\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$"}
+    | {"\N{MIDDLE DOT}": r"$\cdot$", "\N{INFINITY}": r"$\infty$"}
+)
+"""Characters that LaTeX reads as commands, and those that are not in every font."""
+
+_BEYOND_LATIN = "\u0250"  # from here on LaTeX needs more packages; such characters are printed as question marks
 
 _BREAKS = re.compile("[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+")
 _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
-"""Signs that are not seen but change how those around them are: controls, directions of writing, half characters."""
+"""Characters that cannot be seen but change how others look: controls, directions of writing, half characters."""
 
 
 def write_page(
-    run_dir: Path,
-    manifest: Mapping[str, Any],
-    sections: Sequence[Section],
-    *,
-    threat_model: str,
-    findings: Sequence[str],
-    definitions: Sequence[tuple[str, str]],
+    run_dir: Path, manifest: Mapping[str, Any], sections: Sequence[Section], *, words: Words, findings: Sequence[str]
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
     Args:
         run_dir: holds config.toml.
         manifest: of the run.
-        sections: of the report; cells that could not be computed come first.
-        threat_model, findings, definitions: stand before and after them.
+        sections: of the report, after one on the cells that could not be computed.
+        words, findings: stand before and after the sections.
 
     Raises:
         DataError: there is no readable config.
@@ -77,16 +61,14 @@ def write_page(
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
         "sections": shown,
         "tables": [(section, table) for section in shown for table in section.tables],
-        "style_hash": _hash(TEMPLATES / "report.css"),
+        "style_hash": base64.b64encode(hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()).decode(),
         "config": _config(run_dir / "config.toml"),
-        "threat_model": threat_model,
+        "threat_model": words.threat_model,
         "findings": findings,
-        "definitions": definitions,
+        "definitions": words.definitions,
     }
-    texts = {kind: _render(f"page.{kind}.j2", context, kind) for kind in KINDS}
-    for kind in ("md", "tex"):
-        atomic_write(run_dir / f"report.{kind}", texts[kind])
-    return atomic_write(run_dir / "report.html", texts["html"])
+    texts = {kind: _render(kind, context) for kind in ("md", "tex", "html")}
+    return [atomic_write(run_dir / f"report.{kind}", text) for kind, text in texts.items()][-1]
 
 
 def _not_computed(failed: Mapping[str, str]) -> Section:
@@ -101,53 +83,40 @@ def _not_computed(failed: Mapping[str, str]) -> Section:
     return Section("failed", "Not computed", [table], lead=lead)
 
 
-def _hash(path: Path) -> str:
-    """Return the hash of a file as a content security policy names it."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
-
-
-def _render(template: str, context: Mapping[str, Any], kind: str) -> str:
-    """Return a filled template; everything that is printed is escaped for its kind of text."""
+def _render(kind: str, context: Mapping[str, Any]) -> str:
+    """Return the filled template of a kind of text, for which everything that is printed is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=kind == "html",  # noqa: S701 - the others are escaped by `finalize`
-        finalize={"html": _seen, "md": _markdown, "tex": _latex}[kind],
+        finalize={"html": _visible, "md": _markdown, "tex": _latex}[kind],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "error": error, "percent": percent}
-    return environment.get_template(template).render(context)
+    return environment.get_template(f"page.{kind}.j2").render(context)
 
 
-def _seen(value: object) -> object:
-    """Return text with the sign for an unknown one in place of each that is not seen, but not markup of our own."""
+def _visible(value: object) -> object:
+    """Return text, but not markup of our own, with a replacement for each character that cannot be seen."""
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
 
 
-def _markdown(value: object) -> object:
-    """Return text that can stand in a cell of a Markdown table and starts no markup."""
-    if not isinstance(value, str):
-        return value
-    text = (
-        _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", value))
-        .replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;")
-    )
-    for sign in "\\`*_[]|#":
-        text = text.replace(sign, f"\\{sign}")
-    return text
-
-
 def _one_line(text: str) -> str:
-    """Return text that ends no line, and in which every sign is seen."""
+    """Return text that ends no line, and in which every character can be seen."""
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text))
 
 
+def _markdown(value: object) -> object:
+    """Return text, but not markup of our own, that can stand in a cell of a Markdown table and starts no markup."""
+    if type(value) is not str:
+        return value
+    return re.sub(r"[\\`*_\[\]|#]", r"\\\g<0>", html.escape(_one_line(value), quote=False))
+
+
 def _latex(value: object) -> object:
-    """Return text that can stand in a cell of a LaTeX table; after a line break "[" or "*" would belong to that."""
+    """Return text that can stand in a cell of a LaTeX table; LaTeX takes a "*" after a line break for part of that."""
     if not isinstance(value, str):
         return value
     signs = (_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
@@ -155,7 +124,6 @@ def _latex(value: object) -> object:
 
 
 def _config(path: Path) -> str:
-    """Return the config as it was written."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -163,7 +131,7 @@ def _config(path: Path) -> str:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (key, text) of a nested table; an inner table of plain values is one line."""
+    """Yield (key, text) of a nested table; an inner table of plain values becomes one line."""
     for key, value in table.items():
         if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
             yield from _flat(value, f"{prefix}{key} \N{MIDDLE DOT} ")

@@ -1,4 +1,4 @@
-"""One value for a table of results, written once and rendered as HTML, Markdown, LaTeX (templates) and in a terminal.
+"""A table of results as one value, written once and rendered as HTML, Markdown, LaTeX (templates) and in a terminal.
 
 Everything here is plain text; each renderer escapes it for its format.
 """
@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from judges.intervals import Distribution, Rate
+from judges.report.formats import DASH, Bounds, Form, joined, out_of_100, percent_interval
+
 Row = TypeVar("Row")
 
 
 class Small(NamedTuple):
-    """Small print with its class on the page."""
+    """Small print and its class on the page."""
 
     text: str
     css: str = ""
@@ -22,28 +25,21 @@ class Small(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
+    """What stands in one place of a table."""
 
-    Attributes:
-        text: the number, or the word.
-        beside: an interval, quartiles: on the same line.
-        under: small print below; what is empty is left out.
-        css: classes on the page: of emphasis ("best", "alarm"), or of tone ("verdict yes").
-    """
-
-    text: str
-    beside: str = ""
-    under: tuple[str | Small, ...] = ()
-    css: str = ""
+    text: str  # the number, or the word
+    beside: str = ""  # what follows on the same line: an interval, quartiles
+    under: tuple[str | Small, ...] = ()  # small print below; empty parts are left out
+    css: str = ""  # classes on the page: of emphasis ("best", "alarm"), or of tone ("verdict yes")
 
     @property
     def line(self) -> str:
         """Return the text and what is beside it."""
-        return f"{self.text} {self.beside}".strip()
+        return joined(self.text, self.beside, by=" ")
 
     @property
     def small(self) -> list[Small]:
-        """Return what there is of small print."""
+        """Return the parts of the small print that are not empty."""
         return [part for part in (Small(part) if isinstance(part, str) else part for part in self.under) if part.text]
 
     @property
@@ -54,50 +50,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """A column: its heading, and what it says of a row.
-
-    Attributes:
-        heading, unit: of the column; the unit is small.
-        cell: row -> what stands there.
-        span, span_unit: heading over this column and the neighbours that have the same one.
-        under: heading of the small print, where Markdown and the terminal give it a column of its own.
-        left: whether it holds words, which stand to the left.
-        long: whether it holds sentences.
-        theirs: whether it holds numbers of a paper, in italics.
-        beside: class of what is beside the text on the page; below it where there is no class.
-        aligned: whether deviations ("71.3 +- 2.3") stand under each other on the page.
-        terminal: heading in a terminal; the column is left out there where it is empty.
-        brief: whether the terminal leaves out what is beside the text.
-    """
+    """A column: its heading, with a small unit, and what it says of a row."""
 
     heading: str
     cell: Callable[[Row], Cell | str]
     unit: str = ""
-    span: str = ""
-    span_unit: str = ""
-    under: str = ""
-    left: bool = False
-    long: bool = False
-    theirs: bool = False
-    beside: str = ""
-    aligned: bool = False
-    terminal: str = ""
-    brief: bool = False
+    span: str = ""  # heading over this column and those of its neighbours that have the same one
+    under: str = ""  # heading of the small print, which has a column of its own in Markdown and in a terminal
+    left: bool = False  # whether it holds words, which are aligned to the left
+    long: bool = False  # whether it holds sentences
+    theirs: bool = False  # whether it holds numbers of a paper, in italics
+    beside: str = ""  # class of what is beside the text on the page; without one, that is below the text
+    aligned: bool = False  # whether deviations ("71.3 +- 2.3") are aligned on the page
+    terminal: str = ""  # heading in a terminal, which leaves out columns without one
+    brief: bool = False  # whether the terminal leaves out what is beside the text
 
     def of(self, row: Row) -> Cell:
         """Return what stands in this column of a row."""
-        told = self.cell(row)
-        return Cell(told) if isinstance(told, str) else told
+        cell = self.cell(row)
+        return Cell(cell) if isinstance(cell, str) else cell
 
     @property
     def title(self) -> str:
         """Return the heading with its unit."""
-        return _joined(self.heading, self.unit)
-
-    @property
-    def over(self) -> str:
-        """Return the heading over it with its unit."""
-        return _joined(self.span, self.span_unit)
+        return joined(self.heading, self.unit)
 
 
 @dataclass(frozen=True)
@@ -111,7 +87,7 @@ class Group(Generic[Row]):
     @property
     def name(self) -> str:
         """Return the title with the note."""
-        return _joined(self.title, self.note)
+        return joined(self.title, self.note)
 
 
 @dataclass(frozen=True)
@@ -126,38 +102,22 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """A table of results.
+    """A table of results. The page draws `above` over it, and shows `fold` in its place until a reader opens it."""
 
-    Attributes:
-        label: what a screen reader calls it.
-        columns: from left to right; the first names the row.
-        groups: from top to bottom.
-        grouped_by: heading of the groups' titles; "" where there are none.
-        name: tells it from the other tables of its section.
-        lead, note: text above and below.
-        remarks: sentences on its numbers.
-        above: what the page draws over it.
-        css: classes of the table on the page.
-        row_css: row -> its classes on the page.
-        apart: row -> what it shares with its neighbours; a line is drawn where that changes.
-        fold: what the page prints in place of the table until a reader opens it; "" where it stands open.
-        unfolded: whether it is opened from the start.
-    """
-
-    label: str
-    columns: Sequence[Column[Row]]
+    label: str  # what a screen reader calls it
+    columns: Sequence[Column[Row]]  # the first names the row
     groups: Sequence[Group[Row]]
-    grouped_by: str = ""
-    name: str = ""
+    grouped_by: str = ""  # heading of the groups' titles; "" where there are none
+    name: str = ""  # tells it from the other tables of its section
     lead: str = ""
     note: str = ""
-    remarks: Sequence[str] = ()
+    remarks: Sequence[str] = ()  # sentences on its numbers
     above: Drawing | None = None
     css: str = "results layout"
     row_css: Callable[[Row], str] | None = None
-    apart: Callable[[Row], object] | None = None
-    fold: str = ""
-    unfolded: bool = False
+    apart: Callable[[Row], object] | None = None  # what neighbours share; a line is drawn where that changes
+    fold: str = ""  # "" where it is always open
+    unfolded: bool = False  # whether it starts open
 
     @property
     def shown(self) -> bool:
@@ -166,14 +126,14 @@ class Table(Generic[Row]):
 
     @property
     def heads(self) -> list[tuple[Column[Row], int, int]]:
-        """Return the cells of the first row of headings: (column, columns under it, rows of headings that it fills)."""
+        """Return the cells of the first row of headings: (column, how many columns, how many rows of headings)."""
         rows = 2 if any(column.span for column in self.columns) else 1
-        own = itertools.groupby(enumerate(self.columns), lambda item: item[1].span or item[0])
-        told = [[column for _, column in columns] for _, columns in own]
-        return [(columns[0], len(columns), 1 if columns[0].span else rows) for columns in told]
+        spans = itertools.groupby(enumerate(self.columns), lambda item: item[1].span or item[0])
+        parts = [[column for _, column in columns] for _, columns in spans]
+        return [(columns[0], len(columns), 1 if columns[0].span else rows) for columns in parts]
 
     def css_of(self, column: Column[Row]) -> str:
-        """Return the class of a column: in a plain table numbers have one, in others words."""
+        """Return the class of a column: in a plain table numbers have one, in others words do."""
         if column.theirs:
             return "theirs"
         return {(True, False): "num", (False, True): "text"}.get((self.css.startswith("plain"), column.left), "")
@@ -188,12 +148,11 @@ class Table(Generic[Row]):
 
     @property
     def flat_heads(self) -> list[tuple[str, bool]]:
-        """Return the headings in one row, that of the groups and those of small print among them; True of words."""
+        """Return the headings in one row, those of groups and small print included, and whether each is over words."""
         heads = [(self.grouped_by, True)] if self.grouped_by else []
         for place, column in enumerate(self.columns):
-            over = f"{column.over}: " if column.over else ""
-            heads.append((f"{over}{column.title}", column.left or not place))
-            heads += [(f"{over}{column.under}", True)] if column.under else []
+            heads.append((joined(column.span, column.title, by=": "), column.left or not place))
+            heads += [(joined(column.span, column.under, by=": "), True)] if column.under else []
         return heads
 
     @property
@@ -203,31 +162,24 @@ class Table(Generic[Row]):
             for _, cells in self.lines(group):
                 texts = [group.name] if self.grouped_by else []
                 for column, cell in zip(self.columns, cells, strict=True):
-                    texts += [cell.line, cell.below] if column.under else [_joined(cell.line, cell.below, by="; ")]
+                    texts += [cell.line, cell.below] if column.under else [joined(cell.line, cell.below, by="; ")]
                 yield texts
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a report, which is left out where nothing stands in it.
+    """A section of a report with text above (`lead`) and below (`note`); one whose parts are all empty is left out."""
 
-    Attributes:
-        id: on the page.
-        title, reference: heading, and the table or figure of a paper whose layout it has.
-        parts: tables, and drawings around them; those without a row or a picture are left out.
-        lead, note: text above and below.
-    """
-
-    id: str
+    id: str  # on the page
     title: str
     parts: Sequence[Table[Any] | Drawing]
-    reference: str = ""
+    reference: str = ""  # the table or figure of a paper whose layout it has
     lead: str = ""
     note: str = ""
 
     @property
     def shown(self) -> list[Table[Any] | Drawing]:
-        """Return the parts that hold anything."""
+        """Return the parts that are not empty."""
         return [part for part in self.parts if part.shown]
 
     @property
@@ -236,5 +188,16 @@ class Section:
         return [part for part in self.shown if isinstance(part, Table)]
 
 
-def _joined(*parts: str, by: str = ", ") -> str:
-    return by.join(part for part in parts if part)
+def share_cell(share: float | None, bounds: Bounds, under: str = "") -> Cell:
+    """Return a share out of 100 beside its interval; a dash where there is none."""
+    return Cell(out_of_100(share), percent_interval(bounds), (under,))
+
+
+def rate_cell(rate: Rate) -> Cell:
+    """Return a rate out of 100 beside its interval."""
+    return share_cell(rate.share, (rate.low, rate.high))
+
+
+def median_cell(values: Distribution, form: Form) -> Cell:
+    """Return a median beside its quartiles."""
+    return Cell(form(values.median), f"({form(values.lower_quartile)}{DASH}{form(values.upper_quartile)})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from judges.report.gradient_inversion.tables import by_group, judge_facts, no_op_of
@@ -14,53 +13,33 @@ from judges.runs.names import attack_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.published import PUBLISHED_SPIKES, PublishedSpikes
 
-SPIKES_OF_PAPER = "dvs_gesture"
-"""The data set of the paper's Tables V and VI."""
+SPIKES_OF_PAPER = "dvs_gesture"  # the data set of the paper's Tables V and VI
+PAPER_SHAPE, PAPER_NORM, PAPER_SIGMA = (20, 2, 128, 128), 42.5647, 0.1
+"""The norm of the paper's recordings is read off Table V: from tau 0.75 on the answer is the empty recording."""
 
-PAPER_SHAPE = (20, 2, 128, 128)
-PAPER_NORM = 42.5647
-"""Norm of the paper's recordings, read off Table V: where tau is 0.75 and more the answer is the empty recording."""
-
-PAPER_SIGMA = 0.1
-SAME = 0.01
-"""Two distances are called equal where they differ by at most this share of the second."""
+SAME = 0.01  # two distances are called equal where they differ by at most this share of the second
 
 
-@dataclass(frozen=True)
-class SpikeRow:
-    """A line of Table V: one attack and threshold, with every way of thresholding beside each other.
-
-    Attributes:
-        tau: the threshold.
-        attack: its name, without its way of thresholding and its threshold.
-        cells: {way of thresholding: our figures}.
-        guess: the initial guess, thresholded, no step taken; None where it was not scored.
-        published: {way of thresholding: the paper's figures}; empty unless the victims are of DVS128 Gesture.
-    """
+class SpikeRow(NamedTuple):
+    """A line of Table V: one attack and threshold, with the ways of thresholding side by side."""
 
     tau: float
-    attack: str
-    cells: Mapping[str, CellSummary]
-    guess: CellSummary | None
-    published: Mapping[str, PublishedSpikes]
+    attack: str  # without its way of thresholding and its threshold
+    cells: Mapping[str, CellSummary]  # {way of thresholding: our numbers}
+    guess: CellSummary | None  # the initial guess, thresholded, no step taken; None where it was not scored
+    published: Mapping[str, PublishedSpikes]  # {way: the paper's numbers}; empty unless on DVS128 Gesture
 
 
-@dataclass(frozen=True)
-class SpikeTable:
+class SpikeTable(NamedTuple):
     """Table V for one group of victims.
 
-    Attributes:
-        group: what was attacked.
-        ways: of thresholding, as columns.
-        rows: by tau, then by attack.
-        norm: mean l2 norm of a recording, which is its distance to the empty one: of these victims, else of the data
-            set; None where neither was measured.
-        held_out, chance, ceiling: of the judge, as in `ImageRow`; the last is its accuracy on the true inputs.
+    The norm is the mean l2 norm of a recording, which is its distance to the empty one: of these victims, or else of
+    the data set; None where neither was measured. The judge's accuracies are those of `ImageRow`, and its ceiling.
     """
 
     group: Group
     ways: tuple[str, ...]
-    rows: tuple[SpikeRow, ...]
+    rows: tuple[SpikeRow, ...]  # by tau, then by attack
     norm: float | None
     held_out: float | None
     chance: float | None
@@ -68,34 +47,27 @@ class SpikeTable:
 
 
 class Nearness(NamedTuple):
-    """How a mean l2 compares with those of answers that need no gradient.
+    """How a mean l2 compares with those of answers that need no gradient."""
 
-    Attributes:
-        guess: it equals that of the thresholded guess, no step taken.
-        empty: it equals that of the empty recording.
-        closer: it is less than either of those that are known, and equals none; None where none is known.
-    """
-
-    guess: bool
-    empty: bool
-    closer: bool | None
+    guess: bool  # it equals that of the thresholded guess, no step taken
+    empty: bool  # it equals that of the empty recording
+    closer: bool | None  # it equals none and is less than all that are known; None where none is known
 
     @property
     def words(self) -> str:
         """Return it in a few words."""
-        equal = [name for name, same in (("guess", self.guess), ("empty", self.empty)) if same]
-        if equal:
-            return f"equals {' and '.join(equal)}"
-        return {True: "closer", False: "no closer", None: ""}[self.closer]
+        equal = ["guess"] * self.guess + ["empty"] * self.empty
+        other = {True: "closer", False: "no closer", None: ""}[self.closer]
+        return f"equals {' and '.join(equal)}" if equal else other
 
 
 def nearness(cell: CellSummary, guess: CellSummary | None, norm: float | None) -> Nearness:
     """Return how a cell's mean l2 compares with those of the guess and of the empty recording."""
-    ours, start = cell.l2.mean, guess.l2.mean if guess else None
+    ours, others = cell.l2.mean, (guess.l2.mean if guess else None, norm)
+    known = [other for other in others if other is not None]
     if ours is None:
-        return Nearness(False, False, None if start is None and norm is None else False)
-    equal = [other is not None and abs(ours - other) <= SAME * other for other in (start, norm)]
-    known = [other for other in (start, norm) if other is not None]
+        return Nearness(False, False, False if known else None)
+    equal = [other is not None and abs(ours - other) <= SAME * other for other in others]
     return Nearness(equal[0], equal[1], ours < min(known) and not any(equal) if known else None)
 
 
@@ -115,34 +87,27 @@ def paper_guess_l2(tau: float) -> float:
 
 
 def spike_tables(summary: Summary) -> list[SpikeTable]:
-    """Return what stands in Table V for each group of victims that an attack with thresholding was run on."""
-    swept = [cell for cell in summary.cells if not cell.control and cell.tau is not None]
-    return [_spike_table(summary, own) for own in by_group(swept).values()]
+    """Return Table V for each group of victims on which an attack with thresholding was run."""
+    swept = by_group([cell for cell in summary.cells if not cell.control and cell.tau is not None])
+    empty = {cell.group: cell.l2.mean for cell in reversed(summary.cells) if cell.control == BLACK}
+    tables = []
+    for group, own in swept.items():
+        ways, measured = dict.fromkeys(cell.thresholding for cell in own), summary.distances.get(group.dataset)
+        norm = measured.norm if empty.get(group) is None and measured else empty.get(group)
+        judge = judge_facts(summary, group.dataset)
+        tables.append(SpikeTable(group, tuple(ways), tuple(_rows(summary, own)), norm, *judge, own[0].ceiling))
+    return tables
 
 
-def _spike_table(summary: Summary, own: Sequence[CellSummary]) -> SpikeTable:
-    """Return what stands in Table V for the cells of one group."""
-    group, known = own[0].group, summary.distances.get(own[0].dataset)
-    empty = next((cell.l2.mean for cell in summary.cells if cell.group == group and cell.control == BLACK), None)
-    return SpikeTable(
-        group,
-        tuple(dict.fromkeys(cell.thresholding for cell in own)),
-        tuple(_spike_rows(summary, own)),
-        known.norm if empty is None and known else empty,
-        *judge_facts(summary, own[0].dataset),
-        own[0].ceiling,
-    )
-
-
-def _spike_rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
+def _rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
     """Yield the rows of a group by tau, then by attack."""
     attacks = list(dict.fromkeys(map(attack_name, own)))
     rows: dict[tuple[float, int], dict[str, CellSummary]] = defaultdict(dict)
     for cell in own:
         rows[cell.tau or 0.0, attacks.index(attack_name(cell))][cell.thresholding] = cell
     for (tau, place), cells in sorted(rows.items(), key=lambda item: item[0]):
-        some, attack = next(iter(cells.values())), attacks[place]
-        known = some.dataset == SPIKES_OF_PAPER and some.defence == "none" and not some.attack_settings
-        sweeps = {name: PUBLISHED_SPIKES.get((some.attack, name), {}) for name in cells if known}
-        paper = {name: sweep[tau] for name, sweep in sweeps.items() if tau in sweep}
-        yield SpikeRow(tau, attack, cells, no_op_of(summary, some), paper)
+        first = next(iter(cells.values()))
+        known = first.dataset == SPIKES_OF_PAPER and first.defence == "none" and not first.attack_settings
+        sweeps = {way: PUBLISHED_SPIKES.get((first.attack, way), {}) for way in cells if known}
+        paper = {way: sweep[tau] for way, sweep in sweeps.items() if tau in sweep}
+        yield SpikeRow(tau, attacks[place], cells, no_op_of(summary, first), paper)

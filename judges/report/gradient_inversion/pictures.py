@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from judges.report.figures import PICTURE_SIDE, loss_figure
 from judges.report.formats import counted, error, number
-from judges.report.gradient_inversion.wording import NOTES, tone
+from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.words import tone
 from judges.runs.names import attack_name, defence_name, group_name, model_name, way_name
 from judges.runs.pictures import ANSWER, TRUTH, Pictures
 from judges.runs.rows import DIVERGED

@@ -5,12 +5,8 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from judges.report.gradient_inversion import wording
 from judges.report.gradient_inversion.events import spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
@@ -19,6 +15,7 @@ from judges.report.gradient_inversion.tables_events import distance_section, spi
 from judges.report.gradient_inversion.tables_leaks import answer_section, health_section, trend_section
 from judges.report.gradient_inversion.tables_record import record_section
 from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
+from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
@@ -46,7 +43,10 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     scores = read_scores(run_dir / "scores.csv")
     gallery = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
     answers = load_pictures(run_dir / ANSWERS)
-    show = functools.partial(_shown, manifest, show_faces)
+
+    def show(dataset: str) -> bool:
+        return show_faces or without_people(manifest, dataset)
+
     images, events = image_section(summary), spike_section(spike_tables(summary), sizes(gallery), observations)
     pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show))
     spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
@@ -58,24 +58,10 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         Section("distributions", "Distribution over the victims", [spreads]),
         trend_section("rounds", "Leak against the server round", "round", by_round(summary, scores)),
         trend_section("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
-        Section(
-            "pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=wording.NOTES["pictures"]
-        ),
+        Section("pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=WORDS.notes["pictures"]),
         answer_section(answers, answer_blocks(answers, show)),
         health_section(summary),
-        judges_section(summary.judges, ceilings(summary), "On these victims", wording.NOTES["judges"]),
+        judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]
-    return write_page(
-        run_dir,
-        manifest,
-        sections,
-        threat_model=wording.THREAT_MODEL,
-        findings=findings(summary),
-        definitions=wording.DEFINITIONS,
-    )
-
-
-def _shown(manifest: Mapping[str, Any], show_faces: bool, dataset: str) -> bool:
-    """Return whether the pictures of a data set may be shown."""
-    return show_faces or without_people(manifest, dataset)
+    return write_page(run_dir, manifest, sections, words=WORDS, findings=findings(summary))

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import singledispatch
 
-from judges.report.formats import between, counted, number, percent
+from judges.report.formats import between, counted, joined, number, percent
+from judges.report.gradient_inversion import findings as found
 from judges.report.gradient_inversion.events import SpikeTable
-from judges.report.gradient_inversion.findings import (
-    BestControls,
-    Finding,
-    Missed,
-    Observed,
-    OfVerdict,
-    Scored,
-    Thresholded,
-    find,
-    observe,
-)
 from judges.runs.names import attack_name, group_name, way_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
-MOST_DETAILED = 8
-"""Up to so many cells are listed with their numbers; of more, the tables tell them."""
-
+MOST_DETAILED = 8  # up to how many cells are listed with their numbers; those of more are left to the tables
 _RELATIONS = {
     "guess": "within 1 % of that of the thresholded guess with zero steps",
     "empty": "within 1 % of that of the empty recording",
@@ -33,42 +21,45 @@ _RELATIONS = {
 
 def findings(summary: Summary) -> list[str]:
     """Return what was found, one sentence each."""
-    return [text for one in find(summary) if (text := sentence(one))]
+    return [text for finding in found.find(summary) if (text := sentence(finding))]
 
 
 def observations(table: SpikeTable) -> list[str]:
     """Return what the l2 of each way of thresholding equals or beats, one sentence each."""
-    return [sentence(one) for one in observe(table)]
+    return list(map(sentence, found.observe(table)))
 
 
 @singledispatch
-def sentence(finding: Finding) -> str:
+def sentence(finding: found.Finding) -> str:
     """Return a finding in words; "" where it says nothing."""
     raise NotImplementedError(type(finding))
 
 
 @sentence.register
-def _(told: Scored) -> str:
-    if not told.cells:
+def _(scored: found.Scored) -> str:
+    if not scored.cells:
         return "No attack was scored in this run."
-    text = f"{counted(told.examples, 'attacked example')} in {counted(told.cells, 'cell')} of data, model and attack."
-    lost = f" {told.diverged} of {told.examples} diverged and count as failures." if told.diverged else ""
-    return text + lost
+    cells, lost = (
+        counted(scored.cells, "cell"),
+        f"{scored.diverged} of {scored.examples} diverged and count as failures.",
+    )
+    text = f"{counted(scored.examples, 'attacked example')} in {cells} of data, model and attack."
+    return f"{text} {lost}" if scored.diverged else text
 
 
 @sentence.register
-def _(told: OfVerdict) -> str:
-    detailed = len(told.among) <= MOST_DETAILED
-    several = len({cell.init for cell in told.among}) > 1
+def _(verdict: found.OfVerdict) -> str:
+    detailed = len(verdict.among) <= MOST_DETAILED
+    several = len({cell.init for cell in verdict.among}) > 1
     by_group: dict[str, list[str]] = defaultdict(list)
-    for cell in told.cells:
+    for cell in verdict.cells:
         by_group[group_name(cell, init=several)].append(_with_numbers(cell) if detailed else attack_name(cell))
     by_attacks: dict[str, list[str]] = defaultdict(list)
     for group, names in by_group.items():
         by_attacks[", ".join(names)].append(group)
-    items = [f"{names} on {', '.join(groups)}" for names, groups in by_attacks.items()]
-    share = "" if detailed else f", {len(told.cells)} of {len(told.among)} cells"
-    return f"{told.verdict.capitalize().replace(': ', ', ')}{share}: {'; '.join(items)}."
+    items = "; ".join(f"{names} on {', '.join(groups)}" for names, groups in by_attacks.items())
+    share = "" if detailed else f", {len(verdict.cells)} of {len(verdict.among)} cells"
+    return f"{verdict.verdict.capitalize().replace(': ', ', ')}{share}: {items}."
 
 
 def _with_numbers(cell: CellSummary) -> str:
@@ -77,40 +68,37 @@ def _with_numbers(cell: CellSummary) -> str:
 
 
 @sentence.register
-def _(told: Missed) -> str:
-    failed = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in told.failed)
+def _(missed: found.Missed) -> str:
+    failed = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in missed.failed)
     text = f"every attack failed ({failed}), so nothing follows about what the updates give away"
-    if not told.all_failed:
+    if not missed.all_failed:
         besides = f" ({failed})" if failed else ""
-        text = f"no attack tried here did better than the controls{besides}, which does not tell that none would"
-    return f"On {', '.join(map(group_name, told.groups))}: {text}."
+        text = f"no attack tried here did better than the controls{besides}, which does not mean that none would"
+    return f"On {', '.join(map(group_name, missed.groups))}: {text}."
 
 
 @sentence.register
-def _(told: BestControls) -> str:
-    means = between(number(told.low), number(told.high))
-    return f"For comparison, the best control ({', '.join(told.names)}) has a mean SSIM of {means} on the same victims."
+def _(best: found.BestControls) -> str:
+    means = between(number(best.low), number(best.high))
+    return f"For comparison, the best control ({', '.join(best.names)}) has a mean SSIM of {means} on the same victims."
 
 
 @sentence.register
-def _(told: Thresholded) -> str:
+def _(one: found.Thresholded) -> str:
+    chance = "" if one.chance is None else f" (chance {percent(one.chance)})"
+    closer = (
+        "the mean l2 is below those of the thresholded guess with zero steps and of the empty recording, by more than "
+        f"1 %, in {one.closer} of {one.compared}"
+    )
+    asr = "" if one.asr is None else f"ASR {between(*map(percent, one.asr))}{chance}"
+    parts = joined(asr, closer if one.compared else "", by="; ")
+    return parts and f"With thresholding on {group_name(one.group)}, {counted(one.cells, 'cell')}: {parts}."
+
+
+@sentence.register
+def _(one: found.Observed) -> str:
     parts = []
-    if told.asr is not None:
-        chance = "" if told.chance is None else f" (chance {percent(told.chance)})"
-        parts.append(f"ASR {between(*map(percent, told.asr))}{chance}")
-    if told.compared:
-        parts.append(
-            f"the mean l2 is below those of the thresholded guess with zero steps and of the empty recording, by more "
-            f"than 1 %, in {told.closer} of {told.compared}"
-        )
-    start = f"With thresholding on {group_name(told.group)}, {counted(told.cells, 'cell')}"
-    return f"{start}: {'; '.join(parts)}." if parts else ""
-
-
-@sentence.register
-def _(told: Observed) -> str:
-    parts = []
-    for relation, taus in told.taus:
+    for relation, taus in one.taus:
         among = ", ".join(dict.fromkeys(f"{tau:g}" for tau in taus))
-        parts.append(f"{_RELATIONS[relation]} in {len(taus)} of {counted(told.rows, 'row')} (tau {among})")
-    return f"{way_name(told.thresholding).capitalize()} thresholding, mean l2: {'; '.join(parts)}."
+        parts.append(f"{_RELATIONS[relation]} in {len(taus)} of {counted(one.rows, 'row')} (tau {among})")
+    return f"{way_name(one.thresholding).capitalize()} thresholding, mean l2: {'; '.join(parts)}."

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from fl_sim.records import Scalar
-from judges.report.formats import DASH, interval, mse, named_shares, number, out_of_100, percent_interval, tenths
-from judges.report.gradient_inversion.wording import NOTES, tone
-from judges.report.table import Cell, Column, Group, Section, Table
+from judges.report.formats import DASH, Form, grouped, interval, mse, named_shares, number, out_of_100, tenths
+from judges.report.gradient_inversion.wording import NOTES
+from judges.report.judges import judge_share
+from judges.report.table import Cell, Column, Group, Section, Table, share_cell
+from judges.report.words import verdict_cell
 from judges.runs.identity import NO_OP
 from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, defence_name, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
-Format = Callable[[float | None], str]
-_MEASURES: tuple[tuple[str, str, str, Format, Format], ...] = (
+_MEASURES: tuple[tuple[str, str, str, Form, Form], ...] = (
     ("MSE", "mse", "median", mse, number),
     ("SSIM", "ssim", "median, last", number, number),
     ("PSNR, dB", "psnr_db", "median", tenths, tenths),
 )
-"""Heading, name, heading of the small print, and formats of our numbers and of the paper's."""
+"""Heading, column of the summary, heading of the small print, and formats of our numbers and of the paper's."""
 
 
 class ImageRow(NamedTuple):
-    """A line of Table IV: an attack on still images.
-
-    Attributes:
-        cell: our figures, and the paper's row.
-        held_out, chance: the judge's accuracy on examples that it never saw, and that of guessing; None without one.
-        no_op: ASR of the attack's initial guess, no step taken; None without a judge.
-    """
+    """A line of Table IV: an attack on still images, beside what the judge, if any, makes of other pictures."""
 
     cell: CellSummary
-    held_out: float | None
+    held_out: float | None  # accuracy on examples that the judge never saw
     chance: float | None
-    no_op: float | None
-
-    @property
-    def asr(self) -> Cell:
-        """Return the judge's verdict, beside those on the truth and on the initial guess."""
-        bounds = None if self.cell.asr is None else self.cell.intervals["asr"]
-        under = named_shares({"truth": self.cell.ceiling, "no-op": self.no_op})
-        return Cell(out_of_100(self.cell.asr), percent_interval(bounds), (under,))
-
-    def measured(self, measure: str, told: Format) -> Cell:
-        """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too."""
-        own, bounds = getattr(self.cell, measure), interval(self.cell.intervals[measure], told)
-        last = f", last {told(self.cell.last_ssim)}" if measure == "ssim" else ""
-        return Cell(told(own.mean), bounds, (f"median {told(own.median)}{last}",), "best" if last else "")
-
-    def paper(self, measure: str, told: Format) -> str:
-        """Return the paper's number; nothing where it has none."""
-        return told(getattr(self.cell.published, measure)) if self.cell.published else ""
+    no_op: float | None  # ASR of the attack's initial guess, no step taken
 
 
 def image_rows(summary: Summary) -> list[ImageRow]:
@@ -62,17 +39,21 @@ def image_rows(summary: Summary) -> list[ImageRow]:
 
     They are ordered by attack, data set, initialisation and model, so that networks that start alike stand together.
     """
-    events = {cell.group for cell in summary.cells if cell.tau is not None}
-    attacks = [cell for cell in summary.cells if not cell.is_control and cell.group not in events]
-    names = [(attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)) for cell in attacks]
-    orders = [list(dict.fromkeys(own)) for own in zip(*names, strict=True)]
-    places = [[order.index(name) for order, name in zip(orders, own, strict=True)] for own in names]
-    ranked = [attacks[at] for at in sorted(range(len(attacks)), key=places.__getitem__)]
-    guesses = [no_op_of(summary, cell) for cell in ranked]
-    return [
-        ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None)
-        for cell, guess in zip(ranked, guesses, strict=True)
-    ]
+    attacks = [cell for own in plain_groups(summary).values() for cell in own if not cell.is_control]
+
+    def names(cell: CellSummary) -> tuple[str, ...]:
+        return attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)
+
+    orders = [list(dict.fromkeys(column)) for column in zip(*map(names, attacks), strict=True)]
+
+    def places(cell: CellSummary) -> list[int]:
+        return [order.index(name) for order, name in zip(orders, names(cell), strict=True)]
+
+    rows = []
+    for cell in sorted(attacks, key=places):
+        guess = no_op_of(summary, cell)
+        rows.append(ImageRow(cell, *judge_facts(summary, cell.dataset), guess.asr if guess else None))
+    return rows
 
 
 def image_section(summary: Summary) -> Section:
@@ -102,45 +83,66 @@ def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
     yield Column("Model", _model, under="Defence")
     yield Column("Init", lambda row: row.cell.init or DASH, left=True)
     yield Column("n", lambda row: str(row.cell.n))
-    yield Column(ours, lambda row: row.asr, unit=unit, span="ASR, %", under="on truth, no-op", beside="in")
+    yield Column(ours, _asr, unit=unit, span="ASR, %", under="on truth, no-op", beside="in")
     if paper:
-        yield Column("paper", lambda row: row.paper("asr", out_of_100), span="ASR, %", theirs=True)
-    for span, name, under, told, theirs in _MEASURES:
-        mine = partial(ImageRow.measured, measure=name, told=told)
-        yield Column(ours, mine, unit=unit, span=span, under=under, beside="in")
+        yield Column("paper", partial(_of_paper, measure="asr", form=out_of_100), span="ASR, %", theirs=True)
+    for span, name, under, form, theirs in _MEASURES:
+        yield Column(ours, partial(_measured, measure=name, form=form), unit=unit, span=span, under=under, beside="in")
         if paper:
-            yield Column("paper", partial(ImageRow.paper, measure=name, told=theirs), span=span, theirs=True)
+            yield Column("paper", partial(_of_paper, measure=name, form=theirs), span=span, theirs=True)
     yield Column("Diverged", lambda row: str(row.cell.diverged))
-    yield Column("Verdict", lambda row: Cell(row.cell.verdict, css=f"verdict {tone(row.cell.verdict)}"), left=True)
+    yield Column("Verdict", lambda row: verdict_cell(row.cell.verdict), left=True)
 
 
 def _model(row: ImageRow) -> Cell:
     return Cell(model_name(row.cell), under=("" if row.cell.defence == "none" else defence_name(row.cell),))
 
 
+def _asr(row: ImageRow) -> Cell:
+    """Return the judge's verdict, beside those on the truth and on the initial guess."""
+    under = named_shares({"truth": row.cell.ceiling, "no-op": row.no_op})
+    return share_cell(row.cell.asr, row.cell.intervals["asr"], under)
+
+
+def _measured(row: ImageRow, measure: str, form: Form) -> Cell:
+    """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too."""
+    values, bounds = getattr(row.cell, measure), row.cell.intervals[measure]
+    last = f", last {form(row.cell.last_ssim)}" if measure == "ssim" else ""
+    under = f"median {form(values.median)}{last}"
+    return Cell(form(values.mean), interval(bounds, form), (under,), "best" if last else "")
+
+
+def _of_paper(row: ImageRow, measure: str, form: Form) -> str:
+    return form(getattr(row.cell.published, measure)) if row.cell.published else ""
+
+
 def no_op_of(summary: Summary, cell: CellSummary) -> CellSummary | None:
-    """Return the no-op control of a cell's victims that starts as the cell does, at its threshold."""
+    """Return the no-op control on the victims of a cell that has the same guess and threshold."""
     key = cell.group, cell.guess, cell.tau
-    same = (other for other in summary.cells if other.control == NO_OP)
-    return next((other for other in same if (other.group, other.guess, other.tau) == key), None)
+    controls = (other for other in summary.cells if other.control == NO_OP)
+    return next((other for other in controls if (other.group, other.guess, other.tau) == key), None)
 
 
 def judge_facts(summary: Summary, dataset: str) -> tuple[float | None, float | None]:
     """Return the judge's held-out accuracy and chance; None without a judge."""
-    facts: Mapping[str, Scalar] = summary.judges.get(dataset, {})
-    held_out, chance = (facts.get(name) for name in ("accuracy", "chance"))
-    return (held_out if isinstance(held_out, float) else None), (chance if isinstance(chance, float) else None)
+    facts = summary.judges.get(dataset, {})
+    return judge_share(facts, "accuracy"), judge_share(facts, "chance")
 
 
 def ceilings(summary: Summary) -> dict[str, float | None]:
     """Return the judge's accuracy on the true inputs of all victims of a data set, where it was measured."""
-    told: dict[str, float | None] = {}
+    shares: dict[str, float | None] = {}
     for name in summary.judges:
         own = [(cell.ceiling, cell.n) for cell in summary.cells if cell.dataset == name and cell.ceiling is not None]
-        told[name] = sum(share * n for share, n in own) / sum(n for _, n in own) if own else None
-    return told
+        shares[name] = sum(share * n for share, n in own) / sum(n for _, n in own) if own else None
+    return shares
 
 
-def by_group(cells: Sequence[CellSummary]) -> dict[Victims, list[CellSummary]]:
-    """Return cells by what was attacked, in their order."""
-    return {group: [cell for cell in cells if cell.group == group] for group in dict.fromkeys(c.group for c in cells)}
+def by_group(cells: Iterable[CellSummary]) -> dict[Victims, list[CellSummary]]:
+    """Return cells by what was attacked."""
+    return grouped(cells, lambda cell: cell.group)
+
+
+def plain_groups(summary: Summary) -> dict[Victims, list[CellSummary]]:
+    """Return the cells of each group on which no thresholding was tried."""
+    return {group: own for group, own in by_group(summary.cells).items() if all(cell.tau is None for cell in own)}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
-from judges.report.curves import Sweep, sweep_figure
+from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
-from judges.report.formats import DASH, interval, named_shares, number, out_of_100, percent_interval
+from judges.report.formats import DASH, interval, joined, named_shares, number, out_of_100, times
 from judges.report.gradient_inversion.events import (
     PAPER_SHAPE,
     SPIKES_OF_PAPER,
@@ -19,7 +18,7 @@ from judges.report.gradient_inversion.events import (
     paper_guess_l2,
 )
 from judges.report.gradient_inversion.wording import NOTES
-from judges.report.table import Cell, Column, Drawing, Group, Section, Table
+from judges.report.table import Cell, Column, Drawing, Group, Section, Table, share_cell
 from judges.runs.measures import ClassDistances, Spread
 from judges.runs.names import group_name, way_name
 from judges.summaries.published import PUBLISHED_DISTANCES
@@ -30,145 +29,122 @@ _OF_ARXIV = "of arXiv 2511.21181"
 def spike_section(
     tables: Sequence[SpikeTable], shapes: Mapping[str, tuple[int, ...]], observed: Callable[[SpikeTable], Sequence[str]]
 ) -> Section:
-    """Return the section of Table V, a table and a figure for each group of victims.
+    """Return the section of Table V: a table, with sentences on it, and a figure for each group of victims.
 
-    Args:
-        tables: what stands in them.
-        shapes: {data set: (T, P, H, W) of our recordings}, where a picture tells it.
-        observed: sentences on a table.
+    `shapes` has (T, P, H, W) of our recordings by data set, where a picture shows it.
     """
     parts: list[Table[SpikeRow] | Drawing] = []
-    for told in tables:
-        name, shape = group_name(told.group), _times(shapes.get(told.group.dataset, ()))
-        paper = any(row.published for row in told.rows)
+    for table in tables:
+        name, shape = group_name(table.group), times(shapes.get(table.group.dataset, ()))
+        paper = any(row.published for row in table.rows)
         parts.append(
             Table(
                 f"Table V, {name}",
-                list(_spike_columns(told, paper=paper)),
-                [Group(told.rows)],
+                list(_spike_columns(table, paper=paper)),
+                [Group(table.rows)],
                 name=name,
-                lead=_lead(told, shape),
+                lead=_lead(table, shape),
                 note=_paper_note(shape) if paper else "",
-                remarks=observed(told),
+                remarks=observed(table),
                 apart=lambda row: row.tau,
             )
         )
         alt = f"ASR, left, and mean l2, right, against tau, of {name}, with 95 % intervals"
-        shown = [(f"Figure 5, {name}", alt, _sweeps(told))]
+        shown = [(f"Figure 5, {name}", alt, _figure(table))]
         parts.append(Drawing("sweep.html.j2", shown, "Against the threshold", "Figure 5"))
     return Section("table-v", "Events under thresholding", parts, reference=f"layout of Table V {_OF_ARXIV}")
 
 
-class DistanceRow(NamedTuple):
-    """A line of Table VI: distances of a data set, and those of the paper where it has them."""
-
-    name: str
-    spread: Spread
-    paper: Sequence[float]
-
-    def cell(self, place: int) -> Cell:
-        """Return the mean, deviation, least or greatest distance above the paper's."""
-        ours = (self.spread.mean, self.spread.std, self.spread.low, self.spread.high)[place]
-        under = f"paper {number(self.paper[place])}" if self.paper else ""
-        return Cell(DASH if ours is None else number(ours), under=(under,))
-
-
 def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
-    """Return the section of Table VI."""
+    """Return the section of Table VI: our distances above the paper's, where it has them."""
     rows = [
-        DistanceRow(f"{name}, {kind}", spread, PUBLISHED_DISTANCES.get(kind, ()) if name == SPIKES_OF_PAPER else ())
-        for name, told in distances.items()
-        for kind, spread in (("intra-class", told.intra), ("inter-class", told.inter))
+        (name, kind, spread)
+        for name, both in distances.items()
+        for kind, spread in (("intra-class", both.intra), ("inter-class", both.inter))
     ]
-    under = "paper" if SPIKES_OF_PAPER in distances else ""
-    columns: list[Column[DistanceRow]] = [
-        Column("l2 between", lambda row: row.name),
+    paper = SPIKES_OF_PAPER in distances
+
+    def distance(row: tuple[str, str, Spread], place: int) -> Cell:
+        name, kind, spread = row
+        ours = (spread.mean, spread.std, spread.low, spread.high)[place]
+        theirs = PUBLISHED_DISTANCES.get(kind) if name == SPIKES_OF_PAPER else None
+        return Cell(DASH if ours is None else number(ours), under=(f"paper {number(theirs[place])}" if theirs else "",))
+
+    columns: list[Column[tuple[str, str, Spread]]] = [
+        Column("l2 between", lambda row: f"{row[0]}, {row[1]}"),
         *(
-            Column(heading, partial(DistanceRow.cell, place=place), under=under)
+            Column(heading, partial(distance, place=place), under="paper" if paper else "")
             for place, heading in enumerate(("Mean", "Std.", "Min", "Max"))
         ),
-        Column("Pairs", lambda row: str(row.spread.pairs)),
+        Column("Pairs", lambda row: str(row[2].pairs)),
     ]
-    theirs = f" Paper: Table VI, recordings of {_times(PAPER_SHAPE)} voxels." if under else ""
-    return Section(
-        "table-vi",
-        "Distances between examples",
-        [Table("Table VI", columns, [Group(rows)], css="plain narrow")],
-        reference=f"layout of Table VI {_OF_ARXIV}",
-        note=f"{NOTES['distances']}{theirs}",
-    )
+    theirs = f" Paper: Table VI, recordings of {times(PAPER_SHAPE)} voxels." if paper else ""
+    table = Table("Table VI", columns, [Group(rows)], css="plain narrow")
+    reference, note = f"layout of Table VI {_OF_ARXIV}", f"{NOTES['distances']}{theirs}"
+    return Section("table-vi", "Distances between examples", [table], reference=reference, note=note)
 
 
-def _spike_columns(told: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRow]]:
-    """Yield the columns of Table V."""
-    theirs, guess, steps = ", paper" if paper else "", "l2 of the thresholded guess", "zero steps"
+def _spike_columns(table: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRow]]:
+    theirs, guess = "paper" if paper else "", "l2 of the thresholded guess, zero steps"
     yield Column("tau", lambda row: Cell(f"{row.tau:g}", row.attack), unit="attack", beside="plainly")
-    for one in told.ways:
-        asr, l2 = partial(_asr, thresholding=one), partial(_l2, thresholding=one, norm=told.norm)
-        yield Column("ASR, %", asr, unit="[95 %]", span=way_name(one), beside="in", under=theirs.removeprefix(", "))
-        yield Column("l2", l2, unit="mean [95 %]", span=way_name(one), beside="in", under=f"by l2{theirs}")
-    yield Column("ours", lambda row: number(row.guess.l2.mean) if row.guess else DASH, span=guess, span_unit=steps)
+    for way in table.ways:
+        asr, l2 = partial(_asr, way=way), partial(_l2, way=way, norm=table.norm)
+        span, under = way_name(way), joined("by l2", theirs)
+        yield Column("ASR, %", asr, unit="[95 %]", span=span, beside="in", under=theirs)
+        yield Column("l2", l2, unit="mean [95 %]", span=span, beside="in", under=under)
+    yield Column("ours", lambda row: number(row.guess.l2.mean) if row.guess else DASH, span=guess)
     if paper:
         size, expected = "the paper\N{RIGHT SINGLE QUOTATION MARK}s size", lambda row: number(paper_guess_l2(row.tau))
-        yield Column("expected at", expected, unit=size, span=guess, span_unit=steps, theirs=True)
+        yield Column("expected at", expected, unit=size, span=guess, theirs=True)
 
 
-def _asr(row: SpikeRow, thresholding: str) -> Cell:
-    """Return the ASR of one way of thresholding."""
-    cell, theirs = row.cells.get(thresholding), row.published.get(thresholding)
-    if cell is None:
-        return Cell(DASH)
-    bounds = None if cell.asr is None else cell.intervals["asr"]
-    return Cell(out_of_100(cell.asr), percent_interval(bounds), (f"paper {out_of_100(theirs.asr)}" if theirs else "",))
+def _asr(row: SpikeRow, way: str) -> Cell:
+    cell, theirs = row.cells.get(way), row.published.get(way)
+    under = f"paper {out_of_100(theirs.asr)}" if theirs else ""
+    return share_cell(cell.asr, cell.intervals["asr"], under) if cell else Cell(DASH)
 
 
-def _l2(row: SpikeRow, thresholding: str, norm: float | None) -> Cell:
+def _l2(row: SpikeRow, way: str, norm: float | None) -> Cell:
     """Return the mean l2 of one way of thresholding, and what it equals or beats."""
-    cell, theirs = row.cells.get(thresholding), row.published.get(thresholding)
+    cell, theirs = row.cells.get(way), row.published.get(way)
     if cell is None:
         return Cell(DASH)
-    under = (nearness(cell, row.guess, norm).words, f"paper {number(theirs.l2)}" if theirs else "")
+    under = nearness(cell, row.guess, norm).words, f"paper {number(theirs.l2)}" if theirs else ""
     return Cell(number(cell.l2.mean), interval(cell.intervals["l2"]), under)
 
 
-def _lead(told: SpikeTable, shape: str) -> str:
-    """Return what a reader of a Table V knows first: the recordings and the judge."""
-    facts = named_shares({"held-out": told.held_out, "on the true recordings": told.ceiling, "chance": told.chance})
-    parts = (
+def _lead(table: SpikeTable, shape: str) -> str:
+    """Return what a reader of a Table V has to know first: the recordings and the judge."""
+    judge = {"held-out": table.held_out, "on the true recordings": table.ceiling, "chance": table.chance}
+    return joined(
         shape and f"Recordings of {shape} voxels.",
-        "" if told.norm is None else f"Mean norm of a recording, its l2 to the empty one: {number(told.norm)}.",
-        facts and f"Judge, %: {facts}.",
+        "" if table.norm is None else f"Mean norm of a recording, its l2 to the empty one: {number(table.norm)}.",
+        f"Judge, %: {named_shares(judge)}." if named_shares(judge) else "",
+        by=" ",
     )
-    return " ".join(part for part in parts if part)
 
 
 def _paper_note(shape: str) -> str:
     """Return what the paper's numbers beside ours are of."""
-    size = _times(PAPER_SHAPE)
+    size = times(PAPER_SHAPE)
     other = f"; ours are of {shape}, so its l2 is on another scale" if shape and shape != size else ""
     return f"Paper: arXiv 2511.21181, Table V, recordings of {size} voxels{other}. {NOTES['events_paper']}"
 
 
-def _times(sides: Sequence[int]) -> str:
-    return " \N{MULTIPLICATION SIGN} ".join(map(str, sides))
-
-
-def _sweeps(table: SpikeTable) -> str:
-    """Return Figure 5 of a table as a data URI."""
-    asr: dict[tuple[str, str], list[Point]] = defaultdict(list)
-    l2: dict[tuple[str, str], list[Point]] = defaultdict(list)
+def _figure(table: SpikeTable) -> str:
+    """Return Figure 5 of a table, success rate and l2 against the threshold, as a data URI."""
+    asr, l2 = defaultdict[tuple[str, str], list[Point]](list), defaultdict[tuple[str, str], list[Point]](list)
     for row in table.rows:
-        for thresholding, cell in row.cells.items():
-            key = row.attack, way_name(thresholding)
-            if cell.asr is not None:
-                asr[key].append(Point(row.tau, cell.asr, cell.intervals["asr"]))
-            if cell.l2.mean is not None:
-                l2[key].append(Point(row.tau, cell.l2.mean, cell.intervals["l2"]))
+        for way, cell in row.cells.items():
+            for lines, mean, name in ((asr, cell.asr, "asr"), (l2, cell.l2.mean, "l2")):
+                if mean is not None:
+                    lines[row.attack, way_name(way)].append(Point(row.tau, mean, cell.intervals[name]))
     guess = {row.tau: row.guess.l2.mean for row in table.rows if row.guess}
-    return sweep_figure(
-        [Sweep(*key, points) for key, points in asr.items()],
-        [Sweep(*key, points) for key, points in l2.items()],
-        chance=table.chance,
-        guess=[Point(tau, mean, None) for tau, mean in guess.items() if mean is not None],
-        norm=table.norm,
-    )
+    start = Sweep("guess, zero steps", "", [Point(tau, mean, None) for tau, mean in guess.items() if mean is not None])
+    rates = [in_percent(Sweep(*key, points)) for key, points in asr.items()]
+    distances = [Sweep(*key, points) for key, points in l2.items()]
+    chance = [] if table.chance is None else [Mark(100 * table.chance, "chance")]
+    empty = [] if table.norm is None else [Mark(table.norm, "empty recording")]
+    left = Panel("tau", "ASR, %", rates, marks=chance, ticks=False, ends=(0, None), missing="no judge")
+    right = Panel("tau", "mean l2", distances, beneath=start, marks=empty, ticks=False, logarithmic=True)
+    return lines_figure([left, right], width=3.7, height=2.9)

@@ -6,83 +6,61 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from judges.report.curves import Rates, firing_figure
-from judges.report.formats import (
-    DASH,
-    counted,
-    digits,
-    error,
-    interval,
-    number,
-    out_of_100,
-    percent_interval,
-    percent_span,
-    span,
-)
+from judges.report.formats import DASH, counted, digits, error, interval, number, out_of_100, percent_span, span
 from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block
-from judges.report.table import Cell, Column, Drawing, Group, Section, Table
+from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell, share_cell
 from judges.runs.measures import Health
 from judges.runs.names import group_name
 from judges.runs.pictures import Pictures
 from judges.summaries.gradient_inversion import Summary
 
 
-class HealthLine(NamedTuple):
-    """The health of the model behind a group's updates; the figure of its firing rates is "" where it has none."""
+class Firing(NamedTuple):
+    """The firing rates of the model behind a group's updates as a figure, which is "" where it does not spike."""
 
     name: str
-    health: Health
     figure: str
 
-    @property
-    def accuracy(self) -> Cell:
-        """Return the test accuracy above chance."""
-        return Cell(out_of_100(self.health.accuracy), under=(out_of_100(self.health.chance),))
 
-    @property
-    def norm(self) -> Cell:
-        """Return the median gradient norm and its quartiles."""
-        norm = self.health.gradient_norm
-        return Cell(digits(norm.median), f"({digits(norm.lower_quartile)}{DASH}{digits(norm.upper_quartile)})")
-
-
-def health_lines(summary: Summary) -> list[HealthLine]:
-    """Return the health of the models under attack, with the firing rates of those that spike."""
+def health_lines(summary: Summary) -> list[Firing]:
+    """Return the firing rates of the models under attack."""
     lines = []
-    for told in summary.health:
-        rates = {name: Rates(firing, told.silent.get(name, 0.0)) for name, firing in told.firing_rates.items()}
-        lines.append(HealthLine(group_name(told), told, firing_figure(rates) if rates else ""))
+    for health in summary.health:
+        rates = {layer: Rates(firing, health.silent.get(layer, 0.0)) for layer, firing in health.firing_rates.items()}
+        lines.append(Firing(group_name(health), firing_figure(rates) if rates else ""))
     return lines
 
 
 def health_section(summary: Summary) -> Section:
     """Return the section on the health of the victims."""
-    lines = health_lines(summary)
-    columns: list[Column[HealthLine]] = [
-        Column("Victim", lambda line: line.name),
-        Column("Updates", lambda line: str(line.health.captures)),
-        Column("Accuracy, %", lambda line: line.accuracy, unit="chance", under="chance"),
-        Column("Spikes", lambda line: span(line.health.firing_rates), unit="a neuron and step"),
-        Column("Silent neurons, %", lambda line: percent_span(line.health.silent), unit="over the layers"),
-        Column("Zero gradient, %", lambda line: out_of_100(line.health.zero_gradient), unit="of the entries"),
-        Column("Gradient norm", lambda line: line.norm, unit="median (quartiles)"),
-        Column("Dead updates, %", _dead, unit="0 but in the last layer"),
+    columns: list[Column[Health]] = [
+        Column("Victim", group_name),
+        Column("Updates", lambda one: str(one.captures)),
+        Column("Accuracy, %", _accuracy, unit="chance", under="chance"),
+        Column("Spikes", lambda one: span(one.firing_rates), unit="per neuron and step"),
+        Column("Silent neurons, %", lambda one: percent_span(one.silent), unit="over the layers"),
+        Column("Zero gradient, %", lambda one: out_of_100(one.zero_gradient), unit="of the entries"),
+        Column("Gradient norm", lambda one: median_cell(one.gradient_norm, digits), unit="median (quartiles)"),
+        Column("Dead updates, %", _dead, unit="0 except in the last layer"),
     ]
     title, css = "Health of the victim", "results layout vitals"
-    table = Table(title, columns, [Group(lines)], css=css, note=NOTES["health"])
-    return Section("health", title, [table, Drawing("firing.html.j2", [line for line in lines if line.figure])])
+    table = Table(title, columns, [Group(summary.health)], css=css, note=NOTES["health"])
+    firing = Drawing("firing.html.j2", [line for line in health_lines(summary) if line.figure])
+    return Section("health", title, [table, firing])
+
+
+def _accuracy(health: Health) -> Cell:
+    return Cell(out_of_100(health.accuracy), under=(out_of_100(health.chance),))
+
+
+def _dead(health: Health) -> Cell:
+    return Cell(out_of_100(health.dead), css="alarm" if health.dead > 0 else "")
 
 
 def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) -> Section:
-    """Return the section on leaks against something that varies: each figure and its numbers.
-
-    Args:
-        name: of the section on the page, and of its note.
-        title: of the section.
-        place: what varies.
-        trends: of each group of victims.
-    """
+    """Return the section on leaks against a place, such as the round: each figure and its numbers."""
     columns: list[Column[TrendRow]] = [
         Column("Attack", lambda row: row.attack),
         Column("Model", lambda row: row.model, left=True),
@@ -106,6 +84,10 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
     return Section(name, title, tables, lead=NOTES[name])
 
 
+def _asr(row: TrendRow) -> str:
+    return share_cell(row.asr.mean, row.asr.interval).line if row.asr else DASH
+
+
 def answer_section(answers: Sequence[Pictures], blocks: Sequence[Block]) -> Section:
     """Return the section on answers without a truth: their pictures in blocks, and their numbers."""
     columns: list[Column[tuple[Pictures, int]]] = [
@@ -125,11 +107,3 @@ def answer_section(answers: Sequence[Pictures], blocks: Sequence[Block]) -> Sect
 def _label(label: float) -> str:
     """Return the label that an attack believes; a dash where it believes none."""
     return f"{label:.0f}" if label >= 0 else DASH
-
-
-def _dead(line: HealthLine) -> Cell:
-    return Cell(out_of_100(line.health.dead), css="alarm" if line.health.dead > 0 else "")
-
-
-def _asr(row: TrendRow) -> str:
-    return f"{out_of_100(row.asr.mean)} {percent_interval(row.asr.interval)}".strip() if row.asr else DASH

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,54 +12,40 @@ import rich.table
 from judges.intervals import Distribution
 from judges.report.console import terminal_table
 from judges.report.figures import strip_figure
-from judges.report.formats import DASH, error, interval, number, percent, rate_interval, tenths
+from judges.report.formats import DASH, Form, error, grouped, interval, joined, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
-from judges.report.gradient_inversion.tables import by_group
+from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.trends import has_namesake, unique_name
-from judges.report.gradient_inversion.wording import NOTES, tone
-from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
-from judges.runs.identity import Group as Victims
+from judges.report.gradient_inversion.wording import NOTES
+from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, median_cell
+from judges.report.words import reasons_table, tone
 from judges.runs.names import group_name, line_name
 from judges.runs.rows import RECOGNISABLE_SSIM, Score
-from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
+from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, read_summary
 
 
 class RecordRow(NamedTuple):
-    """A line of the record: an attack or a control.
-
-    Attributes:
-        cell: its numbers.
-        twin: the cell's own name, where two cells of a group share the attack.
-        verdict, reason: what is said of it, and why; of cells with thresholding that is about l2.
-        best: "SSIM" or "l2" where its mean is the best of its group by that.
-        chance: of the judge's; None without one.
-    """
+    """A line of the record: an attack or a control."""
 
     cell: CellSummary
-    twin: str
-    verdict: str
+    twin: str  # the cell's own name, where two cells of a group share the attack
+    verdict: str  # of cells with thresholding it is about l2
     reason: str
-    best: str
-    chance: float | None
+    best: str  # "SSIM" or "l2" where its mean is the best of its group by that
+    chance: float | None  # of the judge; None without one
 
 
 def record_groups(summary: Summary) -> list[Group[RecordRow]]:
     """Return all lines by what was attacked, attacks before controls."""
-    told = _spike_verdicts(summary)
+    of_spikes = _spike_verdicts(summary)
     groups = []
     for group, own in by_group(summary.cells).items():
-        best, measure = _best(own), _measure(own)
-        chance = summary.judges.get(group.dataset, {}).get("chance")
-        rows = [
-            RecordRow(
-                cell,
-                cell.cell if has_namesake(cell, own) else "",
-                *told.get(id(cell), (cell.verdict, cell.reason)),
-                measure if cell is best else "",
-                chance if isinstance(chance, float) else None,
-            )
-            for cell in own
-        ]
+        best, measure, (_, chance) = _best(own), _measure(own), judge_facts(summary, group.dataset)
+        rows = []
+        for cell in own:
+            twin, verdict = cell.cell if has_namesake(cell, own) else "", (cell.verdict, cell.reason)
+            verdict = of_spikes.get(id(cell), verdict)
+            rows.append(RecordRow(cell, twin, *verdict, measure if cell is best else "", chance))
         groups.append(Group(rows, group_name(group)))
     return groups
 
@@ -70,10 +55,7 @@ def record_table(
 ) -> Table[RecordRow]:
     """Return every attack and control.
 
-    Args:
-        groups: of what was attacked.
-        measure: what a terminal shows: "SSIM", or "l2" of events, where the SSIM is high for an empty answer.
-        unfolded: whether it stands open on the page.
+    A terminal shows only one measure: "SSIM", or "l2" of events, where the SSIM is high for an empty answer.
     """
     return Table(
         "Results table",
@@ -99,44 +81,39 @@ def results_tables(summary: Summary) -> list[Table[RecordRow]]:
 def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Section:
     """Return the section of the record."""
     groups = record_groups(summary)
-    columns: list[Column[tuple[str, RecordRow]]] = [
-        Column("Cell", lambda item: Cell(f"{line_name(item[1].cell)} on {item[0]}", under=(item[1].twin,))),
-        Column("Verdict", lambda item: Cell(item[1].verdict, css="nowrap"), left=True),
-        Column("Reason", lambda item: item[1].reason, left=True, long=True),
-    ]
-    attacks = [(group.title, row) for group in groups for row in group.rows if not row.cell.control]
-    label, why = "Reasons of the verdicts", "Why each verdict"
-    reasons = Table(label, columns, [Group(attacks)], name=why, fold=why, css="plain reasons")
+    reasons = reasons_table(
+        (Cell(f"{line_name(row.cell)} on {group.title}", under=(row.twin,)), row.verdict, row.reason)
+        for group in groups
+        for row in group.rows
+        if not row.cell.control
+    )
     strips = Drawing("strips.html.j2", list(_strips(summary, scores)), "Every victim", NOTES["strips"])
     return Section("record", "Complete record", [record_table(groups, unfolded=unfolded), reasons, strips])
 
 
-def success_rate(cell: CellSummary, chance: float | None) -> Cell:
-    """Return the judge's verdict on a cell: "87 %" and "(ceiling 99, chance 10)"; a dash without a judge."""
-    parts = [] if cell.ceiling is None else [f"ceiling {100 * cell.ceiling:.0f}"]
-    parts += [] if chance is None else [f"chance {100 * chance:.2g}"]
-    return Cell(percent(cell.asr), f"({', '.join(parts)})" if parts and cell.asr is not None else "")
-
-
 def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
-    """Yield the columns of the record."""
+    """Yield the columns of the record; a terminal shows some of still images that mean nothing for events."""
     ssim, psnr, solved, recognisable = ("median SSIM", "mean PSNR", "solved", "recognisable") if still else [""] * 4
     yield Column("Attack", _name, unit="and verdict", under="verdict", terminal="attack")
     yield Column("n", lambda row: str(row.cell.n), terminal="n")
     yield Column("SSIM", _ssim, unit="mean [95 %]")
-    yield Column("SSIM", lambda row: _median(row.cell.ssim), unit="median (quartiles)", terminal=ssim, brief=True)
-    yield Column("PSNR, dB", _psnr, unit="mean (median)", terminal=psnr, brief=True)
+    yield Column(
+        "SSIM", lambda row: median_cell(row.cell.ssim, number), unit="median (quartiles)", terminal=ssim, brief=True
+    )
+    yield Column(
+        "PSNR, dB", lambda row: _both(row.cell.psnr_db, tenths), unit="mean (median)", terminal=psnr, brief=True
+    )
     yield Column("MSE", lambda row: _both(row.cell.mse, error), unit="mean (median)")
     yield Column("l2", _l2, unit="mean (median)", terminal="" if still else "l2", brief=True)
     yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
     yield Column("Recognisable", _recognisable, unit="SSIM > 0.5 [95 %]", terminal=recognisable, brief=True)
     yield Column("Diverged", lambda row: DASH if row.cell.control else str(row.cell.diverged), terminal="diverged")
     yield Column("Label", lambda row: percent(row.cell.label_accuracy), terminal="label")
-    yield Column("ASR", lambda row: success_rate(row.cell, row.chance), unit="by the judge", terminal="ASR")
+    yield Column("ASR", _success, unit="by the judge", terminal="ASR")
 
 
 def _name(row: RecordRow) -> Cell:
-    verdict = Small(row.verdict, f"verdict {tone(row.cell.verdict) if row.cell.tau is None else ''}".strip())
+    verdict = Small(row.verdict, f"verdict {tone(row.cell.verdict)}" if row.cell.tau is None else "verdict")
     return Cell(line_name(row.cell), under=(row.twin, verdict))
 
 
@@ -145,21 +122,8 @@ def _ssim(row: RecordRow) -> Cell:
     return Cell(number(mean), interval(bounds), css="best" if row.best == "SSIM" else "")
 
 
-def _median(told: Distribution) -> Cell:
-    return Cell(number(told.median), f"({number(told.lower_quartile)}{DASH}{number(told.upper_quartile)})")
-
-
-def _both(told: Distribution, form: Callable[[float | None], str]) -> Cell:
-    return Cell(form(told.mean), f"({form(told.median)})")
-
-
-def _psnr(row: RecordRow) -> Cell:
-    return _both(row.cell.psnr_db, tenths)
-
-
 def _l2(row: RecordRow) -> Cell:
-    told = row.cell.l2
-    return Cell(number(told.mean), f"({number(told.median)})", css="best" if row.best == "l2" else "")
+    return _both(row.cell.l2, number, css="best" if row.best == "l2" else "")
 
 
 def _solved(row: RecordRow) -> Cell:
@@ -169,6 +133,20 @@ def _solved(row: RecordRow) -> Cell:
 
 def _recognisable(row: RecordRow) -> Cell:
     return Cell(percent(row.cell.recognisable.share), rate_interval(row.cell.recognisable))
+
+
+def _success(row: RecordRow) -> Cell:
+    """Return the judge's verdict: "87 %" and "(ceiling 99, chance 10)"; a dash without a judge."""
+    ceiling, chance = row.cell.ceiling, row.chance
+    beside = joined(
+        "" if ceiling is None else f"ceiling {100 * ceiling:.0f}",
+        "" if chance is None else f"chance {100 * chance:.2g}",
+    )
+    return Cell(percent(row.cell.asr), f"({beside})" if beside and row.cell.asr is not None else "")
+
+
+def _both(values: Distribution, form: Form, css: str = "") -> Cell:
+    return Cell(form(values.mean), f"({form(values.median)})", css=css)
 
 
 def _measure(cells: Sequence[CellSummary]) -> str:
@@ -185,38 +163,35 @@ def _best(cells: Sequence[CellSummary]) -> CellSummary:
 
 def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
     """Return {id of a cell: (closeness, reason)} of all cells with thresholding."""
-    told: dict[int, tuple[str, str]] = {}
+    verdicts: dict[int, tuple[str, str]] = {}
     for table in spike_tables(summary):
         for row in table.rows:
+            beside = {"thresholded guess": row.guess.l2.mean if row.guess else None, "empty recording": table.norm}
+            known = ", ".join(f"{name} {number(value)}" for name, value in beside.items() if value is not None)
             for cell in row.cells.values():
-                beside = {"thresholded guess": row.guess.l2.mean if row.guess else None, "empty recording": table.norm}
-                known = [f"{name} {number(value)}" for name, value in beside.items() if value is not None]
-                reason = f"mean l2 {number(cell.l2.mean)}" + (f" ({', '.join(known)})" if known else "")
-                told[id(cell)] = nearness(cell, row.guess, table.norm).words, reason
-    return told
+                reason = joined(f"mean l2 {number(cell.l2.mean)}", known and f"({known})", by=" ")
+                verdicts[id(cell)] = nearness(cell, row.guess, table.norm).words, reason
+    return verdicts
 
 
 def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[tuple[str, str, str]]:
     """Yield the figure of every victim's SSIM, or l2, of each group: its name, what it shows, and its data URI."""
-    rows: dict[Victims, list[Score]] = defaultdict(list)
-    for score in scores:
-        rows[score.group].append(score)
+    rows = grouped(scores, lambda score: score.group)
     for group, own in by_group(summary.cells).items():
-        measure, name = _measure(own), group_name(group)
-        values: dict[str, list[float]] = {unique_name(cell, own): [] for cell in own}
-        for score in rows[group]:
-            dots = values.get(unique_name(score, own))
-            if dots is not None:
-                dots.append(getattr(score, measure.lower()))
-        figure = strip_figure(
-            {line: dots for line, dots in values.items() if dots},
-            threshold=RECOGNISABLE_SSIM if measure == "SSIM" else None,
-            measure=measure,
-        )
-        yield name, f"{measure} of every victim", figure
+        measure = _measure(own)
+        values = grouped(rows.get(group, ()), line_of)
+        shown = {
+            unique_name(cell, own): [getattr(score, measure.lower()) for score in values[line_of(cell)]]
+            for cell in own
+            if line_of(cell) in values
+        }
+        threshold = RECOGNISABLE_SSIM if measure == "SSIM" else None
+        controls = {unique_name(cell, own) for cell in own if cell.is_control}
+        figure = strip_figure(shown, controls=controls, threshold=threshold, measure=measure)
+        yield group_name(group), f"{measure} of every victim", figure
 
 
 def results_of_attacks(run_dir: Path) -> rich.table.Table | None:
-    """Return the results of a run of gradient inversion, or of an audit, for a terminal; None where none was scored."""
+    """Return the results of a gradient inversion, or of an audit, for a terminal; None where none was scored."""
     summary = read_summary(run_dir / "summary.json")
     return terminal_table(*results_tables(summary)) if summary.cells else None

@@ -1,20 +1,8 @@
-"""What a report on gradient inversion calls things, and what its words mean (words.toml). Plain text."""
+"""What a report on gradient inversion says beside its numbers (words.toml)."""
 
-from __future__ import annotations
-
-import tomllib
 from pathlib import Path
 
-from judges.summaries.verdicts import CONTROL, PARTLY, RECOVERED, TRACES
+from judges.report.words import read_words
 
-_WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-THREAT_MODEL: str = _WORDS["threat_model"]
-DEFINITIONS: tuple[tuple[str, str], ...] = tuple(_WORDS["definitions"].items())
-NOTES: dict[str, str] = _WORDS["notes"]
-
-TONES = {RECOVERED: "yes", PARTLY: "some", TRACES: "some", CONTROL: "control"}
-
-
-def tone(verdict: str) -> str:
-    """Return how loudly a verdict is printed: "yes" for a leak, "some" for part of one, "no" or "control"."""
-    return TONES.get(verdict, "no")
+WORDS = read_words(Path(__file__).with_name("words.toml"))
+NOTES = WORDS.notes

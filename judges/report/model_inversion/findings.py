@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from judges.report.formats import grouped
 from judges.report.model_inversion.tables import beside, last_rounds
 from judges.report.model_inversion.tables_rounds import federations
 from judges.runs.identity import CLASS_MEAN
@@ -13,34 +14,24 @@ from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PAR
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 CAME_BACK = (RECOVERED, PARTLY)
-SAYS_NOTHING = (FAILED, DIVERGED, BLIND)
-"""Verdicts from which nothing follows about the model."""
-
+SAYS_NOTHING = (FAILED, DIVERGED, BLIND)  # verdicts from which nothing follows about the model
 KEPT = (FAILED, DIVERGED, FOOLED, TRACES, BLIND)
-"""Verdicts of attacks that brought no class back, in the order in which they are told."""
+"""Verdicts of attacks that brought no class back, in the order in which they are reported."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The strongest attack, by the judge, on an ANN and on its spiking twin.
-
-    Attributes:
-        dataset, source: what both were trained on, and whether in a federation.
-        family: what both have in common; "" where the data set has no other architecture.
-        ann, snn: None where that network was not attacked.
-        controls: {control: attack accuracy} beside each of those that were attacked.
-    """
+class Pair(NamedTuple):
+    """The strongest attack, by the judge, on an ANN and on its spiking twin; None where that was not attacked."""
 
     dataset: str
-    source: str
-    family: str
+    source: str  # whether both were trained in a federation
+    family: str  # what both have in common; "" where the data set has no other architecture
     ann: InversionSummary | None
     snn: InversionSummary | None
-    controls: tuple[Mapping[str, float | None], ...]
+    controls: Sequence[Mapping[str, float | None]]  # {control: attack accuracy} beside each that was attacked
 
     @property
     def cells(self) -> list[InversionSummary]:
-        """Return the networks that were attacked."""
+        """Return the attacks on the networks that were attacked."""
         return [cell for cell in (self.ann, self.snn) if cell is not None]
 
     @property
@@ -59,39 +50,34 @@ class Pair:
         return self.ann is not None and self.snn is not None and self.snn.accuracy.share >= self.ann.accuracy.share
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(NamedTuple):
     """The main result: all pairs; none where no attack was scored."""
 
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The attacks of one verdict that brought no class back."""
+class Kept(NamedTuple):
+    """The attacks with one verdict that brought no class back."""
 
     verdict: str
-    cells: tuple[InversionSummary, ...]
+    cells: Sequence[InversionSummary]
 
 
-@dataclass(frozen=True)
-class Remembered:
+class Remembered(NamedTuple):
     """Attacks whose answers came back and are nearer to training examples than chance and class means are."""
 
-    cells: tuple[InversionSummary, ...]
+    cells: Sequence[InversionSummary]
 
 
-@dataclass(frozen=True)
-class NoCopies:
+class NoCopies(NamedTuple):
     """The least and the greatest share of answers that are nearer to a training example, none of them remarkable."""
 
     low: float
     high: float
 
 
-@dataclass(frozen=True)
-class Followed:
-    """One attack from the first to the last round of a federation: the targets, and the attack on each."""
+class Followed(NamedTuple):
+    """An attack from the first to the last round of a federation: the two targets, and the attack on each."""
 
     targets: tuple[TargetSummary, TargetSummary]
     cells: tuple[InversionSummary, InversionSummary]
@@ -101,15 +87,15 @@ Finding = Headline | Pair | Kept | Remembered | NoCopies | Followed
 
 
 def find(summary: Inversions) -> list[Finding]:
-    """Return what was found; the first is the main result."""
+    """Return what was found; the main result comes first."""
     last = last_rounds(summary)
     attacks = [cell for cell in summary.cells if not cell.control and cell.target in last]
     pairs = tuple(_pairs(attacks, summary))
-    kept = ((verdict, tuple(cell for cell in attacks if cell.verdict == verdict)) for verdict in KEPT)
+    kept = (Kept(verdict, [cell for cell in attacks if cell.verdict == verdict]) for verdict in KEPT)
     return [
         Headline(pairs),
         *pairs,
-        *(Kept(verdict, own) for verdict, own in kept if own),
+        *(one for one in kept if one.cells),
         *_memory(summary, attacks),
         *(_followed(summary) if attacks else ()),
     ]
@@ -117,16 +103,15 @@ def find(summary: Inversions) -> list[Finding]:
 
 def _pairs(attacks: Sequence[InversionSummary], summary: Inversions) -> Iterator[Pair]:
     """Yield each data set and architecture with the strongest attack on either network."""
-    kinds = dict.fromkeys((cell.dataset, cell.source, cell.family) for cell in attacks)
-    for kind in kinds:
-        own = [cell for cell in attacks if (cell.dataset, cell.source, cell.family) == kind]
+    kinds = grouped(attacks, lambda cell: (cell.dataset, cell.source, cell.family))
+    for (dataset, source, family), own in kinds.items():
         ann, snn = (
             max((cell for cell in own if cell.spiking == spiking), key=_strength, default=None)
             for spiking in (False, True)
         )
-        alone = sum(other[:2] == kind[:2] for other in kinds) == 1
-        controls = tuple(beside(cell, summary) for cell in (ann, snn) if cell is not None)
-        yield Pair(kind[0], kind[1], "" if alone else kind[2], ann, snn, controls)
+        alone = sum(other[:2] == (dataset, source) for other in kinds) == 1
+        controls = [beside(cell, summary) for cell in (ann, snn) if cell is not None]
+        yield Pair(dataset, source, "" if alone else family, ann, snn, controls)
 
 
 def _strength(cell: InversionSummary) -> tuple[bool, float, float]:
@@ -136,24 +121,20 @@ def _strength(cell: InversionSummary) -> tuple[bool, float, float]:
 
 def _memory(summary: Inversions, attacks: Sequence[InversionSummary]) -> Iterator[Remembered | NoCopies]:
     """Yield whether the answers that came back are copies of training examples."""
-    told = [cell for cell in attacks if cell.verdict in CAME_BACK]
+    back = [cell for cell in attacks if cell.verdict in CAME_BACK]
     means = {cell.target: cell.nearer_train.share for cell in summary.cells if cell.control == CLASS_MEAN}
-    near = [cell for cell in told if cell.nearer_train.low > max(0.5, means.get(cell.target, 0.5))]
+    near = [cell for cell in back if cell.nearer_train.low > max(0.5, means.get(cell.target, 0.5))]
     if near:
-        yield Remembered(tuple(near))
-    elif told:
-        shares = [cell.nearer_train.share for cell in told]
+        yield Remembered(near)
+    elif back:
+        shares = [cell.nearer_train.share for cell in back]
         yield NoCopies(min(shares), max(shares))
 
 
 def _followed(summary: Inversions) -> Iterator[Followed]:
-    """Yield how each attack went from the first to the last round of a federation."""
-    for told in federations(summary):
-        targets = {target.target: target for target in told.targets}
-        lines: dict[tuple[str, str], list[InversionSummary]] = {}
-        for cell in told.cells:
-            lines.setdefault((model_name(cell), attack_name(cell)), []).append(cell)
-        for own in lines.values():
-            if len(own) > 1:
-                first, last = own[0], own[-1]
-                yield Followed((targets[first.target], targets[last.target]), (first, last))
+    """Yield how each attack changed from the first to the last round of a federation."""
+    targets = {target.target: target for target in summary.targets}
+    for federation in federations(summary):
+        lines = grouped(federation.cells, lambda cell: (model_name(cell), attack_name(cell)))
+        for first, *_, last in (own for own in lines.values() if len(own) > 1):
+            yield Followed((targets[first.target], targets[last.target]), (first, last))

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
-from judges.report.formats import between, percent, rate_interval
-from judges.report.model_inversion.findings import (
-    CAME_BACK,
-    SAYS_NOTHING,
-    Finding,
-    Followed,
-    Headline,
-    Kept,
-    NoCopies,
-    Pair,
-    Remembered,
-    find,
-)
+from judges.report.formats import between, joined, percent, rate_interval
+from judges.report.model_inversion import findings as found
+from judges.report.model_inversion.findings import CAME_BACK, SAYS_NOTHING
 from judges.runs.class_rows import FEDERATION
 from judges.runs.names import ANN, SNN, attack_name, network
 from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
@@ -33,92 +23,42 @@ _WHY = {
 
 
 def findings(summary: Inversions) -> list[str]:
-    """Return what was found, one sentence each; the first is the main result."""
-    return [sentence(one) for one in find(summary)]
+    """Return what was found, one sentence each; the main result comes first."""
+    return list(map(sentence, found.find(summary)))
 
 
 @singledispatch
-def sentence(finding: Finding) -> str:
+def sentence(finding: found.Finding) -> str:
     """Return a finding in words."""
     raise NotImplementedError(type(finding))
 
 
 @sentence.register
-def _(told: Headline) -> str:
-    if not told.pairs:
+def _(headline: found.Headline) -> str:
+    if not headline.pairs:
         return "No attack was scored in this run."
-    networks = {
-        SNN: [(_name(pair), pair.snn) for pair in told.pairs],
-        ANN: [(_name(pair), pair.ann) for pair in told.pairs],
-    }
-    attacked = {kind: {name: cell.verdict in CAME_BACK for name, cell in own if cell} for kind, own in networks.items()}
-    came = [_share(kind, names) for kind, names in attacked.items() if any(names.values())]
-    kept = [_share(kind, names) for kind, names in attacked.items() if names and not any(names.values())]
-    parts = [f"Classes came back {' and '.join(came)}"] if came else []
-    parts += [f"{'none' if came else 'No classes'} came back {' or '.join(kept)}"] if kept else []
-    silent = [
-        f"the {kind} ({', '.join(names)})"
-        for kind, own in networks.items()
-        if (names := [name for name, cell in own if cell and cell.verdict in SAYS_NOTHING])
-    ]
+    came: list[str] = []
+    kept: list[str] = []
+    silent: list[str] = []
+    for kind in (SNN, ANN):
+        cells = {_name(pair): pair.snn if kind == SNN else pair.ann for pair in headline.pairs}
+        attacked = {name: cell.verdict for name, cell in cells.items() if cell}
+        back = [name for name, verdict in attacked.items() if verdict in CAME_BACK]
+        share = "" if len(attacked) == 1 or not back else f" in {len(back)} of {len(attacked)} cases"
+        if attacked:
+            (came if back else kept).append(f"from the {kind}{share} ({', '.join(back or attacked)})")
+        if unknown := [name for name, verdict in attacked.items() if verdict in SAYS_NOTHING]:
+            silent.append(f"the {kind} ({', '.join(unknown)})")
+    parts = joined(
+        f"Classes came back {' and '.join(came)}" if came else "",
+        f"{'none' if came else 'No classes'} came back {' or '.join(kept)}" if kept else "",
+        by="; ",
+    )
     nothing = f" Nothing follows about {' or '.join(silent)}." if silent else ""
-    return f"{'; '.join(parts)}.{_compared([pair for pair in told.pairs if pair.comparable])}{nothing}"
+    return f"{parts}.{_compared([pair for pair in headline.pairs if pair.comparable])}{nothing}"
 
 
-@sentence.register
-def _(pair: Pair) -> str:
-    parts = [_of_cell(cell, shares) for cell, shares in zip(pair.cells, pair.controls, strict=True)]
-    return f"{_name(pair)}: the judge recognises {'; '.join(parts)}. {_conclusion(pair)}"
-
-
-@sentence.register
-def _(told: Kept) -> str:
-    cells = (
-        f"{_attack_on(cell)}; target convinced by {percent(cell.convinced)} of the answers, attack accuracy "
-        f"{percent(cell.accuracy.share)}, DAA {percent(cell.daa.share)})"
-        for cell in told.cells
-    )
-    return f"{_WHY[told.verdict]}: {'; '.join(cells)}."
-
-
-@sentence.register
-def _(told: Remembered) -> str:
-    shares = ((cell, cell.nearer_train) for cell in told.cells)
-    names = "; ".join(f"{_attack_on(cell)}) in {percent(near.share)} {rate_interval(near)}" for cell, near in shares)
-    return (
-        f"Nearer to training examples than to as many test examples, more often than chance ({percent(0.5)}) "
-        f"and the mean of the class are: {names}. That is a sign of remembered examples, not yet of copies: see "
-        "the distances."
-    )
-
-
-@sentence.register
-def _(told: NoCopies) -> str:
-    return (
-        "Nothing points to copies of training examples: the answers that came back are nearer to one of these than "
-        f"to one of as many test examples in {between(percent(told.low), percent(told.high))} of cases, which is not "
-        f"more often than chance ({percent(0.5)}) and the mean of the class are."
-    )
-
-
-@sentence.register
-def _(told: Followed) -> str:
-    (first, last), (begun, ended) = told.targets, told.cells
-    return (
-        f"{last.dataset}, from round {first.round} to round {last.round} of the federation ({network(last)}): the "
-        f"target's test accuracy {_change(first.accuracy, last.accuracy)}, the attack accuracy of {attack_name(ended)} "
-        f"{_change(begun.accuracy.share, ended.accuracy.share)} (DAA {_change(begun.daa.share, ended.daa.share)})."
-    )
-
-
-def _share(kind: str, names: Mapping[str, bool]) -> str:
-    """Return "from the SNN in 1 of 2 cases (mnist)", or all cases where it is none."""
-    came = [name for name, back in names.items() if back]
-    share = "" if len(names) == 1 or not came else f" in {len(came)} of {len(names)} cases"
-    return f"from the {kind}{share} ({', '.join(came or names)})"
-
-
-def _compared(pairs: Sequence[Pair]) -> str:
+def _compared(pairs: Sequence[found.Pair]) -> str:
     """Return where the SNN is safer than the ANN, and where not; nothing where the two cannot be compared."""
     outcomes = {
         "no safer than the ANN": [_name(pair) for pair in pairs if pair.no_safer],
@@ -129,6 +69,12 @@ def _compared(pairs: Sequence[Pair]) -> str:
     return f" The SNN is {'; '.join(parts)}." if parts else ""
 
 
+@sentence.register
+def _(pair: found.Pair) -> str:
+    parts = [_of_cell(cell, shares) for cell, shares in zip(pair.cells, pair.controls, strict=True)]
+    return f"{_name(pair)}: the judge recognises {'; '.join(parts)}. {_conclusion(pair)}"
+
+
 def _of_cell(cell: InversionSummary, shares: Mapping[str, float | None]) -> str:
     """Return attack accuracy with DAA and the controls of a cell."""
     known = {name: shares[name] for name in ("shuffled", "real", "chance") if shares[name] is not None}
@@ -137,7 +83,7 @@ def _of_cell(cell: InversionSummary, shares: Mapping[str, float | None]) -> str:
     return f"{answers} of {attack_name(cell)} on the {network(cell)} (DAA {percent(cell.daa.share)}; {controls})"
 
 
-def _conclusion(pair: Pair) -> str:
+def _conclusion(pair: found.Pair) -> str:
     """Return how an ANN and its spiking twin compare, or what follows about the one that was attacked."""
     silent = [network(cell) for cell in pair.cells if cell.verdict in SAYS_NOTHING]
     if silent:
@@ -154,6 +100,45 @@ def _conclusion(pair: Pair) -> str:
     return "The SNN gave away less, but the intervals meet: that it is safer does not follow."
 
 
+@sentence.register
+def _(kept: found.Kept) -> str:
+    cells = (
+        f"{_attack_on(cell)}; target convinced by {percent(cell.convinced)} of the answers, attack accuracy "
+        f"{percent(cell.accuracy.share)}, DAA {percent(cell.daa.share)})"
+        for cell in kept.cells
+    )
+    return f"{_WHY[kept.verdict]}: {'; '.join(cells)}."
+
+
+@sentence.register
+def _(remembered: found.Remembered) -> str:
+    shares = ((cell, cell.nearer_train) for cell in remembered.cells)
+    names = "; ".join(f"{_attack_on(cell)}) in {percent(near.share)} {rate_interval(near)}" for cell, near in shares)
+    return (
+        f"Nearer to training examples than to as many test examples, more often than chance ({percent(0.5)}) and the "
+        f"mean of the class: {names}. That is a sign of remembered examples, not yet of copies: see the distances."
+    )
+
+
+@sentence.register
+def _(shares: found.NoCopies) -> str:
+    return (
+        "Nothing points to copies of training examples: the answers that came back are nearer to one of these than "
+        f"to one of as many test examples in {between(percent(shares.low), percent(shares.high))} of cases, no more "
+        f"often than chance ({percent(0.5)}) and the mean of the class."
+    )
+
+
+@sentence.register
+def _(followed: found.Followed) -> str:
+    (first, last), (begun, ended) = followed
+    return (
+        f"{last.dataset}, from round {first.round} to round {last.round} of the federation ({network(last)}): the "
+        f"target's test accuracy {_change(first.accuracy, last.accuracy)}, the attack accuracy of {attack_name(ended)} "
+        f"{_change(begun.accuracy.share, ended.accuracy.share)} (DAA {_change(begun.daa.share, ended.daa.share)})."
+    )
+
+
 def _attack_on(cell: InversionSummary) -> str:
     """Return an attack and what it was run on, the bracket left open: "MI-Face on mnist (ANN"."""
     return f"{attack_name(cell)} on {_of(cell.dataset, cell.source)} ({network(cell)}"
@@ -165,7 +150,7 @@ def _change(begun: float, ended: float) -> str:
     return f"stays at {low}" if low == high else f"goes from {low} to {high}"
 
 
-def _name(pair: Pair) -> str:
+def _name(pair: found.Pair) -> str:
     """Return what a pair was trained on, and its architecture where that tells it from another."""
     return _of(pair.dataset, pair.source) + (f", {pair.family}" if pair.family else "")
 

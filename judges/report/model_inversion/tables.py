@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import rich.table
 
 from judges.report.console import terminal_table
-from judges.report.formats import out_of_100, rate_interval, spread
-from judges.report.model_inversion.wording import NOTES, count_of, over, tone
+from judges.report.formats import grouped, out_of_100, rate_interval, spread, times
+from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table
+from judges.report.words import verdict_cell
 from judges.runs.class_rows import CENTRAL, FEDERATION, Repeated, Target
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
 from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, network_name, target_name
 from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions
 
-BESIDE = "brainleaks_v2"
-"""The attack on a spiking network that stands beside those on an ANN in Table 4."""
+BESIDE = "brainleaks_v2"  # the attack on a spiking network that stands beside those on an ANN in Table 4
+OURS, DRAWS, PAPER = "attack", "draws", "paper"  # kinds of lines, and their classes on the page
+_SCORES = (
+    ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
+    ("Top-3, %", "", "top-3"),
+    ("Average confidence, %", "", "conf."),
+    ("DAA, %", "[95 %]", "DAA"),
+)
+"""Heading, unit and heading in a terminal of what is measured of an attack."""
 
-OURS, DRAWS, PAPER = "attack", "draws", "paper"
-"""Kinds of lines, and their classes on the page."""
 
+class Line(NamedTuple):
+    """Numbers of one attack that are of one kind, so that none is taken for another."""
 
-@dataclass(frozen=True)
-class Line:
-    """Numbers of one attack that are of one kind, so that none is taken for another.
-
-    Attributes:
-        kind: OURS, DRAWS or PAPER.
-        cell: the attack on the targets of one kind.
-        label: what the numbers are over.
-        values: attack accuracy, top-3, average confidence, DAA, out of 100.
-        intervals: of each, or "".
-        shares: attack accuracy of {control: share}, and of chance.
-    """
-
-    kind: str
+    kind: str  # OURS, DRAWS or PAPER
     cell: InversionSummary
-    label: str
-    values: tuple[str, ...]
-    intervals: tuple[str, ...] = ("",) * 4
-    shares: Mapping[str, float | None] | None = None
+    label: str  # what the numbers are over
+    values: Sequence[str]  # attack accuracy, top-3, average confidence, DAA, out of 100
+    intervals: Sequence[str] = ("",) * 4
+    controls: Mapping[str, float | None] = {}  # {control, or chance: its attack accuracy}
 
 
 def attack_sections(summary: Inversions) -> tuple[Section, Section]:
     """Return Tables 3 and 4: attacks on spiking targets, and on ANNs beside their twins."""
     central = [cell for cell in summary.cells if cell.source == CENTRAL and not cell.control]
     spiking, compared = [], []
-    for name in dict.fromkeys(cell.dataset for cell in central):
-        own = [cell for cell in central if cell.dataset == name]
+    for name, own in grouped(central, lambda cell: cell.dataset).items():
         ann, snn = ([cell for cell in own if cell.spiking == kind] for kind in (False, True))
-        spiking.append(Group(lines_of(snn, summary), name))
-        twins = [cell for cell in snn if cell.attack == BESIDE]
-        compared.append(Group(lines_of([*ann, *twins] if ann else [], summary), name))
+        spiking.append(Group([line for cell in snn for line in _lines(cell, summary)], name))
+        both = [*ann, *(cell for cell in snn if cell.attack == BESIDE)] if ann else []
+        compared.append(Group([line for cell in both for line in _lines(cell, summary)], name))
     return (
         _attack_section(3, "Attacks on spiking networks", NOTES["spiking"], spiking),
         _attack_section(4, "ANN beside SNN", NOTES["compared"], compared),
@@ -65,11 +60,11 @@ def attack_sections(summary: Inversions) -> tuple[Section, Section]:
 
 def _attack_section(number: int, title: str, note: str, groups: Sequence[Group[Line]]) -> Section:
     """Return the section of one of the two tables."""
-    theirs = any(line.kind == PAPER for group in groups for line in group.rows)
+    paper = any(line.kind == PAPER for group in groups for line in group.rows)
     columns: list[Column[Line]] = [
         Column("Attack", _name, unit="what the numbers are over", under="model, what the numbers are over"),
         Column("n", lambda line: count_of(line.cell) if line.kind == OURS else ""),
-        *number_columns(),
+        *score_columns(),
         verdict_column(),
     ]
     table = Table(
@@ -77,7 +72,7 @@ def _attack_section(number: int, title: str, note: str, groups: Sequence[Group[L
         columns,
         [group for group in groups if group.rows],
         grouped_by="Data set",
-        note=f"{note} {NOTES['attacks_paper']}" if theirs else note,
+        note=f"{note} {NOTES['attacks_paper']}" if paper else note,
         css="results layout inverted",
         row_css=lambda line: line.kind,
     )
@@ -97,15 +92,14 @@ def results_table(summary: Inversions) -> Table[Line]:
     columns: list[Column[Line]] = [
         Column("Attack", _name_in_terminal, terminal="attack", under="verdict"),
         Column("n", lambda line: str(line.cell.accuracy.of), terminal="n"),
-        *number_columns(),
-        Column("Target", _belief, terminal="target"),
+        *score_columns(),
+        Column(
+            "Target",
+            lambda line: "" if line.cell.control else out_of_100(line.cell.target_confidence),
+            terminal="target",
+        ),
     ]
     return Table("Results table", columns, groups, row_css=lambda line: "control" if line.cell.control else OURS)
-
-
-def lines_of(cells: Sequence[InversionSummary], summary: Inversions) -> list[Line]:
-    """Return the lines of cells: of each ours, then over draws, then the paper's, those that there are."""
-    return [line for cell in cells for line in _lines(cell, summary)]
 
 
 def first_line(cell: InversionSummary, summary: Inversions) -> Line:
@@ -113,29 +107,27 @@ def first_line(cell: InversionSummary, summary: Inversions) -> Line:
     return next(_lines(cell, summary))
 
 
-def number_columns() -> Iterator[Column[Line]]:
+def score_columns() -> Iterator[Column[Line]]:
     """Yield attack accuracy, top-3, confidence and DAA, and the accuracies of the controls."""
-    heads = (
-        ("Attack accuracy, %", "[95 %]", "accuracy % [95 %]"),
-        ("Top-3, %", "", "top-3"),
-        ("Average confidence, %", "", "conf."),
-        ("DAA, %", "[95 %]", "DAA"),
-    )
-    for place, (heading, unit, terminal) in enumerate(heads):
-        cell, brief = partial(_value, place=place), bool(place)
+    for place, (heading, unit, terminal) in enumerate(_SCORES):
+        cell, brief = partial(_score, place=place), bool(place)
         yield Column(heading, cell, unit=unit, beside="under", aligned=True, terminal=terminal, brief=brief)
     yield Column("Controls: attack accuracy, %", _controls, left=True)
 
 
 def verdict_column() -> Column[Line]:
     """Return the column of the verdicts, which are ours."""
-    return Column("Verdict", _verdict, left=True)
+    return Column("Verdict", lambda line: verdict_cell(line.cell.verdict) if line.kind == OURS else "", left=True)
 
 
-def by_target(cells: Sequence[InversionSummary]) -> dict[Target, list[InversionSummary]]:
-    """Return cells by what was attacked, in their order."""
-    targets = dict.fromkeys(cell.target for cell in cells)
-    return {target: [cell for cell in cells if cell.target == target] for target in targets}
+def count_of(cell: InversionSummary) -> str:
+    """Return targets x attacks on each x classes."""
+    return times((cell.targets, cell.repeats, cell.classes))
+
+
+def by_target(cells: Iterable[InversionSummary]) -> dict[Target, list[InversionSummary]]:
+    """Return cells by what was attacked."""
+    return grouped(cells, lambda cell: cell.target)
 
 
 def beside(cell: InversionSummary, summary: Inversions) -> dict[str, float | None]:
@@ -151,7 +143,7 @@ def beside(cell: InversionSummary, summary: Inversions) -> dict[str, float | Non
 
 def chance_of(summary: Inversions, target: Target) -> float:
     """Return the attack accuracy of guessing: 1 / classes of the data set."""
-    return next(1.0 / told.classes for told in summary.targets if told.target == target)
+    return next(1.0 / other.classes for other in summary.targets if other.target == target)
 
 
 def last_rounds(summary: Inversions) -> set[Target]:
@@ -166,28 +158,22 @@ def last_rounds(summary: Inversions) -> set[Target]:
 
 
 def _lines(cell: InversionSummary, summary: Inversions) -> Iterator[Line]:
-    """Yield the lines of numbers of a cell, each of one kind."""
-    intervals = (rate_interval(cell.accuracy), "", "", rate_interval(cell.daa))
-    yield Line(OURS, cell, over(cell), _values(cell.scores), intervals, beside(cell, summary))
+    """Yield the lines of a cell, each of one kind: ours, then over draws, then the paper's, those that there are."""
+    intervals, count = (rate_interval(cell.accuracy), "", "", rate_interval(cell.daa)), cell.scores.count
+    over = "one attack" if count == 1 else f"mean \N{PLUS-MINUS SIGN} over {count} attacks"
+    yield Line(OURS, cell, over, _spreads(cell.scores), intervals, beside(cell, summary))
     if cell.draws:
-        label = f"mean \N{PLUS-MINUS SIGN} over {cell.draws.count} draws of one answer"
-        yield Line(DRAWS, cell, label, _values(cell.draws))
-    paper = cell.published
-    if paper:
-        values = (
-            spread(paper.attack_accuracy, paper.accuracy_std),
-            spread(paper.top3, paper.top3_std),
-            spread(paper.confidence, None),
-            spread(paper.daa, None),
-        )
-        label = "paper" if paper.accuracy_std is None else "paper, mean \N{PLUS-MINUS SIGN} over its draws"
-        yield Line(PAPER, cell, label, values)
+        over = f"mean \N{PLUS-MINUS SIGN} over {cell.draws.count} draws of one answer"
+        yield Line(DRAWS, cell, over, _spreads(cell.draws))
+    if paper := cell.published:
+        means = (paper.attack_accuracy, paper.top3, paper.confidence, paper.daa)
+        values = map(spread, means, (paper.accuracy_std, paper.top3_std, None, None))
+        over = "paper" if paper.accuracy_std is None else "paper, mean \N{PLUS-MINUS SIGN} over its draws"
+        yield Line(PAPER, cell, over, list(values))
 
 
-def _values(told: Repeated) -> tuple[str, ...]:
-    """Return four means with their deviations."""
-    deviations = astuple(told.std) if told.std else (None,) * 4
-    return tuple(spread(*pair) for pair in zip(astuple(told.mean), deviations, strict=True))
+def _spreads(scores: Repeated) -> list[str]:
+    return list(map(spread, astuple(scores.mean), astuple(scores.std) if scores.std else (None,) * 4))
 
 
 def _name(line: Line) -> Cell:
@@ -203,23 +189,14 @@ def _name_in_terminal(line: Line) -> Cell:
     return Cell(attack_name(cell), under=(cell.verdict, f"{cell.diverged} diverged" if cell.diverged else ""))
 
 
-def _value(line: Line, place: int) -> Cell:
+def _score(line: Line, place: int) -> Cell:
     return Cell(line.values[place], line.intervals[place], css="" if place or line.kind != OURS else "best")
 
 
 def _controls(line: Line) -> Cell:
-    named = {name: share for name, share in (line.shares or {}).items() if share is not None}
-    text = ", ".join(f"{name} {out_of_100(share)}".replace(" ", "\N{NO-BREAK SPACE}") for name, share in named.items())
+    known = [f"{name} {out_of_100(share)}" for name, share in line.controls.items() if share is not None]
+    text = ", ".join(name.replace(" ", "\N{NO-BREAK SPACE}") for name in known)
     return Cell("", under=(Small(text, "fold"),), css="fold")
-
-
-def _verdict(line: Line) -> Cell:
-    ours = line.kind == OURS
-    return Cell(line.cell.verdict if ours else "", css=f"verdict {tone(line.cell.verdict) if ours else ''}")
-
-
-def _belief(line: Line) -> str:
-    return "" if line.cell.control else out_of_100(line.cell.target_confidence)
 
 
 def results_of_inversions(run_dir: Path) -> rich.table.Table:

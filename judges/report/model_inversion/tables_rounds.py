@@ -3,61 +3,66 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from judges.report.curves import Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
-from judges.report.formats import spread
-from judges.report.model_inversion.figures import Rounds, rounds_figure
-from judges.report.model_inversion.tables import Line, first_line, number_columns, verdict_column
-from judges.report.model_inversion.wording import NOTES, count_of
+from judges.report.formats import grouped, spread
+from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
+from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
-from judges.runs.class_rows import FEDERATION, Target
+from judges.runs.class_rows import FEDERATION
 from judges.runs.names import attack_name, network_name
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 
-@dataclass(frozen=True)
-class Federation:
-    """The global models of federations on one data set.
-
-    Attributes:
-        dataset: its name.
-        targets: of each round and network, in the order of the rounds.
-        cells: attacks on them, in the same order.
-    """
+class Federation(NamedTuple):
+    """The global models of federations on one data set, of each round and network, and the attacks on them."""
 
     dataset: str
-    targets: tuple[TargetSummary, ...]
-    cells: tuple[InversionSummary, ...]
+    targets: list[TargetSummary]
+    cells: list[InversionSummary]
 
 
 def federations(summary: Inversions) -> list[Federation]:
-    """Return the targets of federations with the attacks on them, by data set and architecture."""
-    told: dict[tuple[str, str], list[TargetSummary]] = defaultdict(list)
-    for target in sorted(summary.targets, key=lambda target: (target.round, target.spiking)):
-        if target.source == FEDERATION:
-            told[target.dataset, target.family].append(target)
+    """Return the targets of federations with the attacks on them, by data set and architecture, round after round."""
+    own = [target for target in summary.targets if target.source == FEDERATION]
+    ordered = sorted(own, key=lambda target: (target.round, target.spiking))
+    kinds = grouped(ordered, lambda target: (target.dataset, target.family))
     attacks = [cell for cell in summary.cells if not cell.control]
     return [
-        Federation(name, tuple(own), tuple(cell for target in own for cell in attacks if cell.target == target.target))
-        for (name, _), own in told.items()
+        Federation(name, own, [cell for target in own for cell in attacks if cell.target == target.target])
+        for (name, _), own in kinds.items()
     ]
 
 
 def round_section(summary: Inversions) -> Section:
     """Return the section on federations: a figure and a table for each."""
+    tested = {target.target: spread(target.accuracy, target.accuracy_std) for target in summary.targets}
+    columns: list[Column[Line]] = [
+        Column("Round", _round, unit="attack", beside="plainly", under="model"),
+        Column("n", lambda line: count_of(line.cell)),
+        Column(
+            "Target\N{RIGHT SINGLE QUOTATION MARK}s test accuracy, %",
+            lambda line: tested[line.cell.target],
+            aligned=True,
+        ),
+        *score_columns(),
+        verdict_column(),
+    ]
     tables = []
-    for told in federations(summary):
-        figure, names = _figure(told)
-        alt = f"attack accuracy, judge's confidence and test accuracy against the round, {told.dataset}: {names}"
+    for one in federations(summary):
+        panels = _panels(one)
+        names = ", ".join(panel.title for panel in panels)
+        alt = f"attack accuracy, judge's confidence and test accuracy against the round, {one.dataset}: {names}"
+        shown = (f"Attacks against the round, {one.dataset}", alt, lines_figure(panels, width=3.7, height=2.5))
         tables.append(
             Table(
-                f"Numbers of every round, {told.dataset}",
-                list(_columns({target.target: target for target in told.targets})),
-                [Group([first_line(cell, summary) for cell in told.cells])],
-                name=told.dataset,
-                above=Drawing("sweep.html.j2", [(f"Attacks against the round, {told.dataset}", alt, figure)]),
+                f"Numbers of every round, {one.dataset}",
+                columns,
+                [Group([first_line(cell, summary) for cell in one.cells])],
+                name=one.dataset,
+                above=Drawing("sweep.html.j2", [shown]),
                 css="results layout inverted",
                 apart=lambda line: line.cell.round,
             )
@@ -65,36 +70,22 @@ def round_section(summary: Inversions) -> Section:
     return Section("rounds", "Along the rounds of the federation", tables, note=NOTES["rounds"])
 
 
-def _columns(targets: Mapping[Target, TargetSummary]) -> Iterator[Column[Line]]:
-    """Yield the columns of a federation whose targets are these."""
-
-    def tested(line: Line) -> str:
-        target = targets[line.cell.target]
-        return spread(target.accuracy, target.accuracy_std)
-
-    yield Column("Round", _round, unit="attack", beside="plainly", under="model")
-    yield Column("n", lambda line: count_of(line.cell))
-    yield Column("Target\N{RIGHT SINGLE QUOTATION MARK}s test accuracy, %", tested, aligned=True)
-    yield from number_columns()
-    yield verdict_column()
-
-
 def _round(line: Line) -> Cell:
-    cell = line.cell
-    return Cell(str(cell.round), attack_name(cell), (Small(network_name(cell), "fold"),))
+    return Cell(str(line.cell.round), attack_name(line.cell), (Small(network_name(line.cell), "fold"),))
 
 
-def _figure(told: Federation) -> tuple[str, str]:
-    """Return the figure of a federation, a panel each network, as a data URI, and the networks."""
+def _panels(federation: Federation) -> list[Panel]:
+    """Return what the figure of a federation shows of each network, the ANN before the SNN."""
     panels = []
-    for name in dict.fromkeys(network_name(target) for target in told.targets):
-        accuracy, confidence = defaultdict[str, list[Point]](list), defaultdict[str, list[Point]](list)
-        for cell in told.cells:
+    for name in sorted({network_name(target) for target in federation.targets}):
+        lines = defaultdict[tuple[str, str], list[Point]](list)
+        for cell in federation.cells:
             if network_name(cell) == name:
-                interval = cell.accuracy.low, cell.accuracy.high
-                accuracy[attack_name(cell)].append(Point(cell.round, cell.accuracy.share, interval))
-                confidence[attack_name(cell)].append(Point(cell.round, cell.scores.mean.confidence, None))
-        tested = [Point(one.round, one.accuracy, None) for one in told.targets if network_name(one) == name]
-        panels.append(Rounds(name, tested, accuracy, confidence))
-    panels.sort(key=lambda panel: panel.title)  # ANN before SNN
-    return rounds_figure(panels), ", ".join(panel.title for panel in panels)
+                rate, attack = cell.accuracy, attack_name(cell)
+                lines["attack accuracy", attack].append(Point(cell.round, rate.share, (rate.low, rate.high)))
+                lines["judge's confidence", attack].append(Point(cell.round, cell.scores.mean.confidence, None))
+        tested = [Point(one.round, one.accuracy, None) for one in federation.targets if network_name(one) == name]
+        target = in_percent(Sweep("target's test accuracy", "", tested))
+        shares = [in_percent(Sweep(*key, points)) for key, points in lines.items()]
+        panels.append(Panel("round", "%", shares, beneath=target, title=name, ends=(-2, 102)))
+    return panels

@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.report.curves import MOST_STEPS, Mark, Rates, Sample, Sweep, cdf_figure, ecdf, firing_figure, trend_figure
-from judges.report.figures import LONGEST_NAME, Point, strip_figure, verbatim
+from judges.report.curves import (
+    MOST_STEPS,
+    Mark,
+    Panel,
+    Rates,
+    Sample,
+    Sweep,
+    cdf_figure,
+    ecdf,
+    firing_figure,
+    lines_figure,
+)
+from judges.report.figures import GOOD, LONGEST_NAME, Point, strip_figure, verbatim
 from tests.judges.report.test_figures import labels, svg_of
 
 HALF = Mark(0.5, "recognisable")
@@ -61,6 +72,15 @@ def test_many_victims_are_few_elements() -> None:
         assert len(svg) < 60_000, name
 
 
+def test_a_control_is_grey_whatever_its_name() -> None:
+    named_like_one, control = (
+        svg_of(strip_figure({"control: a": [0.2]}, controls=controls, threshold=None))
+        for controls in ((), {"control: a"})
+    )
+    assert GOOD in named_like_one
+    assert GOOD not in control
+
+
 def test_a_thinned_strip_keeps_the_ends() -> None:
     """A value far from the others moves the axis, and so every dot."""
     assert strip_figure({"a": MANY}, threshold=0.5) != strip_figure({"a": [*MANY, -0.9]}, threshold=0.5)
@@ -73,11 +93,13 @@ LINES = [
 ]
 
 
+def drawn(panel: Panel) -> str:
+    return lines_figure([panel], width=3.5, height=2.2)
+
+
 def test_a_trend_has_its_lines_its_reference_and_what_does_not_vary() -> None:
     level = [Sweep("dlg", "lenet", [Point(0, 0.9, (0.8, 1.0))])]
-    found = labels(
-        trend_figure(LINES, level, across="time steps T", up="mean SSIM", reference=Mark(0.4, "control: black"))
-    )
+    found = labels(drawn(Panel("time steps T", "mean SSIM", LINES, level, marks=[Mark(0.4, "control: black")])))
     for name in (
         "dlg, spiking_lenet",
         "idlg, spiking_lenet",
@@ -88,7 +110,7 @@ def test_a_trend_has_its_lines_its_reference_and_what_does_not_vary() -> None:
     ):
         assert found.count(name) == 1, name
     assert {"1", "25"} <= set(found)
-    bare = labels(trend_figure(LINES, [], across="round", up="ASR, %", reference=None))
+    bare = labels(drawn(Panel("round", "ASR, %", LINES)))
     assert not {"control: black", "dlg, lenet"} & set(bare)
 
 
@@ -98,13 +120,13 @@ def test_a_line_of_one_network_is_named_after_its_attack() -> None:
 
 def test_the_intervals_of_a_trend_are_bands() -> None:
     bare = [line._replace(points=[point._replace(interval=None) for point in line.points]) for line in LINES]
-    banded, plain = (svg_of(trend_figure(own, [], across="T", up="SSIM", reference=None)) for own in (LINES, bare))
+    banded, plain = (svg_of(drawn(Panel("T", "SSIM", own))) for own in (LINES, bare))
     assert (banded.count("FillBetween"), plain.count("FillBetween")) == (1, 0)
 
 
 def test_firing_rates_say_each_layer_and_its_rate() -> None:
     found = labels(firing_figure({"conv1": Rates(0.299, 0.5), "conv2": Rates(0.0, 1.0)}))
-    for name in ("conv1", "conv2", "0.30", "0", "spikes a neuron and time step", "share of silent neurons"):
+    for name in ("conv1", "conv2", "0.30", "0", "spikes per neuron and time step", "share of silent neurons"):
         assert name in found
     assert firing_figure({"a": Rates(0.1, 0.2)}) != firing_figure({"a": Rates(0.1, 0.3)})
 

@@ -22,7 +22,7 @@ from judges.classifiers.cache import Judge
 from judges.report.figures import loss_figure, picture_uri, strip_figure
 from judges.report.formats import error, interval, number, percent
 from judges.report.gradient_inversion.report import write_report
-from judges.report.gradient_inversion.wording import DEFINITIONS
+from judges.report.gradient_inversion.wording import WORDS
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score, write_scores
 from judges.scoring.assignment import assigned
@@ -136,7 +136,7 @@ def test_every_cell_stands_in_the_page_and_in_markdown(run_dir: Path) -> None:
     assert "88.3" in text  # the paper's iDLG on MNIST
     assert "(ceiling " in text
     assert "chance 25" in text
-    for term, _ in DEFINITIONS:
+    for term, _ in WORDS.definitions:
         assert term in text
         assert term in markdown
     for fact in ("abc123", "12.5", "torch 2.0"):

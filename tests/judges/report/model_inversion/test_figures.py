@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from judges.report.curves import Panel, Sweep, lines_figure
 from judges.report.figures import Point
-from judges.report.model_inversion.figures import MOST_TRACES, Rounds, gif_uri, raster_figure, rounds_figure
+from judges.report.model_inversion.figures import MOST_TRACES, gif_uri, raster_figure
 from tests.judges.report.test_figures import labels, svg_of
 
 
@@ -62,27 +63,33 @@ def test_a_raster_of_many_pixels_stays_small() -> None:
     assert len(raster_figure(spikes)) < 2_000_000
 
 
+def rounds_figure(shown: list[Panel]) -> str:
+    return lines_figure(shown, width=3.7, height=2.5)
+
+
+def federation(attack: str, rounds: int = 2) -> Panel:
+    """Return a panel of one attack against the rounds of a federation."""
+    points = [Point(number, 10.0 * number, (0.0, 10.0 * number + 20)) for number in range(1, rounds + 1)]
+    confidence = [Point(number, 30.0, None) for number in range(1, rounds + 1)]
+    lines = [Sweep("attack accuracy", attack, points), Sweep("judge's confidence", attack, confidence)]
+    return Panel("round", "%", lines, beneath=Sweep("target's test accuracy", "", confidence), title=f"on {attack}")
+
+
 def test_rounds_show_every_line_and_intervals_where_there_are() -> None:
-    accuracy = {"MI-Face $x$": [Point(1, 0.1, (0.0, 0.3)), Point(2, 0.5, (0.3, 0.7))]}
-    confidence = {"MI-Face $x$": [Point(1, 0.2, None), Point(2, 0.4, None)]}
-    tested = [Point(1, 0.3, None), Point(2, 0.8, None)]
-    ann, snn = (
-        Rounds("ANN mlp", tested, accuracy, confidence),
-        Rounds("SNN", tested, {"BL": accuracy["MI-Face $x$"]}, {}),
-    )
-    uri = rounds_figure([ann, snn])
+    first, second = federation("MI-Face $x$"), federation("BL")
+    uri = rounds_figure([first, second])
     found = labels(uri)
-    for name in ("ANN mlp", "SNN", "MI-Face $x$, attack accuracy", "MI-Face $x$, judge's confidence",
-                 "BL, attack accuracy", "target's test accuracy", "round"):  # fmt: skip
+    for name in ("on MI-Face $x$", "on BL", "attack accuracy, MI-Face $x$", "judge's confidence, MI-Face $x$",
+                 "attack accuracy, BL", "target's test accuracy", "round"):  # fmt: skip
         assert name in found, name
     assert found.count("target's test accuracy") == 1
-    assert svg_of(uri).count("FillBetween") == 2 * svg_of(rounds_figure([ann])).count("FillBetween")
-    assert rounds_figure([ann, snn]) == uri
-    bare = Rounds("ANN", tested, {"BL": [point._replace(interval=None) for point in accuracy["MI-Face $x$"]]}, {})
-    assert "FillBetween" not in svg_of(rounds_figure([bare]))
+    assert svg_of(uri).count("FillBetween") == 2 * svg_of(rounds_figure([first])).count("FillBetween") > 0
+    assert rounds_figure([first, second]) == uri
+    assert "FillBetween" not in svg_of(rounds_figure([first._replace(lines=first.lines[1:])]))
 
 
-def test_many_rounds_and_one_are_drawn() -> None:
+def test_many_rounds_one_and_the_untrained_model_are_drawn() -> None:
     for rounds in (1, 40):
-        points = [Point(number, 0.5, (0.4, 0.6)) for number in range(1, rounds + 1)]
-        assert rounds_figure([Rounds("ANN", points, {"BL": points}, {"BL": points})])
+        assert rounds_figure([federation("BL", rounds)])
+    start = Sweep("attack accuracy", "BL", [Point(0, 10.0, None), Point(1, 10.0, None), Point(2, 20.0, None)])
+    assert {"0", "1", "2"} <= set(labels(rounds_figure([Panel("round", "%", [start])])))

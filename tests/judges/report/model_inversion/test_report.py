@@ -9,7 +9,7 @@ import pytest
 
 from fl_sim.errors import DataError
 from judges.report.model_inversion.report import write_inversion_report
-from judges.report.model_inversion.wording import DEFINITIONS
+from judges.report.model_inversion.wording import WORDS
 from tests.judges.class_runs import DRAWN, Toy
 from tests.judges.pages import POLICY, Tags, cells_of, policy_of, text_of
 from tests.judges.report.model_inversion.reading import images_of, line_of, page_of
@@ -101,7 +101,7 @@ def test_every_round_has_its_numbers_and_the_figure_tells_them(federated: Path) 
     assert rows[4][-1] == "classes recovered"
     (figure,) = [image for image in images_of(federated) if image.get("class") == "sweep"]
     svg = base64.b64decode(figure["src"].partition(",")[2]).decode()
-    for name in ("ANN mlp", "SNN spiking_mlp", "MI-Face, attack accuracy", "BrainLeaks-v2, judge's confidence",
+    for name in ("ANN mlp", "SNN spiking_mlp", "attack accuracy, MI-Face", "judge's confidence, BrainLeaks-v2",
                  "target's test accuracy", "round"):  # fmt: skip
         assert name in svg
     assert svg.index("<!-- ANN mlp") < svg.index("<!-- SNN spiking_mlp")
@@ -180,7 +180,7 @@ def test_markdown_has_the_same_tables(central: Path, federated: Path) -> None:
 
 def test_definitions_and_provenance_are_there(central: Path) -> None:
     text, markdown = Tags(page_of(central)).text, (central / "report.md").read_text()
-    for term, _ in DEFINITIONS:
+    for term, _ in WORDS.definitions:
         assert term in text
         assert term in markdown
     assert "abc123" in text

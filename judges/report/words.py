@@ -1,0 +1,52 @@
+"""What a report says beside its numbers (words.toml of each kind), and how it prints verdicts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from judges.report.table import Cell, Column, Group, Table
+from judges.summaries import class_verdicts, verdicts
+
+_TONES = (
+    dict.fromkeys((verdicts.RECOVERED, class_verdicts.RECOVERED), "yes")
+    | dict.fromkeys((verdicts.PARTLY, verdicts.TRACES, class_verdicts.PARTLY, class_verdicts.TRACES), "some")
+    | dict.fromkeys((verdicts.CONTROL, class_verdicts.CONTROL), "control")
+)
+
+
+class Words(NamedTuple):
+    """The threat model, (term, meaning) of what needs a definition, and the notes on sections and tables."""
+
+    threat_model: str
+    definitions: tuple[tuple[str, str], ...]
+    notes: dict[str, str]
+
+
+def read_words(path: Path) -> Words:
+    """Return the words of one kind of report."""
+    words = tomllib.loads(path.read_text(encoding="utf-8"))
+    return Words(words["threat_model"], tuple(words["definitions"].items()), words["notes"])
+
+
+def tone(verdict: str) -> str:
+    """Return how loudly a verdict is printed: "yes" for a leak, "some" for part of one, "no" or "control"."""
+    return _TONES.get(verdict, "no")
+
+
+def verdict_cell(verdict: str) -> Cell:
+    """Return a verdict in its tone."""
+    return Cell(verdict, css=f"verdict {tone(verdict)}")
+
+
+def reasons_table(lines: Iterable[tuple[Cell, str, str]]) -> Table[tuple[Cell, str, str]]:
+    """Return why each verdict was reached, from (cell, verdict, reason)."""
+    columns: list[Column[tuple[Cell, str, str]]] = [
+        Column("Cell", lambda line: line[0]),
+        Column("Verdict", lambda line: Cell(line[1], css="nowrap"), left=True),
+        Column("Reason", lambda line: line[2], left=True, long=True),
+    ]
+    label, why = "Reasons of the verdicts", "Why each verdict"
+    return Table(label, columns, [Group(list(lines))], name=why, fold=why, css="plain reasons")
