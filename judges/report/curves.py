@@ -126,9 +126,7 @@ def ecdf(values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
 def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
     """Return means with their intervals against whatever varies as an SVG data URI.
 
-    Args:
-        shown: the panels, side by side; colours and markers mean the same in all of them.
-        width, height: of a panel in inches.
+    The panels stand side by side, each of this size in inches; colours and markers mean the same in all of them.
     """
     figure, parts = panels(width * len(shown), height, *((panel.across, panel.up) for panel in shown))
     every = [line for panel in shown for line in (*panel.lines, *panel.level)]
@@ -189,11 +187,9 @@ def in_percent(line: Sweep) -> Sweep:
 
 
 def firing_figure(layers: Mapping[str, Rates]) -> str:
-    """Return how often the neurons of each layer fire as an SVG data URI.
+    """Return how often the neurons of each layer fire, at least one from the input on, as an SVG data URI.
 
-    Args:
-        layers: {layer: its rates} from the input on, at least one. The firing rate is a bar, the silent share a line
-            with an end.
+    The firing rate is a bar, the silent share a line with an end.
     """
     figure, (axes,) = panels(3.5, 0.5 + 0.36 * len(layers), ("", ""))
     rows = np.arange(len(layers))

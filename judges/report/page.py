@@ -46,11 +46,7 @@ def write_page(
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
-    Args:
-        run_dir: holds config.toml.
-        manifest: of the run.
-        sections: of the report, after one on the cells that could not be computed.
-        words, findings: stand before and after the sections.
+    A section on the cells that could not be computed comes first; words and findings stand around the sections.
 
     Raises:
         DataError: there is no readable config.
@@ -63,9 +59,8 @@ def write_page(
         "tables": [(section, table) for section in shown for table in section.tables],
         "style_hash": base64.b64encode(hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()).decode(),
         "config": _config(run_dir / "config.toml"),
-        "threat_model": words.threat_model,
         "findings": findings,
-        "definitions": words.definitions,
+        **words._asdict(),
     }
     texts = {kind: _render(kind, context) for kind in ("md", "tex", "html")}
     return [atomic_write(run_dir / f"report.{kind}", text) for kind, text in texts.items()][-1]

@@ -72,10 +72,8 @@ def record_table(
 
 def results_tables(summary: Summary) -> list[Table[RecordRow]]:
     """Return the record as a terminal shows it: images and events apart."""
-    groups: dict[str, list[Group[RecordRow]]] = {"SSIM": [], "l2": []}
-    for group in record_groups(summary):
-        groups[_measure([row.cell for row in group.rows])].append(group)
-    return [record_table(own, measure=measure) for measure, own in groups.items() if own]
+    groups = grouped(record_groups(summary), lambda group: _measure([row.cell for row in group.rows]))
+    return [record_table(own, measure=measure) for measure, own in sorted(groups.items())]
 
 
 def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Section:
@@ -100,9 +98,7 @@ def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
     yield Column(
         "SSIM", lambda row: median_cell(row.cell.ssim, number), unit="median (quartiles)", terminal=ssim, brief=True
     )
-    yield Column(
-        "PSNR, dB", lambda row: _both(row.cell.psnr_db, tenths), unit="mean (median)", terminal=psnr, brief=True
-    )
+    yield Column("PSNR, dB", _psnr, unit="mean (median)", terminal=psnr, brief=True)
     yield Column("MSE", lambda row: _both(row.cell.mse, error), unit="mean (median)")
     yield Column("l2", _l2, unit="mean (median)", terminal="" if still else "l2", brief=True)
     yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
@@ -115,6 +111,10 @@ def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
 def _name(row: RecordRow) -> Cell:
     verdict = Small(row.verdict, f"verdict {tone(row.cell.verdict)}" if row.cell.tau is None else "verdict")
     return Cell(line_name(row.cell), under=(row.twin, verdict))
+
+
+def _psnr(row: RecordRow) -> Cell:
+    return _both(row.cell.psnr_db, tenths)
 
 
 def _ssim(row: RecordRow) -> Cell:

@@ -23,14 +23,9 @@ from judges.summaries.model_inversion import judge_key, read_inversions
 
 
 def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
-    """Write the report into a run folder, as `judges.report.gradient_inversion.report.write_report` does.
+    """Write the three files of the report into a run folder and return the path of the HTML page.
 
-    Args:
-        run_dir: holds config.toml, manifest.json, scores.csv, summary.json, and gallery/*.safetensors if any.
-        show_faces: show the pictures of real people too.
-
-    Raises:
-        DataError: one of the files is missing or corrupt.
+    Arguments and errors are those of the report on gradient inversions: people are shown only on request.
     """
     manifest = read_manifest(run_dir)
     summary = read_inversions(run_dir / "summary.json")
