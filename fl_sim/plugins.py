@@ -72,6 +72,7 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
         self._group, self._kind = group, kind
         self._entries: dict[str, Entry] = dict(own)
         self._origins: dict[str, str] = dict.fromkeys(own, OURS)
+        self._packages: dict[str, str] = {}
         self._left_out: list[LeftOut] = []
         self._joined = False
         self._lock = threading.RLock()  # a second thread may read the table while the first is loading it
@@ -86,6 +87,12 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
         """Return the origin of an entry: "spikeleak", "DISTRIBUTION VERSION", or "added by hand"."""
         self._join()
         return self._origins.get(name, BY_HAND)
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """Return {package: version} of the packages whose entries joined."""
+        self._join()
+        return self._packages
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry called `name`."""
@@ -129,6 +136,8 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
                 else:
                     self._entries[point.name] = entry
                     self._origins[point.name] = _distribution(point)
+                    if point.dist:
+                        self._packages[point.dist.name] = point.dist.version
 
     def _load_entry(self, point: importlib.metadata.EntryPoint) -> Entry:
         """Return the entry to which an entry point loads."""

@@ -18,8 +18,8 @@ from fl_sim.errors import SpikeleakError
 from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import check_batches
 from fl_sim.federation.interception import Sink
+from fl_sim.federation.isolation import flower_logging
 from fl_sim.federation.local_grid import LocalGrid
-from fl_sim.federation.process import flower_logging
 from fl_sim.federation.server_app import build_server_app
 from fl_sim.records import TrainedModel
 from fl_sim.specs import Scalar

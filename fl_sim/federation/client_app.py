@@ -19,9 +19,9 @@ from fl_sim.captures import SealedStore, capture_id
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.federation.client_data import Batch, draw_batches, input_spec, partition_indices, splits
+from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.mods import defence_mod
 from fl_sim.federation.ordering import answer_partition_query, client_record
-from fl_sim.federation.process import private_torch
 from fl_sim.federation.settings import RunSettings, TrainOrder
 from fl_sim.models import build_model
 from fl_sim.records import SealedBatch

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fl_sim.defences import NO_DEFENCE, build_defence
 from fl_sim.errors import ConfigError
-from fl_sim.federation.process import private_torch
+from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.settings import RunSettings, TrainOrder
 from fl_sim.seeding import torch_stream
 

@@ -15,8 +15,8 @@ from fl_sim.captures import CaptureStore
 from fl_sim.errors import WriteError
 from fl_sim.federation.client_data import input_spec, splits
 from fl_sim.federation.interception import CuriousGrid, Sink
+from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
-from fl_sim.federation.process import private_torch
 from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
 from fl_sim.federation.strategies import build_strategy

@@ -22,7 +22,7 @@ from fl_sim.defences import DEFENCES
 from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
 from fl_sim.models import MODELS
-from fl_sim.plugins import BY_HAND, OURS, Table
+from fl_sim.plugins import Table
 from judges.kinds import RunPlan, plan_of
 from judges.runs.comparison import scores_digest
 from judges.runs.manifest import WRITTEN
@@ -144,8 +144,7 @@ def outcome(folder: Path, failed: Mapping[str, str], pieces: Mapping[str, int]) 
 def _plugin_versions() -> dict[str, str]:
     """Return {package: version} of the packages that added entries to a table, whether the run uses them or not."""
     tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MODELS, DATASETS, DEFENCES)
-    origins = {table.origin(name) for table in tables for name in table} - {OURS, BY_HAND}
-    return {package: version for package, _, version in (origin.rpartition(" ") for origin in sorted(origins))}
+    return {package: version for table in tables for package, version in sorted(table.packages.items())}
 
 
 def _version(package: str) -> str:

@@ -7,16 +7,16 @@ as soon as they are computed and the rows after each cell, so that an interrupti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore
-from fl_sim.config import SimulationConfig, read_toml, validate
+from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import ConfigError, DataError
+from fl_sim.errors import DataError
 from fl_sim.global_models import trained_model_path
 from fl_sim.simulation import check_federation
 from judges.bench.cells import Attacks
@@ -24,9 +24,8 @@ from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import FederationJob
-from judges.kinds import KINDS, kind_in
 from judges.plans.audit import AuditPlan
-from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
+from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP
 from judges.runs.names import no_op_name
@@ -98,7 +97,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Sequence[Cell]]):
             return
         known = self.session.open(evidence, complete=self.complete)
         self.examine(evidence, known)
-        starts = _starts(work)
+        starts = starts_of(work)
         ids = [victim.id for victim in known]
         guesses = {start: attacks.untouched(evidence, cell, ids) for start, cell in starts.items()}
         for cell in work:
@@ -197,7 +196,7 @@ class Run(AttackedUpdates[Plan]):
             return row.cell in planned
         federations = {federation.attacked.group: federation.label for federation in self.plan.federations}
         cells = self.plan.cells_on(federations.get(row.group, ""))
-        return row.control != NO_OP or (row.guess, row.tau) in _starts(cells)
+        return row.control != NO_OP or (row.guess, row.tau) in starts_of(cells)
 
     def lacking(self, federation: Federation) -> list[tuple[str, SimulationConfig]]:
         """Return (name, config) of the missing repetitions of a federation."""
@@ -238,90 +237,6 @@ class Run(AttackedUpdates[Plan]):
         )
 
 
-class AddedAttack(Run):
-    """Further attacks, `cells`, on the captures of a finished run; other rows stay unchanged.
-
-    A federation that failed in the run has no captures and is left out.
-    """
-
-    def __init__(
-        self, plan: Plan, folder: Path, watch: Watch, options: EngineOptions | None, cells: Iterable[Cell]
-    ) -> None:
-        super().__init__(plan, folder, watch, options)
-        self._cells = list(cells)
-
-    def check(self) -> None:
-        """Check nothing, since the captures exist."""
-
-    def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
-        """Recall the run without the rows that are computed anew."""
-        self.recall()
-        lacking = {federation.label for federation in self.plan.federations if self.lacking(federation)}
-        fresh_cells = [cell for cell in self._cells if cell.federation not in lacking]
-        replaced, planned = {cell.name for cell in fresh_cells}, {cell.name for cell in self.plan.cells}
-        self._kept = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
-        self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
-        self.failed |= {cell.name: "there are no captures" for cell in self._cells if cell.federation in lacking}
-        added = {cell.name: dict(cell.settings) for cell in fresh_cells if cell.name not in planned}
-        self.before["added"] = {**self.before.get("added", {}), **added}
-
-    def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - nothing is simulated
-        """Yield the captures of all complete federations."""
-        for federation in self.plan.federations:
-            if not self.lacking(federation):
-                yield self._evidence(federation)
-
-    def cells_on(self, evidence: Evidence) -> list[Cell]:
-        """Return the added attacks on a federation."""
-        return [cell for cell in self._cells if cell.federation == evidence.name]
-
-    def rows(self) -> list[Score]:
-        """Return the rows of the run, then those of the added attacks."""
-        scored = {row.cell for row in self._scores}
-        return [*(row for row in self._kept if row.cell not in scored), *self._scores]
-
-    def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:
-        """Return the starts of the run's own attacks, whose no-op controls exist."""
-        return _starts(self.plan.cells_on(evidence.name))
-
-
-def attack_run(
-    folder: Path, assignments: Sequence[str], watch: Watch, *, device: str = "", options: EngineOptions | None = None
-) -> Path:
-    """Run another attack on the captures of the run in `folder` and return the path of the report.
-
-    Args:
-        folder: folder of a finished run.
-        assignments: "key=value", for keys of the attack only.
-        watch: shows progress.
-        device: device on which the attack computes; "" for that of the run.
-        options: where its jobs run.
-
-    Raises:
-        ConfigError: an assignment is wrong, or changes anything but the attack.
-        DataError: the folder holds no run.
-    """
-    if kind_in(folder) is not KINDS["gradient_inversion"]:
-        raise ConfigError(
-            f"{folder}: is no run of gradient inversion, so no attack can be added to it. For another attack on the "
-            f"captures of an audit call `spikeleak audit {folder}` with --set attack=...; on a trained model "
-            f"`spikeleak invert {folder / 'models'}/NAME.safetensors --set attack=...`."
-        )
-    old = read_toml(folder / "config.toml")
-    done, new = make_plan(old), override_attack(old, assignments)
-    cells = make_plan(new, named=[assignment.partition("=")[0].strip() for assignment in assignments]).cells
-    for cell in cells:
-        if any(known.name == cell.name and known.settings != cell.settings for known in done.cells):
-            raise ConfigError(
-                f"--set: the run has an attack called '{cell.label}' with other settings already, and its results "
-                "stay; name a setting that differs with --set attack.KEY=VALUE, so that the new one has its own name."
-            )
-    if device:
-        base = validate(ExperimentConfig, {**done.base.model_dump(), "device": device})
-        done = replace(done, base=base)
-    return AddedAttack(done, folder, watch, options, cells).execute()
-
-
-def _starts(cells: Sequence[Cell]) -> dict[Start, Cell]:
+def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:
     """Return {way in which an attack starts: the first cell that starts so}."""
     return {(cell.guess, cell.tau): cell for cell in reversed(cells)}

@@ -104,7 +104,7 @@ def attack(
 ) -> None:
     """Run a new attack on the captures of an earlier run, without a new federation."""
     follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address)
-    from judges.bench.gradient_inversion import attack_run
+    from judges.bench.added_attack import attack_run
 
     watch = follow.watch()
     follow.finish(attack_run(run_dir, assignments or [], watch, device=device, options=options), run_dir, watch)

@@ -91,13 +91,12 @@ def checked_attack(
     Raises:
         ConfigError: the attack or a key is not known, or a value is wrong.
     """
-    name = attack.name
-    if name in others and not attack.settings:
-        return attack
-    if name not in table:
+    name, attacks = attack.name, raw.get("attack")
+    if name not in (*table, *others):
         raise unknown_name("attack.name", name, [*table, *others])
-    own, attacks = table[name].settings, raw.get("attack")
     names = attacks.get("name", name) if isinstance(attacks, dict) else name
+    if name in others and not isinstance(names, list) and attack.settings:
+        raise ConfigError(f"attack.name: '{name}' reads no settings; leave out {', '.join(attack.settings)}.")
     allowed = {key for other in (names if isinstance(names, list) else [names])
                if isinstance(other, str) and other in table
                for key in table[other].settings.model_fields}  # fmt: skip
@@ -105,6 +104,9 @@ def checked_attack(
         if key not in allowed:
             known = ", ".join(sorted(allowed))
             raise ConfigError(f"attack.{key}: unknown key.{nearest(key, [*allowed, 'name'])} Known: name, {known}.")
+    if name in others:
+        return AttackSettings(name=name)
+    own = table[name].settings
     settings = {key: value for key, value in attack.settings.items() if key in own.model_fields}
     try:
         own(**settings)

@@ -147,13 +147,18 @@ def group_label(victim: Attacked) -> str:
     return file_name("-".join([victim.model, *_assignments(victim.varied)]))[:LONGEST]
 
 
+def attack_key(name: str, varied: Varied) -> str:
+    """Return what random streams call an attack with those of its settings that vary, however long that is."""
+    return file_name("-".join([name, *_assignments(varied)]))
+
+
 def attack_label(name: str, varied: Mapping[str, Scalar]) -> str:
     """Return the name of an attack with the settings that vary in folders.
 
     Raises:
         ConfigError: the name is too long for a folder.
     """
-    label = file_name("-".join([name, *_assignments(varied)]))
+    label = attack_key(name, varied)
     if len(label) > LONGEST:
         raise ConfigError(f"attack: the grid gives it the name '{label}', which is too long for a folder.")
     return label

@@ -20,7 +20,7 @@ from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.runs.identity import Approach, Attacked, Group, columns_of
 from judges.runs.measures import ClassDistances, Health
-from judges.runs.names import CONTROL, attack_label, defence_name, model_name
+from judges.runs.names import CONTROL, attack_key, defence_name, model_name
 from judges.runs.rows import Score
 from judges.summaries.published import PUBLISHED, Published
 from judges.summaries.verdicts import Comparison, verdict_on
@@ -200,7 +200,7 @@ def _cell(
 
 def stream_of(row: Score) -> tuple[str, ...]:
     """Return the name of the random stream of a cell's bootstrap."""
-    attack = f"{CONTROL}{row.control}" if row.is_control else attack_label(row.attack, row.attack_settings)
+    attack = f"{CONTROL}{row.control}" if row.is_control else attack_key(row.attack, row.attack_settings)
     return row.dataset, model_name(row), row.init, defence_name(row), attack
 
 

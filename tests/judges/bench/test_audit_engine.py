@@ -24,11 +24,11 @@ from fl_sim.records import ModelSpec, load_record
 from fl_sim.specs import SpikingSpec
 from judges.cli import app
 from judges.plans.audit import read_audit
-from judges.report.gradient_inversion.findings import spike_verdicts
+from judges.report.gradient_inversion.tables_record import record_groups
 from judges.runs.integrity import verify
 from judges.runs.manifest import manifest_so_far
 from judges.runs.rows import read_scores
-from judges.summaries.gradient_inversion import line_of, read_summary
+from judges.summaries.gradient_inversion import read_summary
 from tests.judges.bench.test_audit import SPEC, audit, leave_captures
 from tests.judges.bench.test_engines import answers, results
 from tests.judges.bench.test_gradient_inversion import run
@@ -50,11 +50,11 @@ def test_an_attack_that_takes_no_step_equals_its_own_guess_and_not_another_attac
         ("no-op", "", "spikes"),
         ("no-op", "", "normal"),
     ]
-    verdicts = spike_verdicts(summary)
-    for cell in attacks:
-        closeness, reason = verdicts[line_of(cell)]
-        assert closeness.startswith("equals guess")
-        assert f"thresholded guess {cell.l2.mean:.2f}" in reason
+    rows = [row for group in record_groups(summary) for row in group.rows if not row.cell.is_control]
+    assert [row.cell for row in rows] == attacks
+    for row in rows:
+        assert row.verdict.startswith("equals guess")
+        assert f"thresholded guess {row.cell.l2.mean:.2f}" in row.reason
     sentence = "within 1 % of that of the thresholded guess with zero steps in 2 of 2 rows (tau 0.5)"
     assert sentence in (tmp_path / "report.md").read_text(encoding="utf-8")
 

@@ -18,9 +18,9 @@ from attacks.contracts import Reconstruction
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record
+from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
-from judges.bench.gradient_inversion import attack_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.manifest import WRITTEN, read_manifest

@@ -22,8 +22,8 @@ from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
 from judges.runs.class_rows import ClassScore
 from judges.runs.manifest import WRITTEN, read_manifest
+from judges.runs.pictures import Album
 from judges.runs.tables import read_rows
-from judges.scoring.album import Album
 from judges.summaries.model_inversion import read_inversions
 
 RAW: dict[str, Any] = {

@@ -16,7 +16,7 @@ from PIL import Image
 
 from attacks.settings import IDLGSettings
 from fl_sim.records import load_record
-from judges.bench.gradient_inversion import attack_run
+from judges.bench.added_attack import attack_run
 from judges.export.cells import Export, ExportedCell, read_export
 from judges.export.trackers import CELL_TAG, DIGEST_TAG, log_mlflow, write_tensorboard
 from judges.runs.names import attack_name

@@ -384,7 +384,10 @@ def test_thresholds_after_the_optimisation_share_one_attack() -> None:
 def test_no_attack_leaves_it_at_the_federations() -> None:
     made = plan(attack="none", class_distances=5)
     assert (len(made.federations), made.cells) == (1, ())
-    assert refusal(attack={"name": "none", "iterations": 3}).startswith("attack.name: 'none'")
+    assert (
+        refusal(attack={"name": "none", "iterations": 3})
+        == "attack.name: 'none' reads no settings; leave out iterations."
+    )
 
 
 # Another attack on the same captures

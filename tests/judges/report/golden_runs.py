@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fl_sim.records import Scalar
+from judges.runs.identity import Attacked, columns_of
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.class_runs import Toy, central_run, federated_run
@@ -23,12 +24,9 @@ JUDGE: dict[str, Scalar] = {
 def gradient_run(folder: Path, row: Row) -> Path:
     """Write a run on images, with trends over rounds and T, and on events; return its folder."""
     rows = [*_images(row), *spike_rows(row)]
+    firsts = {score.group: score for score in reversed(rows)}
     groups = dict.fromkeys(score.group for score in rows)
-    names = ("dataset", "model", "init", "defence")
-    healths = [
-        health(**dict(zip(names, group, strict=True)), **({} if "spiking" in group[1] else _still()))
-        for group in groups
-    ]
+    healths = [health(**columns_of(firsts[group], Attacked), **({} if group.spiking else _still())) for group in groups]
     judges: dict[str, dict[str, Scalar]] = {"mnist": JUDGE, "dvs_gesture": {"accuracy": 0.8, "chance": 1 / 11}}
     write_scores(rows, folder / "scores.csv")
     write_summary(summarise(rows, judges=judges, distances=DISTANCES, health=healths), folder / "summary.json")
@@ -57,14 +55,15 @@ def _still() -> dict[str, object]:
 
 def _images(row: Row) -> Iterator[Score]:
     """Yield attacks on MNIST, of two initialisations, with a defence and on digits without a judge; and controls."""
-    for place, (model, steps) in enumerate((("lenet", 0), ("spiking_lenet T=1", 1), ("spiking_lenet T=10", 10))):
-        known = {"dataset": "mnist", "model": model.replace("T=", "timesteps="), "timesteps": steps}
+    for place, steps in enumerate((0, 1, 10)):
+        model: dict[str, object] = {"model": "spiking_lenet", "varied": {"timesteps": steps}} if steps else {}
+        known = {"dataset": "mnist", "timesteps": steps, **model}
         for init in ("uniform", "torch")[: 2 - bool(steps)]:
             yield from _cell(row, 0.9 - 0.2 * place, **known, init=init, attack="dlg", cell="dlg")
             yield from _cell(row, 0.8 - 0.3 * place, **known, init=init, attack="idlg", cell="idlg")
-            yield from _cell(row, 0.1, **known, init=init, attack="control: black", cell="")
-            yield from _cell(row, 0.2, **known, init=init, attack="control: no-op", cell="", judge_correct=False)
-    noisy = {"dataset": "mnist", "model": "lenet", "defence": "noise multiplier=4"}
+            yield from _cell(row, 0.1, **known, init=init, control="black", cell="")
+            yield from _cell(row, 0.2, **known, init=init, control="no-op", cell="", judge_correct=False)
+    noisy = {"dataset": "mnist", "defence": "noise", "defence_settings": {"multiplier": 4}}
     yield from _cell(row, 0.3, **noisy, attack="dlg", cell="dlg")
     for budget in (30, 300):  # two cells of one attack
         yield from _cell(row, 0.5, dataset="digits", attack="idlg", cell=f"{budget} steps", judge_correct=None)

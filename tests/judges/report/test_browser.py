@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from judges.report.gradient_inversion.report import write_report
+from judges.runs.identity import Approach, Attacked, columns_of
+from judges.runs.pictures import Gallery, save_gallery
 from judges.runs.rows import Score, write_scores
-from judges.scoring.gallery import Gallery, save_gallery
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.browser import BROWSER, measured
 from tests.judges.spike_rows import DISTANCES, spike_rows
@@ -25,17 +26,17 @@ def page(tmp_path: Path, row: Callable[..., Score]) -> str:
     rows = [
         row(
             dataset=dataset,
-            model=model,
             init=init,
-            attack=attack,
-            cell=attack,
+            cell=approach.get("attack", "control"),
             capture_id=f"v{index}",
             ssim=0.1 * index,
+            **network,
+            **approach,
         )
         for dataset in ("mnist", "cifar100")
-        for model in ("lenet", "spiking_lenet timesteps=5")
+        for network in ({"model": "lenet"}, {"model": "spiking_lenet", "varied": {"timesteps": 5}})
         for init in ("uniform", "torch")
-        for attack in ("dlg", "idlg", "grnn", "control: black")
+        for approach in ({"attack": "dlg"}, {"attack": "idlg"}, {"attack": "grnn"}, {"control": "black"})
         for index in range(3)
     ] + spike_rows(row)
     write_scores(rows, tmp_path / "scores.csv")
@@ -44,7 +45,7 @@ def page(tmp_path: Path, row: Callable[..., Score]) -> str:
     shown = {name: {"people": False} for name in ("mnist", "dvs_gesture")}
     (tmp_path / "manifest.json").write_text(json.dumps({"datasets": shown, "digest": "0123456789abcdef" * 8}))
     (tmp_path / "config.toml").write_text(f"name = '{'long ' * 60}'\n")
-    for score in {(item.dataset, item.model, item.init, item.attack, item.cell): item for item in rows}.values():
+    for score in {(item.group, item.approach, item.cell): item for item in rows}.values():
         if not score.is_control:
             save_gallery(gallery_of(score), tmp_path)
     return write_report(tmp_path).read_text()
@@ -54,8 +55,8 @@ def gallery_of(score: Score) -> Gallery:
     size = (2, 64, 64) if score.tau is not None else (1, 28, 28)
     roles = ("best", "upper quartile", "median", "lower quartile", "worst", "diverged")
     return Gallery(
-        cell=score.cell, dataset=score.dataset, model=score.model, init=score.init, attack=score.attack,
-        defence="none", low=0.0, high=1.0, timesteps=10 if score.tau is not None else 0, roles=roles,
+        **columns_of(score, Approach, Attacked), cell=score.cell, thresholding=score.thresholding, tau=score.tau,
+        low=0.0, high=1.0, timesteps=10 if score.tau is not None else 0, roles=roles,
         capture_ids=("v0",) * 6, labels=(1,) * 6, ssim=(0.5,) * 6, psnr_db=(9.0,) * 6, l2=(40.0,) * 6,
         stop_reasons=("converged",) * 5 + ("diverged",), truth=torch.rand(6, *size),
         reconstructions=torch.rand(6, *size), loss_curves=torch.rand(3, 9), curve_recognisable=(True, False, False),

@@ -17,9 +17,10 @@ import torch
 from fl_sim.records import Scalar, save_record
 from judges.intervals import Distribution
 from judges.report.gradient_inversion.report import write_report
+from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.measures import Health
+from judges.runs.pictures import Gallery
 from judges.runs.rows import Score, write_scores
-from judges.scoring.gallery import Gallery
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.browser import BROWSER, browse, measured, seconds_to_open
 from tests.judges.pages import POLICY, Tags, policy_of
@@ -89,12 +90,14 @@ def hostile_run(folder: Path, row: Row, address: str) -> Path:
     for index, name in enumerate(names):
         base = {
             "dataset": name, "model": name, "init": name, "defence": name, "cell": name, "experiment": name,
-            "thresholding": name, "timesteps": 5,
+            "thresholding": name, "timesteps": 5, "attack": name, "guess": name, "family": name,
         }  # fmt: skip
+        base |= {key: {name: name} for key in ("varied", "defence_settings", "attack_settings")}
         for place in range(-(-ROWS // len(names))):
             told = {"ssim": place * 0.618 % 1.0, "psnr_db": place * 0.381 % 1.0 * 40.0, "repeat": place % 40}
             identity = {"capture_id": f"{name}/r{1 + place % 3:03d}-c{place:03d}", "round": 1 + place % 3}
-            rows.append(row(**base, **told, **identity, attack="control: " * (place % 4 == 0) + name, stop_reason=name))
+            control = name if place % 4 == 0 else ""
+            rows.append(row(**base, **told, **identity, control=control, stop_reason=name))
         rows += spike_rows(row, dataset=f"{index}{name}", attacks=(name,)) if index == 1 else []
         save_record(gallery_of(rows[-1], name), folder / "gallery" / f"{index}.safetensors")
     facts: dict[str, Scalar] = {
@@ -105,10 +108,14 @@ def hostile_run(folder: Path, row: Row, address: str) -> Path:
         "epochs": names[3],
     }
     quartiles = Distribution(1.0, 1.0, 0.5, 2.0)
+    victims = {columns["dataset"]: columns for columns in (columns_of(score, Attacked) for score in rows)}
     health = [
-        Health(name, name, name, name, 9, 0.5, 0.1, {name: 0.2, "b": 0.0}, {name: 0.5, "b": 1.0}, 0.5, 0.5, quartiles)
+        Health(
+            **victims[name], captures=9, accuracy=0.5, chance=0.1, firing_rates={name: 0.2, "b": 0.0},
+            silent={name: 0.5, "b": 1.0}, zero_gradient=0.5, dead=0.5, gradient_norm=quartiles,
+        )
         for name in names
-    ]
+    ]  # fmt: skip
     judges = dict.fromkeys(names, facts)
     write_scores(rows, folder / "scores.csv")
     summary = summarise(rows, judges=judges, health=health, distances={names[1]: DISTANCES["dvs_gesture"]})
@@ -126,7 +133,8 @@ def hostile_run(folder: Path, row: Row, address: str) -> Path:
 
 def gallery_of(score: Score, name: str) -> Gallery:
     return Gallery(
-        cell=name, dataset=name, model=name, init=name, attack=name, defence=name, low=0.0, high=1.0, timesteps=0,
+        **columns_of(score, Approach, Attacked), cell=name, thresholding=name, tau=score.tau, low=0.0, high=1.0,
+        timesteps=0,
         roles=("best", "median", name), capture_ids=(score.capture_id,) * 3, labels=(1,) * 3, ssim=(0.5,) * 3,
         psnr_db=(9.0,) * 3, l2=(4.0,) * 3, stop_reasons=(name, name, "diverged"), truth=torch.rand(3, 1, 28, 28),
         reconstructions=torch.rand(3, 1, 28, 28), loss_curves=torch.rand(2, 9), curve_recognisable=(True, False),

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judges.report.model_inversion.accuracies import target_rows
 
 from fl_sim.models import MODELS
 from judges.kinds import kind_in
 from judges.report.gradient_inversion.trends import by_timesteps
-from judges.report.model_inversion.findings import findings
 from judges.report.model_inversion.pictures import load_albums, picture_blocks
-from judges.report.model_inversion.tables import compared_blocks, federations, spiking_blocks
+from judges.report.model_inversion.sentences import findings
+from judges.report.model_inversion.tables import attack_sections
+from judges.report.model_inversion.tables_accuracy import accuracy_sections
+from judges.report.model_inversion.tables_rounds import federations
+from judges.report.table import Section
 from judges.runs.class_rows import AttackedModel
+from judges.runs.names import attack_name
 from judges.runs.rows import Score, read_scores, write_scores
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 from judges.summaries.model_inversion import read_inversions
@@ -58,17 +61,27 @@ def report_of(folder: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+def rows_of(section: Section) -> list[Any]:
+    """Return the rows of a section that has one table of one group."""
+    (table,) = section.tables
+    (group,) = table.groups
+    return list(group.rows)
+
+
+def attacks_of(section: Section) -> list[tuple[str, str]]:
+    """Return the networks and attacks that a section has numbers of, in its order."""
+    return list(dict.fromkeys((line.cell.model, attack_name(line.cell)) for line in rows_of(section)))
+
+
 def test_a_model_inversion_files_it_under_the_snns(tmp_path: Path) -> None:
     page = report_of(inverted(tmp_path))
     summary = read_inversions(tmp_path / "summary.json")
-    (table_3,) = spiking_blocks(summary)
-    assert [(row.cell.model, row.title) for row in table_3.rows] == [(NAME, "BrainLeaks-v2")]
-    (table_4,) = compared_blocks(summary)
-    assert [(row.cell.model, row.title) for row in table_4.rows] == [("mlp", "MI-Face"), (NAME, "BrainLeaks-v2")]
-    (table_1,) = target_rows(summary)
-    assert table_1.ann is not None
-    assert table_1.snn is not None
-    assert (table_1.ann.note.split(",")[0], table_1.snn.note.split(",")[0]) == ("mlp", NAME)
+    table_3, table_4 = map(attacks_of, attack_sections(summary))
+    assert table_3 == [(NAME, "BrainLeaks-v2")]
+    assert table_4 == [("mlp", "MI-Face"), (NAME, "BrainLeaks-v2")]
+    ((ann, snn),) = rows_of(accuracy_sections(summary)[0])
+    assert (ann.spiking, snn.spiking) == (False, True)
+    assert (ann.note.split(",")[0], snn.note.split(",")[0]) == ("mlp", NAME)
     for part in (f"SNN {NAME}", "ANN mlp"):
         assert part in page
     for part in (f"ANN {NAME}", "SNN mlp"):
@@ -91,9 +104,9 @@ def test_its_findings_and_pictures_are_those_of_an_snn(tmp_path: Path) -> None:
 def test_the_rounds_of_a_federation_set_it_beside_its_twin(tmp_path: Path) -> None:
     page = report_of(inverted(tmp_path, number=2))
     (told,) = federations(read_inversions(tmp_path / "summary.json"))
-    assert told.family == "mlp"
+    assert {target.family for target in told.targets} == {"mlp"}
     assert [(target.round, target.model) for target in told.targets] == [(1, "mlp"), (1, NAME), (2, "mlp"), (2, NAME)]
-    assert [row.cell.model for _, row in told.rows] == ["mlp", NAME] * 2
+    assert [cell.model for cell in told.cells] == ["mlp", NAME] * 2
     assert f"ANN mlp, SNN {NAME}" in page  # the panels of the figure, in words
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from judges.report.gradient_inversion.report import write_report
 from judges.report.model_inversion.report import write_inversion_report
+from judges.runs.identity import Attacked, columns_of
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.class_runs import central_run, federated_run
@@ -24,17 +25,12 @@ AWKWARD = "a_b & 50 % of $x$ {y} #1 ~ ^ \\end{table} [z] <w> |v| \N{MINUS SIGN}\
 
 
 def write_run(folder: Path, rows: list[Score]) -> None:
-    healths = [
-        health(**dict(zip(("dataset", "model", "init", "defence"), group, strict=True))) for group in groups(rows)
-    ]
+    firsts = {row.group: row for row in reversed(rows)}
+    healths = [health(**columns_of(row, Attacked)) for row in firsts.values()]
     write_scores(rows, folder / "scores.csv")
     write_summary(summarise(rows, health=healths), folder / "summary.json")
     (folder / "manifest.json").write_text(json.dumps({"failed": {AWKWARD: AWKWARD + "\r\N{LINE SEPARATOR}x"}}))
     (folder / "config.toml").write_text('name = "e"\n')
-
-
-def groups(rows: list[Score]) -> list[tuple[str, str, str, str]]:
-    return list(dict.fromkeys(row.group for row in rows))
 
 
 @pytest.fixture

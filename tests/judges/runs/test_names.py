@@ -35,7 +35,7 @@ def test_settings_stand_in_one_line() -> None:
 
 
 def test_a_network_spikes_or_does_not() -> None:
-    assert (names.network(False), names.network(True)) == ("ANN", "SNN")
+    assert (names.network(ANN), names.network(SNN.group)) == ("ANN", "SNN")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,7 @@ def test_what_folders_call_an_attack() -> None:
     assert names.attack_label("idlg", {"label_rule": "bias", "restarts": 2}) == "idlg-label_rule=bias-restarts=2"
     with pytest.raises(ConfigError, match=r"attack: the grid gives it the name 'idlg-guess=x+"):
         names.attack_label("idlg", {"guess": "x" * 90})
+    assert names.attack_key("idlg", {"guess": "x" * 90}) == f"idlg-guess={'x' * 90}"
 
 
 def test_a_file_has_no_character_that_it_should_not() -> None:

@@ -15,7 +15,7 @@ from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, SealedBatch
 from fl_sim.training import capture_gradient, parameters_of
 from judges.intervals import distribution
-from judges.report.gradient_inversion.findings import findings
+from judges.report.gradient_inversion.sentences import findings
 from judges.runs.measures import Health
 from judges.runs.rows import Context, Score
 from judges.scoring.gradient_inversion import score

@@ -15,6 +15,7 @@ from judges.report.gradient_inversion.findings import (
     find,
     observe,
 )
+from judges.runs.identity import Attacked
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import summarise
 from judges.summaries.verdicts import DIVERGED, NO_BETTER, RECOVERED
@@ -22,16 +23,16 @@ from tests.judges.report.gradient_inversion.test_trends import many
 from tests.judges.spike_rows import spike_rows
 
 Row = Callable[..., Score]
-GROUP = ("toy", "lenet", "uniform", "none")
+GROUP = Attacked(dataset="toy", model="lenet", family="lenet", init="uniform").group
 
 
 def test_nothing_is_found_where_nothing_was_attacked(row: Row) -> None:
-    assert find(summarise([row(attack="control: black")])) == [Scored(0, 0, 0)]
+    assert find(summarise([row(control="black")])) == [Scored(0, 0, 0)]
 
 
 def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> None:
     rows = many(row, [0.9, 0.8], attack="idlg") + many(row, [0.1, 0.1], attack="dlg")
-    rows += many(row, [0.2, 0.3], attack="control: black") + many(row, [0.1, 0.2], attack="control: grey")
+    rows += many(row, [0.2, 0.3], control="black") + many(row, [0.1, 0.2], control="grey")
     scored, recovered, trivial, controls = find(summarise(rows))
     assert scored == Scored(4, 2, 0)
     assert isinstance(recovered, OfVerdict)
@@ -43,7 +44,7 @@ def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> 
 
 
 def test_groups_where_every_attack_failed_are_no_evidence(row: Row) -> None:
-    lost = many(row, [0.1, 0.1], stop_reason="diverged") + many(row, [0.2, 0.3], attack="control: black")
+    lost = many(row, [0.1, 0.1], stop_reason="diverged") + many(row, [0.2, 0.3], control="black")
     (missed,) = [one for one in find(summarise(lost)) if isinstance(one, Missed)]
     assert missed == Missed((GROUP,), ((DIVERGED, ("idlg",)),), all_failed=True)
     both = lost + many(row, [0.1, 0.1], attack="dlg")
@@ -53,7 +54,7 @@ def test_groups_where_every_attack_failed_are_no_evidence(row: Row) -> None:
 
 def test_thresholding_is_told_by_distance(row: Row) -> None:
     summary = summarise(spike_rows(row), judges={"dvs_gesture": {"chance": 0.1}})
-    group = ("dvs_gesture", "spiking_lenet", "uniform", "none")
+    (group,) = {one.group for one in spike_rows(row)}
     assert find(summary)[1:] == [Thresholded(group, 12, (0.25, 0.25), 0.1, closer=2, compared=12)]
     (table,) = spike_tables(summary)
     assert list(observe(table)) == [

@@ -57,7 +57,7 @@ def test_what_there_is_nothing_of_is_left_out(row: Row, write: Write) -> None:
 
 def test_everything_stands_in_a_readers_order(row: Row, write: Write) -> None:
     rows = of_timesteps(row, round=1) + of_timesteps(row, round=2)
-    folder = write(rows, [health(model="spiking_lenet timesteps=1")], failed={"a/dlg": "no memory"})
+    folder = write(rows, [health(model="spiking_lenet", varied={"timesteps": 1})], failed={"a/dlg": "no memory"})
     assert sections_of(folder) == [
         "failed", "table-iv", "distributions", "rounds", "timesteps", "health", "judges", "record",
     ]  # fmt: skip

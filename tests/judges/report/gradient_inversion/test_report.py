@@ -23,9 +23,12 @@ from judges.report.figures import loss_figure, picture_uri, strip_figure
 from judges.report.formats import error, interval, number, percent
 from judges.report.gradient_inversion.report import write_report
 from judges.report.gradient_inversion.wording import DEFINITIONS
-from judges.runs.rows import Score
-from judges.scoring.gallery import build_gallery, save_gallery
-from judges.scoring.gradient_inversion import Means, control_reconstructions, score, write_scores
+from judges.runs.pictures import save_gallery
+from judges.runs.rows import Context, Score, write_scores
+from judges.scoring.assignment import assigned
+from judges.scoring.controls import Means, control_reconstructions
+from judges.scoring.gallery import build_gallery
+from judges.scoring.gradient_inversion import score
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.pages import POLICY, Tags, policy_of
 
@@ -45,7 +48,7 @@ def run_dir(tmp_path: Path, answer: Answer, spec: InputSpec, judge: Judge) -> Pa
             SealedBatch(f"{dataset}/r001-c{i:03d}", torch.rand(1, 1, 12, 12, generator=generator), torch.tensor([i]))
             for i in range(3)
         ]
-        context = {"experiment": "e", "dataset": dataset, "model": "lenet", "init": "uniform"}
+        context = Context(experiment="e", dataset=dataset, model="lenet", family="lenet", init="uniform")
         for attack in ATTACKS:
             answers = [
                 answer(
@@ -57,18 +60,17 @@ def run_dir(tmp_path: Path, answer: Answer, spec: InputSpec, judge: Judge) -> Pa
                 )
                 for index, batch in enumerate(batches)
             ]
-            own = [
-                row
-                for item, batch in zip(answers, batches, strict=True)
-                for row in score(
-                    item, batch, spec=spec, judge=judge, context={**context, "cell": f"{dataset}-{attack}"}
-                )
-            ]
+            told = dataclasses.replace(context, cell=f"{dataset}-{attack}", attack=attack)
+            pairs = list(zip(answers, batches, strict=True))
+            own = [row for pair in pairs for row in score(*pair, spec=spec, judge=judge, context=told)]
             rows += own
-            save_gallery(build_gallery(own, answers, batches, spec=spec), tmp_path)
+            orders = [assigned(item.inputs, batch.inputs) for item, batch in pairs]
+            save_gallery(build_gallery(own, answers, batches, orders, spec=spec), tmp_path)
         for batch in batches:
-            for control in control_reconstructions(batch, spec, Means(torch.full((1, 12, 12), 0.5), {})):
-                rows += score(control, batch, spec=spec, judge=judge, context=context)
+            means = Means(torch.full((1, 12, 12), 0.5), {})
+            for control, item in control_reconstructions(batch, spec, means).items():
+                told = dataclasses.replace(context, control=control)
+                rows += score(item, batch, spec=spec, judge=judge, context=told)
     write_scores(rows, tmp_path / "scores.csv")
     summary = summarise(rows, judges={"toy": judge.facts(), EVIL: {"accuracy": 0.5}})
     write_summary(summary, tmp_path / "summary.json")

@@ -28,12 +28,14 @@ JUDGES = {"mnist": {"accuracy": 0.98, "chance": 0.1}, "dvs_gesture": {"accuracy"
 def image_scores(row: Row) -> list[Score]:
     """Return two victims of two attacks on two networks under two initialisations, the last cell first."""
     return [
-        row(dataset=dataset, model=model, init=init, attack=attack, capture_id=f"v{index}", judge_correct=correct)
+        row(dataset=dataset, model=model, init=init, capture_id=f"v{index}", judge_correct=correct,
+            cell=approach.get("attack", ""), **approach)
         for dataset in ("mnist", "digits")
         for model in ("lenet", "spiking_lenet")
         for init in ("uniform", "torch")
-        for attack, correct in (("dlg", True), ("grnn", True), ("control: no-op (normal)", False),
-                                ("control: no-op (grnn)", None if dataset == "digits" else True))
+        for approach, correct in (({"attack": "dlg"}, True), ({"attack": "grnn", "guess": "grnn"}, True),
+                                  ({"control": "no-op"}, False),
+                                  ({"control": "no-op", "guess": "grnn"}, None if dataset == "digits" else True))
         for index in range(2)
     ]  # fmt: skip
 
@@ -67,10 +69,13 @@ def test_each_attack_stands_beside_its_own_guess(row: Row) -> None:
 
 def test_a_guess_that_an_attack_names_is_its_own(row: Row) -> None:
     rows = [
-        row(attack=attack, judge_correct=correct)
-        for attack, correct in (("dlg-guess=normal", True), ("dlg-guess=uniform", True),
-                                ("control: no-op (normal)", False), ("control: no-op (uniform)", True))
-    ]  # fmt: skip
+        one
+        for guess, correct in (("normal", False), ("uniform", True))
+        for one in (
+            row(attack="dlg", attack_settings={"guess": guess}, guess=guess, cell=guess),
+            row(control="no-op", guess=guess, judge_correct=correct),
+        )
+    ]
     assert [line.no_op for line in image_rows(summarise(rows))] == [0.0, 1.0]
     assert [line.no_op for line in image_rows(summarise([row(), row(control="no-op", judge_correct=False)]))] == [0]
 

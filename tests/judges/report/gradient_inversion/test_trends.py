@@ -26,9 +26,10 @@ Row = Callable[..., Score]
 
 
 def many(row: Row, ssims: Sequence[float], **changes: object) -> list[Score]:
-    """Return a row for each SSIM, each of a federation of its own."""
+    """Return a row for each SSIM, each of a federation of its own, in the cell of their attack."""
+    own = {"cell": changes.get("attack", "c"), **changes}
     return [
-        row(ssim=ssim, psnr_db=40 * ssim, repeat=index, capture_id=f"f-{index:03d}/r001-c000", **changes)
+        row(ssim=ssim, psnr_db=40 * ssim, repeat=index, capture_id=f"f-{index:03d}/r001-c000", **own)
         for index, ssim in enumerate(ssims)
     ]
 
@@ -128,7 +129,9 @@ def of_timesteps(row: Row, **changes: object) -> list[Score]:
     return [
         score
         for steps, ssim in ((1, 0.8), (10, 0.6))
-        for score in many(row, [ssim, ssim], model=f"spiking_lenet timesteps={steps}", timesteps=steps, **changes)
+        for score in many(
+            row, [ssim, ssim], model="spiking_lenet", varied={"timesteps": steps}, timesteps=steps, **changes
+        )
     ]
 
 
@@ -155,9 +158,15 @@ def test_what_else_varies_keeps_trends_apart(row: Row) -> None:
         score
         for size in (1, 8)
         for steps in (1, 10)
-        for score in many(row, [0.5], model=f"spiking_lenet timesteps={steps} batch_size={size}", timesteps=steps)
+        for score in many(
+            row,
+            [0.5],
+            model="spiking_lenet",
+            varied={"timesteps": steps, "batch_size": size},
+            timesteps=steps,
+        )
     ]
-    rows += many(row, [0.9], model="lenet batch_size=8")
+    rows += many(row, [0.9], model="lenet", varied={"batch_size": 8})
     first, second = by_timesteps(summarise(rows), rows)
     assert ("batch_size=1" in first.name, "batch_size=8" in second.name) == (True, True)
     assert [len(trend.rows) for trend in (first, second)] == [2, 3]
@@ -166,7 +175,7 @@ def test_what_else_varies_keeps_trends_apart(row: Row) -> None:
 def test_the_control_beside_a_trend_is_the_best(row: Row) -> None:
     rows = of_timesteps(row)
     for steps in (1, 10):
-        model = {"model": f"spiking_lenet timesteps={steps}", "timesteps": steps}
+        model = {"model": "spiking_lenet", "varied": {"timesteps": steps}, "timesteps": steps}
         rows += many(row, [0.3], control="black", **model) + many(row, [0.5], control="grey", **model)
     (trend,) = by_timesteps(summarise(rows), rows)
     assert "control: grey" in labels(trend.figures["SSIM"])
@@ -189,8 +198,10 @@ def test_the_intervals_are_those_of_the_summary(row: Row) -> None:
 
 
 def health(**changes: object) -> Health:
+    model = str(changes.get("model", "spiking_lenet"))
     values = {
-        "dataset": "toy", "model": "spiking_lenet", "init": "uniform", "defence": "none", "captures": 8,
+        "dataset": "toy", "model": model, "family": model.removeprefix("spiking_"),
+        "spiking": model.startswith("spiking_"), "init": "uniform", "defence": "none", "captures": 8,
         "accuracy": 0.5, "chance": 0.1, "firing_rates": {"conv1": 0.25}, "silent": {"conv1": 0.5},
         "zero_gradient": 0.5, "dead": 0.25, "gradient_norm": Distribution(1.0, 1.0, 0.5, 2.0),
     }  # fmt: skip

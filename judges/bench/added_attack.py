@@ -1,0 +1,102 @@
+"""Further attacks on the captures of a finished run of gradient inversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fl_sim.config import read_toml, validate
+from fl_sim.errors import ConfigError
+from judges.bench.engine_options import EngineOptions
+from judges.bench.engines import Engine
+from judges.bench.gradient_inversion import Run, Start, starts_of
+from judges.kinds import KINDS, kind_in
+from judges.plans.gradient_inversion import Cell, ExperimentConfig, Plan, make_plan, override_attack
+from judges.progress import Watch
+from judges.runs.rows import Score, read_scores
+from judges.scoring.session import Evidence
+
+
+class AddedAttack(Run):
+    """Further attacks, `cells`, on the captures of a finished run; other rows stay unchanged.
+
+    A federation that failed in the run has no captures and is left out.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, watch: Watch, options: EngineOptions | None, cells: Iterable[Cell]
+    ) -> None:
+        super().__init__(plan, folder, watch, options)
+        self._cells = list(cells)
+
+    def check(self) -> None:
+        """Check nothing, since the captures exist."""
+
+    def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
+        """Recall the run without the rows that are computed anew."""
+        self.recall()
+        lacking = {federation.label for federation in self.plan.federations if self.lacking(federation)}
+        fresh_cells = [cell for cell in self._cells if cell.federation not in lacking]
+        replaced, planned = {cell.name for cell in fresh_cells}, {cell.name for cell in self.plan.cells}
+        self._kept = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
+        self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
+        self.failed |= {cell.name: "there are no captures" for cell in self._cells if cell.federation in lacking}
+        added = {cell.name: dict(cell.settings) for cell in fresh_cells if cell.name not in planned}
+        self.before["added"] = {**self.before.get("added", {}), **added}
+
+    def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - nothing is simulated
+        """Yield the captures of all complete federations."""
+        for federation in self.plan.federations:
+            if not self.lacking(federation):
+                yield self._evidence(federation)
+
+    def cells_on(self, evidence: Evidence) -> list[Cell]:
+        """Return the added attacks on a federation."""
+        return [cell for cell in self._cells if cell.federation == evidence.name]
+
+    def rows(self) -> list[Score]:
+        """Return the rows of the run, then those of the added attacks."""
+        scored = {row.cell for row in self._scores}
+        return [*(row for row in self._kept if row.cell not in scored), *self._scores]
+
+    def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:
+        """Return the starts of the run's own attacks, whose no-op controls exist."""
+        return starts_of(self.plan.cells_on(evidence.name))
+
+
+def attack_run(
+    folder: Path, assignments: Sequence[str], watch: Watch, *, device: str = "", options: EngineOptions | None = None
+) -> Path:
+    """Run another attack on the captures of the run in `folder` and return the path of the report.
+
+    Args:
+        folder: folder of a finished run.
+        assignments: "key=value", for keys of the attack only.
+        watch: shows progress.
+        device: device on which the attack computes; "" for that of the run.
+        options: where its jobs run.
+
+    Raises:
+        ConfigError: an assignment is wrong, or changes anything but the attack.
+        DataError: the folder holds no run.
+    """
+    if kind_in(folder) is not KINDS["gradient_inversion"]:
+        raise ConfigError(
+            f"{folder}: is no run of gradient inversion, so no attack can be added to it. For another attack on the "
+            f"captures of an audit call `spikeleak audit {folder}` with --set attack=...; on a trained model "
+            f"`spikeleak invert {folder / 'models'}/NAME.safetensors --set attack=...`."
+        )
+    old = read_toml(folder / "config.toml")
+    done, new = make_plan(old), override_attack(old, assignments)
+    cells = make_plan(new, named=[assignment.partition("=")[0].strip() for assignment in assignments]).cells
+    for cell in cells:
+        if any(known.name == cell.name and known.settings != cell.settings for known in done.cells):
+            raise ConfigError(
+                f"--set: the run has an attack called '{cell.label}' with other settings already, and its results "
+                "stay; name a setting that differs with --set attack.KEY=VALUE, so that the new one has its own name."
+            )
+    if device:
+        base = validate(ExperimentConfig, {**done.base.model_dump(), "device": device})
+        done = replace(done, base=base)
+    return AddedAttack(done, folder, watch, options, cells).execute()
