@@ -26,7 +26,7 @@ from fl_sim.records import CapturedUpdate, ModelSpec, SealedBatch, TrainedModel,
 from fl_sim.specs import InputSpec
 from judges.classifiers.cache import Judge
 from judges.report.gradient_inversion.report import write_report
-from judges.runs.pictures import save_gallery
+from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, write_scores
 from judges.scoring.assignment import assigned
 from judges.scoring.gallery import build_gallery
@@ -122,7 +122,7 @@ def reported(folder: Path) -> Step:
             for answer, truth in zip(answers, sealed, strict=True)
             for row in score(answer, truth, spec=spec, judge=None, context=context)
         ]
-        save_gallery(build_gallery(own, answers, sealed, orders, spec=spec), folder)
+        save_pictures(build_gallery(own, answers, sealed, orders, spec=spec), folder)
         rows += own
     write_scores(rows, folder / "scores.csv")
     write_summary(summarise(rows), folder / "summary.json")

@@ -22,7 +22,7 @@ from fl_sim.records import SealedBatch
 from fl_sim.simulation import run_federation
 from judges import cli
 from judges.plans.gradient_inversion import make_plan
-from judges.runs.pictures import Album, Answers, Gallery, save_album, save_answers, save_gallery
+from judges.runs.pictures import ANSWER, TRUTH, Pictures, save_pictures
 from tests.fl_sim.test_events_files import contents_of, nmnist_bytes
 
 HOSTILE = ["../x", "/etc/x", "a/../../x", "x\0y", "x" * 300, "..", ".", "", "~/x", "x\n", "\\x", "-x/y"]
@@ -120,36 +120,15 @@ def test_a_cell_of_any_settings_has_a_name_for_a_folder(tmp_path: Path) -> None:
         make_plan({"name": "x", "attack": {"name": "dlg", **settings, "memory_mb": [64], "tolerance_change": [1e-9]}})
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_gallery_leaves_its_folder(name: str, tmp_path: Path) -> None:
-    picture = torch.zeros(1, 1, 2, 2)
-    columns = ("cell", "dataset", "model", "family", "init", "attack", "control", "defence")
+@pytest.mark.parametrize(("kinds", "folder"), [((TRUTH, ANSWER), "gallery"), ((ANSWER,), "answers")])
+@pytest.mark.parametrize("name", [name for name in HOSTILE if len(name) < 100])  # longer ones are refused before
+def test_no_pictures_leave_their_folder(name: str, kinds: tuple[str, ...], folder: str, tmp_path: Path) -> None:
+    columns = ("cell", "dataset", "model", "family", "init", "attack", "control", "defence", "thresholding", "source")
     told: dict[str, Any] = dict.fromkeys(columns, name)
     told |= {key: {name: name} for key in ("varied", "attack_settings", "defence_settings")}
-    start: dict[str, Any] = {"thresholding": name, "tau": None}
-    plain: dict[str, Any] = {"low": 0.0, "high": 1.0, "timesteps": 0, "roles": ("best",), "capture_ids": ("f/r",)}
-    numbers: dict[str, Any] = {"labels": (0,), "ssim": (0.0,), "psnr_db": (0.0,), "l2": (0.0,), "stop_reasons": ("x",)}
-    rest: dict[str, Any] = {"truth": picture, "reconstructions": picture.clone(), "loss_curves": torch.zeros(1, 1)}
-    gallery = Gallery(**told, **start, **plain, **numbers, **rest, curve_recognisable=(False,))
-    if len(name) < 100:  # a cell's name is held to two lengths of 90 before
-        assert save_gallery(gallery, tmp_path / "run").parent == tmp_path / "run" / "gallery"
-        assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-@pytest.mark.parametrize("name", [name for name in HOSTILE if len(name) < 100])
-def test_no_album_and_no_answers_leave_their_folder(name: str, tmp_path: Path) -> None:
-    picture = torch.zeros(1, 1, 2, 2)
-    album = Album(
-        cell=name, dataset=name, source=name, round=1, labels=(0,), names=(name,), confidence=(0.5,),
-        target_confidence=(0.5,), predicted=(0,), truth=picture, answers=picture.clone(), nearest=picture.clone(),
-        nearest_labels=(0,), spikes=torch.zeros(0, 1, 2, 2, dtype=torch.uint8), spikes_label=0,
-    )  # fmt: skip
-    answers = Answers(
-        cell=name, dataset=name, captures=1, low=0.0, high=1.0, capture_ids=(name,), labels=(0,), stop_reasons=("x",),
-        losses=(0.0,), pictures=picture.clone(),
-    )  # fmt: skip
-    assert save_album(album, tmp_path / "run").parent == tmp_path / "run" / "gallery"
-    assert save_answers(answers, tmp_path / "run").parent == tmp_path / "run" / "answers"
+    told |= {"roles": (name,), "subjects": (name,), "numbers": {name: (0.0,)}, "words": {name: (name,)}}
+    pictures = Pictures(**told, images={kind: torch.zeros(1, 1, 2, 2) for kind in kinds})
+    assert save_pictures(pictures, tmp_path / "run").parent == tmp_path / "run" / folder
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

@@ -31,9 +31,9 @@ from judges.progress import Watch
 from judges.runs.class_rows import CENTRAL, FEDERATION, AttackedModel, ClassScore, Repeated, TargetFacts
 from judges.runs.identity import SHUFFLED, columns_of
 from judges.runs.names import control_cell
-from judges.runs.pictures import save_album
+from judges.runs.pictures import save_pictures
 from judges.runs.tables import write_rows
-from judges.scoring.album import build_album
+from judges.scoring.gallery import build_album
 from judges.scoring.judgement import judgement
 from judges.scoring.model_inversion import class_scores, plain_controls
 from judges.summaries.model_inversion import judge_key, summarise, write_inversions
@@ -194,7 +194,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         if judged.draws is not None:
             self._draws[judged.rows[0].cell] = judged.draws
         if answer.first:
-            save_album(build_album(inversion, judged.rows, judged.nearest, dataset), self.folder)
+            save_pictures(build_album(inversion, judged.rows, judged.nearest, dataset), self.folder)
 
     def _attack_seeds(self, cell: InversionCell) -> range:
         """Return the seeds of the attacks on one target; a single seed if the attack draws nothing."""

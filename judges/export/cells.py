@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,9 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Plan
 from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
-from judges.report.gradient_inversion.pictures import load_galleries
-from judges.report.model_inversion.pictures import load_albums
 from judges.runs.manifest import read_manifest, without_people
 from judges.runs.names import attack_name, defence_name, model_name
-from judges.runs.pictures import Album, Gallery
+from judges.runs.pictures import ANSWER, GALLERY, TRUTH, Pictures, load_pictures
 from judges.summaries.gradient_inversion import CellSummary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
 
@@ -120,13 +118,13 @@ def cells_of_attacks(
         shown: whether the pictures of a data set may be exported.
     """
     summary = read_summary(run_dir / "summary.json")
-    galleries = {gallery.key: gallery for gallery in load_galleries(run_dir / "gallery", summary)}
+    kept = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     federations = {one.attacked.group: flatten(one.config) for one in plan.federations}
     attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
     for cell in summary.cells:
         way = _way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
         settings = manifest.get("added", {}).get(cell.cell, attacks.get(way))
-        gallery = galleries.get((cell.group, cell.cell))
+        pictures = kept.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             0,
@@ -135,8 +133,8 @@ def cells_of_attacks(
             | _of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
             dict(_finite(_gradient_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
-            dict(_gallery_pictures(gallery)) if gallery and shown(cell.dataset) else {},
-            gallery.loss_curves if gallery else torch.empty(0, 0),
+            dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
+            pictures.loss_curves if pictures else torch.empty(0, 0),
         )
 
 
@@ -145,12 +143,12 @@ def cells_of_inversions(
 ) -> Iterator[ExportedCell]:
     """Yield the cells of a run of model inversion; the arguments are those of `cells_of_attacks`."""
     summary = read_inversions(run_dir / "summary.json")
-    albums = {album.cell: album for album in load_albums(run_dir / "gallery", summary)}
+    kept = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     targets = {target.attacked.group: flatten(target.config) for target in plan.targets}
     attacks = {_way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
     for cell in summary.cells:
         settings = attacks.get(_way(cell.attack, cell.attack_settings))
-        album = albums.get(cell.cell)
+        pictures = kept.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             cell.round,
@@ -160,7 +158,7 @@ def cells_of_inversions(
             | _of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else settings),
             dict(_finite(_inversion_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
-            dict(_album_pictures(album)) if album and shown(cell.dataset) else {},
+            dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
         )
 
 
@@ -225,26 +223,17 @@ def _finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
     return ((name, float(value)) for name, value in numbers.items() if value is not None and math.isfinite(value))
 
 
-def _gallery_pictures(gallery: Gallery) -> Iterator[tuple[str, Picture]]:
-    """Yield the picture of each role's victim."""
-    for at, role in enumerate(gallery.roles):
-        yield role, _side_by_side((gallery.truth[at], gallery.reconstructions[at]), (gallery.low, gallery.high))
-
-
-def _album_pictures(album: Album) -> Iterator[tuple[str, Picture]]:
-    """Yield the picture of each class, scaled by its own minimum and maximum."""
-    for label, name, *pair in zip(album.labels, album.names, album.truth, album.answers, strict=True):
-        yield f"{label} {name}", _side_by_side(pair, None)
-
-
-def _side_by_side(pictures: Iterable[Tensor], bounds: tuple[float, float] | None) -> Picture:
-    """Return pictures (C, H, W) from left to right as one (H, W, 3), each scaled by its own values without `bounds`."""
-    parts: list[Picture] = []
-    for picture in pictures:
-        low, high = bounds or (float(picture.min()), float(picture.max()))
-        drawn = enlarged(picture, low=low, high=high if high > low else low + 1.0, side=PICTURE_SIDE).convert("RGB")
-        parts += [np.asarray(drawn, dtype=np.uint8), np.full((drawn.height, _GAP, 3), _WHITE, dtype=np.uint8)]
-    return np.concatenate(parts[:-1], axis=1)
+def _drawn(pictures: Pictures) -> Iterator[tuple[str, Picture]]:
+    """Yield truth and answer, from left to right, of each role, or of each class."""
+    labels = (f"{label:.0f}" for label in pictures.numbers["label"])
+    names = pictures.roles or [" ".join(pair) for pair in zip(labels, pictures.subjects, strict=True)]
+    for at, name in enumerate(names):
+        parts: list[Picture] = []
+        for kind in (TRUTH, ANSWER):
+            low, high = pictures.limits_of(kind, at)
+            drawn = enlarged(pictures.images[kind][at], low=low, high=high, side=PICTURE_SIDE).convert("RGB")
+            parts += [np.asarray(drawn, dtype=np.uint8), np.full((drawn.height, _GAP, 3), _WHITE, dtype=np.uint8)]
+        yield name, np.concatenate(parts[:-1], axis=1)
 
 
 def _tags(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

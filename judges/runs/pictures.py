@@ -2,129 +2,97 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from fl_sim.records import save_record
-from judges.runs.class_rows import AttackedModel
+from fl_sim.records import load_record, save_record
 from judges.runs.identity import Approach, Attacked, Group
 from judges.runs.names import file_name
 
 GALLERY, ANSWERS = "gallery", "answers"
-"""Folders of a run."""
+"""Folders of a run: of answers beside the truth, and of those whose truth nobody kept. A cell of an audit has both."""
 
 CAPTURES = "captures"
 """Name of an audit's data set if none is given."""
 
+TRUTH, ANSWER, NEAREST = "truth", "answer", "nearest"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Gallery(Approach, Attacked):
-    """Truth and reconstruction of K victims of a cell, best first, by SSIM, or by l2 for events.
+class Pictures(Approach, Attacked):
+    """K answers of one attack and what stands beside each.
 
     Attributes:
-        cell, tau, thresholding: as in the rows.
-        low, high: value range of the pictures.
-        timesteps: number of frames of events that each picture sums; 0 for still images.
-        roles: why each was chosen: "best", ..., "worst", and then "diverged" if none of these has diverged.
-        capture_ids, labels, ssim, psnr_db, l2, stop_reasons: columns of the K rows.
-        truth, reconstructions: (K, C, H, W); events are summed over time and scaled to the brightest true pixel.
+        cell, thresholding, tau: as in the rows.
+        source, round: how a trained model was trained, as in the rows; "" and 0 where updates were attacked.
+        captures: how many were attacked; 0 where a trained model was.
+        subjects: what each answer is of: the id of a capture, or the name of a class.
+        roles: why each was chosen: "best", ..., "worst", "diverged"; () where they are the first, or all.
+        images: {"truth", "answer", "nearest": (K, C, H, W)}. Events are one picture: their sum or their mean over time.
+        numbers: {"label" and whatever was measured: of each}, as in the rows.
+        words: {"stop_reason": of each}, of trained models also the names of the classes that the judge sees, "seen",
+            and that the nearest training example is of, "nearest".
+        limits: the values that are black and white; None where each picture has its own.
+        timesteps: how many frames of events each picture sums; 0 for still images and for means.
+        spikes: (T, C, H, W), uint8, of one answer; T = 0 of images.
+        spikes_of: which answer.
         loss_curves: (curves, outer steps), matching loss of the first victims, NaN after an attack's end.
         curve_recognisable: for each curve, whether all its pictures were recognisable.
     """
 
     cell: str
-    thresholding: str
-    tau: float | None
-    low: float
-    high: float
-    timesteps: int
-    roles: tuple[str, ...]
-    capture_ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    ssim: tuple[float, ...]
-    psnr_db: tuple[float, ...]
-    l2: tuple[float, ...]
-    stop_reasons: tuple[str, ...]
-    truth: Tensor
-    reconstructions: Tensor
-    loss_curves: Tensor
-    curve_recognisable: tuple[bool, ...]
+    thresholding: str = "none"
+    tau: float | None = None
+    source: str = ""
+    round: int = 0
+    captures: int = 0
+    subjects: tuple[str, ...]
+    roles: tuple[str, ...] = ()
+    images: Mapping[str, Tensor]
+    numbers: Mapping[str, tuple[float, ...]]
+    words: Mapping[str, tuple[str, ...]]
+    limits: tuple[float, float] | None = None
+    timesteps: int = 0
+    spikes: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1, 1, dtype=torch.uint8))
+    spikes_of: int = 0
+    loss_curves: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    curve_recognisable: tuple[bool, ...] = ()
 
     @property
     def key(self) -> tuple[Group, str]:
         """Return the key of the line of a summary to which it belongs."""
         return self.group, self.cell
 
+    def limits_of(self, kind: str, at: int) -> tuple[float, float]:
+        """Return the values of one picture that are black and white, the second above the first."""
+        picture = self.images[kind][at]
+        low, high = self.limits or (float(picture.min()), float(picture.max()))
+        return low, high if high > low else low + 1.0
 
-def save_gallery(gallery: Gallery, run_dir: Path) -> Path:
-    """Write a gallery into a run folder, as gallery/CELL.safetensors with special characters replaced."""
-    name = re.sub(r"[^A-Za-z0-9._]+", "-", gallery.cell).strip("-.")
-    return save_record(gallery, run_dir / GALLERY / f"{name}.safetensors")
+
+def save_pictures(pictures: Pictures, run_dir: Path) -> Path:
+    """Write the pictures of a cell into the folder of a run and return their path."""
+    folder = GALLERY if TRUTH in pictures.images else ANSWERS
+    return save_record(pictures, run_dir / folder / f"{file_name(pictures.cell)}.safetensors")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Album(Approach, AttackedModel):
-    """The answers of an attack and the truth for K classes. Recordings and spikes are averaged over time.
+def load_pictures(folder: Path, keys: Sequence[tuple[Group, str]] | None = None) -> list[Pictures]:
+    """Return the pictures in a folder.
 
-    Attributes:
-        cell: as in the rows.
-        labels, names: the K classes.
-        confidence, target_confidence: the judge's and the target's belief in each class.
-        predicted: the class that the judge sees; -1 for none.
-        truth: (K, C, H, W), the first training example of each class.
-        answers: (K, C, H, W).
-        nearest: (K, C, H, W), the training example nearest to each answer.
-        nearest_labels: classes of the nearest examples.
-        spikes: (T, C, H, W), uint8, the spikes of the answer for `spikes_label`; T = 0 for images.
-        spikes_label: the fourth class, or the middle one if there are few.
+    Args:
+        folder: one of the two of a run.
+        keys: those of a summary's lines, whose order is kept, and pictures of none of them, which are of an earlier
+            call, are left out; None for all by name.
+
+    Raises:
+        DataError: a file is corrupt.
     """
-
-    cell: str
-    labels: tuple[int, ...]
-    names: tuple[str, ...]
-    confidence: tuple[float, ...]
-    target_confidence: tuple[float, ...]
-    predicted: tuple[int, ...]
-    truth: Tensor
-    answers: Tensor
-    nearest: Tensor
-    nearest_labels: tuple[int, ...]
-    spikes: Tensor
-    spikes_label: int
-
-
-def save_album(album: Album, folder: Path) -> Path:
-    """Write an album into the folder of a run and return its path."""
-    return save_record(album, folder / GALLERY / f"{file_name(album.cell)}.safetensors")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers(Approach, Attacked):
-    """The first answers of one attack on captures without a sealed truth.
-
-    Attributes:
-        cell: as in the rows.
-        captures: number of captures attacked, of which the first K pictures are stored.
-        low, high: value range of the pictures.
-        capture_ids, labels, stop_reasons, losses: for each picture; the label is the one that the attack names, -1 for
-            none, and the loss is the matching loss of its batch.
-        pictures: (K, C, H, W); events are summed over time and scaled to the brightest pixel.
-    """
-
-    cell: str
-    captures: int
-    low: float
-    high: float
-    capture_ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    stop_reasons: tuple[str, ...]
-    losses: tuple[float, ...]
-    pictures: Tensor
-
-
-def save_answers(answers: Answers, run_dir: Path) -> Path:
-    """Write answers into a run folder and return their path."""
-    return save_record(answers, run_dir / ANSWERS / f"{file_name(answers.cell)}.safetensors")
+    found = [load_record(Pictures, path) for path in sorted(folder.glob("*.safetensors"))]
+    if keys is None:
+        return found
+    places = {key: place for place, key in enumerate(keys)}
+    return sorted((one for one in found if one.key in places), key=lambda one: places[one.key])

@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,18 +28,6 @@ from judges.runs.class_rows import InversionScores, Repeated
 DRAWS = 1000
 AT_ONCE = 2**24
 """Largest number of elements of spikes or examples in memory at once."""
-
-
-class Inverted(Protocol):
-    """The part of a model inversion's answer that is judged."""
-
-    @property
-    def classes(self) -> Tensor:
-        """Return the attacked classes, (K,)."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """Return images (K, C, H, W), or spikes (T, K, C, H, W)."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from attacks.contracts import Reconstruction
+from attacks.contracts import Inversion, Reconstruction
+from fl_sim.datasets.examples import Dataset
 from fl_sim.records import InputSpec, SealedBatch
+from judges.runs.class_rows import AttackedModel, ClassScore
 from judges.runs.identity import Approach, Attacked, columns_of
-from judges.runs.pictures import Answers, Gallery
+from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.runs.rows import Context, Score
+from judges.scoring.class_metrics import rate_decoded
 
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
 """Relative position of each role in the order by SSIM, best first."""
@@ -28,8 +32,8 @@ def build_gallery(
     orders: Sequence[Tensor],
     *,
     spec: InputSpec,
-) -> Gallery:
-    """Return the gallery of one cell.
+) -> Pictures:
+    """Return truth beside answer of some victims of a cell, best first: by SSIM, of events by l2.
 
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
@@ -41,54 +45,90 @@ def build_gallery(
         ValueError: rows, reconstructions and truth do not belong together.
     """
     rows = _rows_of_each(scores, reconstructions, sealed)
-    roles = _places(scores, events=spec.timesteps > 0)
-    places = list(roles.values())
-    chosen = [scores[place] for place in places]
     owner = [batch for batch, own in enumerate(rows) for _ in own]
-    pairs = [
-        _pair(reconstructions[owner[at]], sealed[owner[at]], orders[owner[at]], scores[at].example) for at in places
-    ]
-    first = scores[0]
-    return Gallery(
-        **columns_of(first, Approach, Attacked),
-        cell=first.cell,
-        thresholding=first.thresholding,
-        tau=first.tau,
-        low=spec.low,
-        high=spec.high,
-        timesteps=spec.timesteps,
+    roles = _places(scores, events=spec.timesteps > 0)
+    chosen = [scores[at] for at in roles.values()]
+    truths, answers = [], []
+    for at, row in zip(roles.values(), chosen, strict=True):
+        batch = owner[at]
+        truth = _summed(sealed[batch].inputs, row.example)
+        ours = _summed(reconstructions[batch].inputs, int(orders[batch][row.example]))
+        truths.append(truth / _brightest(truth, spec))
+        answers.append(ours / _brightest(truth, spec))
+    return Pictures(
+        **columns_of(scores[0], Approach, Attacked),
+        cell=scores[0].cell,
+        thresholding=scores[0].thresholding,
+        tau=scores[0].tau,
+        captures=len(reconstructions),
+        subjects=tuple(row.capture_id for row in chosen),
         roles=tuple(roles),
-        capture_ids=tuple(score.capture_id for score in chosen),
-        labels=tuple(score.label for score in chosen),
-        ssim=tuple(score.ssim for score in chosen),
-        psnr_db=tuple(score.psnr_db for score in chosen),
-        l2=tuple(score.l2 for score in chosen),
-        stop_reasons=tuple(score.stop_reason for score in chosen),
-        truth=torch.stack([truth for truth, _ in pairs]),
-        reconstructions=torch.stack([ours for _, ours in pairs]),
-        loss_curves=pad_sequence(
-            [item.loss_history.float() for item in reconstructions[:MOST_CURVES]],
-            batch_first=True,
-            padding_value=torch.nan,
-        ),
+        images={TRUTH: torch.stack(truths), ANSWER: torch.stack(answers)},
+        numbers=_columns(chosen, "label", "ssim", "psnr_db", "l2"),
+        words=_columns(chosen, "stop_reason"),
+        limits=(spec.low, spec.high),
+        timesteps=spec.timesteps,
+        loss_curves=_curves([item.loss_history for item in reconstructions[:MOST_CURVES]]),
         curve_recognisable=tuple(all(row.recognisable for row in own) for own in rows[:MOST_CURVES]),
     )
 
 
-def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: InputSpec) -> Answers:
-    """Return the first answers of a cell without a sealed truth; `results` are those of its attack, at least one."""
-    pairs = [(result, place) for result in results for place in range(len(result.labels))][:MOST_ANSWERS]
-    return Answers(
+def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: InputSpec) -> Pictures:
+    """Return the first answers of a cell whose truth nobody kept.
+
+    Args:
+        context: of the cell.
+        results: of its attack, at least one.
+        spec: of the inputs.
+    """
+    first = [(result, place) for result in results for place in range(len(result.labels))][:MOST_ANSWERS]
+    answers = [_summed(result.inputs, place) for result, place in first]
+    return Pictures(
         **columns_of(context, Approach, Attacked),
         cell=context.cell,
         captures=len(results),
-        low=spec.low,
-        high=spec.high,
-        capture_ids=tuple(result.capture_id for result, _ in pairs),
-        labels=tuple(int(result.labels[place]) for result, place in pairs),
-        stop_reasons=tuple(str(result.stop_reason) for result, _ in pairs),
-        losses=tuple(float(result.matching_loss) for result, _ in pairs),
-        pictures=torch.stack([_picture(result.inputs, place) for result, place in pairs]),
+        subjects=tuple(result.capture_id for result, _ in first),
+        images={ANSWER: torch.stack([answer / _brightest(answer, spec) for answer in answers])},
+        numbers={
+            "label": tuple(int(result.labels[place]) for result, place in first),
+            "matching_loss": tuple(float(result.matching_loss) for result, _ in first),
+        },
+        words={"stop_reason": tuple(str(result.stop_reason) for result, _ in first)},
+        limits=(spec.low, spec.high),
+        timesteps=spec.timesteps,
+    )
+
+
+def build_album(inversion: Inversion, rows: Sequence[ClassScore], nearest: Sequence[int], dataset: Dataset) -> Pictures:
+    """Return the answers of a model inversion for all classes, and the spikes of the fourth, or of the middle of few.
+
+    Args:
+        inversion: the answer.
+        rows: one for each class, in the order of the answer.
+        nearest: index of the training example that is nearest to each answer.
+        dataset: that the target was trained on; the first training example of each class stands for the truth.
+    """
+    labels, names = dataset.train.labels, (*dataset.class_names, "nothing")  # the judge's -1
+    shown = torch.stack([(labels == row.label).nonzero()[0, 0] for row in rows])
+    closest = torch.tensor(list(nearest))
+    middle = len(rows) // 2 if len(rows) < 7 else 3
+    return Pictures(
+        **columns_of(rows[0], Approach, AttackedModel),
+        cell=rows[0].cell,
+        subjects=tuple(names[row.label] for row in rows),
+        images={
+            TRUTH: rate_decoded(dataset.train.batch(shown)[0]),
+            ANSWER: rate_decoded(inversion.inputs),
+            NEAREST: rate_decoded(dataset.train.batch(closest)[0]),
+        },
+        numbers=_columns(rows, "label", "confidence", "target_confidence"),
+        words={
+            **_columns(rows, "stop_reason"),
+            "seen": tuple(names[row.predicted] for row in rows),
+            "nearest": tuple(names[label] for label in labels[closest].tolist()),
+        },
+        spikes=(inversion.inputs[:, middle] if inversion.inputs.dim() == 5 else inversion.inputs[:0]).to(torch.uint8),
+        spikes_of=middle,
     )
 
 
@@ -133,19 +173,21 @@ def _rows_of_each(
     return rows
 
 
-def _pair(answer: Reconstruction, sealed: SealedBatch, order: Tensor, example: int) -> tuple[Tensor, Tensor]:
-    """Return the original at `example` and its reconstruction, each (C, H, W)."""
-    truth, ours = sealed.inputs, answer.inputs
-    if truth.ndim == 5:
-        truth, ours = truth.sum(dim=0), ours.sum(dim=0)
-        brightest = truth[example].max().clamp(min=1e-12)
-        truth, ours = truth / brightest, ours / brightest
-    return truth[example].float(), ours[order[example]].float()
+def _columns(rows: Sequence[Score] | Sequence[ClassScore], *names: str) -> dict[str, tuple[Any, ...]]:
+    """Return columns of rows."""
+    return {name: tuple(getattr(row, name) for row in rows) for name in names}
 
 
-def _picture(inputs: Tensor, place: int) -> Tensor:
-    """Return one example of images (N, C, H, W) or events (T, N, C, H, W) as a picture (C, H, W)."""
-    if inputs.ndim == 5:
-        summed = inputs[:, place].sum(dim=0)
-        return (summed / summed.max().clamp(min=1e-12)).float()
-    return inputs[place].float()
+def _summed(inputs: Tensor, place: int) -> Tensor:
+    """Return one example of (N, C, H, W), or of events (T, N, C, H, W) summed over time, as a picture (C, H, W)."""
+    return (inputs[:, place].sum(dim=0) if inputs.ndim == 5 else inputs[place]).float()
+
+
+def _brightest(picture: Tensor, spec: InputSpec) -> Tensor:
+    """Return what a picture is divided by: its largest value where it counts events, otherwise 1."""
+    return picture.max().clamp(min=1e-12) if spec.timesteps else torch.tensor(1.0)
+
+
+def _curves(histories: Sequence[Tensor]) -> Tensor:
+    """Return histories of different lengths as one tensor, padded with NaN."""
+    return pad_sequence([history.float() for history in histories], batch_first=True, padding_value=torch.nan)

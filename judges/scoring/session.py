@@ -23,7 +23,7 @@ from judges.progress import Watch
 from judges.runs.identity import NO_OP, Attacked, Group
 from judges.runs.measures import ClassDistances, Health
 from judges.runs.names import control_cell
-from judges.runs.pictures import save_answers, save_gallery
+from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.class_distances import class_distances
@@ -177,13 +177,13 @@ class Session:
             rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1])
         if pictures and results:
             truths = [self.truth(result.capture_id) for result in results]
-            save_gallery(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)
+            save_pictures(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)
         return rows
 
     def show(self, evidence: Evidence, context: Context, results: Sequence[Reconstruction]) -> None:
         """Write pictures of answers whose truth is not known, if there are any."""
         if results:
-            save_answers(build_answers(context, results, spec=evidence.spec), self.folder)
+            save_pictures(build_answers(context, results, spec=evidence.spec), self.folder)
 
     def plain_controls(self, evidence: Evidence) -> list[Score]:
         """Return the rows of the controls that need no attack; mean images need a data set."""

@@ -22,7 +22,7 @@ from judges.runs.class_rows import (
 )
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Approach, columns_of
 from judges.runs.names import control_cell
-from judges.runs.pictures import Album, save_album
+from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures, save_pictures
 from judges.runs.tables import write_rows
 from judges.scoring.class_metrics import over_draws
 from judges.summaries.model_inversion import Inversions, summarise, write_inversions
@@ -65,7 +65,7 @@ class Toy:
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: list[ClassScore] = field(default_factory=list)
     targets: list[TargetFacts] = field(default_factory=list)
-    albums: list[Album] = field(default_factory=list)
+    albums: list[Pictures] = field(default_factory=list)
     draws: dict[str, Repeated] = field(default_factory=dict)
 
     def target(
@@ -154,7 +154,7 @@ class Toy:
         write_rows(ClassScore, self.rows, folder / "scores.csv")
         write_inversions(self.summary(), folder / "summary.json")
         for album in self.albums:
-            save_album(album, folder)
+            save_pictures(album, folder)
         shown = {name: {"people": people, "sha256": "abc123"} for name, people in self.people.items()}
         told = {"experiment": "toy inversions", "seed": 0, "datasets": shown, **manifest}
         (folder / "manifest.json").write_text(json.dumps(told))
@@ -177,7 +177,7 @@ class Toy:
                     self.rows.append(row(**shared, target_seed=seed, attack_seed=again, label=label, **own))
         return cell
 
-    def _album(self, told: Mapping[str, Any], cell: str) -> Album:
+    def _album(self, told: Mapping[str, Any], cell: str) -> Pictures:
         """Return the album of the first attack of a cell."""
         count, side, spiking = told["classes"], told["side"], told["spiking"]
         stream = torch.Generator().manual_seed(len(self.albums))
@@ -188,13 +188,20 @@ class Toy:
         spikes = (torch.rand(STEPS, 1, side, side, generator=stream) < 0.3).to(torch.uint8)
         own = [one for one in self.rows if one.cell == cell][:count]
         names = self.names.get(told["dataset"], tuple(f"class {label}" for label in range(count)))
-        return Album(
-            **columns_of(own[0], Approach, AttackedModel), cell=cell, labels=tuple(range(count)), names=names,
-            confidence=tuple(one.confidence for one in own),
-            target_confidence=tuple(one.target_confidence or 0.0 for one in own),
-            predicted=tuple(one.predicted for one in own), truth=truth, answers=0.6 * truth + 0.4 * noise,
-            nearest=truth.flip(0), nearest_labels=tuple(range(count))[::-1],
-            spikes=spikes if spiking else spikes[:0], spikes_label=min(3, count - 1),
+        return Pictures(
+            **columns_of(own[0], Approach, AttackedModel), cell=cell, subjects=names,
+            images={TRUTH: truth, ANSWER: 0.6 * truth + 0.4 * noise, NEAREST: truth.flip(0)},
+            numbers={
+                "label": tuple(range(count)),
+                "confidence": tuple(one.confidence for one in own),
+                "target_confidence": tuple(one.target_confidence or 0.0 for one in own),
+            },
+            words={
+                "stop_reason": tuple(one.stop_reason for one in own),
+                "seen": tuple(names[one.predicted] for one in own),
+                "nearest": names[::-1],
+            },
+            spikes=spikes if spiking else spikes[:0], spikes_of=min(3, count - 1),
         )  # fmt: skip
 
 

@@ -1,164 +1,115 @@
-"""The pictures of a run in the order of a reader: by data set, and networks that were attacked alike side by side."""
+"""The pictures of a run by data set, networks that were attacked alike in one sheet, and answers without a truth."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fl_sim.records import load_record
-from judges.report.figures import loss_figure, picture_uri
-from judges.report.formats import number
-from judges.report.gradient_inversion.wording import tone
-from judges.runs.identity import Group
+from judges.report.figures import PICTURE_SIDE, loss_figure
+from judges.report.formats import counted, error, number
+from judges.report.gradient_inversion.wording import NOTES, tone
+from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.runs.names import attack_name, defence_name, group_name, model_name, way_name
-from judges.runs.pictures import Gallery
+from judges.runs.pictures import ANSWER, TRUTH, Pictures
 from judges.runs.rows import DIVERGED
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
-STILL_SIDE, EVENT_SIDE = 60, 96
+STILL_SIDE = 60
 EVENT_ROLES = ("best", "median", "worst", DIVERGED)
 """What is shown of events: there are many cells, and most answers look the same."""
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One victim of a gallery: truth above, reconstruction below, and what stands under them."""
-
-    role: str
-    capture_id: str
-    label: int
-    truth: str
-    reconstruction: str
-    caption: str
-    diverged: bool
+_DOT = " \N{MIDDLE DOT} "
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The pictures and the loss curves of one cell. `pairs` is empty where the pictures are hidden.
-
-    Attributes:
-        title: what sets the cell apart from those beside it.
-        name: of the whole cell.
-        cell: its line in the summary; None where it has none.
-        pairs: best first.
-        loss: data URI of the figure of its matching losses.
-        curves: how many that figure shows.
-    """
-
-    title: str
-    name: str
-    cell: CellSummary | None
-    pairs: tuple[Pair, ...]
-    loss: str
-    curves: int
-
-    @property
-    def tone(self) -> str:
-        """Return how loudly its verdict is printed."""
-        return tone(self.cell.verdict) if self.cell else ""
-
-
-@dataclass(frozen=True)
-class PanelRow:
-    """Cells that differ in the network, or in the way of thresholding, only."""
-
-    name: str
-    panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True)
-class PanelBlock:
-    """The rows of one data set; `timesteps` frames of events are summed in a picture, 0 are of still images."""
-
-    dataset: str
-    timesteps: int
-    hidden: bool
-    rows: tuple[PanelRow, ...]
-
-
-def load_galleries(folder: Path, summary: Summary) -> list[Gallery]:
-    """Return the galleries of a folder in the order of the summary's cells; those of no cell are of an earlier call."""
-    keys = [(cell.group, cell.cell) for cell in summary.cells]
-    galleries = [load_record(Gallery, path) for path in sorted(folder.glob("*.safetensors"))]
-    return sorted((item for item in galleries if item.key in keys), key=lambda item: keys.index(item.key))
-
-
-def panel_blocks(galleries: Sequence[Gallery], summary: Summary, shown: Callable[[str], bool]) -> list[PanelBlock]:
-    """Return the pictures by data set.
+def picture_blocks(gallery: Sequence[Pictures], summary: Summary, shown: Callable[[str], bool]) -> list[Block]:
+    """Return truth beside answers by data set.
 
     Args:
-        galleries: of a run.
+        gallery: of a run.
         summary: of the same run.
         shown: whether the pictures of a data set may be shown.
     """
-    cells = {(cell.group, cell.cell): cell for cell in summary.cells}
+    cells, blocks = {(cell.group, cell.cell): cell for cell in summary.cells}, []
+    for (dataset, timesteps), own in together(gallery, lambda one: (one.dataset, one.timesteps)).items():
+        alike = together(own, _name)
+        sheets = [_sheet(name, [(one, cells[one.key]) for one in networks]) for name, networks in alike.items()]
+        losses = [_losses(one, cells[one.key]) for networks in alike.values() for one in networks]
+        keys = {"good": "recognisable", "bad": "not recognisable"}
+        curves = Part("Loss curves, effort", figures=tuple(losses), folded=True, note=NOTES["losses"], legend=keys)
+        note = f"{timesteps} frames summed over time; on orange, off blue" if timesteps else ""
+        parts = (Part(sheets=tuple(sheets)), curves) if shown(dataset) else (curves,)
+        blocks.append(Block(dataset, note, not shown(dataset), parts))
+    return blocks
+
+
+def answer_blocks(answers: Sequence[Pictures], shown: Callable[[str], bool]) -> list[Block]:
+    """Return the answers of each cell whose truth nobody kept; `shown` is as in `picture_blocks`."""
     return [
-        PanelBlock(dataset, timesteps, not shown(dataset), tuple(_rows(own, cells, shown(dataset))))
-        for (dataset, timesteps), own in _together(galleries, lambda item: (item.dataset, item.timesteps))
+        Block(
+            one.cell,
+            counted(one.captures, "capture"),
+            not shown(one.dataset),
+            (Part(sheets=in_sheets(one.subjects, [_answers(one)])),) if shown(one.dataset) else (),
+        )
+        for one in answers
     ]
 
 
-def sizes(galleries: Iterable[Gallery]) -> dict[str, tuple[int, ...]]:
+def sizes(gallery: Iterable[Pictures]) -> dict[str, tuple[int, ...]]:
     """Return {data set: (T, P, H, W)} of those of events."""
-    return {item.dataset: (item.timesteps, *item.truth.shape[1:]) for item in galleries if item.timesteps}
+    return {one.dataset: (one.timesteps, *one.images[TRUTH].shape[1:]) for one in gallery if one.timesteps}
 
 
-def _rows(
-    galleries: Sequence[Gallery], cells: Mapping[tuple[Group, str], CellSummary], shown: bool
-) -> Iterator[PanelRow]:
-    """Yield the rows of a data set."""
-
-    def alike(item: Gallery) -> tuple[str, str, str, float]:
-        return attack_name(item), defence_name(item), item.init, -1.0 if item.tau is None else item.tau
-
-    for (attack, defence, init, tau), own in _together(galleries, alike):
-        parts = [attack, f"{init} init" if init else "", f"tau {tau:g}" if tau >= 0 else ""]
-        name = " \N{MIDDLE DOT} ".join(part for part in (*parts, "" if defence == "none" else defence) if part)
-        yield PanelRow(name, tuple(_panel(item, cells.get(item.key), shown) for item in own))
-
-
-def _panel(gallery: Gallery, cell: CellSummary | None, shown: bool) -> Panel:
-    """Return the pictures of a gallery, or the panel that stands for them."""
-    way = "" if gallery.tau is None else f" \N{MIDDLE DOT} {way_name(gallery.thresholding)}"
-    return Panel(
-        title=f"{model_name(gallery)}{way}",
-        name=f"{attack_name(gallery)} on {group_name(gallery)}",
-        cell=cell,
-        pairs=tuple(_pairs(gallery)) if shown else (),
-        loss=loss_figure(gallery.loss_curves, gallery.curve_recognisable),
-        curves=len(gallery.loss_curves),
+def _name(one: Pictures) -> str:
+    """Return all that a sheet has in common: it shows networks, and ways of thresholding, that were attacked alike."""
+    parts = (
+        attack_name(one),
+        f"{one.init} init" if one.init else "",
+        "" if one.tau is None else f"tau {one.tau:g}",
+        "" if one.defence == "none" else defence_name(one),
     )
+    return _DOT.join(part for part in parts if part)
 
 
-def _pairs(gallery: Gallery) -> Iterator[Pair]:
-    """Yield the pictures of a gallery in its order."""
-    side = EVENT_SIDE if gallery.timesteps else STILL_SIDE
-    for index, role in enumerate(gallery.roles):
-        if gallery.timesteps and role not in EVENT_ROLES:
-            continue
-        truth, ours = (
-            picture_uri(pictures[index], low=gallery.low, high=gallery.high, side=side)
-            for pictures in (gallery.truth, gallery.reconstructions)
-        )
-        still = f"{number(gallery.ssim[index])} \N{MIDDLE DOT} {number(gallery.psnr_db[index], 1)}"
-        yield Pair(
-            role=role,
-            capture_id=gallery.capture_ids[index],
-            label=gallery.labels[index],
-            truth=truth,
-            reconstruction=ours,
-            caption=f"l2 {number(gallery.l2[index])}" if gallery.timesteps else still,
-            diverged=gallery.stop_reasons[index] == DIVERGED,
-        )
+def _sheet(name: str, networks: Sequence[tuple[Pictures, CellSummary]]) -> Sheet:
+    """Return truth above answer of each network, and a column for each role that one of them has."""
+    longest_first = sorted((one.roles for one, _ in networks), key=len, reverse=True)
+    events = networks[0][0].timesteps > 0
+    roles = dict.fromkeys(role for roles in longest_first for role in roles if not events or role in EVENT_ROLES)
+    rows = tuple(row for one, cell in networks for row in _rows(one, cell, tuple(roles)))
+    return Sheet(tuple(roles), rows, name, small=not events)
 
 
-def _together(items: Iterable[Gallery], key: Callable[[Gallery], Any]) -> Iterator[tuple[Any, list[Gallery]]]:
-    """Yield items of the same key together, in the order in which each key comes first."""
-    ordered = list(items)
-    places = {value: place for place, value in enumerate(dict.fromkeys(key(item) for item in ordered))}
-    for value, own in itertools.groupby(sorted(ordered, key=lambda item: places[key(item)]), key=key):
-        yield value, list(own)
+def _rows(one: Pictures, cell: CellSummary, roles: Sequence[str]) -> Iterator[ShotRow]:
+    """Yield the truth and the answers of one network; a cell is empty where it has no such role."""
+    pairs = [_pair(one, one.roles.index(role)) if role in one.roles else (Shot(), Shot()) for role in roles]
+    way = "" if one.tau is None else f"{_DOT}{way_name(one.thresholding)}"
+    yield ShotRow("Truth", f"{model_name(one)}{way}", tuple(truth for truth, _ in pairs))
+    verdict = cell.verdict if one.tau is None else ""
+    yield ShotRow("Answer", verdict, tuple(answer for _, answer in pairs), tone(verdict))
+
+
+def _pair(one: Pictures, at: int) -> tuple[Shot, Shot]:
+    """Return what one victim trained on, and what the attack made of its update with how near that is."""
+    label, ssim, psnr_db, l2 = (one.numbers[name][at] for name in ("label", "ssim", "psnr_db", "l2"))
+    side = PICTURE_SIDE if one.timesteps else STILL_SIDE
+    caption = f"l2 {number(l2)}" if one.timesteps else f"{number(ssim)}{_DOT}{number(psnr_db, 1)}"
+    truth = shot(one, TRUTH, at, f"truth, label {label:.0f}, of {one.subjects[at]}", side=side)
+    return truth, shot(one, ANSWER, at, f"reconstruction of {one.subjects[at]}", caption, side=side)
+
+
+def _losses(one: Pictures, cell: CellSummary) -> ShotRow:
+    """Return the matching losses of a cell's victims, and what they took."""
+    name, seconds = f"{attack_name(one)} on {group_name(one)}", f"{number(cell.seconds, 1)}\N{NO-BREAK SPACE}s"
+    effort = f"median {cell.gradient_evaluations:.0f} gradient evaluations, {seconds}"
+    alt = f"matching loss of {len(one.loss_curves)} victims against outer step, {name}"
+    figure = Shot(loss_figure(one.loss_curves, one.curve_recognisable), alt)
+    return ShotRow(name, f"{counted(cell.n, 'victim')}, {cell.diverged} diverged{_DOT}{effort}", (figure,))
+
+
+def _answers(one: Pictures) -> ShotRow:
+    """Return what an attack answered, what it believes, and how well that matches the update."""
+    shots = []
+    for at, (label, loss) in enumerate(zip(one.numbers["label"], one.numbers["matching_loss"], strict=True)):
+        believed = (f"label {label:.0f}",) if label >= 0 else ()
+        shots.append(shot(one, ANSWER, at, f"answer to {one.subjects[at]}", *believed, f"loss {error(loss)}"))
+    return ShotRow(attack_name(one), model_name(one), tuple(shots))

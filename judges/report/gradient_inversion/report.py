@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from judges.report.gradient_inversion import wording
-from judges.report.gradient_inversion.answers import answer_panels
 from judges.report.gradient_inversion.events import spike_tables
-from judges.report.gradient_inversion.pictures import load_galleries, panel_blocks, sizes
+from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
 from judges.report.gradient_inversion.tables import ceilings, image_section
 from judges.report.gradient_inversion.tables_events import distance_section, spike_section
@@ -24,6 +23,7 @@ from judges.report.judges import judges_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
 from judges.runs.manifest import read_manifest, without_people
+from judges.runs.pictures import ANSWERS, GALLERY, load_pictures
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -44,10 +44,11 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     manifest = read_manifest(run_dir)
     summary = read_summary(run_dir / "summary.json")
     scores = read_scores(run_dir / "scores.csv")
-    galleries = load_galleries(run_dir / "gallery", summary)
+    gallery = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
+    answers = load_pictures(run_dir / ANSWERS)
     show = functools.partial(_shown, manifest, show_faces)
-    images, events = image_section(summary), spike_section(spike_tables(summary), sizes(galleries), observations)
-    panels = Drawing("pictures.html.j2", panel_blocks(galleries, summary, show))
+    images, events = image_section(summary), spike_section(spike_tables(summary), sizes(gallery), observations)
+    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show))
     spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
     figures = "as Figures 3 and 4 of arXiv 2511.21181"
     sections = [
@@ -57,8 +58,10 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         Section("distributions", "Distribution over the victims", [spreads]),
         trend_section("rounds", "Leak against the server round", "round", by_round(summary, scores)),
         trend_section("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
-        Section("pictures", "Truth beside reconstruction", [panels], reference=figures),
-        answer_section(answer_panels(run_dir, show)),
+        Section(
+            "pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=wording.NOTES["pictures"]
+        ),
+        answer_section(answers, answer_blocks(answers, show)),
         health_section(summary),
         judges_section(summary.judges, ceilings(summary), "On these victims", wording.NOTES["judges"]),
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),

@@ -18,12 +18,13 @@ from judges.report.formats import (
     percent_span,
     span,
 )
-from judges.report.gradient_inversion.answers import AnswerPanel, Shown
 from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
+from judges.report.pictures import Block
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table
 from judges.runs.measures import Health
 from judges.runs.names import group_name
+from judges.runs.pictures import Pictures
 from judges.summaries.gradient_inversion import Summary
 
 
@@ -105,20 +106,25 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
     return Section(name, title, tables, lead=NOTES[name])
 
 
-def answer_section(panels: Sequence[AnswerPanel]) -> Section:
-    """Return the section on answers without a truth."""
-    columns: list[Column[tuple[str, Shown]]] = [
-        Column("Capture", lambda row: row[1].capture_id),
-        Column("Attack", lambda row: row[0], left=True),
-        Column("Label believed", lambda row: str(row[1].label) if row[1].label >= 0 else DASH),
-        Column("Matching loss", lambda row: error(row[1].loss)),
-        Column("Ended", lambda row: row[1].stop_reason, left=True),
+def answer_section(answers: Sequence[Pictures], blocks: Sequence[Block]) -> Section:
+    """Return the section on answers without a truth: their pictures in blocks, and their numbers."""
+    columns: list[Column[tuple[Pictures, int]]] = [
+        Column("Capture", lambda row: row[0].subjects[row[1]]),
+        Column("Attack", lambda row: row[0].cell, left=True),
+        Column("Label believed", lambda row: _label(row[0].numbers["label"][row[1]])),
+        Column("Matching loss", lambda row: error(row[0].numbers["matching_loss"][row[1]])),
+        Column("Ended", lambda row: row[0].words["stop_reason"][row[1]], left=True),
     ]
-    rows = [(panel.cell, shown) for panel in panels for shown in panel.pictures]
+    rows = [(one, at) for one in answers for at in range(len(one.subjects))]
     fold = f"The numbers of {counted(len(rows), 'answer')}"
     table = Table("Answers", columns, [Group(rows)], css="plain numbers", fold=fold)
-    pictures = Drawing("answers.html.j2", panels)
+    pictures = Drawing("pictures.html.j2", blocks)
     return Section("answers", "Answers without a truth", [pictures, table], lead=NOTES["answers"])
+
+
+def _label(label: float) -> str:
+    """Return the label that an attack believes; a dash where it believes none."""
+    return f"{label:.0f}" if label >= 0 else DASH
 
 
 def _dead(line: HealthLine) -> Cell:

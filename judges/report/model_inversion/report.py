@@ -9,7 +9,7 @@ from pathlib import Path
 
 from judges.report.judges import judges_section
 from judges.report.model_inversion import wording
-from judges.report.model_inversion.pictures import load_albums, picture_blocks
+from judges.report.model_inversion.pictures import picture_blocks
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
@@ -20,6 +20,7 @@ from judges.report.table import Drawing, Section
 from judges.runs.class_rows import ClassScore
 from judges.runs.identity import REAL
 from judges.runs.manifest import read_manifest, without_people
+from judges.runs.pictures import GALLERY, load_pictures
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import Inversions, judge_key, read_inversions
 
@@ -40,9 +41,9 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     manifest = read_manifest(run_dir)
     summary = read_inversions(run_dir / "summary.json")
     rows = read_rows(ClassScore, run_dir / "scores.csv")
-    albums = load_albums(run_dir / "gallery", summary)
+    albums = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
     blocks = picture_blocks(albums, summary, lambda name: show_faces or without_people(manifest, name))
-    pictures, figures = Drawing("inversion_pictures.html.j2", blocks), "Figures 3 and 4"
+    pictures, figures = Drawing("pictures.html.j2", blocks), "Figures 3 and 4"
     attacks, rounds = attack_sections(summary), round_section(summary)
     unfolded = not any(section.shown for section in (*attacks, rounds))
     sections = [
@@ -50,7 +51,7 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         *attacks,
         control_section(summary),
         rounds,
-        Section("pictures", "Truth beside answers", [pictures], reference=figures),
+        Section("pictures", "Truth beside answers", [pictures], reference=figures, lead=wording.NOTES["pictures"]),
         memory_section(summary),
         record_section(summary, rows, unfolded=unfolded),
         judges_section(summary.judges, _ceilings(summary), "On real examples", wording.NOTES["judges"]),

@@ -22,7 +22,7 @@ from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
 from judges.runs.class_rows import ClassScore
 from judges.runs.manifest import WRITTEN, read_manifest
-from judges.runs.pictures import Album
+from judges.runs.pictures import ANSWER, NEAREST, TRUTH, load_pictures
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import read_inversions
 
@@ -114,13 +114,15 @@ def test_answers_and_pictures_are_kept(finished: Path) -> None:
     answers = sorted((finished / "inversions").rglob("*.safetensors"))
     assert len(answers) == 5
     assert all(path.with_suffix(".json").is_file() for path in answers)
-    albums = {album.cell: album for album in (load_record(Album, path) for path in (finished / "gallery").iterdir())}
+    albums = {album.cell: album for album in load_pictures(finished / "gallery")}
     assert len(albums) == 3
     shown = albums["digits-spiking_mlp-torch/brainleaks_v2"]
     answer = load_record(Inversion, finished / "inversions/digits-spiking_mlp-torch-000/brainleaks_v2-000.safetensors")
-    assert shown.answers.equal(answer.inputs.mean(0))
+    assert shown.images[ANSWER].equal(answer.inputs.mean(0))
     assert shown.spikes.equal(answer.inputs[:, 3].to(shown.spikes.dtype))
-    assert shown.truth.shape == shown.nearest.shape == shown.answers.shape == (10, 1, 16, 16)
+    assert {kind: shown.images[kind].shape for kind in (TRUTH, ANSWER, NEAREST)} == dict.fromkeys(
+        (TRUTH, ANSWER, NEAREST), (10, 1, 16, 16)
+    )
 
 
 def test_what_is_finished_is_not_done_again_and_what_is_lost_is(finished: Path) -> None:

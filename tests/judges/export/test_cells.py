@@ -15,12 +15,11 @@ import torch
 from PIL import Image
 
 from attacks.settings import IDLGSettings
-from fl_sim.records import load_record
 from judges.bench.added_attack import attack_run
 from judges.export.cells import Export, ExportedCell, read_export
 from judges.export.trackers import CELL_TAG, DIGEST_TAG, log_mlflow, write_tensorboard
 from judges.runs.names import attack_name
-from judges.runs.pictures import Album, Gallery
+from judges.runs.pictures import ANSWER, TRUTH, load_pictures
 from judges.summaries.gradient_inversion import read_summary
 from judges.summaries.model_inversion import read_inversions
 from tests.judges.bench.test_gradient_inversion import quiet, run
@@ -148,17 +147,15 @@ def test_tensorboard_reads_the_settings_of_each_attack(finished: Path, tmp_path:
 def test_tensorboard_reads_pictures_and_loss_curves(finished: Path, tmp_path: Path) -> None:
     write_tensorboard(read_export(finished), tmp_path)
     board = boards(tmp_path)[CELL]
-    (gallery,) = [
-        one for one in (load_record(Gallery, path) for path in (finished / "gallery").iterdir()) if one.cell == CELL
-    ]
+    (gallery,) = [one for one in load_pictures(finished / "gallery") if one.cell == CELL]
     assert board.Tags()["images"] == sorted(f"gallery/{role}" for role in gallery.roles)
     for at, role in enumerate(gallery.roles):
         (event,) = board.Images(f"gallery/{role}")
         picture = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
         factor = picture.shape[0] // 12
         for shown, true in (
-            (picture[:, : 12 * factor], gallery.truth),
-            (picture[:, -12 * factor :], gallery.reconstructions),
+            (picture[:, : 12 * factor], gallery.images[TRUTH]),
+            (picture[:, -12 * factor :], gallery.images[ANSWER]),
         ):
             pixels = torch.from_numpy(shown[::factor, ::factor, 0].copy()) / 255
             assert float((pixels - true[at, 0].clamp(0, 1)).abs().max()) <= 0.5 / 255 + 1e-6
@@ -180,8 +177,9 @@ def test_a_model_inversion_is_read_by_both(inverted: Path, tmp_path: Path, uri: 
     settings = settings_in(board)
     assert (settings["attack.iterations"], settings["model.hidden"], settings["training.epochs"]) == (3, 24, 1)
     assert "attack.learning_rate" in settings
-    (path,) = (inverted / "gallery").iterdir()
-    assert len(board.Tags()["images"]) == len(load_record(Album, path).labels) == 10
+    (album,) = load_pictures(inverted / "gallery")
+    assert board.Tags()["images"] == sorted(f"gallery/{name} {name}" for name in album.subjects)
+    assert len(album.subjects) == 10
     log_mlflow(export, uri)
     runs = runs_in(uri, "inverted")
     assert set(runs) == {cell.name for cell in export.cells}

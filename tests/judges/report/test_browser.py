@@ -11,7 +11,7 @@ import torch
 
 from judges.report.gradient_inversion.report import write_report
 from judges.runs.identity import Approach, Attacked, columns_of
-from judges.runs.pictures import Gallery, save_gallery
+from judges.runs.pictures import ANSWER, TRUTH, Pictures, save_pictures
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.browser import BROWSER, measured
@@ -47,19 +47,20 @@ def page(tmp_path: Path, row: Callable[..., Score]) -> str:
     (tmp_path / "config.toml").write_text(f"name = '{'long ' * 60}'\n")
     for score in {(item.group, item.approach, item.cell): item for item in rows}.values():
         if not score.is_control:
-            save_gallery(gallery_of(score), tmp_path)
+            save_pictures(gallery_of(score), tmp_path)
     return write_report(tmp_path).read_text()
 
 
-def gallery_of(score: Score) -> Gallery:
+def gallery_of(score: Score) -> Pictures:
     size = (2, 64, 64) if score.tau is not None else (1, 28, 28)
     roles = ("best", "upper quartile", "median", "lower quartile", "worst", "diverged")
-    return Gallery(
+    return Pictures(
         **columns_of(score, Approach, Attacked), cell=score.cell, thresholding=score.thresholding, tau=score.tau,
-        low=0.0, high=1.0, timesteps=10 if score.tau is not None else 0, roles=roles,
-        capture_ids=("v0",) * 6, labels=(1,) * 6, ssim=(0.5,) * 6, psnr_db=(9.0,) * 6, l2=(40.0,) * 6,
-        stop_reasons=("converged",) * 5 + ("diverged",), truth=torch.rand(6, *size),
-        reconstructions=torch.rand(6, *size), loss_curves=torch.rand(3, 9), curve_recognisable=(True, False, False),
+        timesteps=10 if score.tau is not None else 0, roles=roles, subjects=("v0",) * 6, limits=(0.0, 1.0),
+        images={TRUTH: torch.rand(6, *size), ANSWER: torch.rand(6, *size)},
+        numbers={"label": (1,) * 6, "ssim": (0.5,) * 6, "psnr_db": (9.0,) * 6, "l2": (40.0,) * 6},
+        words={"stop_reason": ("converged",) * 5 + ("diverged",)},
+        loss_curves=torch.rand(3, 9), curve_recognisable=(True, False, False),
     )  # fmt: skip
 
 

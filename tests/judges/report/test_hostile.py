@@ -19,7 +19,7 @@ from judges.intervals import Distribution
 from judges.report.gradient_inversion.report import write_report
 from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.measures import Health
-from judges.runs.pictures import Gallery
+from judges.runs.pictures import ANSWER, TRUTH, Pictures
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.browser import BROWSER, browse, measured, seconds_to_open
@@ -131,13 +131,14 @@ def hostile_run(folder: Path, row: Row, address: str) -> Path:
     return folder
 
 
-def gallery_of(score: Score, name: str) -> Gallery:
-    return Gallery(
-        **columns_of(score, Approach, Attacked), cell=name, thresholding=name, tau=score.tau, low=0.0, high=1.0,
-        timesteps=0,
-        roles=("best", "median", name), capture_ids=(score.capture_id,) * 3, labels=(1,) * 3, ssim=(0.5,) * 3,
-        psnr_db=(9.0,) * 3, l2=(4.0,) * 3, stop_reasons=(name, name, "diverged"), truth=torch.rand(3, 1, 28, 28),
-        reconstructions=torch.rand(3, 1, 28, 28), loss_curves=torch.rand(2, 9), curve_recognisable=(True, False),
+def gallery_of(score: Score, name: str) -> Pictures:
+    return Pictures(
+        **columns_of(score, Approach, Attacked), cell=name, thresholding=name, tau=score.tau,
+        roles=("best", "median", name), subjects=(score.capture_id,) * 3, limits=(0.0, 1.0),
+        images={TRUTH: torch.rand(3, 1, 28, 28), ANSWER: torch.rand(3, 1, 28, 28)},
+        numbers={"label": (1,) * 3, "ssim": (0.5,) * 3, "psnr_db": (9.0,) * 3, "l2": (4.0,) * 3},
+        words={"stop_reason": (name, name, "diverged")},
+        loss_curves=torch.rand(2, 9), curve_recognisable=(True, False),
     )  # fmt: skip
 
 

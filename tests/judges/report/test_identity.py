@@ -13,14 +13,15 @@ import pytest
 from fl_sim.models import MODELS
 from judges.kinds import kind_in
 from judges.report.gradient_inversion.trends import by_timesteps
-from judges.report.model_inversion.pictures import load_albums, picture_blocks
+from judges.report.model_inversion.pictures import picture_blocks
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
 from judges.report.model_inversion.tables_rounds import federations
 from judges.report.table import Section
-from judges.runs.class_rows import AttackedModel
+from judges.runs.identity import Attacked
 from judges.runs.names import attack_name
+from judges.runs.pictures import GALLERY, load_pictures
 from judges.runs.rows import Score, read_scores, write_scores
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 from judges.summaries.model_inversion import read_inversions
@@ -38,7 +39,7 @@ def not_installed() -> None:
 
 def renamed(row: Any) -> Any:
     """Return a row, or an album, of a spiking network under the name of the one that is not installed."""
-    assert isinstance(row, AttackedModel)
+    assert isinstance(row, Attacked)
     return replace(row, model=NAME) if row.spiking else row
 
 
@@ -95,10 +96,11 @@ def test_its_findings_and_pictures_are_those_of_an_snn(tmp_path: Path) -> None:
     assert headline.startswith("Classes came back from the SNN (toy) and from the ANN (toy). The SNN is no safer")
     assert "MI-Face on the ANN" in pair
     assert "BrainLeaks-v2 on the SNN" in pair
-    (block,) = picture_blocks(load_albums(tmp_path / "gallery", summary), summary, lambda _: True)
-    notes = [(row.title, row.note) for row in block.sheets[0].rows]
+    albums = load_pictures(tmp_path / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
+    (block,) = picture_blocks(albums, summary, lambda _: True)
+    notes = [(row.title, row.note) for row in block.parts[0].sheets[0].rows]
     assert notes[1:] == [("MI-Face", "ANN mlp"), ("BrainLeaks-v2", f"SNN {NAME}, mean over time")]
-    assert len(block.motions) == 1
+    assert [len(part.figures) for part in block.parts if part.title == "One answer over time"] == [1]
 
 
 def test_the_rounds_of_a_federation_set_it_beside_its_twin(tmp_path: Path) -> None:

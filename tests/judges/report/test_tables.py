@@ -13,7 +13,7 @@ from fl_sim.records import Scalar
 from judges.report.gradient_inversion.report import write_report
 from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.measures import ClassDistances
-from judges.runs.pictures import Gallery, save_gallery
+from judges.runs.pictures import ANSWER, TRUTH, Pictures, save_pictures
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.pages import cells_of, text_of
@@ -148,14 +148,15 @@ def test_the_size_of_our_recordings_is_told_where_it_differs(
 ) -> None:
     rows = spike_rows(row)
     own = [score for score in rows if score.cell == "f/dlg-thresholding=in_optimisation-tau=0.5"]
-    gallery = Gallery(
+    gallery = Pictures(
         **columns_of(own[0], Approach, Attacked), cell=own[0].cell, thresholding=own[0].thresholding, tau=own[0].tau,
-        low=0.0, high=1.0, timesteps=10, roles=("best", "upper quartile"), capture_ids=("v0", "v1"),
-        labels=(1, 1), ssim=(0.9, 0.9), psnr_db=(9.0, 9.0), l2=(40.1, 40.2), stop_reasons=("converged", "converged"),
-        truth=torch.rand(2, 2, 16, 16), reconstructions=torch.zeros(2, 2, 16, 16), loss_curves=torch.rand(2, 3),
+        timesteps=10, roles=("best", "upper quartile"), subjects=("v0", "v1"),
+        images={TRUTH: torch.rand(2, 2, 16, 16), ANSWER: torch.zeros(2, 2, 16, 16)}, limits=(0.0, 1.0),
+        numbers={"label": (1, 1), "ssim": (0.9, 0.9), "psnr_db": (9.0, 9.0), "l2": (40.1, 40.2)},
+        words={"stop_reason": ("converged", "converged")}, loss_curves=torch.rand(2, 3),
         curve_recognisable=(False, False),
     )  # fmt: skip
-    save_gallery(gallery, tmp_path)
+    save_pictures(gallery, tmp_path)
     page = write(rows)
     assert "ours are of 10 \N{MULTIPLICATION SIGN} 2 \N{MULTIPLICATION SIGN} 16" in text_of(page, "table-v")
     pictures = text_of(page, "pictures")

@@ -15,7 +15,6 @@ from judges.classifiers.model import JudgeModel
 from judges.runs.class_rows import InversionScores
 from judges.scoring import class_metrics as metrics
 from judges.scoring.class_metrics import (
-    Inverted,
     min_max_scaled,
     over_attacks,
     over_draws,
@@ -67,7 +66,7 @@ def direct(log_probabilities: Tensor, classes: list[int]) -> InversionScores:
     return InversionScores(first / count, third / count, float(np.mean(own)), daa / count)
 
 
-def score_inversion(answer: Inverted, judge: Judge) -> InversionScores:
+def score_inversion(answer: Answer, judge: Judge) -> InversionScores:
     return score(judge.log_probabilities(seen_by_judges(answer.inputs)), answer.classes)
 
 

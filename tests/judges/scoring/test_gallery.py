@@ -3,16 +3,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from attacks.contracts import Reconstruction, StopReason
-from fl_sim.records import InputSpec, SealedBatch, load_record
-from judges.report.gradient_inversion.pictures import panel_blocks, sizes
+from fl_sim.records import InputSpec, SealedBatch
+from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.runs.identity import Approach, Attacked, columns_of
-from judges.runs.pictures import Answers, Gallery, save_answers, save_gallery
+from judges.runs.pictures import ANSWER, ANSWERS, GALLERY, TRUTH, Pictures, load_pictures, save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.gallery import build_answers, build_gallery, choose_roles
@@ -66,21 +67,22 @@ def test_a_gallery_shows_the_pairs_of_the_rows(tmp_path: Path, answer: Answer, s
         rows += score(reconstruction, batch, spec=spec, judge=None, context=CONTEXT)
     orders = orders_of(answers, batches)
     gallery = build_gallery(rows, answers, batches, orders, spec=spec)
-    assert list(gallery.ssim) == sorted(gallery.ssim, reverse=True)
+    assert list(gallery.numbers["ssim"]) == sorted(gallery.numbers["ssim"], reverse=True)
     assert gallery.roles[0] == "best"
-    assert gallery.capture_ids[0] == "toy/r001-c001"
-    assert gallery.capture_ids[-1] == "toy/r001-c000"
-    assert torch.equal(gallery.truth[0], gallery.reconstructions[0])
-    for index, label in enumerate(gallery.labels):
-        assert any(torch.equal(gallery.truth[index], picture) for picture in batches[label].inputs)
+    assert gallery.subjects[0] == "toy/r001-c001"
+    assert gallery.subjects[-1] == "toy/r001-c000"
+    assert torch.equal(gallery.images[TRUTH][0], gallery.images[ANSWER][0])
+    for index, label in enumerate(gallery.numbers["label"]):
+        assert any(torch.equal(gallery.images[TRUTH][index], picture) for picture in batches[int(label)].inputs)
     assert gallery.loss_curves.shape == (3, 4)
     assert gallery.loss_curves[0].isnan().tolist() == [False, False, True, True]
-    path = save_gallery(dataclasses.replace(gallery, cell="../a b/<c>"), tmp_path)
-    assert path == tmp_path / "gallery" / "a-b-c.safetensors"
-    back = load_record(Gallery, path)
+    path = save_pictures(dataclasses.replace(gallery, cell="../a b/<c>"), tmp_path)
+    assert path == tmp_path / "gallery" / ".._a_b__c_.safetensors"
+    (back,) = load_pictures(tmp_path / GALLERY)
     assert columns_of(back, Approach, Attacked) == columns_of(CONTEXT, Approach, Attacked)
-    assert (back.group, back.ssim) == (CONTEXT.group, gallery.ssim)
-    assert torch.equal(back.truth, gallery.truth)
+    assert (back.group, back.numbers, back.words) == (CONTEXT.group, gallery.numbers, gallery.words)
+    assert torch.equal(back.images[TRUTH], gallery.images[TRUTH])
+    assert torch.equal(back.loss_curves.nan_to_num(-1.0), gallery.loss_curves.nan_to_num(-1.0))
     with pytest.raises(ValueError, match="order"):
         build_gallery(rows, answers[::-1], batches, orders, spec=spec)
     with pytest.raises(ValueError, match="belong"):
@@ -91,9 +93,37 @@ def test_answers_without_a_truth_are_kept_with_what_they_are_about(tmp_path: Pat
     spec = InputSpec(channels=1, height=12, width=12, classes=4)
     batches = [SealedBatch(f"v{index}", torch.full((2, 1, 12, 12), index / 20), torch.zeros(2)) for index in range(20)]
     answers = build_answers(CONTEXT, [answer(batch, labels=torch.tensor([1, -1])) for batch in batches], spec=spec)
-    back = load_record(Answers, save_answers(answers, tmp_path))
+    save_pictures(answers, tmp_path)
+    (back,) = load_pictures(tmp_path / ANSWERS)
     assert columns_of(back, Approach, Attacked) == columns_of(CONTEXT, Approach, Attacked)
-    assert (back.cell, back.captures, len(back.pictures), back.labels[:2]) == ("c", 20, 24, (1, -1))
+    assert (back.cell, back.captures, len(back.images[ANSWER])) == ("c", 20, 24)
+    assert back.numbers["label"][:2] == (1, -1)
+    (block,) = answer_blocks([back], lambda dataset: dataset == "toy")
+    assert (block.title, block.note, [len(sheet.headings) for sheet in block.parts[0].sheets]) == (
+        "c", "20 captures", [10, 10, 4],
+    )  # fmt: skip
+    first, second = block.parts[0].sheets[0].rows[0].shots[:2]
+    assert (first.alt, first.caption[0], len(second.caption)) == ("answer to v0", "label 1", 1)
+    (hidden,) = answer_blocks([back], lambda _: False)
+    assert (hidden.hidden, hidden.parts) == (True, ())
+
+
+def test_pictures_stand_in_the_order_of_the_cells_and_those_of_none_are_left_out(tmp_path: Path) -> None:
+    picture = torch.zeros(1, 1, 2, 2)
+    told: dict[str, Any] = {"subjects": ("v",), "numbers": {"label": (0,)}, "words": {"stop_reason": ("budget",)}}
+    kept = [Pictures(cell=cell, images={TRUTH: picture, ANSWER: picture + 1}, **told) for cell in "abc"]
+    for one in kept:
+        save_pictures(one, tmp_path)
+    assert [one.cell for one in load_pictures(tmp_path / GALLERY)] == ["a", "b", "c"]
+    assert [one.cell for one in load_pictures(tmp_path / GALLERY, [kept[2].key, kept[0].key])] == ["c", "a"]
+    assert load_pictures(tmp_path / ANSWERS) == []
+
+
+def test_a_picture_without_limits_is_scaled_by_its_own_values() -> None:
+    images = {ANSWER: torch.tensor([0.25, 0.75, 0.5, 0.5]).reshape(2, 1, 1, 2)}
+    own = Pictures(cell="c", subjects=("a", "b"), images=images, numbers={}, words={})
+    assert [own.limits_of(ANSWER, at) for at in (0, 1)] == [(0.25, 0.75), (0.5, 1.5)]
+    assert dataclasses.replace(own, limits=(0.0, 2.0)).limits_of(ANSWER, 0) == (0.0, 2.0)
 
 
 def test_one_that_diverged_is_shown_where_no_role_shows_any() -> None:
@@ -114,7 +144,7 @@ def test_a_gallery_of_images_ends_with_one_that_diverged(row: Callable[..., Scor
     ]
     gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=spec)
     assert gallery.roles == ("best", "upper quartile", "median", "lower quartile", "worst", "diverged")
-    assert gallery.capture_ids[-1] == "v5"
+    assert gallery.subjects[-1] == "v5"
     assert gallery.timesteps == 0
 
 
@@ -136,17 +166,19 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
         rows += score(ours, batch, spec=EVENTS, judge=None, context=context)
     rows = [dataclasses.replace(item, ssim=1 - item.ssim) for item in rows]  # SSIM must not matter
     gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=EVENTS)
-    assert gallery.labels == (1, 2, 0)
-    assert list(gallery.l2) == sorted(gallery.l2)
+    assert list(gallery.numbers["label"]) == [1, 2, 0]
+    assert list(gallery.numbers["l2"]) == sorted(gallery.numbers["l2"])
     assert gallery.timesteps == 3
-    assert torch.equal(gallery.truth[0], batches[1].inputs.sum(0)[0] / 3)
+    assert torch.equal(gallery.images[TRUTH][0], batches[1].inputs.sum(0)[0] / 3)
     assert sizes([gallery]) == {"e": (3, 2, 8, 8)}
-    (block,) = panel_blocks([gallery], summarise(rows), lambda dataset: dataset == "e")
-    assert (block.timesteps, block.hidden) == (3, False)
-    assert block.rows[0].name == "idlg \N{MIDDLE DOT} tau 0.5"
-    (panel,) = block.rows[0].panels
-    assert panel.title == "m \N{MIDDLE DOT} x"
-    assert panel.pairs[0].caption == "l2 0.00"
-    (hidden,) = panel_blocks([gallery], summarise(rows), lambda _: False)
+    (block,) = picture_blocks([gallery], summarise(rows), lambda dataset: dataset == "e")
+    assert (block.title, block.note[:8], block.hidden) == ("e", "3 frames", False)
+    (sheet,) = block.parts[0].sheets
+    assert (sheet.title, sheet.headings) == ("idlg \N{MIDDLE DOT} tau 0.5", ("best", "median", "worst"))
+    above, below = sheet.rows
+    assert (above.title, above.note) == ("Truth", "m \N{MIDDLE DOT} x")
+    assert (below.note, below.shots[0].caption) == ("", ("l2 0.00",))
+    (hidden,) = picture_blocks([gallery], summarise(rows), lambda _: False)
     assert hidden.hidden
-    assert hidden.rows[0].panels[0].pairs == ()
+    assert [part.title for part in hidden.parts] == ["Loss curves, effort"]
+    assert not any(part.sheets for part in hidden.parts)

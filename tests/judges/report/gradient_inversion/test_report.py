@@ -23,7 +23,7 @@ from judges.report.figures import loss_figure, picture_uri, strip_figure
 from judges.report.formats import error, interval, number, percent
 from judges.report.gradient_inversion.report import write_report
 from judges.report.gradient_inversion.wording import DEFINITIONS
-from judges.runs.pictures import save_gallery
+from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score, write_scores
 from judges.scoring.assignment import assigned
 from judges.scoring.controls import Means, control_reconstructions
@@ -65,7 +65,7 @@ def run_dir(tmp_path: Path, answer: Answer, spec: InputSpec, judge: Judge) -> Pa
             own = [row for pair in pairs for row in score(*pair, spec=spec, judge=judge, context=told)]
             rows += own
             orders = [assigned(item.inputs, batch.inputs) for item, batch in pairs]
-            save_gallery(build_gallery(own, answers, batches, orders, spec=spec), tmp_path)
+            save_pictures(build_gallery(own, answers, batches, orders, spec=spec), tmp_path)
         for batch in batches:
             means = Means(torch.full((1, 12, 12), 0.5), {})
             for control, item in control_reconstructions(batch, spec, means).items():

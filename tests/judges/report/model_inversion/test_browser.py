@@ -20,7 +20,7 @@ def test_only_the_tables_scroll_sideways(run: type[Toy], sections: int, tmp_path
     toy.names = {"dvs_gesture": tuple(f"right hand counter clockwise {label}" for label in range(10))}
     for album in toy.albums:
         if album.dataset in toy.names:
-            object.__setattr__(album, "names", toy.names[album.dataset])
+            object.__setattr__(album, "subjects", toy.names[album.dataset])
     folder = toy.write(tmp_path, digest="0123456789abcdef" * 8)
     found = measured(write_inversion_report(folder, show_faces=True).read_text(), tmp_path, width)
     assert found["width"] <= width

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from judges.report.model_inversion.report import write_inversion_report
+from judges.runs.pictures import ANSWER
 from tests.judges.class_runs import STEPS, Toy, central_run
 from tests.judges.pages import cells_of, text_of
 from tests.judges.report.model_inversion.reading import images_of, line_of, page_of, shown_of
@@ -75,14 +76,14 @@ def test_each_spiking_attack_moves_once_in_every_data_set(central: Path) -> None
         picture = Image.open(io.BytesIO(base64.b64decode(film["src"].partition(",")[2])))
         assert picture.n_frames == STEPS  # type: ignore[attr-defined]  # of GIF files only
         assert picture.width >= 112
-    rasters = [image for image in images_of(central) if image.get("class") == "raster"]
+    rasters = [image for image in images_of(central) if image["alt"].startswith("raster plot")]
     assert len(rasters) == len(films)
 
 
 def test_answers_that_are_flat_or_not_finite_are_drawn(tmp_path: Path) -> None:
     toy = Toy(people={"mnist": False})
     toy.attack(toy.target("mnist", "mlp"), "mi_face", 9)
-    toy.albums[0].answers[0] = 0.5
-    toy.albums[0].answers[1] = torch.nan
+    toy.albums[0].images[ANSWER][0] = 0.5
+    toy.albums[0].images[ANSWER][1] = torch.nan
     write_inversion_report(toy.write(tmp_path))
     assert len(images_of(tmp_path)) >= 20
