@@ -85,8 +85,8 @@ def load_pictures(folder: Path, keys: Sequence[tuple[Group, str]] | None = None)
 
     Args:
         folder: `GALLERY` or `ANSWERS` in the folder of a run.
-        keys: keys of the lines of a summary, which give the order, and without which pictures are left out as those of
-            an earlier call; None for all pictures in the order of their file names.
+        keys: keys of the lines of a summary, in whose order the pictures are returned; those of an earlier call, which
+            belong to no line, are left out. None for all pictures in the order of their file names.
     """
     pictures = [load_record(Pictures, path) for path in sorted(folder.glob("*.safetensors"))]
     if keys is None:
