@@ -89,7 +89,8 @@ class Attacks:
             self._ended[key] = self._finish(evidence, kept)
         if self._ended[key]:
             return [], self._ended[key]
-        results = [load_record(Reconstruction, self._path(kept, capture_id)) for capture_id in evidence.ids]
+        paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in evidence.ids]
+        results = [load_record(Reconstruction, path) for path in paths]
         if kept is not cell and cell.tau is not None:
             results = [thresholded(result, cell.tau) for result in results]
         return results, ""
@@ -146,8 +147,6 @@ class Attacks:
 
     def _is_done(self, kept: Cell, chunk: Sequence[str]) -> bool:
         """Return whether all answers of a chunk exist and have the cell's settings."""
-        paths, settings = [self._path(kept, capture_id) for capture_id in chunk], kept.all_settings
+        paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in chunk]
+        settings = kept.all_settings
         return all(path.is_file() and load_record(Reconstruction, path).settings == settings for path in paths)
-
-    def _path(self, kept: Cell, capture_id: str) -> Path:
-        return reconstruction_path(self._folder, kept.source, capture_id)

@@ -128,7 +128,13 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
                 first = trained.facts.seed == evidence.plan.config.seed and number == 0
                 path = folder / f"{cell.label}-{seed:03d}.safetensors"
                 job = InversionJob(
-                    cell.attack, dict(cell.settings), seed, base.device, trained.path, trained.facts.classes, path
+                    attack=cell.attack,
+                    settings=dict(cell.settings),
+                    seed=seed,
+                    device=base.device,
+                    model=trained.path,
+                    classes=trained.facts.classes,
+                    path=path,
                 )
                 started = None if _is_done(cell, trained, path) else Started(engine, job)
                 answers.append(Answer(cell, seed, path, first=first, job=started))
@@ -186,7 +192,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
                 dataset,
                 varied=cell.varied,
                 context=self._context(evidence, f"{evidence.kind}/{cell.label}"),
-                beside=control_cell(evidence.kind, f"{SHUFFLED} {cell.label}"),
+                control_cell=control_cell(evidence.kind, f"{SHUFFLED} {cell.label}"),
                 draws=self.plan.base.draws if answer.first else 0,
                 path=answer.path.with_suffix(".json"),
             )

@@ -118,13 +118,13 @@ def cells_of_attacks(
         shown: whether the pictures of a data set may be exported.
     """
     summary = read_summary(run_dir / "summary.json")
-    kept = {one.key: one for one in load_pictures(run_dir / GALLERY)}
+    galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     federations = {one.attacked.group: flatten(one.config) for one in plan.federations}
     attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
     for cell in summary.cells:
         way = _way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
         settings = manifest.get("added", {}).get(cell.cell, attacks.get(way))
-        pictures = kept.get((cell.group, cell.cell))
+        pictures = galleries.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             0,
@@ -143,12 +143,12 @@ def cells_of_inversions(
 ) -> Iterator[ExportedCell]:
     """Yield the cells of a run of model inversion; the arguments are those of `cells_of_attacks`."""
     summary = read_inversions(run_dir / "summary.json")
-    kept = {one.key: one for one in load_pictures(run_dir / GALLERY)}
+    galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     targets = {target.attacked.group: flatten(target.config) for target in plan.targets}
     attacks = {_way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
     for cell in summary.cells:
         settings = attacks.get(_way(cell.attack, cell.attack_settings))
-        pictures = kept.get((cell.group, cell.cell))
+        pictures = galleries.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             cell.round,

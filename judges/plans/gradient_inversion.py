@@ -256,18 +256,18 @@ def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
     Raises:
         ConfigError: an assignment is malformed, or changes anything but the attack.
     """
-    kept = {key: value for key, value in raw.items() if key != "attack"}
+    rest = {key: value for key, value in raw.items() if key != "attack"}
     old = dict(make_plan(raw).raw["attack"])
-    overridden = override({**kept, "attack": {}}, assignments, TABLES)
+    overridden = override({**rest, "attack": {}}, assignments, TABLES)
     new = overridden.pop("attack")
-    if overridden != kept:
+    if overridden != rest:
         raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
     known = old["name"] if isinstance(old["name"], list) else [old["name"]]
     name = new.get("name", old["name"])
     if name != old["name"]:
         entry = ATTACKS.get(name) if isinstance(name, str) and name in known else None
         old = {key: value for key, value in old.items() if entry and key in entry.settings.model_fields}
-    return {**kept, "attack": {**old, **new}}
+    return {**rest, "attack": {**old, **new}}
 
 
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:

@@ -14,7 +14,7 @@ from judges.runs.identity import Approach, Attacked, Group
 from judges.runs.names import file_name
 
 GALLERY, ANSWERS = "gallery", "answers"
-"""Folders of a run: of answers beside the truth, and of those whose truth nobody kept. A cell of an audit has both."""
+"""Folders of a run: answers with a known truth, and answers without one. A cell of an audit may have both."""
 
 CAPTURES = "captures"
 """Name of an audit's data set if none is given."""
@@ -24,22 +24,22 @@ TRUTH, ANSWER, NEAREST = "truth", "answer", "nearest"
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures(Approach, Attacked):
-    """K answers of one attack and what stands beside each.
+    """K answers of one attack, each with the pictures and numbers to show next to it.
 
     Attributes:
         cell, thresholding, tau: as in the rows.
-        source, round: how a trained model was trained, as in the rows; "" and 0 where updates were attacked.
-        captures: how many were attacked; 0 where a trained model was.
-        subjects: what each answer is of: the id of a capture, or the name of a class.
-        roles: why each was chosen: "best", ..., "worst", "diverged"; () where they are the first, or all.
-        images: {"truth", "answer", "nearest": (K, C, H, W)}. Events are one picture: their sum or their mean over time.
-        numbers: {"label" and whatever was measured: of each}, as in the rows.
-        words: {"stop_reason": of each}, of trained models also the names of the classes that the judge sees, "seen",
-            and that the nearest training example is of, "nearest".
-        limits: the values that are black and white; None where each picture has its own.
-        timesteps: how many frames of events each picture sums; 0 for still images and for means.
-        spikes: (T, C, H, W), uint8, of one answer; T = 0 of images.
-        spikes_of: which answer.
+        source, round: training of the attacked model, as in the rows; "" and 0 if updates were attacked.
+        captures: number of captures attacked; 0 if a trained model was attacked.
+        subjects: subject of each answer: the id of a capture, or the name of a class.
+        roles: why each was chosen: "best", ..., "worst", "diverged"; () if they are the first answers, or all.
+        images: {"truth", "answer", "nearest": (K, C, H, W)}. Events become one picture: their sum or mean over time.
+        numbers: {column: K numbers}, "label" and the measured columns of the rows.
+        words: {column: K texts}, "stop_reason"; for trained models also "seen", the class that the judge sees, and
+            "nearest", the class of the nearest training example.
+        limits: the values of black and white; None if each picture has its own.
+        timesteps: number of frames of events that each picture sums; 0 for still images and for means.
+        spikes: (T, C, H, W), uint8, of one answer; T = 0 for images.
+        spikes_of: index of that answer.
         loss_curves: (curves, outer steps), matching loss of the first victims, NaN after an attack's end.
         curve_recognisable: for each curve, whether all its pictures were recognisable.
     """
@@ -68,7 +68,7 @@ class Pictures(Approach, Attacked):
         return self.group, self.cell
 
     def limits_of(self, kind: str, at: int) -> tuple[float, float]:
-        """Return the values of one picture that are black and white, the second above the first."""
+        """Return the values of black and white in one picture, in ascending order."""
         picture = self.images[kind][at]
         low, high = self.limits or (float(picture.min()), float(picture.max()))
         return low, high if high > low else low + 1.0
@@ -81,18 +81,15 @@ def save_pictures(pictures: Pictures, run_dir: Path) -> Path:
 
 
 def load_pictures(folder: Path, keys: Sequence[tuple[Group, str]] | None = None) -> list[Pictures]:
-    """Return the pictures in a folder.
+    """Return the pictures in a folder; a DataError if a file is corrupt.
 
     Args:
-        folder: one of the two of a run.
-        keys: those of a summary's lines, whose order is kept, and pictures of none of them, which are of an earlier
-            call, are left out; None for all by name.
-
-    Raises:
-        DataError: a file is corrupt.
+        folder: `GALLERY` or `ANSWERS` in the folder of a run.
+        keys: keys of the lines of a summary, in whose order the pictures are returned; those of an earlier call, which
+            belong to no line, are left out. None for all pictures in the order of their file names.
     """
-    found = [load_record(Pictures, path) for path in sorted(folder.glob("*.safetensors"))]
+    pictures = [load_record(Pictures, path) for path in sorted(folder.glob("*.safetensors"))]
     if keys is None:
-        return found
+        return pictures
     places = {key: place for place, key in enumerate(keys)}
-    return sorted((one for one in found if one.key in places), key=lambda one: places[one.key])
+    return sorted((one for one in pictures if one.key in places), key=lambda one: places[one.key])

@@ -1,1 +1,1 @@
-"""Opens the seal: answers beside the truth. No other room does."""
+"""Opens the seal: compares answers with the truth. No other room does so."""

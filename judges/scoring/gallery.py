@@ -33,7 +33,7 @@ def build_gallery(
     *,
     spec: InputSpec,
 ) -> Pictures:
-    """Return truth beside answer of some victims of a cell, best first: by SSIM, of events by l2.
+    """Return truth and answer of some victims of a cell, best first, by SSIM, or by l2 for events.
 
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
@@ -55,6 +55,7 @@ def build_gallery(
         ours = _summed(reconstructions[batch].inputs, int(orders[batch][row.example]))
         truths.append(truth / _brightest(truth, spec))
         answers.append(ours / _brightest(truth, spec))
+    histories = [item.loss_history.float() for item in reconstructions[:MOST_CURVES]]
     return Pictures(
         **columns_of(scores[0], Approach, Attacked),
         cell=scores[0].cell,
@@ -68,19 +69,13 @@ def build_gallery(
         words=_columns(chosen, "stop_reason"),
         limits=(spec.low, spec.high),
         timesteps=spec.timesteps,
-        loss_curves=_curves([item.loss_history for item in reconstructions[:MOST_CURVES]]),
+        loss_curves=pad_sequence(histories, batch_first=True, padding_value=torch.nan),
         curve_recognisable=tuple(all(row.recognisable for row in own) for own in rows[:MOST_CURVES]),
     )
 
 
 def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: InputSpec) -> Pictures:
-    """Return the first answers of a cell whose truth nobody kept.
-
-    Args:
-        context: of the cell.
-        results: of its attack, at least one.
-        spec: of the inputs.
-    """
+    """Return the first answers of a cell without a sealed truth; `results` are those of its attack, at least one."""
     first = [(result, place) for result in results for place in range(len(result.labels))][:MOST_ANSWERS]
     answers = [_summed(result.inputs, place) for result, place in first]
     return Pictures(
@@ -100,13 +95,13 @@ def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: 
 
 
 def build_album(inversion: Inversion, rows: Sequence[ClassScore], nearest: Sequence[int], dataset: Dataset) -> Pictures:
-    """Return the answers of a model inversion for all classes, and the spikes of the fourth, or of the middle of few.
+    """Return the answers of a model inversion for all classes, with the spikes of one, the fourth or the middle class.
 
     Args:
         inversion: the answer.
         rows: one for each class, in the order of the answer.
-        nearest: index of the training example that is nearest to each answer.
-        dataset: that the target was trained on; the first training example of each class stands for the truth.
+        nearest: index of the training example nearest to each answer.
+        dataset: data set of the target; the first training example of each class is shown as its truth.
     """
     labels, names = dataset.train.labels, (*dataset.class_names, "nothing")  # the judge's -1
     shown = torch.stack([(labels == row.label).nonzero()[0, 0] for row in rows])
@@ -174,20 +169,15 @@ def _rows_of_each(
 
 
 def _columns(rows: Sequence[Score] | Sequence[ClassScore], *names: str) -> dict[str, tuple[Any, ...]]:
-    """Return columns of rows."""
+    """Return {column: values} of rows."""
     return {name: tuple(getattr(row, name) for row in rows) for name in names}
 
 
 def _summed(inputs: Tensor, place: int) -> Tensor:
-    """Return one example of (N, C, H, W), or of events (T, N, C, H, W) summed over time, as a picture (C, H, W)."""
+    """Return one example of images (N, C, H, W), or of events (T, N, C, H, W) summed over time, as (C, H, W)."""
     return (inputs[:, place].sum(dim=0) if inputs.ndim == 5 else inputs[place]).float()
 
 
 def _brightest(picture: Tensor, spec: InputSpec) -> Tensor:
-    """Return what a picture is divided by: its largest value where it counts events, otherwise 1."""
+    """Return the divisor that scales a picture: its largest value if it counts events, otherwise 1."""
     return picture.max().clamp(min=1e-12) if spec.timesteps else torch.tensor(1.0)
-
-
-def _curves(histories: Sequence[Tensor]) -> Tensor:
-    """Return histories of different lengths as one tensor, padded with NaN."""
-    return pad_sequence([history.float() for history in histories], batch_first=True, padding_value=torch.nan)

@@ -54,7 +54,7 @@ def judgement(
     *,
     varied: Varied,
     context: Mapping[str, Any],
-    beside: str,
+    control_cell: str,
     draws: int,
     path: Path,
 ) -> Judgement:
@@ -66,7 +66,7 @@ def judgement(
         dataset: the data set whose train split is private.
         varied: settings of the attack that vary.
         context: common columns of the answer's rows, see `class_scores`.
-        beside: cell of the control that shuffles the answer.
+        control_cell: cell of the control that shuffles the answer.
         draws: number of draws to judge; 0 for none.
         path: path of the file.
     """
@@ -82,7 +82,7 @@ def judgement(
     made = Judgement(
         key,
         tuple(rows),
-        tuple(class_scores(shuffled, judge, dataset, {**context, "cell": beside})[0]),
+        tuple(class_scores(shuffled, judge, dataset, {**context, "cell": control_cell})[0]),
         tuple(remembered.index.tolist()),
         over_draws(scores) if scores else None,
     )

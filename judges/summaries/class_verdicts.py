@@ -45,7 +45,7 @@ def verdict_on(
     beliefs = [row.target_confidence or 0.0 for row in rows]
     convinced = sum(belief > CONVINCED for belief in beliefs)
     reason = f"the target believes in {convinced} of {len(rows)} answers, the judge in {accuracy.count}"
-    reason += _beside(noise, ceiling)
+    reason += _in_controls(noise, ceiling)
     floor = max(noise or 0.0, 1.0 / len({row.label for row in rows}))
     if 2 * lost >= len(rows):
         return DIVERGED, f"{lost} of {len(rows)} attacks diverged; {reason}"
@@ -60,7 +60,7 @@ def verdict_on(
     return FOOLED, reason
 
 
-def _beside(noise: float | None, ceiling: float | None) -> str:
+def _in_controls(noise: float | None, ceiling: float | None) -> str:
     """Return the controls' attack accuracies in brackets, or ""."""
     controls = {"noise": noise, "real ones": ceiling}
     shares = [f"{100 * share:.0f} % of {name}" for name, share in controls.items() if share is not None]

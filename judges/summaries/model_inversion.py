@@ -195,17 +195,17 @@ def _target(own: Sequence[TargetFacts]) -> TargetSummary:
 
 def _line(
     rows: Sequence[ClassScore],
-    beside: Mapping[str, Sequence[ClassScore]],
+    cells: Mapping[str, Sequence[ClassScore]],
     shape: tuple[int, int, int],
     draws: Repeated | None,
     seed: int,
 ) -> InversionSummary:
-    """Return the line of one cell; `beside` holds all cells of its target, by name."""
+    """Return the line of one cell; `cells` holds the rows of all cells of its target."""
     first = rows[0]
     accuracy = _rate([row.rank == 1 for row in rows], rows, seed, f"{first.cell} accuracy")
     daa = _rate([row.distinctive for row in rows], rows, seed, f"{first.cell} daa")
-    noise = _share_first(beside, (SHUFFLED, *first.approach[1:]))
-    ceiling = _share_first(beside, (REAL, "", ()))
+    noise = _share_first(cells, (SHUFFLED, *first.approach[1:]))
+    ceiling = _share_first(cells, (REAL, "", ()))
     verdict, reason = verdict_on(rows, accuracy, daa, noise=noise, ceiling=ceiling)
     beliefs = [row.target_confidence for row in rows if row.target_confidence is not None]
     paper = _as_the_paper(first, shape) and not (first.is_control or first.attack_settings)
