@@ -1,0 +1,75 @@
+"""A table of results as a value: what its renderers read off it, worked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from judges.report.console import terminal_table
+from judges.report.page import write_page
+from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
+from tests.judges.pages import cells_of
+
+Row = tuple[str, float]
+COLUMNS: list[Column[Row]] = [
+    Column("Name", lambda row: Cell(row[0], under=(Small("told", "yes"), "")), under="verdict", terminal="name"),
+    Column("ours", lambda row: Cell(str(row[1]), "[0, 1]", ("median 2",)), unit="mean", span="ASR, %", terminal="ASR"),
+    Column("paper", lambda row: str(2 * row[1]), span="ASR, %", theirs=True),
+]
+TABLE = Table(
+    "numbers",
+    COLUMNS,
+    [Group([("a", 1.0), ("b", 1.0), ("c", 3.0)], "first", "noted"), Group([("* d [x] & |", 4.0)], "second")],
+    grouped_by="Group",
+    row_css=lambda row: "control" if row[0] == "b" else "attack",
+    apart=lambda row: row[1],
+)
+
+
+def written(folder: Path, *sections: Section) -> dict[str, str]:
+    (folder / "config.toml").write_text("")
+    write_page(folder, {"title": "t"}, sections, threat_model="", findings=["none"], definitions=[])
+    return {form: (folder / f"report.{form}").read_text(encoding="utf-8") for form in ("html", "md", "tex")}
+
+
+def test_headings_span_their_columns() -> None:
+    assert [(column.heading, *sizes) for column, *sizes in TABLE.heads] == [("Name", 1, 2), ("ours", 2, 1)]
+    assert TABLE.flat_heads == [
+        ("Group", True), ("Name", True), ("verdict", True), ("ASR, %: ours, mean", False), ("ASR, %: paper", False),
+    ]  # fmt: skip
+
+
+def test_a_line_is_drawn_where_what_rows_share_changes() -> None:
+    assert [css for css, _ in TABLE.lines(TABLE.groups[0])] == ["attack", "control", "attack apart"]
+
+
+def test_rows_are_flat_in_markdown() -> None:
+    assert next(TABLE.flat_rows) == ["first, noted", "a", "told", "1.0 [0, 1]; median 2", "2.0"]
+
+
+def test_a_section_without_rows_or_pictures_is_left_out(tmp_path: Path) -> None:
+    empty = Section("empty", "Empty", [Table("none", COLUMNS, [Group([])]), Drawing("sweep.html.j2", [])])
+    assert (empty.shown, empty.tables) == ([], [])
+    for text in written(tmp_path, empty, Section("full", "Full", [TABLE])).values():
+        assert "Empty" not in text
+        assert "Full" in text
+
+
+def test_every_format_has_every_cell_and_escapes_it(tmp_path: Path) -> None:
+    texts = written(tmp_path, Section("full", "Full", [TABLE]))
+    rows = cells_of(texts["html"], "full")
+    assert rows[:3] == [["Name", "ASR, %"], ["ours mean", "paper"], ["first noted"]]
+    assert rows[3] == ["a told", "1.0 [0, 1] median 2", "2.0"]
+    assert r"| second | \* d \[x\] &amp; \| | told | 4.0 \[0, 1\]; median 2 | 8.0 |" in texts["md"]
+    assert r"{}* d {[}x{]} \& $|$ & 4.0 {[}0, 1{]} & \textit{8.0} \\" in texts["tex"]
+    assert "\\multicolumn{3}{l}{first, noted} \\\\\n" in texts["tex"]
+    assert " & \\scriptsize median 2 & " in texts["tex"]
+
+
+def test_a_terminal_shows_the_columns_that_are_meant_for_it() -> None:
+    console = Console(width=160, color_system=None)
+    with console.capture() as told:
+        console.print(terminal_table(TABLE))
+    lines = [line.split() for line in told.get().splitlines() if line.strip()]
+    assert lines[:3] == [["name", "ASR", "verdict"], ["first"], ["a", "1.0", "[0,", "1]", "told"]]
