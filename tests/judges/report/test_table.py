@@ -9,6 +9,7 @@ from rich.console import Console
 from judges.report.console import terminal_table
 from judges.report.page import write_page
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
+from judges.report.words import Words
 from tests.judges.pages import cells_of
 
 Row = tuple[str, float]
@@ -29,7 +30,7 @@ TABLE = Table(
 
 def written(folder: Path, *sections: Section) -> dict[str, str]:
     (folder / "config.toml").write_text("")
-    write_page(folder, {"title": "t"}, sections, threat_model="", findings=["none"], definitions=[])
+    write_page(folder, {"title": "t"}, sections, words=Words("", (), {}), findings=["none"])
     return {form: (folder / f"report.{form}").read_text(encoding="utf-8") for form in ("html", "md", "tex")}
 
 
