@@ -221,7 +221,7 @@ class TrainingSettings(PresetSettings):
     are choices made here. On N-MNIST the authors' code gives 20 epochs as the minimum.
 
     Attributes:
-        preset: a name in `PRESETS`; where none is told, that of the data set and kind of model, or "own".
+        preset: a name in `PRESETS`; if none is given, that of the data set and kind of model, or "own".
         epochs: passes over the train split.
         batch_size: examples per step. The last batch of an epoch holds the remainder.
         learning_rate: of Adam.

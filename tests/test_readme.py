@@ -215,11 +215,11 @@ def check_command(words: Sequence[str]) -> None:
     while hasattr(command, "commands"):
         assert rest[0] in command.commands
         command = command.commands[rest.pop(0)]
-    told = command.make_context(command.name, rest).params
+    params = command.make_context(command.name, rest).params
     if command.name == "run":
-        read_plan(ROOT / told["config"], told["assignments"] or [])
+        read_plan(ROOT / params["config"], params["assignments"] or [])
     elif command.name == "audit":
-        read_audit(told["assignments"] or [])
+        read_audit(params["assignments"] or [])
 
 
 def is_there(dotted: str) -> bool:

@@ -37,10 +37,10 @@ def test_descriptions_are_read_by_the_convention() -> None:
 
 
 def test_the_first_sentence_ends_where_another_begins() -> None:
-    told = descriptions(Derived)
-    assert first_sentence(told["one"]) == "of the derived; see eq. 1 of `x`, e.g. A and B et al. 2020, up to 0.5."
-    assert first_sentence(told["low"]) == "the range, which may be (open)."
-    assert first_sentence(told["two"]) == "without a full stop."
+    described = descriptions(Derived)
+    assert first_sentence(described["one"]) == "of the derived; see eq. 1 of `x`, e.g. A and B et al. 2020, up to 0.5."
+    assert first_sentence(described["low"]) == "the range, which may be (open)."
+    assert first_sentence(described["two"]) == "without a full stop."
     assert first_sentence("less than this. 1e-4 is a number.") == "less than this."
     assert first_sentence("") == ""
 
