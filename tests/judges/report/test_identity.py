@@ -82,7 +82,7 @@ def test_a_model_inversion_files_it_under_the_snns(tmp_path: Path) -> None:
     assert table_4 == [("mlp", "MI-Face"), (NAME, "BrainLeaks-v2")]
     ((ann, snn),) = rows_of(accuracy_sections(summary)[0])
     assert (ann.spiking, snn.spiking) == (False, True)
-    assert (ann.note.split(",")[0], snn.note.split(",")[0]) == ("mlp", NAME)
+    assert [one.ours.under[0].split(",")[0] for one in (ann, snn)] == ["mlp", NAME]
     for part in (f"SNN {NAME}", "ANN mlp"):
         assert part in page
     for part in (f"ANN {NAME}", "SNN mlp"):
