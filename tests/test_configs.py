@@ -21,10 +21,18 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 SCALED = [path for path in sorted(CONFIGS.glob("*.toml")) if "scales" in tomllib.loads(path.read_text("utf-8"))]
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache that starts empty and that all configs share, as a user's do."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SCALED, ids=[path.stem for path in SCALED])
-def test_the_smoke_scale_runs_every_cell(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "cache"))
+def test_the_smoke_scale_runs_every_cell(
+    path: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKELEAK_CACHE", str(cache))
     plan = read_plan(path, ["scale=smoke"])
     assert isinstance(plan, Plan | InversionPlan)
     attacked = plan.federations if isinstance(plan, Plan) else plan.targets
