@@ -34,6 +34,15 @@ from tests.judges.bench.test_gradient_inversion import run
 
 SECONDS, MEGABYTES = 1.0, 200
 MARKER = "executed"
+NO_STEP: dict[str, Any] = {
+    "name": "tiny",
+    "dataset": {"name": "digits", "split": "test", "size": 12},
+    "model": "lenet",
+    "federation": {"clients": 1},
+    "attack": {"name": "idlg", "iterations": 0},
+    "judge": "none",
+}
+"""The config of a small run whose attack takes no step."""
 
 
 class Bomb:
@@ -219,15 +228,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    raw = {
-        "name": "tiny",
-        "dataset": {"name": "digits", "split": "test", "size": 12},
-        "model": "lenet",
-        "federation": {"clients": 1},
-        "attack": {"name": "idlg", "iterations": 0},
-        "judge": "none",
-    }
-    run(folder, raw)
+    run(folder, NO_STEP)
     return folder
 
 

@@ -31,17 +31,9 @@ from fl_sim.records import (
 from fl_sim.training import capture_gradient
 from judges import cli
 from tests.judges.bench.test_gradient_inversion import run
-from tests.test_robustness_bombs import MARKER, harmless
+from tests.test_robustness_bombs import MARKER, NO_STEP, harmless
 
 REFUSED = (ConfigError.exit_code, DataError.exit_code)
-RAW: dict[str, Any] = {
-    "name": "tiny",
-    "dataset": {"name": "digits", "split": "test", "size": 12},
-    "model": "lenet",
-    "federation": {"clients": 1},
-    "attack": {"name": "idlg", "iterations": 0},
-    "judge": "none",
-}
 
 SMALL = InputSpec(channels=1, height=16, width=16, classes=4)
 FORGED: dict[str, Mapping[str, int]] = {
@@ -145,7 +137,7 @@ def test_a_model_that_tells_of_a_giant_one_is_not_inverted(
 
 
 def test_a_capture_of_a_giant_model_in_a_run_is_not_attacked(tmp_path: Path, marker: Path, refused: Any) -> None:
-    run(tmp_path / "run", RAW)
+    run(tmp_path / "run", NO_STEP)
     (path,) = tmp_path.glob("run/captures/*/r*.safetensors")
     forge(load_record(StoredUpdate, path), FORGED["classes"], path)
     with harmless(marker):
@@ -182,7 +174,7 @@ def test_a_model_larger_than_the_memory_is_not_built(marker: Path, monkeypatch: 
 
 def test_a_config_of_a_giant_model_is_refused(tmp_path: Path, marker: Path, refused: Any) -> None:
     path = tmp_path / "giant.toml"
-    path.write_text(tomli_w.dumps({**RAW, "model": {"name": "mlp", "hidden": 10**12}}))
+    path.write_text(tomli_w.dumps({**NO_STEP, "model": {"name": "mlp", "hidden": 10**12}}))
     with harmless(marker):
         assert "the memory of this machine" in refused("run", path, "--out", tmp_path / "run")
 

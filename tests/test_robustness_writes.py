@@ -37,6 +37,7 @@ from judges.runs.manifest import read_manifest, write_manifest
 from judges.runs.tables import read_rows, write_rows
 from judges.summaries.gradient_inversion import Summary, read_summary, write_summary
 from judges.summaries.model_inversion import Inversions, read_inversions, write_inversions
+from tests.test_robustness_bombs import NO_STEP
 
 ROOT = Path(__file__).parents[1]
 FAULTS, SEED = 1000, 1
@@ -353,14 +354,7 @@ def test_every_result_is_written_by_the_one_writer() -> None:
 
 # A whole run on a disk that fills up
 
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "dataset": {"name": "digits", "split": "test", "size": 12},
-    "model": "lenet",
-    "federation": {"clients": 2},
-    "attack": {"name": "idlg", "iterations": 0},
-    "judge": "none",
-}
+TINY = {**NO_STEP, "federation": {"clients": 2}}
 
 
 @pytest.fixture

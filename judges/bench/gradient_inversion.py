@@ -39,7 +39,7 @@ Start = tuple[str, float | None]
 Attacking = TypeVar("Attacking", bound=Plan | AuditPlan)
 
 
-class AttackedUpdates(Execution[Attacking, Evidence, Sequence[Cell]]):
+class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     """Captured updates, attacked and scored: what a run, an added attack and an audit share; see `Execution`."""
 
     complete = True
@@ -78,38 +78,35 @@ class AttackedUpdates(Execution[Attacking, Evidence, Sequence[Cell]]):
         """Return the wall time of each part, including earlier calls."""
         return {**self.seconds, "judges": self.seconds.get("judges", 0.0) + self.session.seconds}
 
-    def start(self, engine: Engine, evidence: Evidence) -> Sequence[Cell]:
-        """Start all unfinished attacks on a piece of evidence."""
+    def start(self, engine: Engine, evidence: Evidence) -> Attacks:
+        """Start all unfinished attacks on a piece of evidence, and return the attacks of the run."""
         if self._attacks is None:
             base = self.plan.base
             self._attacks = Attacks(
                 self.folder, engine, self.watch, chunk=base.chunk, device=base.device, assumed=self.assumed()
             )
-        cells = self.cells_on(evidence)
-        for cell in cells:
+        for cell in self.cells_on(evidence):
             self._attacks.start(evidence, cell)
-        return cells
+        return self._attacks
 
-    def judge(self, evidence: Evidence, work: Sequence[Cell]) -> None:
+    def judge(self, evidence: Evidence, work: Attacks) -> None:
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""
-        attacks = self._attacks
-        if attacks is None:
-            return
+        cells = self.cells_on(evidence)
         known = self.session.open(evidence, complete=self.complete)
         self.examine(evidence, known)
-        starts = starts_of(work)
+        starts = starts_of(cells)
         ids = [victim.id for victim in known]
-        guesses = {start: attacks.untouched(evidence, cell, ids) for start, cell in starts.items()}
-        for cell in work:
-            results, failure = attacks.results(evidence, cell)
+        guesses = {start: work.untouched(evidence, cell, ids) for start, cell in starts.items()}
+        for cell in cells:
+            results, failure = work.results(evidence, cell)
             if failure:
                 self.failed[cell.name] = failure
                 continue
             self._judge_answers(evidence, cell, results, guesses[cell.guess, cell.tau])
             write_scores(self.rows(), self.folder / "scores.csv")
-        self.pieces |= attacks.pieces
-        self.clock("attacks", attacks.seconds)
-        attacks.seconds = 0.0
+        self.pieces |= work.pieces
+        self.clock("attacks", work.seconds)
+        work.seconds = 0.0
         self._judge_controls(evidence, starts, guesses)
 
     def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:  # noqa: ARG002 - for audits

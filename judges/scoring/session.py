@@ -114,9 +114,12 @@ class Session:
         self._means: dict[str, Means] = {}
         self._health: dict[Group, Health] = {}
         self._truths: dict[str, SealedBatch] = {}
+        self._opened: Evidence | None = None
 
     def open(self, evidence: Evidence, *, complete: bool) -> list[Victim]:
         """Load the truth of the evidence's captures in place of that loaded before, and return its victims.
+
+        Truth that is loaded already is not read again.
 
         Args:
             evidence: the captures.
@@ -125,10 +128,11 @@ class Session:
         Raises:
             DataError: a truth is corrupt, or one that must exist is missing.
         """
-        sealed = set() if complete else set(self.sealed.ids())
-        known = [victim for victim in evidence.victims if complete or victim.id in sealed]
-        self._truths = {victim.id: self.sealed.load(victim.id) for victim in known}
-        return known
+        if evidence is not self._opened:
+            sealed = set(evidence.ids if complete else self.sealed.ids())
+            self._truths = {name: self.sealed.load(name) for name in evidence.ids if name in sealed}
+            self._opened = evidence
+        return [victim for victim in evidence.victims if self.knows(victim.id)]
 
     def knows(self, capture_id: str) -> bool:
         """Return whether the truth of a capture of the opened evidence is known."""

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,9 @@ from pydantic import Field
 
 from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.specs import Settings
-from judges.cli import main
+from tests.judges.cli.conftest import Call
 
 FILE = Path(__file__).parents[3] / "configs" / "REFERENCE.md"
-Call = Callable[..., tuple[int, str, str]]
 
 
 class OddSettings(Settings):
@@ -28,18 +27,9 @@ class OddSettings(Settings):
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(spikeleak: Call) -> Call:
     """Return a function that runs `spikeleak config reference` and returns its exit code, output and errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["spikeleak", "config", "reference", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, printed.out, printed.err
-
-    return run
+    return functools.partial(spikeleak, "config", "reference")
 
 
 def test_it_prints_what_the_file_holds(call: Call) -> None:

@@ -1,37 +1,26 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from judges.cli import main
 from judges.cli.judges import COLUMNS
+from tests.judges.cli.conftest import Call
 
 ROOT = Path(__file__).parents[3]
 TINY = ("--set", "max_epochs=1", "--set", "max_examples=200")
 
-Call = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def call(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, spikeleak: Call) -> Call:
     """Return a function that runs the command `spikeleak judge` and returns its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "downloads"))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["spikeleak", "judge", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, printed.out, printed.err
-
-    return run
+    return functools.partial(spikeleak, "judge")
 
 
 def test_train_prints_what_list_prints(call: Call, cache: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from tests.test_robustness_bombs import NO_STEP
+
 pty = pytest.importorskip("pty")
 
 COMMAND = Path(sys.executable).with_name("spikeleak")
@@ -34,15 +36,7 @@ DECIDE = (
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with the config of a run that takes no step."""
-    raw = {
-        "name": "tiny",
-        "dataset": {"name": "digits", "split": "test", "size": 12},
-        "model": "lenet",
-        "federation": {"clients": 1},
-        "attack": {"name": "idlg", "iterations": 0},
-        "judge": "none",
-    }
-    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(raw))
+    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(NO_STEP))
     return tmp_path
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,30 +10,19 @@ from PIL import Image
 from attacks.contracts import Inversion
 from fl_sim.records import TrainedModel, load_record
 from fl_sim.specs import BRAINLEAKS_NEURONS
-from judges.cli import main
 from judges.cli.targets import grid_png, read_target
 from judges.plans.model_inversion import with_brainleaks_neurons
+from tests.judges.cli.conftest import Call
 
 TINY = ("digits", "--set", "dataset.size=8", "--set", "model.hidden=24", "--set", "training.epochs=2")
 
-Call = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def call(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, spikeleak: Call) -> Call:
     """Return a function that runs the command `spikeleak` and returns its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["spikeleak", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, printed.out, printed.err
-
-    return run
+    return spikeleak
 
 
 @pytest.mark.parametrize(("model", "inversion"), [("spiking_mlp", "brainleaks_v2"), ("mlp", "mi_face")])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.dlg import DLG
 from attacks.settings import DLGSettings
-from fl_sim.captures import CaptureStore
+from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.global_models import trained_model_path
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record
@@ -216,6 +216,18 @@ def test_a_session_examines_evidence_once(trained: Trained, monkeypatch: pytest.
     assert set(health.firing_rates) == set(health.silent) == {"body.1", "body.3", "body.5"}
     assert health.gradient_norm.median is not None
     assert health.dead == 0.0
+
+
+def test_a_session_reads_the_truth_of_evidence_once(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, evidence = trained.session(), trained.evidence
+    fewer = replace(evidence, victims=evidence.victims[:2])
+    assert session.open(evidence, complete=True) == list(evidence.victims)
+    assert session.open(fewer, complete=False) == list(fewer.victims)
+    assert not session.knows(evidence.ids[2])
+    monkeypatch.setattr(SealedStore, "load", None)
+    assert session.open(fewer, complete=False) == list(fewer.victims)
+    with pytest.raises(TypeError):
+        session.open(evidence, complete=True)
 
 
 def test_rows_tell_round_repetition_and_steps_and_how_far_an_answer_moved(trained: Trained) -> None:
