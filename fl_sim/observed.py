@@ -1,4 +1,4 @@
-"""Facts that follow from a captured update alone: the gradient that it holds, and how many examples are behind it."""
+"""Facts that follow from a captured update alone: its local steps, the examples behind it, and its gradient."""
 
 from __future__ import annotations
 
@@ -8,11 +8,52 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import Scalar
 
 Update = TypeVar("Update", bound=CapturedUpdate)
+
+Steps = tuple[tuple[int, ...], ...]
+"""For each local step, the indices of its examples among the N examples behind an update."""
+
+
+def local_steps(capture: CapturedUpdate) -> Steps:
+    """Return the local steps behind a captured update.
+
+    The examples are numbered in the order in which the first epoch uses them. The order of later epochs, which the
+    server does not know, is taken to be the same. The last batch of an epoch may be smaller than the others.
+
+    Raises:
+        ConfigError: the update is a weight delta, and its number of steps does not follow from what the server knows.
+    """
+    reported, size = capture.num_examples or None, capture.batch_size
+    if capture.kind == "gradient":
+        return (tuple(range(_least(size, reported))),)
+    if capture.epochs is not None and reported is not None:
+        return _epoch(reported, size or reported, capture.training) * capture.epochs
+    if capture.local_steps is None:
+        raise ConfigError(
+            f"{capture.id}: a weight delta needs the clients' number of local steps, or of epochs and examples, and "
+            "the capture has none. Send them in the train config ('local-steps' or 'local-epochs'), or set them with "
+            "dataclasses.replace(capture, ...)."
+        )
+    steps = capture.local_steps
+    examples = _least(None if size is None else size * steps, reported)
+    epoch = _epoch(examples, size or examples, capture.training)
+    return (epoch * steps)[:steps]
+
+
+def batch_size(capture: CapturedUpdate) -> int:
+    """Return N, the number of different examples behind a captured update, as far as the server knows.
+
+    Raises:
+        ConfigError: as in `local_steps`.
+    """
+    if capture.kind == "delta" and capture.local_steps is None and capture.epochs is None:
+        return _least(capture.batch_size, capture.num_examples or None)
+    return max(index for step in local_steps(capture) for index in step) + 1
 
 
 def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
@@ -26,25 +67,47 @@ def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
     """
     if capture.kind == "gradient":
         return dict(capture.update)
-    missing = [name for name in ("learning_rate", "local_steps") if getattr(capture, name) is None]
-    if capture.learning_rate is None or capture.local_steps is None:
+    if capture.learning_rate is None:
         raise ConfigError(
-            f"{capture.id}: a weight delta needs the clients' learning rate and number of local steps, and the capture "
-            f"has no {' and no '.join(missing)}. Send them in the train config ('learning-rate', 'local-steps'), or "
-            "set them with dataclasses.replace(capture, ...)."
+            f"{capture.id}: a weight delta needs the clients' learning rate, and the capture has none. Send it in the "
+            "train config ('learning-rate'), or set it with dataclasses.replace(capture, ...)."
         )
-    scale = -1.0 / (capture.learning_rate * capture.local_steps)
+    scale = -1.0 / (capture.learning_rate * len(local_steps(capture)))
     return {name: scale * delta for name, delta in capture.update.items()}
 
 
-def batch_size(capture: CapturedUpdate) -> int:
-    """Return N, the number of examples behind a captured update, as far as the server knows."""
-    if capture.batch_size is None:
-        return capture.num_examples
-    return capture.batch_size * (capture.local_steps or 1)
+def contradictions(capture: CapturedUpdate) -> list[str]:
+    """Return what a capture's statements contradict each other in, as sentences."""
+    size, steps, reported = capture.batch_size, capture.local_steps, capture.num_examples
+    if size is None or not reported or capture.epochs is not None:
+        return []
+    ordered = size * (steps or 1)
+    if reported <= ordered or (capture.kind == "delta" and steps is None):
+        return []
+    return [
+        f"{capture.id}: the client reports {reported} examples, but {steps or 1} local steps of {size} use at most "
+        f"{ordered}. The attack looks for {ordered}; if the client trains on all that it reports, say for how many "
+        "epochs (assumed.epochs) in place of the steps."
+    ]
 
 
 def assuming(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
-    """Return a capture with values of fields such as `batch_size` wherever the server's config left them open."""
-    filled: dict[str, Any] = {key: value for key, value in assumed.items() if getattr(capture, key) is None}
-    return dataclasses.replace(capture, **filled)
+    """Return a capture with assumed values of its own fields and of those of its training, where they are not known."""
+    own = {key: value for key, value in assumed.items() if hasattr(capture, key)}
+    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) is None}
+    if capture.epochs is not None or capture.local_steps is not None:  # what is known of the steps needs no assumption
+        filled = {key: value for key, value in filled.items() if key not in ("epochs", "local_steps")}
+    training = capture.training.filled({key: value for key, value in assumed.items() if key not in own})
+    return dataclasses.replace(capture, **filled, training=training)
+
+
+def _epoch(examples: int, size: int, training: ClientTraining) -> Steps:
+    """Return the steps of one epoch over `examples` in batches of `size`."""
+    whole = tuple(tuple(range(at, min(at + size, examples))) for at in range(0, examples, size))
+    ragged = len(whole) > 1 and len(whole[-1]) < size
+    return whole[:-1] if ragged and training.drop_last else whole
+
+
+def _least(*counts: int | None) -> int:
+    """Return the smallest of the counts that are known; 1 if none is."""
+    return min((count for count in counts if count is not None), default=1)

@@ -19,12 +19,14 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from fl_sim.client_training import ClientTraining
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.specs import InputSpec, ModelSpec, Scalar, SpikingSpec
 
 __all__ = [
     "CapturedUpdate",
+    "ClientTraining",
     "InputSpec",
     "ModelSpec",
     "Scalar",
@@ -49,10 +51,11 @@ class CapturedUpdate:
         parameters: {name: tensor} as sent to the client, in the client's dtype.
         update: {name: tensor}, the gradient, or the weights after training minus those before.
         kind: "gradient" or "delta".
-        learning_rate, local_steps, batch_size: as the server set them for the client; None where it did not.
-        num_examples: as reported by the client.
+        learning_rate, local_steps, batch_size, epochs: as the server set them for the client; None where it did not.
+        num_examples: as reported by the client; 0 if it reported none.
         config: the complete config that was sent with the parameters.
         labels: (N,) if the threat model gives them to the server; None otherwise.
+        training: how the client computes its steps, as far as the server knows.
     """
 
     id: str
@@ -65,9 +68,11 @@ class CapturedUpdate:
     learning_rate: float | None = None
     local_steps: int | None = None
     batch_size: int | None = None
-    num_examples: int = 1
+    num_examples: int = 0
     config: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
     labels: Tensor | None = None
+    epochs: int | None = None
+    training: ClientTraining = dataclasses.field(default_factory=ClientTraining)
 
 
 @dataclasses.dataclass(frozen=True)

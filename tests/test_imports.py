@@ -40,7 +40,7 @@ class Room(NamedTuple):
     outside: tuple[str, ...] = ()
 
 
-NOUNS = ("fl_sim.specs", "fl_sim.errors", "fl_sim.files")
+NOUNS = ("fl_sim.specs", "fl_sim.client_training", "fl_sim.errors", "fl_sim.files")
 RECORDS = (*NOUNS, "fl_sim.records", "fl_sim.seeding")
 BASICS = (*RECORDS, "fl_sim.plugins")
 SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders")
@@ -59,10 +59,13 @@ ROOMS: dict[str, Room] = {
     "fl_sim.seeding": Room((), ("torch",)),
     "fl_sim.files": Room(("fl_sim.errors",)),
     "fl_sim.specs": Room(("fl_sim.errors",)),
+    "fl_sim.client_training": Room(("fl_sim.errors", "fl_sim.plugins", "fl_sim.specs")),
     "fl_sim.plugins": Room(("fl_sim.errors",)),
     "fl_sim.validation": Room(("fl_sim.errors",)),
     "fl_sim.cache": Room(("fl_sim.files",)),
     "fl_sim.records": Room(NOUNS, ("torch",)),
+    "fl_sim.losses": Room((*NOUNS, "fl_sim.plugins"), ("torch",)),
+    "fl_sim.client_steps": Room((*NOUNS, "fl_sim.losses"), ("torch",)),
     "fl_sim.observed": Room(RECORDS, ("torch",)),
     "fl_sim.captures": Room(RECORDS, ("torch",)),
     "fl_sim.global_models": Room(("fl_sim.captures", "fl_sim.errors")),
