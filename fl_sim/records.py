@@ -173,6 +173,7 @@ def _rebuild(kind: type[Record], plain: dict[str, Any], tensors: dict[str, Tenso
         elif grouped:
             values[name] = grouped
         elif name in plain:
-            config = None if dataclasses.is_dataclass(hint) else _TENSORS_ALLOWED
+            is_model = isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
+            config = None if is_model or dataclasses.is_dataclass(hint) else _TENSORS_ALLOWED
             values[name] = pydantic.TypeAdapter(hint, config=config).validate_python(plain[name])
     return kind(**values)

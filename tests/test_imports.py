@@ -43,7 +43,7 @@ class Room(NamedTuple):
 NOUNS = ("fl_sim.specs", "fl_sim.client_training", "fl_sim.errors", "fl_sim.files")
 RECORDS = (*NOUNS, "fl_sim.records", "fl_sim.seeding")
 BASICS = (*RECORDS, "fl_sim.plugins")
-SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders")
+SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders", "fl_sim.losses", "fl_sim.client_steps")
 """What an attack may know of the federation: nothing of its data, its clients or the truth."""
 
 CONFIG = ("fl_sim.config.*", "fl_sim.validation")

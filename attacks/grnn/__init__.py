@@ -172,7 +172,7 @@ class _Fit:
         # |D| is not differentiable at D = 0, where nothing is left to match; torch's norm also uses 0 there.
         factor = torch.where(losses > 0, 1.0 + 0.5 / losses.sqrt(), 1.0)
         inputs, _ = self.problem.split(points)
-        smoothness = self._settings.tv_weight * total_variation(inputs).sum()
+        smoothness = self._settings.tv_weight / self.problem.range**2 * total_variation(inputs).sum()
         objective = (points * (factor[:, None] * slopes)).sum() + smoothness
         self._optimiser.step(torch.autograd.grad(objective, list(self._generators.parameters.values())))
 
