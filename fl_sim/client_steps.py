@@ -96,21 +96,25 @@ def mixed(training: ClientTraining, device: str) -> Iterator[None]:
 
 
 def reset_state(module: nn.Module) -> None:
-    """Reset the state of spiking neurons as their library wants it: SpikingJelly's memories, snnTorch's hidden states.
+    """Reset the state of spiking neurons as their library wants it: SpikingJelly's memories, snnTorch's potentials.
 
-    A library that is not imported has no neurons in the module.
+    A library that is not imported has no neurons in the module. What else a part keeps of the last forward pass is
+    detached from its graph: the graph would hold on to the batch, and torch cannot copy a module that has one.
     """
     memories = sys.modules.get("spikingjelly.activation_based.base")
-    hidden = sys.modules.get("snntorch")
+    neurons = sys.modules.get("snntorch")
     for part in module.modules():
         if memories is not None and isinstance(part, memories.MemoryModule):
             part.reset()
-        elif hidden is not None and isinstance(part, hidden.SpikingNeuron) and getattr(part, "init_hidden", False):
+        elif neurons is not None and isinstance(part, neurons.SpikingNeuron):
             _reset_hidden(part)
+        for name, value in list(vars(part).items()):
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                setattr(part, name, value.detach())
 
 
 def _reset_hidden(neuron: nn.Module) -> None:
-    """Reset a neuron of snnTorch that keeps its own state."""
+    """Reset a neuron of snnTorch, which keeps its last state whether or not it was told to hide it."""
     reset = getattr(neuron, "reset_mem", None) or getattr(neuron, "reset_hidden", None)
     if reset is not None:
         reset()
