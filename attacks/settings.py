@@ -28,6 +28,9 @@ class MatchingSettings(InversionSettings):
         inner_iterations: iterations of one outer step (20, torch's default).
         history: number of pairs in the history of L-BFGS (100, torch's default).
         learning_rate: step length of L-BFGS (1, torch's default).
+        line_search: "none" takes every step, as in the published code; "armijo" halves a step until the loss decreases.
+            "auto" is "none" where the update is the gradient of one batch and the model can be folded over victims, and
+            "armijo" elsewhere, where steps of full length hardly ever lead anywhere.
         tolerance_gradient: L-BFGS ends an outer step when max |g| is at most this (1e-7, torch's default).
         tolerance_change: L-BFGS ends an outer step when the step, the change of the loss or the slope is at most this
             (1e-9, torch's default). It is absolute: if gradients are small, as under torch's initialisation, it ends
@@ -61,6 +64,7 @@ class MatchingSettings(InversionSettings):
     inner_iterations: int = Field(default=20, ge=1)
     history: int = Field(default=100, ge=1)
     learning_rate: float = Field(default=1.0, gt=0)
+    line_search: Literal["auto", "none", "armijo"] = "auto"
     tolerance_gradient: float = Field(default=1e-7, ge=0)
     tolerance_change: float = Field(default=1e-9, ge=0)
     guess: Literal["normal", "uniform", "spikes"] = "normal"

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import Progress, Reconstruction
+from attacks.engines.folded import FoldedClients
 from attacks.matching.batching import Batch, shared_batches
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
@@ -70,7 +71,16 @@ def reconstruct(
         return initial_guess(kind, problem.input_size, unknowns, generator).to(device=device, dtype=precision)
 
     project = _binarised(problem.input_size, settings.tau) if settings.thresholding == IN else None
-    search = Search(problem, guess, settings, victims=len(victims.captures), slots=victims.slots, project=project)
+    searches = {"none": False, "armijo": True, "auto": problem.choice.engine != FoldedClients.name}
+    search = Search(
+        problem,
+        guess,
+        settings,
+        victims=len(victims.captures),
+        slots=victims.slots,
+        project=project,
+        line_search=searches[settings.line_search],
+    )
     search.run(on_finish)
     seconds = (time.perf_counter() - started) / len(victims.captures)
     facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
