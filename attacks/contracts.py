@@ -48,6 +48,7 @@ class Reconstruction:
             failure.
         seconds: wall time of the batch divided by its number of victims.
         seed: root seed of the attack.
+        engine: what evaluated the loss: "folded" or "replayed", see `attacks.engines`; "" if the attack has neither.
     """
 
     capture_id: str
@@ -64,6 +65,7 @@ class Reconstruction:
     stop_reason: StopReason
     seconds: float
     seed: int
+    engine: str = ""
 
 
 class GradientInversion(Protocol):

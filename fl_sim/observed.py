@@ -94,7 +94,7 @@ def contradictions(capture: CapturedUpdate) -> list[str]:
 def assuming(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
     """Return a capture with assumed values of its own fields and of those of its training, where they are not known."""
     own = {key: value for key, value in assumed.items() if hasattr(capture, key)}
-    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) is None}
+    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) in (None, 0)}
     if capture.epochs is not None or capture.local_steps is not None:  # what is known of the steps needs no assumption
         filled = {key: value for key, value in filled.items() if key not in ("epochs", "local_steps")}
     training = capture.training.filled({key: value for key, value in assumed.items() if key not in own})

@@ -84,7 +84,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.captures", "fl_sim.datasets.*", "fl_sim.defences.*", "fl_sim.encoders",
-         "fl_sim.global_models", "fl_sim.models.*", "fl_sim.training"),
+         "fl_sim.global_models", "fl_sim.models.*", "fl_sim.training", "fl_sim.losses", "fl_sim.client_steps"),
         ("flwr", "ray", "torch"),
     ),
     "fl_sim.testing": Room(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,22 +12,34 @@ from fl_sim.losses import targets_of
 from fl_sim.observed import observed_gradient
 from fl_sim.records import CapturedUpdate
 
+Examples = tuple[Tensor, Tensor]
+"""Inputs (N, C, H, W), or (T, N, C, H, W) for events, in the order of the client's steps, and labels (N,)."""
+
 
 def mismatch(capture: CapturedUpdate, inputs: Tensor, labels: Tensor) -> float:
-    """Return how far the update of examples is from the captured one, relative to its norm: about 0 at the truth.
+    """Return how far the update of examples is from the captured one; see `mismatches`."""
+    return mismatches([capture], [(inputs, labels)])[0]
+
+
+def mismatches(captures: Sequence[CapturedUpdate], examples: Sequence[Examples]) -> list[float]:
+    """Return how far the updates of examples are from the captured ones, relative to their norm: about 0 at the truth.
 
     Args:
-        capture: the update.
-        inputs: (N, C, H, W), or (T, N, C, H, W) for events, in the order of the client's steps.
-        labels: (N,).
+        captures: updates of one model spec, training and number of examples.
+        examples: of each capture.
 
     Raises:
         ConfigError: no engine can evaluate the model, or facts about the client are missing.
     """
-    precision = torch.float64 if next(iter(capture.parameters.values())).dtype == torch.float64 else torch.float32
-    engine = open_engine([capture], choose([capture]), device="cpu", precision=precision)
-    targets = targets_of(capture.training, labels, capture.model.input.classes).to(precision)
-    candidate = inputs.to(precision)[None].requires_grad_()
-    distance = float(engine.distances(candidate, targets[None]).detach()[0])
-    size = sum(float(value.double().square().sum()) for value in observed_gradient(capture).values())
-    return (distance / size) ** 0.5 if size > 0 else float(distance > 0)
+    is_double = next(iter(captures[0].parameters.values())).dtype == torch.float64
+    precision = torch.float64 if is_double else torch.float32
+    engine = open_engine(captures[:1], choose(captures), device="cpu", precision=precision)
+    found = []
+    for capture, (inputs, labels) in zip(captures, examples, strict=True):
+        engine.replace(0, capture)
+        targets = targets_of(capture.training, labels, capture.model.input.classes).to(precision)
+        distance = engine.distances(inputs.to(precision)[None].requires_grad_(), targets[None])
+        size = sum(float(value.double().square().sum()) for value in observed_gradient(capture).values())
+        ratio = float(distance.detach()[0]) / size if size > 0 else float(distance.detach()[0] > 0)
+        found.append(ratio**0.5)
+    return found

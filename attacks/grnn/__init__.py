@@ -102,6 +102,7 @@ class GRNN:
             stop_reason=StopReason.DIVERGED if bool(track.diverged[victim]) else StopReason.BUDGET,
             seconds=seconds,
             seed=seed,
+            engine=fit.problem.choice.engine,
         )
 
 

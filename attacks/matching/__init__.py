@@ -84,6 +84,7 @@ def reconstruct(
     search.run(on_finish)
     seconds = (time.perf_counter() - started) / len(victims.captures)
     facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
+    facts["engine"] = problem.choice.engine
     return [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
 
 

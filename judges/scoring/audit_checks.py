@@ -31,7 +31,7 @@ def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
         ConfigError: a fact that an attack needs is neither known nor assumed, or an assumption contradicts the config.
     """
     for key, value in assumed.items():
-        known = getattr(capture, key)
+        known = getattr(capture if hasattr(capture, key) else capture.training, key) or None
         if known is not None and known != value:
             raise ConfigError(
                 f"assumed.{key}: {value} is assumed, but the server's config of {capture.id} says {known}."
