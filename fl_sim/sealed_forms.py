@@ -184,7 +184,7 @@ def _is_eight_bit(inputs: Tensor, spec: InputSpec) -> bool:
     if inputs.dtype == torch.uint8:
         return spec.low < 0 or most > spec.high
     is_whole = not inputs.is_floating_point() or torch.equal(inputs, inputs.round())
-    return is_whole and 0 <= least and _BEYOND * (spec.high - spec.low) < most <= _EIGHT_BIT
+    return is_whole and least >= 0 and _BEYOND * (spec.high - spec.low) < most <= _EIGHT_BIT
 
 
 def _told(tensor: Tensor) -> str:

@@ -102,10 +102,12 @@ def test_a_cell_by_hand(row: Row) -> None:
     assert [(cell.attack, cell.control) for cell in summary.cells] == [("idlg", ""), ("", "black"), ("", "mean image")]
     cell, black, _ = summary.cells
     assert cell.n == 4
+    assert cell.ssim is not None
     assert cell.ssim.mean == pytest.approx(0.6)
     assert cell.ssim.median == pytest.approx(0.7)
     assert cell.mse.mean is None
     assert cell.mse.median == pytest.approx(0.105)
+    assert cell.recognisable is not None
     assert (cell.solved.count, cell.recognisable.count, cell.diverged) == (1, 2, 1)
     assert (cell.asr, cell.ceiling, cell.label_accuracy) == (0.5, 0.75, 0.75)
     assert cell.comparison == Comparison(
@@ -146,6 +148,7 @@ def test_verdicts(row: Row, ssims: list[float], lost: int, verdict: str) -> None
 
 def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
     (cell, _) = summarise(cell_of(row, [0.6] * 4) + control_of(row, [0.7] * 4, "mean image")).cells
+    assert cell.recognisable is not None
     assert cell.recognisable.share == 1.0
     assert cell.verdict == "trivial: no better than the controls"
 

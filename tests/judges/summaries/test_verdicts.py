@@ -18,7 +18,7 @@ from judges.intervals import distribution
 from judges.report.gradient_inversion.sentences import findings
 from judges.runs.measures import Health
 from judges.runs.rows import Context, Score
-from judges.scoring.gradient_inversion import score
+from judges.scoring.gradient_inversion import labels_found, score
 from judges.summaries.gradient_inversion import CellSummary, summarise
 from judges.summaries.verdicts import (
     ALONE,
@@ -144,13 +144,19 @@ def test_causes_come_before_the_lack_of_controls(row: Row) -> None:
 
 def test_labels_of_a_batch_are_compared_as_a_whole(row: Row) -> None:
     """Pictures that are not found are paired with originals by chance, and their labels with them."""
-    batch = [
-        miss(capture_id="b", example=index, label=index, label_recovered=(index + 1) % 4, label_correct=False)
-        for index in range(4)
-    ]
-    assert cell_of(row, batch, ALIVE).verdict == NO_BETTER
-    twice = [change | {"label_recovered": 0} for change in batch]
-    cell = cell_of(row, twice, ALIVE)
+
+    def batch(named: list[int]) -> list[dict[str, Any]]:
+        same = miss(capture_id="b", label_correct=False)
+        found = labels_found(range(4), named)
+        return [
+            same | {"example": at, "label": at, "label_recovered": named[at], "label_found": found[at]}
+            for at in range(4)
+        ]
+
+    whole = cell_of(row, batch([1, 2, 3, 0]), ALIVE)
+    assert (whole.verdict, whole.label_accuracy, whole.label_accuracy_paired) == (NO_BETTER, 1.0, 0.0)
+    cell = cell_of(row, batch([0, 0, 0, 0]), ALIVE)
+    assert cell.label_accuracy == 0.25
     assert (cell.verdict, "3 of 4 labels" in cell.reason) == (WRONG_LABEL, True)
 
 
