@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -158,6 +159,34 @@ def test_labels_of_a_batch_are_compared_as_a_whole(row: Row) -> None:
     cell = cell_of(row, batch([0, 0, 0, 0]), ALIVE)
     assert cell.label_accuracy == 0.25
     assert (cell.verdict, "3 of 4 labels" in cell.reason) == (WRONG_LABEL, True)
+
+
+SMALL: dict[str, Any] = {"ssim": None, "last_ssim": None, "recognisable": None}
+
+
+@pytest.mark.parametrize(
+    ("errors", "control", "verdict", "reason"),
+    [
+        ([1e-5] * 4 + [0.2] * 2, 0.1, RECOVERED, "4 of 6 solved and nearer than their best control"),
+        ([1e-5] + [0.2] * 5, 0.1, PARTLY, "1 of 6 solved and nearer than their best control"),
+        ([1e-5] * 6, 1e-6, NO_BETTER, "0 of 6 solved and nearer"),
+        ([0.05] * 6, 0.1, TRACES, "6 of 6 nearer than it at all"),
+        ([0.2] * 5 + [math.inf], 0.1, NO_BETTER, "0 of 6 nearer than it at all"),
+        ([1e-5] * 3, None, RECOVERED, "3 of 3 solved; no controls to compare with; by MSE, since SSIM is not defined"),
+    ],
+)
+def test_pictures_without_an_ssim_are_judged_by_their_mse(
+    row: Row, errors: list[float], control: float | None, verdict: str, reason: str
+) -> None:
+    rows = [
+        row(**SMALL, capture_id=f"v{index}", mse=mse, solved=mse < 1e-3, moved=0.3) for index, mse in enumerate(errors)
+    ]
+    beside = [] if control is None else [replace(one, attack="", control="black", mse=control) for one in rows]
+    cell, *_ = summarise([*rows, *beside], health=[ALIVE]).cells
+    assert (cell.verdict, reason in cell.reason) == (verdict, True), cell.reason
+    assert "smaller than 7x7" in cell.reason
+    assert (cell.ssim, cell.last_ssim, cell.recognisable, cell.intervals["ssim"]) == (None,) * 4
+    assert cell.psnr_db.mean == 30.0
 
 
 @pytest.mark.parametrize(("iterations", "stuck"), [(0, True), (20, False)])
