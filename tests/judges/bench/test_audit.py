@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -210,7 +211,7 @@ def test_truths_in_other_forms_are_scored_as_what_they_mean(tmp_path: Path) -> N
     ],
 )
 def test_a_truth_that_cannot_be_meant_is_refused_before_the_attack(
-    changes: dict[str, Tensor], reason: str, tmp_path: Path
+    changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     leave_captures(tmp_path, sealed=1, count=1)
     store = SealedStore(tmp_path / "sealed")
