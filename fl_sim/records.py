@@ -98,10 +98,13 @@ class TrainedModel:
 class SealedBatch:
     """The truth behind a captured update. Written by the client out of band and opened by judges only.
 
+    A batch that a client of one's own sealed may have another form, until `fl_sim.sealed_forms.formed` has converted
+    it, which judges do when they open it.
+
     Attributes:
         capture_id: id of the `CapturedUpdate` that was computed from this batch.
-        inputs: (N, C, H, W), or (T, N, C, H, W) for events.
-        labels: (N,).
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events, floats in the value range of the model's `InputSpec`.
+        labels: int64 (N,), from 0.
         defence: name of the defence that the client applied, or "none".
     """
 

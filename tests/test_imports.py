@@ -68,6 +68,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.client_steps": Room((*NOUNS, "fl_sim.losses"), ("torch",)),
     "fl_sim.observed": Room(RECORDS, ("torch",)),
     "fl_sim.captures": Room(RECORDS, ("torch",)),
+    "fl_sim.sealed_forms": Room(RECORDS, ("torch",)),
     "fl_sim.global_models": Room(("fl_sim.captures", "fl_sim.errors")),
     "fl_sim.encoders": Room(RECORDS, ("torch",)),
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders"), ("torch", "spikingjelly")),
@@ -84,7 +85,8 @@ ROOMS: dict[str, Room] = {
     "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.captures", "fl_sim.datasets.*", "fl_sim.defences.*", "fl_sim.encoders",
-         "fl_sim.global_models", "fl_sim.models.*", "fl_sim.training", "fl_sim.losses", "fl_sim.client_steps"),
+         "fl_sim.global_models", "fl_sim.models.*", "fl_sim.sealed_forms", "fl_sim.training", "fl_sim.losses",
+         "fl_sim.client_steps"),
         ("flwr", "ray", "torch"),
     ),
     "fl_sim.testing": Room(
@@ -115,8 +117,9 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.summaries": Room((*NOUNS, "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
-        (*ATTACKS, *RECORDS, *DATA, "fl_sim.captures", "fl_sim.config", "fl_sim.models", "fl_sim.models.spiking_lenet",
-         "fl_sim.observed", "fl_sim.training", *RUNS, "judges.classifiers.*", "judges.progress"),
+        (*ATTACKS, "attacks.engines.truth", *RECORDS, *DATA, "fl_sim.captures", "fl_sim.config", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.training", *RUNS, "judges.classifiers.*",
+         "judges.progress"),
         ("torch",),
     ),
     "judges.kinds": Room(("fl_sim.errors", "fl_sim.plugins", *CONFIG, "judges.plans.scales")),

@@ -115,14 +115,28 @@ class Audit(AttackedUpdates[AuditPlan]):
         if not self.session.datasets:
             source = "the clients of the audited federation"
             facts["datasets"] = {CAPTURES: {"people": self.plan.base.people, "source": source}}
+        converted = self._converted()
+        facts |= {"converted": converted} if converted else {}
         return facts | ({"warnings": self._doubts} if self._doubts else {})
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
-        """Attack all captures, warn of reasons to doubt the scores, and return the path of the report."""
+        """Attack all captures, tell of conversions and of doubts about the scores, and return the report's path."""
         page = super().execute(fresh=fresh, show_faces=show_faces)
+        for text in self._converted():
+            self.watch.say(f"note: {text}")
         for text in self._doubts:
             self.watch.say(f"warning: {text}")
         return page
+
+    def _converted(self) -> list[str]:
+        """Return how truths that clients sealed in another form were converted, as sentences."""
+        captures: dict[str, list[str]] = defaultdict(list)
+        for name, words in self.session.converted.items():
+            captures[words].append(name)
+        return [
+            f"{own[0]}{f' and {len(own) - 1} more' if len(own) > 1 else ''}: of the sealed truth, took {words}."
+            for words, own in captures.items()
+        ]
 
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]

@@ -14,7 +14,9 @@ from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
+from fl_sim.errors import DataError
 from fl_sim.records import SealedBatch, TrainedModel, load_record
+from fl_sim.sealed_forms import formed
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
@@ -98,6 +100,7 @@ class Session:
         datasets: data sets that were read, by name.
         judges: judges that were used, by the digest of their data.
         distances: distances between the examples of a data set, by name.
+        converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
         seconds: wall time spent on judges.
     """
 
@@ -109,6 +112,7 @@ class Session:
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.distances: dict[str, ClassDistances] = {}
+        self.converted: dict[str, str] = {}
         self.seconds = 0.0
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
@@ -126,13 +130,27 @@ class Session:
             complete: whether the truth of all captures must exist.
 
         Raises:
-            DataError: a truth is corrupt, or one that must exist is missing.
+            DataError: a truth is corrupt or cannot be that of an update of its model, or one that must exist is
+                missing.
         """
         if evidence is not self._opened:
             sealed = set(evidence.ids if complete else self.sealed.ids())
-            self._truths = {name: self.sealed.load(name) for name in evidence.ids if name in sealed}
+            self._truths = {name: self._read(name, evidence.spec) for name in evidence.ids if name in sealed}
             self._opened = evidence
         return [victim for victim in evidence.victims if self.knows(victim.id)]
+
+    def _read(self, capture_id: str, spec: InputSpec) -> SealedBatch:
+        """Return the truth of a capture in the form of the records."""
+        truth, converted = formed(self.sealed.load(capture_id), spec)
+        if truth.labels.is_floating_point():
+            raise DataError(
+                f"{capture_id}: its client sealed targets that are not whole numbers, and answers are scored beside "
+                f"classes from 0 to {spec.classes - 1}; seal the classes, or remove this sealed batch to see the "
+                "answers without scores."
+            )
+        if converted:
+            self.converted[capture_id] = "; ".join(converted)
+        return truth
 
     def knows(self, capture_id: str) -> bool:
         """Return whether the truth of a capture of the opened evidence is known."""
