@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -54,6 +54,11 @@ def batch_size(capture: CapturedUpdate) -> int:
     if capture.kind == "delta" and capture.local_steps is None and capture.epochs is None:
         return _least(capture.batch_size, capture.num_examples or None)
     return max(index for step in local_steps(capture) for index in step) + 1
+
+
+def same_problem(capture: CapturedUpdate) -> tuple[Hashable, ...]:
+    """Return a key that updates share whose attacks are the same problem: model, training and steps are the same."""
+    return capture.model, capture.training, capture.kind, local_steps(capture)
 
 
 def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:

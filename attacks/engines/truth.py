@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
 
 from attacks.engines.choice import choose, open_engine
+from attacks.engines.engine import Engine
 from fl_sim.losses import targets_of
-from fl_sim.observed import observed_gradient
+from fl_sim.observed import observed_gradient, same_problem
 from fl_sim.records import CapturedUpdate
 
 Examples = tuple[Tensor, Tensor]
@@ -25,21 +26,31 @@ def mismatches(captures: Sequence[CapturedUpdate], examples: Sequence[Examples])
     """Return how far the updates of examples are from the captured ones, relative to their norm: about 0 at the truth.
 
     Args:
-        captures: updates of one model spec, training and number of examples.
+        captures: updates of any clients.
         examples: of each capture.
 
     Raises:
-        ConfigError: no engine can evaluate the model, or facts about the client are missing.
+        ConfigError: no engine can evaluate a model, or facts about a client are missing.
     """
-    is_double = next(iter(captures[0].parameters.values())).dtype == torch.float64
-    precision = torch.float64 if is_double else torch.float32
-    engine = open_engine(captures[:1], choose(captures), device="cpu", precision=precision)
-    found = []
-    for capture, (inputs, labels) in zip(captures, examples, strict=True):
-        engine.replace(0, capture)
-        targets = targets_of(capture.training, labels, capture.model.input.classes).to(precision)
-        distance = engine.distances(inputs.to(precision)[None].requires_grad_(), targets[None])
-        size = sum(float(value.double().square().sum()) for value in observed_gradient(capture).values())
-        ratio = float(distance.detach()[0]) / size if size > 0 else float(distance.detach()[0] > 0)
-        found.append(ratio**0.5)
-    return found
+    groups: dict[Hashable, list[int]] = {}
+    for index, capture in enumerate(captures):
+        groups.setdefault(same_problem(capture), []).append(index)
+    found: dict[int, float] = {}
+    for group in groups.values():
+        choice, first = choose([captures[index] for index in group]), captures[group[0]]
+        is_double = next(iter(first.parameters.values())).dtype == torch.float64
+        precision = torch.float64 if is_double else torch.float32
+        engine = open_engine([first], choice, device="cpu", precision=precision)
+        for index in group:
+            engine.replace(0, captures[index])
+            found[index] = _mismatch(engine, captures[index], examples[index], precision)
+    return [found[index] for index in range(len(captures))]
+
+
+def _mismatch(engine: Engine, capture: CapturedUpdate, examples: Examples, precision: torch.dtype) -> float:
+    """Return the mismatch of one victim, with which the engine is loaded."""
+    inputs, labels = examples
+    targets = targets_of(capture.training, labels, capture.model.input.classes).to(precision)
+    distance = float(engine.distances(inputs.to(precision)[None].requires_grad_(), targets[None]).detach()[0])
+    size = sum(float(value.double().square().sum()) for value in observed_gradient(capture).values())
+    return (distance / size) ** 0.5 if size > 0 else float(distance > 0)

@@ -24,7 +24,7 @@ from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
 from attacks.thresholding import threshold, thresholded
-from fl_sim.observed import batch_size
+from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
 
@@ -142,14 +142,14 @@ def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
 
 
 def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> list[Batch]:
-    """Return the captures grouped by model and number of examples, with as many slots as the memory limit allows.
+    """Return the captures grouped by problem, with as many slots as the memory limit allows.
 
     Raises:
         ConfigError: a single victim does not fit.
     """
     return shared_batches(
         captures,
-        alike=lambda capture: (capture.model, batch_size(capture)),
+        alike=same_problem,
         victim_bytes=lambda capture: victim_bytes(capture, settings),
         most=settings.victims_per_batch,
         memory_mb=settings.memory_mb,

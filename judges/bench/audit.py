@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ import tomli_w
 
 from fl_sim.captures import StoredUpdate
 from fl_sim.config import read_toml
+from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write, sha256
 from fl_sim.models import MODELS
+from fl_sim.observed import contradictions
 from fl_sim.specs import ModelSpec, Scalar
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
@@ -31,7 +33,7 @@ from judges.runs.identity import Attacked
 from judges.runs.manifest import WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit_checks import check_size, doubts, filled
+from judges.scoring.audit_checks import filled, out_of_range, wrong_problem
 from judges.scoring.session import Evidence, Victim
 
 INIT = "as sent"
@@ -64,10 +66,16 @@ class Audit(AttackedUpdates[AuditPlan]):
         for evidence in self._evidence:
             self._check_dataset(evidence)
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
-        assumed = self.assumed()
         for evidence in self._evidence:
-            for victim in self.session.open(evidence, complete=False):
-                check_size(filled(self.captures.stored(victim.id), assumed), self.session.truth(victim.id))
+            known = [self.victim(victim.id) for victim in self.session.open(evidence, complete=False)]
+            self.session.compare(known)
+            for capture in known:
+                self._doubts += out_of_range(capture, self.session.truth(capture.id))
+            for victim in evidence.victims:
+                self._doubts += contradictions(self.captures.stored(victim.id))
+        if self.plan.base.defence == NO_DEFENCE:
+            self._doubts += wrong_problem(self.session.mismatches)
+        self._warn()
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the results of an earlier audit of the same captures with the same config.
@@ -102,13 +110,6 @@ class Audit(AttackedUpdates[AuditPlan]):
         assumed: dict[str, Scalar] = self.plan.base.assumed.model_dump(exclude_none=True)
         return assumed
 
-    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:
-        """Take the measurements that accompany the rows, and collect reasons to doubt the scores."""
-        super().examine(evidence, known)
-        for victim in known:
-            capture = filled(self.captures.load(victim.id), self.assumed())
-            self._doubts += doubts(capture, self.session.truth(victim.id))
-
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
         facts: dict[str, Any] = {"experiment": f"audit of {len(self._victims())} captures", EVIDENCE: self._digest}
@@ -124,9 +125,13 @@ class Audit(AttackedUpdates[AuditPlan]):
         page = super().execute(fresh=fresh, show_faces=show_faces)
         for text in self._converted():
             self.watch.say(f"note: {text}")
+        self._warn()
+        return page
+
+    def _warn(self) -> None:
+        """Tell the reasons to doubt the scores, before the attack and beside its verdict."""
         for text in self._doubts:
             self.watch.say(f"warning: {text}")
-        return page
 
     def _converted(self) -> list[str]:
         """Return how truths that clients sealed in another form were converted, as sentences."""

@@ -18,6 +18,8 @@ from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import DataError
 from fl_sim.global_models import trained_model_path
+from fl_sim.observed import assuming
+from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.bench.cells import Attacks
 from judges.bench.engine_options import EngineOptions
@@ -93,7 +95,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""
         cells = self.cells_on(evidence)
         known = self.session.open(evidence, complete=self.complete)
-        self.examine(evidence, known)
+        self.session.compare([self.victim(victim.id) for victim in known])
+        self.examine(evidence)
         starts = starts_of(cells)
         ids = [victim.id for victim in known]
         guesses = {start: work.untouched(evidence, cell, ids) for start, cell in starts.items()}
@@ -109,7 +112,11 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         work.seconds = 0.0
         self._judge_controls(evidence, starts, guesses)
 
-    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:  # noqa: ARG002 - for audits
+    def victim(self, capture_id: str) -> CapturedUpdate:
+        """Return a capture with all facts that an attack assumes."""
+        return assuming(self.captures.load(capture_id), self.assumed())
+
+    def examine(self, evidence: Evidence) -> None:
         """Take the measurements that accompany the rows: distances between examples, health of the model."""
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)

@@ -63,6 +63,10 @@ class Score(Context):
         last_ssim, last_psnr_db, last_mse: metrics of the last iterate, clamped to the data range, for comparison.
         moved: root mean square distance between the attack's answer and its initial guess, in units of the data range;
             None if the guess is not known, or if the attack was restarted from another one.
+        engine: what evaluated the attack's loss, see `attacks.engines`; "" for none.
+        mismatch: distance between the update of the truth, as the attack computes it, and the captured one, relative to
+            its norm; None if it was not measured. About 0, unless a defence changed the update, the client drew random
+            numbers, or the attack was told wrong facts about it.
         first_loss: matching loss at the start of the attempt that led to the answer; None if it is not reported.
     """
 
@@ -95,6 +99,8 @@ class Score(Context):
     last_mse: float
     moved: float | None = None
     first_loss: float | None = None
+    engine: str = ""
+    mismatch: float | None = None
 
     @property
     def diverged(self) -> bool:

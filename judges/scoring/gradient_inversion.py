@@ -27,6 +27,7 @@ def score(
     context: Context,
     guess: Tensor | None = None,
     order: Tensor | None = None,
+    mismatch: float | None = None,
 ) -> list[Score]:
     """Return one row for each original of a batch, in the order of the originals.
 
@@ -42,6 +43,7 @@ def score(
         context: the columns that all rows share.
         guess: the attack's initial guess, with the shape and order of its answer; None if it is not known.
         order: the assignment; None to compute it.
+        mismatch: distance of the truth's update from the captured one, see `Score`.
 
     Raises:
         ValueError: the capture ids or the shapes differ.
@@ -51,6 +53,7 @@ def score(
     order = assigned(reconstruction.inputs, sealed.inputs) if order is None else order
     columns = _columns(reconstruction, sealed, spec, judge, guess, order)
     shared = vars(context) | _thresholding(reconstruction) | _effort(reconstruction)
+    shared |= {"mismatch": mismatch}
     alive = reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
     for example, values in enumerate(zip(*columns.values(), strict=True)):
@@ -141,6 +144,7 @@ def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
         "restarts": reconstruction.restarts,
         "stop_reason": str(reconstruction.stop_reason),
         "seconds": float(reconstruction.seconds),
+        "engine": reconstruction.engine,
         "first_loss": float(reconstruction.loss_history[0]) if len(reconstruction.loss_history) else None,
     }
 
