@@ -53,7 +53,7 @@ def seal(
     try:
         name = _name(federation_id, message, context, content)
         found = formed(SealedBatch(name, inputs, labels), model.input if isinstance(model, ModelSpec) else model)
-        path = store(folder, found)
+        path = _store(folder, found)
     except Exception as error:  # noqa: BLE001 - sealing is no part of the training and must not end it
         reason = str(error) if isinstance(error, SpikeleakError) else f"{type(error).__name__}: {error}"
         log(WARNING, "Sealing: a batch is left out and its update will not be scored: %s", reason)
@@ -63,7 +63,7 @@ def seal(
     return path
 
 
-def store(folder: str | Path, found: Formed) -> Path:
+def _store(folder: str | Path, found: Formed) -> Path:
     """Write a batch to FOLDER/sealed and return its path.
 
     Raises:
