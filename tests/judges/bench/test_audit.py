@@ -151,10 +151,10 @@ def test_a_truth_of_another_class_of_inputs_or_range_is_doubted(tmp_path: Path) 
     store(replace(second, inputs=second.inputs * 2 - 1))
     audit(tmp_path, "attack.iterations=1")
     told = " ".join(read_manifest(tmp_path)["warnings"])
-    assert "mine/r001-c000: the gradient of the sealed batch hardly points along the update" in told
+    assert "for 2 of 3 updates the attack is pointed at the wrong problem" in told
     assert "mine/r001-c001: the sealed inputs lie in [-" in told
     assert "mine/r001-c002" not in told
-    assert "hardly points along" in (tmp_path / "report.html").read_text()
+    assert "pointed at the wrong problem" in (tmp_path / "report.html").read_text()
 
 
 def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) ->
     store = SealedStore(tmp_path / "sealed")
     truth = store.load("mine/r001-c000")
     store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
-    with pytest.raises(DataError, match="its client sealed 4 examples, but batch size times local steps is 1"):
+    with pytest.raises(DataError, match="its client sealed 4 examples, but 1 local steps of 1 of the 1 examples that it reports make 1"):
         audit(tmp_path)
     assert not (tmp_path / "reconstructions").exists()
 
@@ -242,7 +242,7 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     gradient = store.load("mine/r001-c000")
     delta = {name: -0.5 * entries for name, entries in gradient.update.items()}
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
-    with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps and no batch_size .* --set assumed\."):
+    with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps .* and no batch_size .* --set assumed\."):
         audit(tmp_path, "attack.iterations=60")
     told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
     audit(tmp_path, "attack.iterations=60", *told)
