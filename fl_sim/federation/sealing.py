@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fl_sim.captures import SealedStore, capture_id
 from fl_sim.errors import ConfigError, DataError
+from fl_sim.federation.messages import told_round
 from fl_sim.federation.ordering import client_record
 from fl_sim.records import SealedBatch, record_bytes
 
@@ -40,10 +41,9 @@ def seal(
         ConfigError: the message does not contain the round.
         DataError: a different batch of that client and round exists: each federation needs its own folder or name.
     """
-    configs = list(message.content.config_records.values())
-    number = configs[0].get("server-round") if configs else None
-    if not isinstance(number, int):
-        raise ConfigError(f"server-round: expected the round in the config of the train message, found {number!r}.")
+    number = told_round(message)
+    if number is None:
+        raise ConfigError("server-round: expected the round in the config of the train message, found none.")
     record = client_record(context)
     content["client"] = record
     name = capture_id(federation_id, number, int(str(record["partition-id"])))

@@ -63,6 +63,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._evidence = list(self._groups())
         for evidence in self._evidence:
             self._check_dataset(evidence)
+        self._doubts = self._remarks()
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         assumed = self.assumed()
         for evidence in self._evidence:
@@ -124,6 +125,13 @@ class Audit(AttackedUpdates[AuditPlan]):
             self.watch.say(f"warning: {text}")
         return page
 
+    def _remarks(self) -> list[str]:
+        """Return what the curious servers noted beside their captures, as sentences."""
+        return [
+            " ".join([f"The curious server of {federation} {account.sentence()}.", *account.remarks])
+            for federation, account in self.captures.accounts().items()
+        ]
+
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]
 
@@ -139,6 +147,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             raise DataError(
                 f"{self.folder / 'captures'}: expected captures, found none.{guess} Record them with "
                 'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
+                + "".join(f" {remark}" for remark in self._remarks())
             )
         base, names = self.plan.base, Counter[str]()
         for (model, size), victims in groups.items():

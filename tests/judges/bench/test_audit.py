@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fl_sim.accounts import Account, Refusal
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
@@ -93,6 +94,22 @@ def test_a_part_of_the_truth_is_scored_and_the_rest_shown(tmp_path: Path) -> Non
     page = audit(tmp_path, "attack.iterations=5").read_text()
     assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c000"}
     assert page.count('alt="answer to mine/r001-c00') == 2
+
+
+def test_what_the_curious_server_did_not_record_is_said(tmp_path: Path) -> None:
+    refusal = Refusal(reason="the client failed: out of coffee", replies=2, first="client 1 in round 1")
+    leave_captures(tmp_path, sealed=0, count=1)
+    CaptureStore(tmp_path / "captures").note("mine", Account(replies=3, recorded=1, refused=(refusal,)))
+    audit(tmp_path, "attack.iterations=1")
+    (warning,) = read_manifest(tmp_path)["warnings"]
+    assert warning == (
+        "The curious server of mine recorded 1 of 3 replies; 2 not, the first that of client 1 in round 1: the client "
+        "failed: out of coffee."
+    )
+    empty = tmp_path / "empty"
+    CaptureStore(empty / "captures").note("mine", Account(replies=2, recorded=0, refused=(refusal,)))
+    with pytest.raises(DataError, match=r"found none\. .* recorded 0 of 2 replies; .*: out of coffee\."):
+        audit(empty)
 
 
 def test_people_are_hidden_unless_asked_for(tmp_path: Path) -> None:
