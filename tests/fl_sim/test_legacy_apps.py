@@ -36,6 +36,7 @@ from fl_sim.models import MODELS, ModelEntry
 from fl_sim.observed import batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec
 from fl_sim.training import gradient
+from tests.readmes import block
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -147,14 +148,20 @@ def test_a_list_of_arrays_is_recorded_by_the_names_of_the_model(part: str) -> No
 
 
 def test_a_server_app_of_components_runs_over_a_watched_grid() -> None:
-    """Its legacy server asks each client from a thread of its own."""
+    """As in the README. Its legacy server asks each client from a thread of its own."""
     captures: list[CapturedUpdate] = []
-    inner = ServerApp(server_fn=lambda _: ServerAppComponents(strategy=strategy(), config=ServerConfig(num_rounds=2)))
+    names: dict[str, Any] = {
+        "ServerApp": ServerApp, "Grid": Grid, "Context": Context, "CuriousGrid": CuriousGrid, "spec": SPEC,
+        "server_fn": lambda _: ServerAppComponents(strategy=strategy(), config=ServerConfig(num_rounds=2)),
+        "store": captures.append,
+    }  # fmt: skip
+    exec(block("fl_sim/README.md", "components_server.py"), names)  # noqa: S102
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
-    inner(CuriousGrid(LocalGrid(client_app(), CLIENTS), captures.append, model=SPEC), context)
+    names["app"](LocalGrid(client_app(), CLIENTS), context)
     assert sorted(capture.id for capture in captures) == [
         f"federation/r{number:03d}-c{client:03d}" for number in (1, 2) for client in range(CLIENTS)
     ]
+    assert {(capture.local_steps, capture.epochs) for capture in captures} == {(1, 1)}
 
 
 def test_a_client_that_fails_is_not_recorded_and_the_rest_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
