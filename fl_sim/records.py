@@ -56,6 +56,8 @@ class CapturedUpdate:
         config: the complete config that was sent with the parameters.
         labels: (N,) if the threat model gives them to the server; None otherwise.
         training: how the client computes its steps, as far as the server knows.
+        clients: number of clients of whose updates it is the mean, weighted by their examples, where secure aggregation
+            shows no more; `num_examples` is then their sum. 1 for a client's own update.
     """
 
     id: str
@@ -73,6 +75,7 @@ class CapturedUpdate:
     labels: Tensor | None = None
     epochs: int | None = None
     training: ClientTraining = dataclasses.field(default_factory=ClientTraining)
+    clients: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +179,11 @@ def _rebuild(kind: type[Record], plain: dict[str, Any], tensors: dict[str, Tenso
         elif grouped:
             values[name] = grouped
         elif name in plain:
-            is_model = isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
-            config = None if is_model or dataclasses.is_dataclass(hint) else _TENSORS_ALLOWED
+            config = None if _has_own_config(hint) else _TENSORS_ALLOWED
             values[name] = pydantic.TypeAdapter(hint, config=config).validate_python(plain[name])
     return kind(**values)
+
+
+def _has_own_config(hint: Any) -> bool:  # noqa: ANN401 - any annotation
+    """Return whether pydantic refuses a config beside this type."""
+    return dataclasses.is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, pydantic.BaseModel))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fl_sim.captures import SealedStore, capture_id
 from fl_sim.errors import ConfigError, DataError, SpikeleakError
+from fl_sim.federation.messages import told_round
 from fl_sim.federation.ordering import client_record
 from fl_sim.records import SealedBatch, record_bytes
 from fl_sim.sealed_forms import Formed, formed
@@ -89,8 +90,7 @@ def _name(federation_id: str, message: Message, context: Context, content: Recor
         raise ConfigError("partition-id: expected the client's number in the node config of its SuperNode, found none.")
     record = client_record(context)
     content["client"] = record
-    configs = list(message.content.config_records.values())
-    number = configs[0].get("server-round") if configs else None
-    if not isinstance(number, int):
-        raise ConfigError(f"server-round: expected the round in the config of the train message, found {number!r}.")
+    number = told_round(message)
+    if number is None:
+        raise ConfigError("server-round: expected the round in the config of the train message, found none.")
     return capture_id(federation_id, number, int(str(record["partition-id"])))

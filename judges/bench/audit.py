@@ -65,6 +65,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._evidence = list(self._groups())
         for evidence in self._evidence:
             self._check_dataset(evidence)
+        self._doubts = self._remarks()
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         for evidence in self._evidence:
             known = [self.victim(victim.id) for victim in self.session.open(evidence, complete=False)]
@@ -143,6 +144,13 @@ class Audit(AttackedUpdates[AuditPlan]):
             for words, own in captures.items()
         ]
 
+    def _remarks(self) -> list[str]:
+        """Return what the curious servers noted beside their captures, as sentences."""
+        return [
+            " ".join([f"The curious server of {federation} {account.sentence()}.", *account.remarks])
+            for federation, account in self.captures.accounts().items()
+        ]
+
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]
 
@@ -158,6 +166,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             raise DataError(
                 f"{self.folder / 'captures'}: expected captures, found none.{guess} Record them with "
                 'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
+                + "".join(f" {remark}" for remark in self._remarks())
             )
         base, names = self.plan.base, Counter[str]()
         for (model, size), victims in groups.items():

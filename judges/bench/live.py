@@ -23,6 +23,7 @@ from typing import Any
 
 from attacks import build_attack
 from attacks.contracts import Reconstruction
+from fl_sim.accounts import Account
 from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.files import atomic_write
 from fl_sim.models import MODELS
@@ -117,6 +118,10 @@ class LiveAttack:
         waiting = threading.Thread(target=self._report, args=(capture.id, self._engine.start(job)), daemon=True)
         waiting.start()
         self._waiting.append(waiting)
+
+    def note(self, federation_id: str, account: Account) -> None:
+        """Keep the account of a federation beside its captures."""
+        self._store.note(federation_id, account)
 
     @property
     def pending(self) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from attacks.contracts import Reconstruction
+from fl_sim.accounts import Account, Refusal
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
@@ -100,6 +101,22 @@ def test_a_part_of_the_truth_is_scored_and_the_rest_shown(tmp_path: Path) -> Non
     assert page.count('alt="answer to mine/r001-c00') == 2
 
 
+def test_what_the_curious_server_did_not_record_is_said(tmp_path: Path) -> None:
+    refusal = Refusal(reason="the client failed: out of coffee", replies=2, first="client 1 in round 1")
+    leave_captures(tmp_path, sealed=0, count=1)
+    CaptureStore(tmp_path / "captures").note("mine", Account(replies=3, recorded=1, refused=(refusal,)))
+    audit(tmp_path, "attack.iterations=1")
+    (warning,) = read_manifest(tmp_path)["warnings"]
+    assert warning == (
+        "The curious server of mine recorded 1 of 3 replies; 2 not, the first that of client 1 in round 1: the client "
+        "failed: out of coffee."
+    )
+    empty = tmp_path / "empty"
+    CaptureStore(empty / "captures").note("mine", Account(replies=2, recorded=0, refused=(refusal,)))
+    with pytest.raises(DataError, match=r"found none\. .* recorded 0 of 2 replies; .*: out of coffee\."):
+        audit(empty)
+
+
 def test_people_are_hidden_unless_asked_for(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=1)
     assert "data:image/png" not in audit(tmp_path, "people=true", "attack.iterations=1").read_text()
@@ -162,7 +179,9 @@ def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) ->
     store = SealedStore(tmp_path / "sealed")
     truth = store.load("mine/r001-c000")
     store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
-    with pytest.raises(DataError, match="its client sealed 4 examples, but 1 local steps of 1 of the 1 examples that it reports make 1"):
+    with pytest.raises(
+        DataError, match="its client sealed 4 examples, but 1 local steps of 1 of the 1 examples that it reports make 1"
+    ):
         audit(tmp_path)
     assert not (tmp_path / "reconstructions").exists()
 
@@ -242,7 +261,9 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     gradient = store.load("mine/r001-c000")
     delta = {name: -0.5 * entries for name, entries in gradient.update.items()}
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
-    with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps .* and no batch_size .* --set assumed\."):
+    with pytest.raises(
+        ConfigError, match=r"no learning_rate and no local_steps .* and no batch_size .* --set assumed\."
+    ):
         audit(tmp_path, "attack.iterations=60")
     told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
     audit(tmp_path, "attack.iterations=60", *told)
