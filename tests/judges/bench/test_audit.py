@@ -180,7 +180,7 @@ def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) ->
     truth = store.load("mine/r001-c000")
     store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
     with pytest.raises(
-        DataError, match="its client sealed 4 examples, but 1 local steps of 1 of the 1 examples that it reports make 1"
+        DataError, match="its client sealed 4 examples, but 1 local steps of 1 .* make 1"
     ):
         audit(tmp_path)
     assert not (tmp_path / "reconstructions").exists()
@@ -262,7 +262,7 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     delta = {name: -0.5 * entries for name, entries in gradient.update.items()}
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
     with pytest.raises(
-        ConfigError, match=r"no learning_rate and no local_steps .* and no batch_size .* --set assumed\."
+        ConfigError, match=r"no learning_rate and no local_steps .* no batch_size .* --set assumed\."
     ):
         audit(tmp_path, "attack.iterations=60")
     told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
