@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fl_sim.client_steps import mixed, reset_state, trainable
+from fl_sim.client_steps import keeps_state, mixed, reset_state, trainable
 from fl_sim.losses import client_loss, normalised
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate
@@ -41,6 +41,7 @@ class ClientModule:
         self._training = capture.training.taken()
         self._module = silenced(module.to(device=device, dtype=dtype)).train(self._training.mode == "train")
         self._device, self._dtype = device, dtype
+        self._keeps_state = keeps_state(module)
         names = dict.fromkeys([*dict(module.named_parameters()), *dict(module.named_buffers())])
         state = module.state_dict(keep_vars=True) | dict(module.named_buffers())
         self._sent: Tensors = {
@@ -81,10 +82,12 @@ class ClientModule:
         # Modules write running statistics in place, so they get copies.
         fixed = {name: tensor.clone() for name, tensor in self._sent.items() if name not in trained}
         seen: Tensors = {}
-        reset_state(self._module)
+        if self._keeps_state:
+            reset_state(self._module)
         with without_draws(), sdpa_kernel(SDPBackend.MATH), self._watched(seen), mixed(self._training, self._device):
             outputs = functional_call(self._module, {**fixed, **trained}, (normalised(self._training, inputs),))
-        reset_state(self._module)
+        if self._keeps_state:  # the graph of a state would hold on to the batch
+            reset_state(self._module)
         return client_loss(self._training, outputs, targets), seen
 
     def statistics(self, name: str) -> Tensor:

@@ -179,9 +179,7 @@ def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) ->
     store = SealedStore(tmp_path / "sealed")
     truth = store.load("mine/r001-c000")
     store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
-    with pytest.raises(
-        DataError, match="its client sealed 4 examples, but 1 local steps of 1 .* make 1"
-    ):
+    with pytest.raises(DataError, match=r"its client sealed 4 examples, but 1 local steps of 1 .* make 1"):
         audit(tmp_path)
     assert not (tmp_path / "reconstructions").exists()
 
@@ -261,9 +259,7 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     gradient = store.load("mine/r001-c000")
     delta = {name: -0.5 * entries for name, entries in gradient.update.items()}
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
-    with pytest.raises(
-        ConfigError, match=r"no learning_rate and no local_steps .* no batch_size .* --set assumed\."
-    ):
+    with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps .* no batch_size .* --set assumed\."):
         audit(tmp_path, "attack.iterations=60")
     told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
     audit(tmp_path, "attack.iterations=60", *told)
