@@ -19,13 +19,15 @@ class StopReason(enum.StrEnum):
     """How an attack ended.
 
     Converged: the matching loss is below its tolerance and no longer changes. Stalled: the loss no longer changes, but
-    is above its tolerance. Diverged: the candidate grew without bound, or is not finite.
+    is above its tolerance. Diverged: the candidate grew without bound, or is not finite. Not attempted: the batch is
+    too large, and only labels were read.
     """
 
     CONVERGED = "converged"
     STALLED = "stalled"
     BUDGET = "budget spent"
     DIVERGED = "diverged"
+    NOT_ATTEMPTED = "not attempted"
 
 
 @dataclass(frozen=True)

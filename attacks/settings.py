@@ -52,6 +52,8 @@ class MatchingSettings(InversionSettings):
             level; 95 measured victims ended a fifth sooner, none with a mean squared error above 1e-3, whereas with a
             test of the loss alone, one ended at 7e-3. The loss must have fallen because gradients, and with them loss
             and first step, may be small from the start. 0 leaves the decision to L-BFGS's own tolerances.
+        most_examples: largest number of examples behind an update for which inputs are searched. Of a larger batch the
+            answer holds the labels, as far as the attack reads them off the update, and grey inputs.
         victims_per_batch: maximum number of victims attacked in parallel.
         memory_mb: memory limit of a batch; the number of its victims is reduced accordingly.
         thresholding: how a real-valued candidate becomes spikes; see `attacks.thresholding`: "none",
@@ -72,6 +74,7 @@ class MatchingSettings(InversionSettings):
     divergence: float = Field(default=12.0, ge=0)
     loss_tolerance: float = Field(default=1e-6, ge=0)
     step_tolerance: float = Field(default=1e-4, ge=0)
+    most_examples: int = Field(default=64, ge=1)
     victims_per_batch: int = Field(default=64, ge=1)
     memory_mb: int = Field(default=4096, ge=16)
     thresholding: Literal["none", "post_optimisation", "in_optimisation", "straight_through"] = "none"

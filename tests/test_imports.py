@@ -118,7 +118,7 @@ ROOMS: dict[str, Room] = {
     "judges.report": Room(
         (*NOUNS, "fl_sim.records", *RUNS, "judges.summaries.*"), ("jinja2", "matplotlib", "torch")
     ),
-    "judges.summaries": Room((*NOUNS, "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
+    "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.truth", *RECORDS, *DATA, "fl_sim.captures", "fl_sim.config", "fl_sim.models",
           "fl_sim.models.spiking_lenet",

@@ -9,6 +9,7 @@ the loss, and the last iterate is not a good answer.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attacks.contracts import Progress, Reconstruction
+from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.engines.folded import FoldedClients
 from attacks.matching.batching import Batch, shared_batches
 from attacks.matching.problem import Labels, MatchingProblem
@@ -206,7 +207,13 @@ class MatchingAttack:
             if progress is not None:
                 progress(done, len(captures))
 
-        for indices, slots in batches(captures, self.settings):
+        feasible = [batch_size(capture) <= self.settings.most_examples for capture in captures]
+        for index in (index for index, can in enumerate(feasible) if not can):
+            found[index] = self._labels_only(captures[index], seed)
+            on_finish(1)
+        places = [index for index, can in enumerate(feasible) if can]
+        for rows, slots in batches([captures[index] for index in places], self.settings):
+            indices = [places[row] for row in rows]
             chosen = [captures[index] for index in indices]
             victims = Victims(chosen, self.labels(chosen), slots)
             results = reconstruct(self.name, self.settings, victims, seed=seed, device=device, on_finish=on_finish)
@@ -214,3 +221,26 @@ class MatchingAttack:
                 results = [thresholded(result, self.settings.tau) for result in results]
             found |= dict(zip(indices, results, strict=True))
         return [found[index] for index in range(len(captures))]
+
+    def _labels_only(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
+        """Return the answer to a batch that is too large: the labels that can be read, -1 for none, and grey inputs."""
+        spec, count = capture.model.input, batch_size(capture)
+        shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
+        grey = torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2)
+        known = self.labels([capture])
+        return Reconstruction(
+            capture_id=capture.id,
+            attack=self.name,
+            settings=self.settings.model_dump(),
+            inputs=grey,
+            labels=torch.full((count,), -1) if known is None else known[0].cpu(),
+            matching_loss=math.inf,
+            last_inputs=grey,
+            loss_history=torch.empty(0),
+            iterations=0,
+            gradient_evaluations=0,
+            restarts=1,
+            stop_reason=StopReason.NOT_ATTEMPTED,
+            seconds=0.0,
+            seed=seed,
+        )

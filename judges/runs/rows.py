@@ -10,6 +10,11 @@ from judges.runs.identity import Approach, Attacked
 from judges.runs.tables import read_rows, write_rows
 
 DIVERGED = "diverged"
+
+LARGEST_MISMATCH = 0.05
+"""Largest distance between the captured update and that of the truth, relative to its norm, that rounding explains.
+
+Float32 leaves 1e-7 for a gradient, and up to 1e-3 for the difference of weights after small steps."""
 SOLVED_MSE = 1e-3
 RECOGNISABLE_SSIM = 0.5
 

@@ -10,13 +10,9 @@ from fl_sim.errors import ConfigError, DataError
 from fl_sim.observed import assuming, batch_size
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
+from judges.runs.rows import LARGEST_MISMATCH
 
 Update = TypeVar("Update", bound=CapturedUpdate)
-
-LARGEST_MISMATCH = 0.05
-"""Largest distance between the captured update and that of the truth, relative to its norm, that rounding explains.
-
-Float32 leaves 1e-7 for a gradient, and up to 1e-3 for the difference of weights after small steps."""
 
 
 def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from fl_sim.defences import NO_DEFENCE
 from judges.intervals import Rate
 from judges.runs.measures import Health
-from judges.runs.rows import Score
+from judges.runs.rows import LARGEST_MISMATCH, Score
 
 SIGNIFICANCE = 0.05
 
@@ -39,10 +40,15 @@ ALONE = "not recognisable"
 STUCK = "stuck at the guess"
 WRONG_LABEL = "wrong label"
 DEAD = "dead network"
+WRONG_PROBLEM = "wrong problem"
+NOT_ATTEMPTED = "not attempted"
 DIVERGED = "diverged"
 CONTROL = "control"
-VERDICTS = (RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, CONTROL)
-FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD)
+VERDICTS = (
+    RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED,
+    CONTROL,
+)  # fmt: skip
+FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED)
 """Verdicts that say why an attack could not work; they say nothing about what the update reveals."""
 
 
@@ -73,14 +79,17 @@ def verdict_on(
     1. recovered: at least half of the victims are recognisable and above their best control;
     2. partly recovered: some are;
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
-    4. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
-    5. diverged: at least half of the attacks did;
-    6. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
+    4. not attempted: at least half of the batches are too large for the attack, which then names labels only;
+    5. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
+       truth is not about 0;
+    6. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
+    7. diverged: at least half of the attacks did;
+    8. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
        if no guess is known, the matching loss of at least half has not decreased by 1 %;
-    7. wrong label: the attack names labels, and at least half are not those of the victim's batch;
-    8. trivial: no better than the controls (or not recognisable, if there is no control).
+    9. wrong label: the attack names labels, and at least half are not those of the victim's batch;
+    10. trivial: no better than the controls (or not recognisable, if there is no control).
 
-    4 to 7 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
+    4 to 9 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
     an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
     since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
@@ -134,10 +143,27 @@ def _success(succeeded: float, p: float) -> str | None:
 
 def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[str, str]:
     """Return {verdict: evidence} for all causes of an attack's failure; the caller counts divergence."""
-    causes = {DEAD: _of_dead(health)}
+    unattempted = sum(row.stop_reason == NOT_ATTEMPTED for row in rows)
+    causes = {
+        NOT_ATTEMPTED: f"{unattempted} of {len(rows)} in batches too large" if unattempted >= MOST * len(rows) else "",
+        WRONG_PROBLEM: _of_problem(rows),
+        DEAD: _of_dead(health),
+    }
     if lost < MOST:
         causes |= {STUCK: _of_standstill([row for row in rows if not row.diverged]), WRONG_LABEL: _of_labels(rows)}
     return {name: text for name, text in causes.items() if text} | ({DIVERGED: ""} if lost >= MOST else {})
+
+
+def _of_problem(rows: Sequence[Score]) -> str:
+    """Return how many attacks looked for the wrong thing if most did, or "". A defence is no wrong fact."""
+    measured = [row.mismatch for row in rows if row.mismatch is not None and row.defence == NO_DEFENCE]
+    wrong = sum(value > LARGEST_MISMATCH for value in measured)
+    if not wrong or wrong < MOST * len(measured):
+        return ""
+    return (
+        f"for {wrong} of {len(measured)} the update of the truth, as the attack computes it, is not the captured one: "
+        "a fact about the client is wrong, or it drew random numbers"
+    )
 
 
 def _of_dead(health: Health | None) -> str:

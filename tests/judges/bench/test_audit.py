@@ -316,3 +316,35 @@ def test_the_command_imports_a_model_of_the_users_own(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["title"] == "mine"
     again = command("report", "mine", cwd=tmp_path)
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, done.stdout.splitlines()[-1])
+
+
+def leave_a_batch(folder: Path, size: int = 3) -> None:
+    """Leave one captured update of a batch, and its truth."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, labels = torch.rand(size, 1, 8, 8, generator=generator), torch.arange(size) % 4
+    capture = capture_gradient(SPEC, parameters_of(build_model(SPEC, seed=0)), inputs, labels)
+    CaptureStore(folder / "captures")(replace(capture, id="mine/r001-c000"))
+    SealedStore(folder / "sealed")(SealedBatch("mine/r001-c000", inputs, labels))
+
+
+def test_a_batch_that_is_too_large_is_a_result(tmp_path: Path) -> None:
+    leave_a_batch(tmp_path)
+    audit(tmp_path, "attack=idlg", "attack.most_examples=2", "attack.label_rule=bias")
+    rows = [row for row in read_scores(tmp_path / "scores.csv") if not row.is_control]
+    assert [row.stop_reason for row in rows] == ["not attempted"] * 3
+    assert [row.label_found for row in rows] == [True] * 3
+    (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
+    assert (cell.verdict, cell.label_accuracy) == ("not attempted", 1.0)
+    assert "3 of 3 in batches too large" in (tmp_path / "report.md").read_text()
+
+
+def test_an_attack_on_the_wrong_problem_is_no_failed_attack(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=3)
+    audit(tmp_path, "attack.iterations=2", "assumed.reduction=sum", "assumed.loss_scale=3.0")
+    (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
+    assert cell.verdict == "wrong problem"
+    assert all(row.mismatch == pytest.approx(2.0, rel=1e-3) for row in read_scores(tmp_path / "scores.csv"))
+    (warning,) = read_manifest(tmp_path)["warnings"]
+    assert warning.startswith("for 3 of 3 updates the attack is pointed at the wrong problem")
+    audit(tmp_path, "attack.iterations=2")
+    assert max(row.mismatch or 0.0 for row in read_scores(tmp_path / "scores.csv")) < 1e-5
