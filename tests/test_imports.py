@@ -62,6 +62,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.plugins": Room(("fl_sim.errors",)),
     "fl_sim.validation": Room(("fl_sim.errors",)),
     "fl_sim.cache": Room(("fl_sim.files",)),
+    "fl_sim.foreign_weights": Room(("fl_sim.errors",), ("torch",)),
     "fl_sim.records": Room(NOUNS, ("torch",)),
     "fl_sim.observed": Room(RECORDS, ("torch",)),
     "fl_sim.captures": Room(RECORDS, ("torch",)),
@@ -81,7 +82,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.captures", "fl_sim.datasets.*", "fl_sim.defences.*", "fl_sim.encoders",
-         "fl_sim.global_models", "fl_sim.models.*", "fl_sim.training"),
+         "fl_sim.foreign_weights", "fl_sim.global_models", "fl_sim.models.*", "fl_sim.training"),
         ("flwr", "ray", "torch"),
     ),
     "fl_sim.testing": Room(
