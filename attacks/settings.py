@@ -94,11 +94,13 @@ class IDLGSettings(MatchingSettings):
     """Settings of iDLG.
 
     Attributes:
-        label_rule: the gradients of the last layer that reveal the label: "weights" (Zhao et al. 2020, which needs
-            positive features before the last layer) or "bias" (works for every network whose last layer has one).
+        label_rule: how labels are read off the gradient of the last layer: "weights" (Zhao et al. 2020, which needs
+            positive features before the last layer), "bias" (works for every network whose last layer has one), both
+            of which assume that no class occurs twice; "counts" (how often each class occurs; needs a bias, or
+            features that are almost constant); "auto" is "weights" for one example and "counts" for more.
     """
 
-    label_rule: Literal["weights", "bias"] = "weights"
+    label_rule: Literal["auto", "weights", "bias", "counts"] = "auto"
 
 
 class GRNNSettings(InversionSettings):

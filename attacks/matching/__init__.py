@@ -235,7 +235,7 @@ class MatchingAttack:
             inputs=grey,
             labels=torch.full((count,), -1) if known is None else known[0].cpu(),
             matching_loss=math.inf,
-            last_inputs=grey,
+            last_inputs=grey.clone(),
             loss_history=torch.empty(0),
             iterations=0,
             gradient_evaluations=0,
