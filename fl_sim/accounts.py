@@ -46,5 +46,8 @@ class Account(Settings):
         text = f"recorded {self.recorded} of {self.replies} replies"
         if self.masked:
             text += f" ({self.masked} of them as a part of a mean, which is all that secure aggregation shows)"
-        reasons = [f"{one.replies} not, the first that of {one.first}: {one.reason}" for one in self.refused]
+        reasons = [
+            f"{one.replies} not, {'the first ' if one.replies > 1 else ''}that of {one.first}: {one.reason}"
+            for one in self.refused
+        ]
         return "; ".join([text, *reasons])

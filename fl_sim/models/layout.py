@@ -63,8 +63,9 @@ def own_names(layout: Layout, shapes: Mapping[str, Shape]) -> dict[str, str]:
 
     Names that are positions, "0", "1", ..., as in a list of arrays, stand for the state dict in its order; or, if the
     shapes say so, for the parameters, the trainable parameters, the state without normalisation layers, or the only
-    part of the state dict with these shapes in this order. More arrays than the model has get no name. A prefix that
-    all names share, as wrappers leave it, is taken off if names and shapes then fit. Other names stay as they are.
+    part of the state dict with these shapes in this order, neighbours first. More arrays than the model has get no
+    name. A prefix that all names share, as wrappers leave it, is taken off if names and shapes then fit. Names of a
+    submodule's own state dict get the submodule's name before them, if they fit only one. Other names stay as they are.
 
     Args:
         layout: of the model.
@@ -76,11 +77,12 @@ def own_names(layout: Layout, shapes: Mapping[str, Shape]) -> dict[str, str]:
     if shapes and set(shapes) == {str(position) for position in range(len(shapes))}:
         ordered = [shapes[str(position)] for position in range(len(shapes))]
         return {str(position): name for position, name in enumerate(_by_position(layout, ordered))}
-    prefix, stripped = strip_common_prefix(shapes, layout.state)
+    _, stripped = strip_common_prefix(shapes, layout.state)
     renamed = dict(zip(shapes, stripped, strict=True))
-    if prefix and misfit(layout, {renamed[name]: shape for name, shape in shapes.items()}):
-        return {name: name for name in shapes}
-    return renamed
+    if not misfit(layout, {renamed[name]: shape for name, shape in shapes.items()}):
+        return renamed
+    submodule = _only_submodule(layout, shapes)
+    return {name: f"{submodule}{name}" for name in shapes}
 
 
 def misfit(layout: Layout, shapes: Mapping[str, Shape]) -> str:
@@ -95,6 +97,16 @@ def misfit(layout: Layout, shapes: Mapping[str, Shape]) -> str:
     return "" if unknown is None or shapes.keys() >= set(layout.parameters) else f"it has no {unknown}"
 
 
+def _only_submodule(layout: Layout, shapes: Mapping[str, Shape]) -> str:
+    """Return "heads." if arrays are those of the submodule `heads` and of no other; "" if there is none, or several."""
+    first = next(iter(shapes), "")
+    found = [name.removesuffix(first) for name in layout.state if name.endswith(f".{first}")]
+    fitting = [
+        prefix for prefix in found if all(layout.state.get(prefix + name) == shape for name, shape in shapes.items())
+    ]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
 def _by_position(layout: Layout, shapes: Sequence[Shape]) -> list[str]:
     """Return the names of arrays that come in the order of the state dict."""
     candidates = (
@@ -107,14 +119,22 @@ def _by_position(layout: Layout, shapes: Sequence[Shape]) -> list[str]:
         wanted = [layout.state[name] for name in names]
         if wanted and list(shapes[: len(wanted)]) == wanted:
             return names
-    found = _only_part(list(layout.state.items()), shapes)
-    if found is not None:
-        return found
+    state = list(layout.state.items())
+    for part in (_only_block(state, shapes), _only_part(state, shapes)):
+        if part is not None:
+            return part
     raise DataError(
         f"{len(shapes)} arrays come as a list without names, and their shapes in this order are not those of the "
         f"model's {len(layout.state)} parameters and buffers, nor those of one part of them only: {_brief(shapes)}; "
         f"the model has {_brief(layout.state.values())}"
     )
+
+
+def _only_block(state: Sequence[tuple[str, Shape]], shapes: Sequence[Shape]) -> list[str] | None:
+    """Return the names of the only run of neighbours in the state with these shapes, such as a body or a head."""
+    names, all_shapes, size = [name for name, _ in state], [shape for _, shape in state], len(shapes)
+    found = [at for at in range(len(names) - size + 1) if all_shapes[at : at + size] == list(shapes)]
+    return names[found[0] : found[0] + size] if len(found) == 1 else None
 
 
 def _only_part(state: Sequence[tuple[str, Shape]], shapes: Sequence[Shape]) -> list[str] | None:

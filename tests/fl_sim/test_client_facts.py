@@ -66,7 +66,7 @@ def test_the_operator_fills_gaps_and_the_config_wins(caplog: pytest.LogCaptureFi
         facts = known.of({"learning-rate": 0.2, "momentum": 0.9})
         assert facts.steps == {"epochs": 1, "learning_rate": 0.2}
         assert facts.training == ClientTraining(mean="0.5 0.5", momentum=0.9)
-        assert facts.shares_gradient
+        assert facts.share == "gradient"
     said = "client says learning_rate is 0.1, but the train config says 0.2; the config is recorded."
     assert caplog.text.count(said) == 1
 
@@ -78,7 +78,8 @@ def test_the_operator_fills_gaps_and_the_config_wins(caplog: pytest.LogCaptureFi
         ({"lr": -1.0}, "client.lr: -1.0 is not a value of learning_rate"),
         ({"optimizer": "lion"}, "client.optimizer: 'lion' is not a value of optimiser"),
         ({"nesterov": True}, "nesterov: needs a momentum above 0"),
-        ({"share": "logits"}, 'expected "gradient" or "weights"'),
+        ({"num_examples": 0}, "client.num_examples: 0 is not a value of num_examples"),
+        ({"share": "logits"}, "expected one of weights, delta, minus-delta, gradient"),
     ],
 )
 def test_a_fact_that_cannot_be_is_refused_before_anything_is_sent(client: dict[str, Scalar], reason: str) -> None:

@@ -251,10 +251,10 @@ def test_the_client_that_holds_less_than_a_batch() -> None:
     assert found == {0: (4, 4, 4), 1: (4, 3, 3)}
 
 
-def message_loop(client: Callable[[RecordDict], RecordDict], sent: RecordDict, **more: Any) -> list[CapturedUpdate]:
+def message_loop(reply: Callable[[RecordDict], RecordDict], sent: RecordDict, **more: Any) -> list[CapturedUpdate]:
     """Send one message as an app without a strategy does, and return what is recorded."""
     captures: list[CapturedUpdate] = []
-    local = LocalGrid(lambda message, _: Message(client(message.content), reply_to=message), 1)
+    local = LocalGrid(lambda message, _: Message(reply(message.content), reply_to=message), 1)
     grid = CuriousGrid(local, captures.append, model=SPEC, **more)
     node = next(iter(grid.get_node_ids()))
     list(grid.send_and_receive([Message(sent, node, "train", group_id="7")]))
@@ -283,6 +283,42 @@ def test_the_model_is_told_from_other_arrays_in_the_reply_and_in_what_is_sent() 
     assert (capture.round, capture.num_examples) == (7, 5)
     for name, tensor in capture.update.items():
         torch.testing.assert_close(tensor, torch.ones_like(capture.parameters[name]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "sign"), [("delta", 1.0), ("minus-delta", -1.0), ("gradient", 1.0)])
+def test_replies_that_are_no_weights_are_taken_for_what_the_operator_says(share: str, sign: float) -> None:
+    sent = RecordDict({"arrays": ArrayRecord(Net().state_dict())})
+
+    def client(_: RecordDict) -> RecordDict:
+        return RecordDict({"arrays": ArrayRecord({k: torch.full_like(v, 3.0) for k, v in Net().state_dict().items()})})
+
+    (capture,) = message_loop(client, sent, client={"share": share, "num-examples": 9})
+    assert capture.num_examples == 9
+    assert capture.kind == ("gradient" if share == "gradient" else "delta")
+    assert all((tensor == 3.0 * sign).all() for tensor in capture.update.values())
+
+
+def test_replies_that_do_not_look_like_weights_are_remarked(caplog: pytest.LogCaptureFixture) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = {k: 0.01 * torch.randn(v.shape, generator=generator) for k, v in Net().state_dict().items()}
+    sent = RecordDict({"arrays": ArrayRecord(Net().state_dict())})
+    message_loop(lambda _: RecordDict({"arrays": ArrayRecord(noise)}), sent)
+    assert "Replies hardly resemble the weights that were sent" in caplog.text
+    caplog.clear()
+    message_loop(lambda _: RecordDict({"arrays": ArrayRecord(noise)}), sent, client={"share": "delta"})
+    message_loop(lambda content: RecordDict({"arrays": plus(content, 0.01)}), sent)
+    assert "Replies hardly resemble" not in caplog.text
+
+
+def test_a_server_that_asks_one_by_one_and_states_no_round_is_counted() -> None:
+    captures: list[CapturedUpdate] = []
+    local = LocalGrid(lambda message, _: Message(message.content, reply_to=message), 2)
+    grid = CuriousGrid(local, captures.append, model=SPEC)
+    first, second = grid.get_node_ids()
+    old, new = (RecordDict({"arrays": ArrayRecord(Net().state_dict())}) for _ in range(2))
+    for content, node in [(old, first), (old, second), (old, first), (new, second)]:
+        list(grid.send_and_receive([Message(content, node, "train")]))
+    assert [(capture.round, capture.client) for capture in captures] == [(1, 0), (1, 1), (2, 0), (3, 1)]
 
 
 def test_a_prefix_on_one_side_only_is_no_obstacle() -> None:
@@ -330,6 +366,21 @@ def test_a_strategy_with_a_start_of_its_own_is_run_by_it() -> None:
     assert run(KINDS["plain"], observe) == run(KINDS["plain"], lambda grid, strategy: (grid, strategy))
     assert strategies[0].started == 1
     assert len(captures) == 2 * CLIENTS
+
+
+def test_a_model_is_built_before_the_clients_train_and_never_meanwhile() -> None:
+    """Building moves torch's generator, from which clients in other threads may draw."""
+    built: list[int] = []
+    MODELS["net_of_others"] = ModelEntry(lambda _: built.append(1) or Net(), spiking=False, summary="counted")
+    before: list[int] = []
+
+    def observe(grid: Grid, strategy: Strategy) -> tuple[Grid, Strategy]:
+        watched = CuriousGrid(grid, print, model=SPEC)
+        before.append(len(built))
+        return watched, strategy
+
+    run(KINDS["DataParallel"], observe)
+    assert before == [len(built)] == [1]
 
 
 # What the operator is told

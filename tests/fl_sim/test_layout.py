@@ -71,6 +71,7 @@ def test_an_unknown_model_and_one_that_cannot_be_built_have_none() -> None:
         [name for name, _ in Net().named_parameters()],
         [name for name, parameter in Net().named_parameters() if parameter.requires_grad],
         ["first.weight", "first.bias", "second.weight", "second.bias"],
+        ["norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "second.weight"],
         ["first.weight"],
     ],
 )
@@ -97,6 +98,8 @@ def test_prefixes_are_taken_off_only_if_the_rest_is_the_model() -> None:
     assert own_names(layout(), wrong) == {name: name for name in wrong}
     head = {"model.net.second.weight": (3, 3)}
     assert own_names(layout(), head) == {"model.net.second.weight": "second.weight"}
+    assert own_names(layout(), {"weight": (3, 4)}) == {"weight": "first.weight"}  # of a submodule's state dict
+    assert own_names(layout(), {"bias": (3,)}) == {"bias": "bias"}
     assert misfit(layout(), {"second.weight": (3, 3)}) == ""
     assert misfit(layout(), {**shapes, "loss.weight": (1,)}) == ""
     assert misfit(layout(), {"third.weight": (1,)}) == "it has no third.weight"

@@ -17,7 +17,6 @@ from fl_sim.federation.messages import (
     decode,
     plain_key,
     sent_config,
-    told_round,
 )
 from fl_sim.foreign_weights import strip_common_prefix
 from fl_sim.specs import Scalar
@@ -82,19 +81,13 @@ def arrays_in(message: Message) -> dict[str, dict[str, Array]]:
     return {name: dict(record) for name, record in message.content.array_records.items() if set(record) - {_EMPTY}}
 
 
-def request_of(message: Message, times_sent: int) -> Request:
-    """Return what a train message asks for.
-
-    Args:
-        message: a train message.
-        times_sent: the round, where the message states none.
-    """
-    stated = told_round(message)
+def request_of(message: Message, server_round: int) -> Request:
+    """Return what a train message of a round asks for."""
     return Request(
         metadata=message.metadata,
         records=arrays_in(message),
         config=sent_config(message),
-        round=times_sent if stated is None else stated,
+        round=server_round,
         is_masked=SECURE_AGGREGATION in message.content.config_records,
     )
 

@@ -16,7 +16,9 @@ from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.federation.messages import plain_key
 from fl_sim.specs import Scalar
 
-GRADIENT = "gradient"
+WEIGHTS, DELTA, MINUS_DELTA, GRADIENT = SHARES = "weights", "delta", "minus-delta", "gradient"
+"""What a client replies with: its weights, the weights after training minus those before or the opposite, or the
+gradient."""
 
 _LOSSES = {
     "crossentropyloss": CROSS_ENTROPY, "crossentropy": CROSS_ENTROPY, "ce": CROSS_ENTROPY,
@@ -97,9 +99,14 @@ _TRAINING: Mapping[str, _Fact] = {
 }
 """Fields of a `ClientTraining`."""
 
-_SPELLED = {key: name for facts in (_STEPS, _TRAINING) for name, fact in facts.items() for key in fact.keys}
-_OWN = {plain_key(name): name for name in ClientTraining.model_fields}
-"""An operator may state every field by its own name; in a config, "mean" or "mode" can be about anything."""
+_REPORTED: Mapping[str, _Fact] = {"num_examples": _Fact(("num-examples",), _positive_integer)}
+"""What clients report themselves, and an operator may know better."""
+
+_READ = {**_STEPS, **_TRAINING, **_REPORTED}
+_STATED = {plain_key(name): name for name in ClientTraining.model_fields} | {
+    key: name for name, fact in _READ.items() for key in fact.keys
+}
+"""An operator may also state every field by its own name; in a config, "mean" or "mode" can be about anything."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +116,22 @@ class Facts:
     Attributes:
         steps: the values of `CapturedUpdate.learning_rate`, `local_steps`, `batch_size` and `epochs` that are known.
         training: how each step is computed.
-        shares_gradient: whether the client replies with a gradient and not with weights.
+        share: what the client replies with, one of `SHARES`; None if nobody says so.
+        num_examples: on how many it trains; None if only the client itself says so.
     """
 
     steps: Mapping[str, Any] = field(default_factory=dict)
     training: ClientTraining = field(default_factory=ClientTraining)
-    shares_gradient: bool = False
+    share: str | None = None
+    num_examples: int | None = None
 
 
 class KnownFacts:
     """Reads the facts in a train config, and fills the gaps with what the operator knows.
 
     Args:
-        client: facts that are not in the train config, by the names of the fields or by a usual spelling; and "share",
-            "gradient" or "weights".
+        client: facts that are not in the train config, by the names of the fields or by a usual spelling; "share", one
+            of `SHARES`; and "num_examples", where clients report something else, such as their number of batches.
 
     Raises:
         ConfigError: a key is not known, or a value is not possible.
@@ -133,6 +142,7 @@ class KnownFacts:
         for key, value in (client or {}).items():
             self._known |= _stated(key, value)
         self._share = self._known.pop("share", None)
+        self._num_examples = self._known.pop("num_examples", None)
         try:
             _training(self._known)
         except pydantic.ValidationError as error:
@@ -151,8 +161,10 @@ class KnownFacts:
                     *(name, self._known[name], sent[name]),
                 )
         values = {**self._known, **sent}
-        share = config.get("share", self._share)
-        return Facts({name: values[name] for name in _STEPS if name in values}, _possible(values), share == GRADIENT)
+        share = config.get("share")
+        share = share if isinstance(share, str) and share in SHARES else self._share
+        steps = {name: values[name] for name in _STEPS if name in values}
+        return Facts(steps, _possible(values), share, self._num_examples)
 
 
 def _read(config: Mapping[str, Scalar]) -> dict[str, Any]:
@@ -174,13 +186,13 @@ def _stated(key: str, value: Scalar) -> dict[str, Any]:
     """
     plain = plain_key(key)
     if plain == "share":
-        if value not in (GRADIENT, "weights"):
-            raise ConfigError(f'client.share: expected "gradient" or "weights", found {value!r}.')
+        if value not in SHARES:
+            raise ConfigError(f"client.share: expected one of {', '.join(SHARES)}, found {value!r}.")
         return {plain: value}
-    name = _SPELLED.get(plain) or _OWN.get(plain)
+    name = _STATED.get(plain)
     if name is None:
-        raise unknown_name("client", key, {*_STEPS, *ClientTraining.model_fields, "share"})
-    fact = _STEPS.get(name) or _TRAINING.get(name)
+        raise unknown_name("client", key, {*_READ, *ClientTraining.model_fields, "share"})
+    fact = _READ.get(name)
     readings = [value] if fact is None else [fact.read(value), value]
     for reading in readings:
         if reading is not None and _fits(name, reading):
@@ -190,8 +202,8 @@ def _stated(key: str, value: Scalar) -> dict[str, Any]:
 
 def _fits(name: str, value: object) -> bool:
     """Return whether a field can have a value."""
-    if name in _STEPS:
-        return bool(_STEPS[name].read(value) == value)
+    if name not in ClientTraining.model_fields:
+        return bool(_READ[name].read(value) == value)
     try:
         ClientTraining.model_validate({"momentum": 0.5, name: value} if name == "nesterov" else {name: value})
     except pydantic.ValidationError:

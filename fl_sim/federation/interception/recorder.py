@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,15 +17,18 @@ from fl_sim.captures import capture_id, check_federation_id
 from fl_sim.errors import DataError
 from fl_sim.federation.interception.aggregates import Aggregate, Aggregates
 from fl_sim.federation.interception.exchange import Request, is_train, read_exchange, request_of
-from fl_sim.federation.interception.facts import KnownFacts
+from fl_sim.federation.interception.facts import GRADIENT, WEIGHTS, KnownFacts
 from fl_sim.federation.interception.ledger import Ledger
-from fl_sim.federation.interception.updates import as_loaded, delta, tensors
+from fl_sim.federation.interception.rounds import Rounds
+from fl_sim.federation.interception.updates import as_loaded, likeness, tensors, update_in
 from fl_sim.federation.messages import NDArray, ReplyError, told_partition
-from fl_sim.models.layout import Layout, layout_of, misfit, own_names
+from fl_sim.models.layout import layout_of, misfit, own_names
 from fl_sim.records import CapturedUpdate, ModelSpec, Scalar
 
 Sink = Callable[[CapturedUpdate], object]
 _LONGEST_LIST = 200
+_LEAST_ALIKE = 0.5
+"""Cosine between weights before and after training below which a reply may be something else than weights."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,15 @@ class UpdateRecorder:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._facts = KnownFacts(setup.client)
+        # Now, not at the first reply: building a model moves torch's generator for a moment, and clients in other
+        # threads of this process may be drawing from it by then.
+        self._layout = layout_of(setup.model)
         self._ledger = Ledger(_note(setup.sink, check_federation_id(setup.federation_id)))
         self._aggregates = Aggregates(self._record_mean, self._refuse_mean)
         self._open: dict[int, list[Request]] = {}
         self._ranks: dict[int, int] = {}
         self._recorded: set[str] = set()
-        self._times_sent = 0
+        self._rounds = Rounds()
         self._lock = threading.RLock()
 
     def sent(self, messages: Iterable[Message], grid: Grid) -> None:
@@ -93,9 +98,8 @@ class UpdateRecorder:
         for message in messages:
             self._aggregates.sent(message)
         train = [message for message in messages if is_train(message)]
-        self._times_sent += bool(train)
         self._ledger.sent(len(messages))
-        requests = [request_of(message, self._times_sent) for message in train]
+        requests = [request_of(*item) for item in zip(train, self._rounds.of(train), strict=True)]
         for request in requests:
             node = request.metadata.dst_node_id
             same_round = [item for item in self._open.get(node, []) if item.round == request.round]
@@ -147,10 +151,15 @@ class UpdateRecorder:
             self._ledger.remark(f"Replies hold arrays that were not sent, and they are ignored: {ignored}.")
         sent = as_loaded(exchange.sent, exchange.received)
         facts = self._facts.of(request.config)
-        update: Mapping[str, NDArray] = exchange.received
-        if not facts.shares_gradient:
-            update = {name: delta(sent[name], array) for name, array in exchange.received.items()}
-        self._pass_on(request, client, sent, update, (exchange.num_examples, 1))
+        if facts.share is None and likeness(sent, exchange.received) < _LEAST_ALIKE:
+            self._ledger.remark(
+                "Replies hardly resemble the weights that were sent, and are recorded as weights all the same. If they "
+                'are the change of the weights or a gradient, say client={"share": "delta"} or {"share": "gradient"}.'
+            )
+        update = {
+            name: update_in(facts.share or WEIGHTS, sent[name], array) for name, array in exchange.received.items()
+        }
+        self._pass_on(request, client, sent, update, (facts.num_examples or exchange.num_examples, 1))
         self._ledger.record(request.round)
 
     def _record_mean(self, aggregate: Aggregate, before: Mapping[str, NDArray], after: Mapping[str, NDArray]) -> None:
@@ -158,7 +167,7 @@ class UpdateRecorder:
         clients = f"{aggregate.clients} clients"
         level, problem, server_round = WARNING, "", aggregate.request.round
         try:
-            update = {name: delta(before[name], after[name]) for name in before}
+            update = {name: update_in(WEIGHTS, before[name], after[name]) for name in before}
             counts = aggregate.num_examples, aggregate.clients
             self._pass_on(aggregate.request, len(self._ranks), before, update, counts)
         except DataError as error:
@@ -204,7 +213,7 @@ class UpdateRecorder:
             model=setup.model,
             parameters=tensors(sent, names),
             update=tensors(update, names),
-            kind="gradient" if facts.shares_gradient else "delta",
+            kind="gradient" if facts.share == GRADIENT else "delta",
             config=request.config,
             training=facts.training,
             num_examples=counts[0],
@@ -213,10 +222,6 @@ class UpdateRecorder:
         )
         setup.sink(capture)
         self._recorded.add(name)
-
-    @functools.cached_property
-    def _layout(self) -> Layout | None:
-        return layout_of(self._setup.model)
 
     def _names(self, sent: Mapping[str, NDArray]) -> dict[str, str]:
         """Return {name as sent: name in the capture}, which is the model's own where the model is known and fits."""
