@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import linecache
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 _MAX_EDITS = 2
 
@@ -89,3 +93,31 @@ def lack_of_memory(error: BaseException) -> str:
     if isinstance(error, MemoryError) or any(phrase in reason.lower() for phrase in _OUT_OF_MEMORY):
         return f"not enough memory ({reason.splitlines()[0][:_LONGEST]})"
     return ""
+
+
+_OURS = tuple(Path(__file__).parents[1] / package for package in ("fl_sim", "attacks", "judges"))
+_STANDARD = tuple(Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib"))
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def own_line(error: BaseException) -> str:
+    """Return "file, line N: code" of the user's own line that an error comes from, the innermost if there are several.
+
+    Where all lines are of installed packages or ours, it is the innermost that is not torch's or Python's.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    if not frames:
+        return "a line that is in no file"
+    last = min(reversed(frames), key=lambda frame: _strangeness(Path(frame.filename)))
+    path, here = Path(last.filename), Path.cwd()
+    name = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{name}, line {last.lineno}: {linecache.getline(last.filename, last.lineno or 0).strip()}"
+
+
+def _strangeness(path: Path) -> int:
+    """Return 0 for a file of the user, 1 for one of an installed package, 2 for ours, 3 for torch's and Python's."""
+    if any(path.is_relative_to(folder) for folder in _OURS):
+        return 2
+    if any(part in _INSTALLED for part in path.parts):
+        return 3 if "torch" in path.parts else 1
+    return 3 if any(path.is_relative_to(folder) for folder in _STANDARD) else 0
