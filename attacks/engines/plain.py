@@ -31,6 +31,9 @@ _ALIKE = 1e-4
 _ONCE = re.compile(r"derivative for aten::(\w+) is not implemented|once_differentiable")
 """What torch says of an operation without a second derivative."""
 
+_ONE_EXAMPLE = "more than 1 value per channel"
+"""What torch says of a batch normalisation in train mode that sees one value only."""
+
 _TOKENS = "argument #1 'indices'"
 """What torch says of an embedding that is given anything but whole numbers."""
 
@@ -214,10 +217,15 @@ def own_errors(capture: CapturedUpdate) -> Iterator[None]:
             ) from error
         if _TOKENS in str(error):
             raise ConfigError(
-                f"model '{name}': it reads whole numbers, such as tokens ({own_line(error)}); attacks look for real "
+                f"model '{name}': it reads whole numbers, such as tokens{own_line(error)}; attacks look for real "
                 "numbers, so it cannot be attacked yet."
             ) from error
+        if _ONE_EXAMPLE in str(error):
+            raise ConfigError(
+                f"model '{name}': its batch normalisations cannot train on one example of this size, as the client is "
+                f"said to: {error}. Say its batch size, or that its mode is eval."
+            ) from error
         raise ConfigError(
-            f"model '{name}': its own code fails on an input of shape (N, {shape}): {type(error).__name__}: {error} "
-            f"({own_line(error)})"
+            f"model '{name}': its own code fails on an input of shape (N, {shape}): {type(error).__name__}: {error}"
+            f"{own_line(error)}"
         ) from error

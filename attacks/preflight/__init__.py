@@ -13,7 +13,7 @@ from typing import get_args
 import torch
 
 from attacks.engines.choice import Choice, choose
-from attacks.engines.plain import matched, planted
+from attacks.engines.plain import planted
 from attacks.idlg import IDLG
 from attacks.preflight.evaluation import Evaluation, evaluated
 from attacks.preflight.layers import Layers, drawing, layers_of
@@ -22,7 +22,7 @@ from fl_sim.errors import ConfigError, SpikeleakError
 from fl_sim.observed import batch_size, contradictions, local_steps
 from fl_sim.records import CapturedUpdate
 
-_TRIES = 3
+_TRIES = 2
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,20 @@ def examine(capture: CapturedUpdate) -> Preflight:
     try:
         found["steps"], found["examples"] = len(local_steps(capture)), batch_size(capture)
         found["contradictions"] = tuple(contradictions(capture))
-        found["layers"] = layers_of(capture)
+        found["layers"] = layers = layers_of(capture)
         found["choice"] = choice = choose([capture])
         found["drawing"] = drawing(capture) if choice.draws else ()
-        found["evaluation"] = evaluation = evaluated(capture, choice)
+        found["evaluation"] = evaluation = evaluated(capture, choice, layers.matched)
         found["labels"] = _labels(capture)
-        refusal = _refusal(capture, evaluation)
+        refusal = _refusal(layers, evaluation)
     except SpikeleakError as error:
         refusal = str(error)
     return Preflight(capture, refusal, **found)  # type: ignore[arg-type]
 
 
-def _refusal(capture: CapturedUpdate, evaluation: Evaluation) -> str:
+def _refusal(layers: Layers, evaluation: Evaluation) -> str:
     """Return why an attack could find nothing although it can be computed, or ""."""
-    if not matched(capture):
+    if not layers.matched:
         return "the update shares no parameter that the client trains, so there is nothing to match."
     if not evaluation.norm > 0:
         return "the update of random examples is 0 everywhere, so it says nothing about them."

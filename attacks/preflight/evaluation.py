@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from attacks.engines.choice import Choice, open_engine
-from attacks.engines.plain import Planted, matched, norm_of, own_errors, planted
+from attacks.engines.plain import Planted, norm_of, own_errors, planted
 from fl_sim.observed import local_steps
 from fl_sim.records import CapturedUpdate
 
@@ -45,15 +45,19 @@ class Evaluation:
     estimated: bool
 
 
-def evaluated(capture: CapturedUpdate, choice: Choice) -> Evaluation:
+def evaluated(capture: CapturedUpdate, choice: Choice, names: Collection[str]) -> Evaluation:
     """Return an evaluation of the attack's loss by the chosen engine.
+
+    Args:
+        capture: whose model, parameters and training are used.
+        choice: the engine.
+        names: of the parameters that the client trains and shares.
 
     Raises:
         ConfigError: the user's own code fails.
     """
     precision = torch.float32
     one = planted(capture, seed=_SEED, precision=precision)
-    names = matched(capture)
     at_truth, seconds, kept = _measured(one, choice, names)
     few, every = local_steps(one.capture), local_steps(capture)
     longer = sum(map(len, every)) / sum(map(len, few))
@@ -80,11 +84,10 @@ def _measured(one: Planted, choice: Choice, names: Collection[str]) -> tuple[flo
     """Return the relative distance at a client's own examples, the seconds that it took, and the bytes it kept."""
     engine = open_engine([one.capture], choice, device="cpu", precision=one.inputs.dtype)
     candidate, kept = one.inputs[None].requires_grad_(), _Kept()
+    start = time.perf_counter()
     with own_errors(one.capture), torch.autograd.graph.saved_tensors_hooks(kept.hold, lambda held: held.tensor):
         distance = engine.distances(candidate, one.targets[None])
         torch.autograd.grad(distance.sum(), candidate)
-    start = time.perf_counter()
-    torch.autograd.grad(engine.distances(candidate, one.targets[None]).sum(), candidate)
     seconds = time.perf_counter() - start
     return float(distance.detach()[0].sqrt()) / (norm_of(one.capture, names) or 1.0), seconds, kept.most
 

@@ -129,8 +129,8 @@ def _built(builder: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> nn.Mod
         if lack_of_memory(error):
             raise
         raise ConfigError(
-            f"model '{spec.architecture}': its own code fails when it is built: {type(error).__name__}: {error} "
-            f"({own_line(error)})"
+            f"model '{spec.architecture}': its own code fails when it is built: {type(error).__name__}: {error}"
+            f"{own_line(error)}"
         ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model '{spec.architecture}': its builder must return a torch module, not {model!r:.100}.")
