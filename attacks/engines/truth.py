@@ -9,8 +9,9 @@ from torch import Tensor
 
 from attacks.engines.choice import choose, open_engine
 from attacks.engines.engine import Engine
+from attacks.engines.plain import matched, norm_of
 from fl_sim.losses import targets_of
-from fl_sim.observed import observed_gradient, same_problem
+from fl_sim.observed import same_problem
 from fl_sim.records import CapturedUpdate
 
 Examples = tuple[Tensor, Tensor]
@@ -40,17 +41,18 @@ def mismatches(captures: Sequence[CapturedUpdate], examples: Sequence[Examples])
         choice, first = choose([captures[index] for index in group]), captures[group[0]]
         is_double = next(iter(first.parameters.values())).dtype == torch.float64
         precision = torch.float64 if is_double else torch.float32
-        engine = open_engine([first], choice, device="cpu", precision=precision)
+        engine, names = open_engine([first], choice, device="cpu", precision=precision), matched(first)
         for index in group:
             engine.replace(0, captures[index])
-            found[index] = _mismatch(engine, captures[index], examples[index], precision)
+            distance = _distance(engine, captures[index], examples[index], precision)
+            norm = norm_of(captures[index], names)
+            found[index] = distance / norm if norm > 0 else float(distance > 0)
     return [found[index] for index in range(len(captures))]
 
 
-def _mismatch(engine: Engine, capture: CapturedUpdate, examples: Examples, precision: torch.dtype) -> float:
-    """Return the mismatch of one victim, with which the engine is loaded."""
+def _distance(engine: Engine, capture: CapturedUpdate, examples: Examples, precision: torch.dtype) -> float:
+    """Return the distance of the update of examples to that of the victim with which the engine is loaded."""
     inputs, labels = examples
     targets = targets_of(capture.training, labels, capture.model.input.classes).to(precision)
-    distance = float(engine.distances(inputs.to(precision)[None].requires_grad_(), targets[None]).detach()[0])
-    size = sum(float(value.double().square().sum()) for value in observed_gradient(capture).values())
-    return (distance / size) ** 0.5 if size > 0 else float(distance > 0)
+    squared = engine.distances(inputs.to(precision)[None].requires_grad_(), targets[None]).detach()
+    return float(squared[0].sqrt())

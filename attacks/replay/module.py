@@ -1,4 +1,4 @@
-"""The client's module as a function of its parameters: without random draws, and with the statistics of its norms."""
+"""The client's module as a function of its parameters, twice differentiable and without random draws."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ClientModule:
         seen: Tensors = {}
         if self._keeps_state:
             reset_state(self._module)
-        with without_draws(), sdpa_kernel(SDPBackend.MATH), self._watched(seen), mixed(self._training, self._device):
+        with without_draws(), twice_differentiable(), self._watched(seen), mixed(self._training, self._device):
             outputs = functional_call(self._module, {**fixed, **trained}, (normalised(self._training, inputs),))
         if self._keeps_state:  # the graph of a state would hold on to the batch
             reset_state(self._module)
@@ -147,6 +147,27 @@ def without_draws() -> Iterator[None]:
     finally:
         for name, original in originals.items():
             setattr(F, name, original)
+
+
+@contextlib.contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Write out what torch computes by kernels without a second derivative: attention, and the hard sigmoid."""
+    originals = {name: getattr(F, name) for name in _WRITTEN_OUT}
+    try:
+        for name, written_out in _WRITTEN_OUT.items():
+            setattr(F, name, written_out)
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for name, original in originals.items():
+            setattr(F, name, original)
+
+
+def _hard_sigmoid(inputs: Tensor, *_: object, **__: object) -> Tensor:
+    return F.relu6(inputs + 3.0) / 6.0
+
+
+_WRITTEN_OUT = {"hardsigmoid": _hard_sigmoid}
 
 
 def _channels_first(norm: _BatchNorm, inputs: Tensor) -> Tensor:

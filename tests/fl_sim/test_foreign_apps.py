@@ -371,7 +371,12 @@ def test_a_strategy_with_a_start_of_its_own_is_run_by_it() -> None:
 def test_a_model_is_built_before_the_clients_train_and_never_meanwhile() -> None:
     """Building moves torch's generator, from which clients in other threads may draw."""
     built: list[int] = []
-    MODELS["net_of_others"] = ModelEntry(lambda _: built.append(1) or Net(), spiking=False, summary="counted")
+
+    def build(_: ModelSpec) -> Net:
+        built.append(1)
+        return Net()
+
+    MODELS["net_of_others"] = ModelEntry(build, spiking=False, summary="counted")
     before: list[int] = []
 
     def observe(grid: Grid, strategy: Strategy) -> tuple[Grid, Strategy]:
