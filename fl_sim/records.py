@@ -33,6 +33,7 @@ __all__ = [
     "SealedBatch",
     "SpikingSpec",
     "TrainedModel",
+    "is_record",
     "load_record",
     "record_bytes",
     "save_record",
@@ -141,6 +142,15 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
 def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
     """Write a record to `path` atomically; see `atomic_write`."""
     return atomic_write(path, record_bytes(record))
+
+
+def is_record(path: Path) -> bool:
+    """Return whether an existing file says that it is a record, of whatever type; it may still be damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            return _METADATA_KEY in (stream.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def load_record(kind: type[Record], path: Path) -> Record:
