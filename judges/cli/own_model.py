@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models import MODELS, ModelEntry, build_model
-from fl_sim.records import InputSpec, ModelSpec
-from fl_sim.specs import Settings
+from fl_sim.specs import InputSpec, ModelSpec, Settings
 
 if TYPE_CHECKING:
     from torch import nn
