@@ -65,8 +65,9 @@ class CuriousGrid(_RecordingGrid):
             it reports in its reply's ConfigRecord "client", or else the rank of its node id.
         weighted_by_key: the metric with the number of examples; without it, usual names are looked for.
         client: facts about the clients' training that are not in the train config, such as {"epochs": 1,
-            "batch-size": 32, "momentum": 0.9}: fields of `CapturedUpdate` and `ClientTraining`, and "share", what replies
-            hold ("weights", "delta", "minus-delta" or "gradient"). A "num_examples" replaces what the clients report.
+            "batch-size": 32, "momentum": 0.9}: fields of `CapturedUpdate` and `ClientTraining`, and "share", what
+            replies hold ("weights", "delta", "minus-delta" or "gradient"). A "num_examples" replaces what the clients
+            report.
 
     Raises:
         ConfigError: `federation_id` is not valid as the name of a folder, or a fact in `client` is not known or not
