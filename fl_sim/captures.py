@@ -230,7 +230,8 @@ class CaptureStore(_Store):
 class SealedStore(_Store):
     """A folder of sealed batches: the truth behind the captures, stored under the same ids.
 
-    Clients write it and judges open it. Attack code must not import this class; a test checks the imports.
+    Clients write it and judges open it. Attack code must not import this class; a test checks the imports. A batch is
+    stored as it is given; see `fl_sim.sealed_forms` for the forms that judges convert.
     """
 
     def __call__(self, batch: SealedBatch) -> Path:

@@ -29,11 +29,10 @@ def client_loss(training: ClientTraining, outputs: Tensor, targets: Tensor) -> T
     Raises:
         ConfigError: the shapes do not fit, or the function of a loss of the user's own cannot be imported.
     """
-    taken = training.taken()
-    name = taken.loss or CROSS_ENTROPY
+    taken, name = training.taken(), loss_name(training, targets.shape[-1])
     outputs = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
     if name in (CROSS_ENTROPY, NLL):
-        loss = _classified(taken, _rows(outputs, targets), targets)
+        loss = _classified(taken, name, _rows(outputs, targets), targets)
     elif name == BCE:
         loss = F.binary_cross_entropy_with_logits(
             *_one_logit(_rows(outputs, targets, one=True), targets), reduction=taken.reduction or "mean"
@@ -45,16 +44,21 @@ def client_loss(training: ClientTraining, outputs: Tensor, targets: Tensor) -> T
     return loss * (taken.loss_scale or 1.0)
 
 
+def loss_name(training: ClientTraining, outputs: int) -> str:
+    """Return the client's loss; where it is not known, the cross-entropy, or that of a logit if there is one output."""
+    return training.loss or (CROSS_ENTROPY if outputs > 1 else BCE)
+
+
 def targets_of(training: ClientTraining, labels: Tensor, classes: int) -> Tensor:
     """Return the targets (N, classes) of labels (N,), which are class indices, or values for "mse" and one logit."""
-    if classes == 1 or (training.taken().loss == MSE and labels.dtype.is_floating_point):
+    if classes == 1 or (training.loss == MSE and labels.dtype.is_floating_point):
         return labels.reshape(len(labels), -1).float()
     return F.one_hot(labels.long(), classes).float()
 
 
 def free_targets(training: ClientTraining, unknowns: Tensor) -> Tensor:
     """Return the targets (..., K) that unconstrained unknowns (..., K) stand for, differentiably."""
-    loss = training.taken().loss
+    loss = loss_name(training, unknowns.shape[-1])
     if loss == MSE:
         return unknowns
     return unknowns.sigmoid() if loss == BCE and unknowns.shape[-1] == 1 else unknowns.softmax(dim=-1)
@@ -64,7 +68,7 @@ def labels_of(training: ClientTraining, targets: Tensor) -> Tensor:
     """Return the labels (N,) that targets (N, K) mean: the largest class, or for one output its rounded value."""
     if targets.shape[-1] == 1:
         value = targets[..., 0]
-        return value if training.taken().loss == MSE else value.round().long()
+        return value if training.loss == MSE else value.round().long()
     return targets.argmax(-1)
 
 
@@ -81,11 +85,11 @@ def normalised(training: ClientTraining, inputs: Tensor) -> Tensor:
     return (inputs - mean) / std
 
 
-def _classified(taken: ClientTraining, outputs: Tensor, targets: Tensor) -> Tensor:
+def _classified(taken: ClientTraining, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the cross-entropy of logits, or of log-probabilities if the loss is "nll", for soft targets."""
     smoothing = taken.label_smoothing or 0.0
     wanted = targets * (1.0 - smoothing) + smoothing / targets.shape[-1] if smoothing else targets
-    logarithms = outputs if taken.loss == NLL else F.log_softmax(outputs, dim=-1)
+    logarithms = outputs if name == NLL else F.log_softmax(outputs, dim=-1)
     losses = -(wanted * logarithms).sum(-1)
     return losses.sum() if taken.reduction == "sum" else losses.mean()
 

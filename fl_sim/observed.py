@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -56,6 +56,11 @@ def batch_size(capture: CapturedUpdate) -> int:
     return max(index for step in local_steps(capture) for index in step) + 1
 
 
+def same_problem(capture: CapturedUpdate) -> tuple[Hashable, ...]:
+    """Return a key that updates share whose attacks are the same problem: model, training and steps are the same."""
+    return capture.model, capture.training, capture.kind, local_steps(capture)
+
+
 def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
     """Return the gradient in a captured update, by parameter name.
 
@@ -94,7 +99,7 @@ def contradictions(capture: CapturedUpdate) -> list[str]:
 def assuming(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
     """Return a capture with assumed values of its own fields and of those of its training, where they are not known."""
     own = {key: value for key, value in assumed.items() if hasattr(capture, key)}
-    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) is None}
+    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) in (None, 0)}
     if capture.epochs is not None or capture.local_steps is not None:  # what is known of the steps needs no assumption
         filled = {key: value for key, value in filled.items() if key not in ("epochs", "local_steps")}
     training = capture.training.filled({key: value for key, value in assumed.items() if key not in own})

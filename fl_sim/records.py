@@ -33,6 +33,7 @@ __all__ = [
     "SealedBatch",
     "SpikingSpec",
     "TrainedModel",
+    "is_record",
     "load_record",
     "record_bytes",
     "save_record",
@@ -101,10 +102,13 @@ class TrainedModel:
 class SealedBatch:
     """The truth behind a captured update. Written by the client out of band and opened by judges only.
 
+    A batch that a client of one's own sealed may have another form, until `fl_sim.sealed_forms.formed` has converted
+    it, which judges do when they open it.
+
     Attributes:
         capture_id: id of the `CapturedUpdate` that was computed from this batch.
-        inputs: (N, C, H, W), or (T, N, C, H, W) for events.
-        labels: (N,).
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events, floats in the value range of the model's `InputSpec`.
+        labels: int64 (N,), from 0.
         defence: name of the defence that the client applied, or "none".
     """
 
@@ -138,6 +142,15 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
 def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
     """Write a record to `path` atomically; see `atomic_write`."""
     return atomic_write(path, record_bytes(record))
+
+
+def is_record(path: Path) -> bool:
+    """Return whether an existing file says that it is a record, of whatever type; it may still be damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            return _METADATA_KEY in (stream.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def load_record(kind: type[Record], path: Path) -> Record:

@@ -1,20 +1,19 @@
 """A run that is killed at random moments and started again each time: what is lost, and what comes out in the end.
 
 Run with `python -m tests.soak_kills [KILLS]` (100 by default; `make soak`); tests/judges/bench/test_kills.py does it
-with few. A grid of 24 cells is run once undisturbed and once under SIGKILLs. After each kill every file of results must
-be whole, none may be gone, and what was finished must not be computed again but for the one cell in flight. The final
-rows must equal the undisturbed run's to the last digit, wall times aside.
+with few, and with fewer cells. A grid is run once undisturbed and once under SIGKILLs. After each kill every file of
+results must be whole, none may be gone, and what was finished must not be computed again but for the one cell in
+flight. The final rows must equal the undisturbed run's to the last digit, wall times aside.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -22,10 +21,10 @@ from pathlib import Path
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.records import TrainedModel, load_record
-from judges.cli import main as cli_main
 from judges.runs.comparison import scores_digest
 from judges.runs.integrity import verify
 from judges.runs.rows import read_scores
+from tests import programs
 
 CONFIG = """
 name = "soak"
@@ -33,17 +32,13 @@ judge = "none"
 dataset.name = "digits"
 dataset.size = 8
 model.name = ["lenet", "spiking_lenet"]
-model.init = ["uniform", "torch"]
 model.timesteps = 2
 federation.clients = 2
 attack.name = ["dlg", "idlg"]
-attack.iterations = [1, 2, 3]
+attack.iterations = {budgets}
 """
-CELLS = 24
-
-os.environ["OMP_NUM_THREADS"] = "1"
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["judges.bench.gradient_inversion", "judges.cli"])
+BUDGETS = (1, 2, 3, 4, 5, 6)
+CELLS_OF_A_BUDGET = 4
 
 
 @dataclass
@@ -65,44 +60,48 @@ class Outcome:
     whole: bool
 
 
-def soak(kills: int, folder: Path, *, seed: int = 0, longest: float = 0.0) -> Outcome:
+def soak(kills: int, folder: Path, *, seed: int = 0, budgets: Sequence[int] = BUDGETS) -> Outcome:
     """Kill a run so often and let it come to its end.
+
+    Their moments are spread evenly over the time that a run takes, each at random in its part of it.
 
     Args:
         kills: how often.
         folder: for the config and both runs.
         seed: of the moments.
-        longest: seconds after the start of the last moment; 0 for the time of the undisturbed run.
+        budgets: iterations; there are `CELLS_OF_A_BUDGET` cells of each.
 
     Raises:
         AssertionError: after a kill a file is not whole, or a row is gone.
     """
     config = folder / "soak.toml"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG.format(budgets=list(budgets)))
     started = time.perf_counter()
     _finish(_start(config, folder / "calm"))
-    moments, longest = random.Random(seed), longest or time.perf_counter() - started  # noqa: S311 - no secret
-    killed, disturbed, recomputed = 0, folder / "disturbed", 0
-    while killed < kills:
+    longest, disturbed, recomputed = time.perf_counter() - started, folder / "disturbed", 0
+    draws = random.Random(seed)  # noqa: S311 - no secret
+    moments = [(part + draws.random()) / kills for part in draws.sample(range(kills), kills)]
+    while moments:
         before = _finished(disturbed)
         process, started = _start(config, disturbed), time.perf_counter()
-        process.join(moments.uniform(0.02, 1.0) * longest)
+        process.join(moments[-1] * longest)
         if process.exitcode is None:
             process.kill()
             process.join()
-            killed += 1
+            moments.pop()
         else:
-            longest = min(longest, time.perf_counter() - started)  # the machine has less to do now
+            longest = min(longest, time.perf_counter() - started)  # there was less to do
         after = _finished(disturbed)
-        assert before.keys() <= after.keys(), f"gone after kill {killed}: {sorted(before.keys() - after.keys())}"
+        gone = sorted(before.keys() - after.keys())
+        assert not gone, f"gone after {kills - len(moments)} kills: {gone}"
         recomputed = max(recomputed, len({path.parts[1:3] for path, when in before.items() if after[path] != when}))
         check_whole(disturbed)
         if (disturbed / "files.sha256").is_file():
-            _start_anew(disturbed, moments)
+            _start_anew(disturbed, draws)
     _finish(_start(config, disturbed))
     cells = {row.cell for row in read_scores(disturbed / "scores.csv") if not row.is_control}
     equal = scores_digest(folder / "calm") == scores_digest(disturbed)
-    return Outcome(killed, recomputed, len(cells), equal, verify(disturbed).is_sound)
+    return Outcome(kills, recomputed, len(cells), equal, verify(disturbed).is_sound)
 
 
 def check_whole(folder: Path) -> None:
@@ -124,30 +123,22 @@ def _finished(folder: Path) -> dict[Path, int]:
     return {path.relative_to(folder): path.stat().st_mtime_ns for path in paths}
 
 
-def _start_anew(folder: Path, moments: random.Random) -> None:
+def _start_anew(folder: Path, draws: random.Random) -> None:
     """Take half of the cells out of a finished run, so that there is something to do for the next one."""
     for cell in sorted((folder / "reconstructions").glob("*/*")):
-        if moments.random() < 0.5:
+        if draws.random() < 0.5:
             shutil.rmtree(cell)
     (folder / "files.sha256").unlink()
 
 
 def _start(config: Path, folder: Path) -> ForkServerProcess:
-    """Start a run in a process of its own, forked off one that has loaded everything and done nothing yet."""
-    process = _PROCESSES.Process(target=_run, args=(config, folder))
-    process.start()
-    return process
+    return programs.start(programs.COMMAND, "run", config, "--out", folder, "--quiet")
 
 
 def _finish(process: ForkServerProcess) -> None:
     """Wait for a run that is not disturbed."""
     process.join()
     assert process.exitcode == 0, f"a run ended with exit code {process.exitcode}"
-
-
-def _run(config: Path, folder: Path) -> None:
-    sys.argv = ["spikeleak", "run", str(config), "--out", str(folder), "--quiet"]
-    cli_main()
 
 
 def main(kills: int) -> None:

@@ -102,7 +102,7 @@ class Generators:
     def __init__(
         self, spec: InputSpec, latents: Tensor, parameters: Sequence[Mapping[str, Tensor]], *, labels: bool
     ) -> None:
-        self._spec, self._layout, self._latents, self._labels = spec, layout_of(spec), latents, labels
+        self._layout, self._latents, self._labels = layout_of(spec), latents, labels
         self._victims, self._examples = latents.shape[:2]
         self.spans: dict[str, Span] = {}
         self.parameters = self._first_layers(parameters)
@@ -139,7 +139,7 @@ class Generators:
         return result
 
     def points(self) -> Tensor:
-        """Return (V, B*C*H*W + B*classes): the inputs, then the label logits if there is a label branch."""
+        """Return (V, B*C*H*W + B*classes): inputs in [0, 1], then the label logits if there is a label branch."""
         inputs = self._images().transpose(1, 2).flatten(1)
         if not self._labels:
             return inputs
@@ -164,8 +164,7 @@ class Generators:
             normalised = F.batch_norm(channels, None, None, scale, shift, training=True)
             features = F.glu(normalised.view_as(raised), 1)
         height, width = layout.size
-        pixels = features[..., :height, :width].sigmoid()
-        return self._spec.low + (self._spec.high - self._spec.low) * pixels
+        return features[..., :height, :width].sigmoid()
 
 
 def _with_one(latents: Tensor) -> Tensor:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from attacks.folding import Fold
-from attacks.folding.captured import Targets
+from attacks.engines.choice import choose, open_engine
 from attacks.thresholding import straight_through
-from fl_sim.observed import batch_size, observed_gradient
+from fl_sim.losses import free_targets, targets_of
+from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate
 
 Labels = Sequence[Tensor] | None
@@ -22,16 +21,24 @@ Labels = Sequence[Tensor] | None
 class MatchingProblem:
     """The matching loss of V victims and its gradient.
 
-    A victim's unknowns are one row: its N inputs, flattened, and N*classes label logits if the labels are unknown.
+    A victim's unknowns are one row: its N inputs, flattened, and N*classes label logits if the labels are unknown. An
+    image of any range is searched in units of that range, so that 0 is its low end and 1 its high end.
 
     Args:
-        captures: one per victim, all with the same model spec and batch size.
+        captures: one per victim, all with the same model spec, training and number of examples.
         labels: known labels of each victim, or None to optimise them.
         slots: V, the number of victims at a time; the others are inserted by `replace`. None for all of them.
         precision: torch dtype of the computation.
         device: where to compute.
         tau: threshold that turns the unknowns into inputs by straight-through thresholding; None to use the unknowns
             as inputs.
+
+    Attributes:
+        choice: the engine, and what its self-check found.
+        range: high minus low of images, by which unknowns are multiplied; 1 for events.
+
+    Raises:
+        ConfigError: no engine can evaluate the model; see `attacks.engines.choice.choose`.
     """
 
     def __init__(
@@ -52,10 +59,11 @@ class MatchingProblem:
         self.classes = spec.classes
         present = captures[:slots]
         self._captures, self._labels = captures, labels
+        self._low, self.range = (spec.low, spec.high - spec.low) if not spec.timesteps else (0.0, 1.0)
+        self._training, self._precision = captures[0].training, precision
         self.labels = None if labels is None else torch.stack(list(labels[:slots])).to(device)
-        self.fold = Fold(captures[0].model, [capture.parameters for capture in present], device=device, dtype=precision)
-        observed = [observed_gradient(capture) for capture in present]
-        self.targets = Targets(observed, self.fold.ranks(self.examples), device=device, dtype=precision)
+        self.choice = choose(captures)
+        self.engine = open_engine(present, self.choice, device=device, precision=precision)
 
     @property
     def unknowns(self) -> int:
@@ -64,15 +72,12 @@ class MatchingProblem:
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
-        self.fold.keep(rows)
-        self.targets.keep(rows)
+        self.engine.keep(rows)
         self.labels = None if self.labels is None else self.labels[rows]
 
     def replace(self, row: int, victim: int) -> None:
         """Replace the victim at index `row` by the one with index `victim` among all captures."""
-        capture = self._captures[victim]
-        self.fold.replace(row, capture.parameters)
-        self.targets.replace(row, observed_gradient(capture))
+        self.engine.replace(row, self._captures[victim])
         if self.labels is not None and self._labels is not None:
             self.labels[row] = self._labels[victim]
 
@@ -84,6 +89,8 @@ class MatchingProblem:
         inputs = points[:, : self.input_size].view(-1, *self.input_shape)
         if self._tau is not None:
             inputs = straight_through(inputs, self._tau)
+        if (self._low, self.range) != (0.0, 1.0):
+            inputs = self._low + self.range * inputs
         logits = points[:, self.input_size :].view(-1, self.examples, self.classes) if self.labels is None else None
         return inputs, logits
 
@@ -94,13 +101,13 @@ class MatchingProblem:
         """
         points = points.detach().requires_grad_()
         inputs, label_logits = self.split(points)
-        log_probabilities = F.log_softmax(self.fold.logits(inputs), dim=-1)
-        if label_logits is None:
-            assert self.labels is not None  # noqa: S101 - split() returns logits if and only if there are no labels
-            targets = F.one_hot(self.labels, self.classes).to(log_probabilities)
-        else:
-            targets = label_logits.softmax(dim=-1)
-        losses = -(targets * log_probabilities).sum(-1).mean(-1)
-        matching = self.fold.distances(losses, self.targets)
+        targets = self._known_targets() if label_logits is None else free_targets(self._training, label_logits)
+        matching = self.engine.distances(inputs, targets)
         (slope,) = torch.autograd.grad(matching.sum(), points)
         return matching.detach(), slope
+
+    def _known_targets(self) -> Tensor:
+        """Return the targets (V, N, classes) of known labels."""
+        assert self.labels is not None  # noqa: S101 - split() returns logits if and only if there are no labels
+        flat = targets_of(self._training, self.labels.flatten(0, 1), self.classes)
+        return flat.view(*self.labels.shape, -1).to(device=self.labels.device, dtype=self._precision)

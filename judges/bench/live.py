@@ -153,8 +153,8 @@ class LiveAttack:
         self.close()
 
 
-def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list[dict[str, Scalar]]:
-    """Return the metrics of each example of an answer; [] if its truth was not sealed."""
+def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list[dict[str, Scalar | None]]:
+    """Return the metrics of each example of an answer, SSIM None if not defined; [] if its truth was not sealed."""
     session = Session("live", folder, JudgeOptions(name=NONE), device="cpu", distances=0, watch=Watch.silent())
     spiking = MODELS[capture.model.architecture].spiking
     attacked = Attacked(model=capture.model.architecture, spiking=spiking)

@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
 from matplotlib.patches import PathPatch
@@ -204,8 +205,9 @@ def note(
 def svg_uri(figure: Figure) -> str:
     """Return a figure as an SVG data URI; the same figure always gives the same text."""
     content = io.StringIO()
-    with _style():
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.patch.set(facecolor="none", edgecolor="none")
+    with _style():  # `savefig` would write the same text, but draw everything twice
+        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     text = content.getvalue()
     text = _PATH.sub(lambda path: _HUNDREDTHS.sub(r"\1", path[0]), text[text.index("<svg") :])
     for colour, name in _NAMES.items():

@@ -1,0 +1,155 @@
+"""The choice of an engine, and the self-check that precedes every search.
+
+Each engine must give the distances that plain torch gives, for two random batches of the same client: about 0 at the
+batch that was planted, and the true distance at another. An engine that does not is not used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.engines.engine import Engine
+from attacks.engines.folded import FoldedClients, unfoldable
+from attacks.engines.plain import Planted, draws, matched, own_errors, parameters_only, planted, squared_distance
+from attacks.folding import Fold
+from attacks.replay.engine import ReplayedClients
+from fl_sim.errors import ConfigError
+from fl_sim.models import build_model
+from fl_sim.observed import batch_size
+from fl_sim.records import CapturedUpdate
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""Largest relative error of an engine's distances, by the precision of the check."""
+
+_SEEDS = (1, 2)
+_OF_PRECISION = ("double", "dtype")
+"""Words in the errors of a module that computes in float32 only."""
+
+_HINTS = (
+    "Does its forward pass keep a state between calls, or read anything but its input, its parameters and its buffers?",
+    "Its forward pass draws random numbers that cannot be left out as those of torch's dropout are.",
+)
+"""Why an engine and plain torch may differ, for a training that draws no random numbers, and for one that does."""
+
+Build = Callable[[Sequence[CapturedUpdate], torch.dtype], Engine]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine for a group of victims, and what its check found.
+
+    Attributes:
+        engine: "folded" or "replayed".
+        error: largest relative error of its distances; see `TOLERANCE`.
+        why_not_folded: the reason, or "".
+        draws: whether the client's training draws random numbers, which no attack can know.
+    """
+
+    engine: str
+    error: float
+    why_not_folded: str
+    draws: bool
+
+
+def choose(captures: Sequence[CapturedUpdate]) -> Choice:
+    """Return the engine for victims of one problem; see `fl_sim.observed.same_problem`.
+
+    Raises:
+        ConfigError: no engine gives what plain torch gives, or the user's own code fails.
+    """
+    first, drawn = captures[0], draws(captures[0])
+    names = matched(first)
+    reason = unfoldable(first) or _lacking(first)
+    if not reason:
+        try:
+            two = [first, captures[-1]]
+            Fold(first.model, [capture.parameters for capture in two])  # refuses most models at once
+            error = _error(_folded, two, names)
+            if error <= 1.0:
+                return Choice(FoldedClients.name, error, "", drawn)
+            reason = f"its update differs from plain torch's (relative error {error:.1g})"
+        except Exception as problem:  # noqa: BLE001 - a module may fail in any way when it sees many victims at once
+            reason = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
+    with own_errors(first):
+        error = _error(_replayed, [first], names)
+    if error > 1.0:
+        raise ConfigError(
+            f"model '{first.model.architecture}': the replayed update of random examples differs from the one "
+            f"that plain torch computes on the same module ({error:.1g} times the tolerance), so an attack would look "
+            f"for the wrong thing. {_HINTS[drawn]}"
+        )
+    return Choice(ReplayedClients.name, error, reason, drawn)
+
+
+def open_engine(captures: Sequence[CapturedUpdate], choice: Choice, *, device: str, precision: torch.dtype) -> Engine:
+    """Return the chosen engine, loaded with victims."""
+    if choice.engine == FoldedClients.name:
+        return FoldedClients(captures, batch_size(captures[0]), device=device, precision=precision)
+    return ReplayedClients(captures, device=device, precision=precision)
+
+
+def _lacking(capture: CapturedUpdate) -> str:
+    """Return why a capture lacks parameters that the fold needs, or "" if it has all."""
+    names = [name for name, _ in build_model(capture.model).named_parameters()]
+    missing = [name for name in names if name not in capture.update or name not in capture.parameters]
+    return f"the update lacks {missing[0]}" if missing else ""
+
+
+def _folded(captures: Sequence[CapturedUpdate], precision: torch.dtype) -> Engine:
+    return FoldedClients(captures, batch_size(captures[0]), device="cpu", precision=precision)
+
+
+def _replayed(captures: Sequence[CapturedUpdate], precision: torch.dtype) -> Engine:
+    return ReplayedClients(captures, device="cpu", precision=precision)
+
+
+def _error(build: Build, captures: Sequence[CapturedUpdate], names: Collection[str]) -> float:
+    """Return the error of an engine's distances in units of the tolerance, in float64 if the module can."""
+    try:
+        with own_errors(captures[0]):
+            return _error_in(build, captures, names, torch.float64)
+    except ConfigError as problem:
+        if not any(word in str(problem).lower() for word in _OF_PRECISION):
+            raise
+    return _error_in(build, captures, names, torch.float32)
+
+
+def _error_in(
+    build: Build, captures: Sequence[CapturedUpdate], names: Collection[str], precision: torch.dtype
+) -> float:
+    here, there = (
+        [planted(capture, seed=seed + 10 * victim, precision=precision) for victim, capture in enumerate(captures)]
+        for seed in _SEEDS
+    )
+    engine = build([one.capture for one in here], precision)
+    at_truth = _distances(engine, here)
+    for victim, one in enumerate(here):
+        engine.replace(victim, parameters_only(one.capture, names))
+    elsewhere = _distances(engine, there)
+    worst = 0.0
+    for victim, truth in enumerate(here):
+        wanted, size = squared_distance(truth, there[victim], names)
+        worst = max(
+            worst,
+            _excess(float(at_truth[victim]), 0.0, size, TOLERANCE[precision]),
+            _excess(float(elsewhere[victim]), wanted, size, TOLERANCE[precision]),
+        )
+    return worst
+
+
+def _distances(engine: Engine, candidates: Sequence[Planted]) -> Tensor:
+    inputs, targets = (
+        torch.stack(parts) for parts in zip(*((one.inputs, one.targets) for one in candidates), strict=True)
+    )
+    return engine.distances(inputs.requires_grad_(), targets).detach()
+
+
+def _excess(found: float, wanted: float, size: float, tolerance: float) -> float:
+    """Return the error of a squared distance in units of the tolerance; `size` is the update's squared norm."""
+    allowed = tolerance * (wanted + tolerance * size)
+    return abs(found - wanted) / max(allowed, sys.float_info.min)
