@@ -17,7 +17,7 @@ from matplotlib import textpath  # noqa: E402
 torch.set_num_threads(1)
 # A parser of labels remembers them, but each figure has its own, and half of a figure's time goes into reading labels
 # anew that stood in the hundred figures before.
-textpath.MathTextParser = functools.cache(textpath.MathTextParser)  # type: ignore[attr-defined]
+textpath.MathTextParser = functools.cache(textpath.MathTextParser)  # type: ignore[attr-defined, assignment]
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 

@@ -207,7 +207,7 @@ def svg_uri(figure: Figure) -> str:
     content = io.StringIO()
     figure.patch.set(facecolor="none", edgecolor="none")
     with _style():  # `savefig` would write the same text, but draw everything twice
-        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     text = content.getvalue()
     text = _PATH.sub(lambda path: _HUNDREDTHS.sub(r"\1", path[0]), text[text.index("<svg") :])
     for colour, name in _NAMES.items():
