@@ -34,6 +34,8 @@ class AttackEntry:
         adversary: the adversary's knowledge as a letter of Carletti et al. (USENIX Security 2025); A: the update.
         summary: one line for `spikeleak list attacks`.
         draws: whether it draws random numbers; if not, its answer is the same for every seed.
+        matching: whether it looks for inputs whose update equals the captured one; a run then first checks that such
+            an update can be computed for the model.
     """
 
     attack: str | type[GradientInversion]
@@ -41,13 +43,14 @@ class AttackEntry:
     adversary: str
     summary: str
     draws: bool = True
+    matching: bool = True
 
     def __post_init__(self) -> None:
         """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "attack")
         refuse_class(self, "settings", InversionSettings)
         refuse_text(self, "adversary", "summary")
-        refuse_switch(self, "draws")
+        refuse_switch(self, "draws", "matching")
 
 
 _OWN_ATTACKS = {

@@ -19,13 +19,15 @@ class StopReason(enum.StrEnum):
     """How an attack ended.
 
     Converged: the matching loss is below its tolerance and no longer changes. Stalled: the loss no longer changes, but
-    is above its tolerance. Diverged: the candidate grew without bound, or is not finite.
+    is above its tolerance. Diverged: the candidate grew without bound, or is not finite. Not attempted: the batch is
+    too large, and only labels were read.
     """
 
     CONVERGED = "converged"
     STALLED = "stalled"
     BUDGET = "budget spent"
     DIVERGED = "diverged"
+    NOT_ATTEMPTED = "not attempted"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Reconstruction:
             failure.
         seconds: wall time of the batch divided by its number of victims.
         seed: root seed of the attack.
+        engine: what evaluated the loss: "folded" or "replayed", see `attacks.engines`; "" if the attack has neither.
     """
 
     capture_id: str
@@ -64,6 +67,7 @@ class Reconstruction:
     stop_reason: StopReason
     seconds: float
     seed: int
+    engine: str = ""
 
 
 class GradientInversion(Protocol):

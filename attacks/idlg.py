@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from attacks.labels import recover_labels
 from attacks.matching import MatchingAttack
+from attacks.matching.problem import Labels
 from attacks.settings import IDLGSettings
-from fl_sim.models import build_model
-from fl_sim.observed import batch_size, observed_gradient
+from fl_sim.observed import local_steps
 from fl_sim.records import CapturedUpdate
 
 
@@ -19,7 +17,8 @@ class IDLG(MatchingAttack):
 
     Source: Zhao, Mopuri and Bilen, "iDLG: Improved Deep Leakage from Gradients", arXiv 2001.02610, with the constants
     of its published code. Adversary A: the update only. Labels that the threat model gives to the server
-    (`CapturedUpdate.labels`) are used directly.
+    (`CapturedUpdate.labels`) are used directly. Where the update is of several local steps, its gradients tell which
+    labels there are, but not of which step, so that labels are optimised with the inputs, as in DLG.
     """
 
     name = "idlg"
@@ -28,22 +27,11 @@ class IDLG(MatchingAttack):
         super().__init__(settings or IDLGSettings())
         self._rule = (settings or IDLGSettings()).label_rule
 
-    def labels(self, captures: Sequence[CapturedUpdate]) -> list[Tensor]:
-        """Return the labels (N,) of each victim."""
+    def labels(self, captures: Sequence[CapturedUpdate]) -> Labels:
+        """Return the labels (N,) of each victim; None if they are to be optimised."""
+        if len(local_steps(captures[0])) > 1 and any(capture.labels is None for capture in captures):
+            return None
         return [
-            capture.labels
-            if capture.labels is not None
-            else recover_labels(
-                in_layer_order(capture),
-                classes=capture.model.input.classes,
-                count=batch_size(capture),
-                rule=self._rule,
-            )
+            capture.labels if capture.labels is not None else recover_labels(capture, rule=self._rule)
             for capture in captures
         ]
-
-
-def in_layer_order(capture: CapturedUpdate) -> dict[str, Tensor]:
-    """Return a captured gradient with its names in the order of the model's layers, which a file does not preserve."""
-    model, gradient = build_model(capture.model, parameters=capture.parameters), observed_gradient(capture)
-    return {name: gradient[name] for name, _ in model.named_parameters() if name in gradient}

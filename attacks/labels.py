@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from attacks.label_counts import count_labels, no_last_layer
+from attacks.last_layer import LastLayer
 from fl_sim.errors import ConfigError
+from fl_sim.observed import batch_size, observed_gradient
+from fl_sim.records import CapturedUpdate
 
-LabelRule = Literal["weights", "bias"]
+LabelRule = Literal["auto", "weights", "bias", "counts"]
 
 
-def recover_labels(gradient: Mapping[str, Tensor], *, classes: int, count: int, rule: LabelRule) -> Tensor:
-    """Return the labels (count,) recovered from the gradient of the last layer, in increasing order.
+def recover_labels(capture: CapturedUpdate, *, rule: LabelRule) -> Tensor:
+    """Return the labels (N,) recovered from the gradient of the last layer, in increasing order.
 
     With cross-entropy, the gradient at logit c is p_c - 1 for the true label and p_c > 0 for every other. The rule
     "weights" sums row c of the last weight gradient, which has that sign if the features are positive (Zhao, Mopuri
-    and Bilen 2020, arXiv 2001.02610, eq. 3-4); "bias" reads it directly. For more than one example the `count` smallest
-    entries are taken, which is correct if all labels differ (Yin et al. 2021, CVPR, section 3.2).
+    and Bilen 2020, arXiv 2001.02610, eq. 3-4); "bias" reads it directly. For N examples these two take the N smallest
+    entries (Yin et al. 2021, CVPR, section 3.2), each once. That is wrong whenever a class occurs twice, and it may be
+    wrong if all labels differ: entry c is the mean of p_c over the batch, less 1/N if the class occurs, so an absent
+    class of small p_c may come before a present one of large p_c. "counts" reads how often each class occurs; see
+    `attacks.label_counts`. "auto" is "weights" for one example and "counts" for more. attacks/README.md says how often
+    each rule is right.
 
     Args:
-        gradient: {parameter name: gradient}, in the order of the model's layers; the last suitable one is used.
-        classes: number of classes.
-        count: number of examples in the batch.
-        rule: "weights" or "bias".
+        capture: what the server saw.
+        rule: "auto", "weights", "bias" or "counts".
 
     Raises:
-        ConfigError: the model has no last layer of the shape that the rule needs.
+        ConfigError: the model has no last layer of the kind that the rule needs, or the capture is a delta without a
+            learning rate.
     """
-    dimensions = 2 if rule == "weights" else 1
-    last = [g for g in gradient.values() if g.dim() == dimensions and g.shape[0] == classes]
-    if not last:
-        raise ConfigError(
-            f"attack.label_rule: '{rule}' needs a last layer with {classes} outputs; the update has none."
-        )
-    scores = last[-1].sum(1) if rule == "weights" else last[-1]
+    count, classes = batch_size(capture), capture.model.input.classes
+    gradient, layer = observed_gradient(capture), LastLayer(capture)
+    if rule == "counts" or (rule == "auto" and count > 1):
+        counts = count_labels(layer, gradient, count)
+        return torch.repeat_interleave(torch.arange(classes), counts)
+    rule = "weights" if rule == "auto" else rule
+    name = layer.bias if rule == "bias" else layer.weight
+    if not name:
+        raise ConfigError(no_last_layer(rule, classes))
+    scores = gradient[name] if rule == "bias" else gradient[name].flatten(1).sum(1)
     chosen = scores.argsort(stable=True)[:count]
     return torch.sort(chosen.repeat(-(-count // len(chosen)))[:count]).values.cpu()

@@ -28,6 +28,9 @@ class MatchingSettings(InversionSettings):
         inner_iterations: iterations of one outer step (20, torch's default).
         history: number of pairs in the history of L-BFGS (100, torch's default).
         learning_rate: step length of L-BFGS (1, torch's default).
+        line_search: "none" takes every step, as in the published code; "armijo" halves a step until the loss decreases.
+            "auto" is "none" where the update is the gradient of one batch and the model can be folded over victims, and
+            "armijo" elsewhere, where steps of full length hardly ever lead anywhere.
         tolerance_gradient: L-BFGS ends an outer step when max |g| is at most this (1e-7, torch's default).
         tolerance_change: L-BFGS ends an outer step when the step, the change of the loss or the slope is at most this
             (1e-9, torch's default). It is absolute: if gradients are small, as under torch's initialisation, it ends
@@ -49,6 +52,8 @@ class MatchingSettings(InversionSettings):
             level; 95 measured victims ended a fifth sooner, none with a mean squared error above 1e-3, whereas with a
             test of the loss alone, one ended at 7e-3. The loss must have fallen because gradients, and with them loss
             and first step, may be small from the start. 0 leaves the decision to L-BFGS's own tolerances.
+        most_examples: largest number of examples behind an update for which inputs are searched. Of a larger batch the
+            answer holds the labels, as far as the attack reads them off the update, and grey inputs.
         victims_per_batch: maximum number of victims attacked in parallel.
         memory_mb: memory limit of a batch; the number of its victims is reduced accordingly.
         thresholding: how a real-valued candidate becomes spikes; see `attacks.thresholding`: "none",
@@ -61,6 +66,7 @@ class MatchingSettings(InversionSettings):
     inner_iterations: int = Field(default=20, ge=1)
     history: int = Field(default=100, ge=1)
     learning_rate: float = Field(default=1.0, gt=0)
+    line_search: Literal["auto", "none", "armijo"] = "auto"
     tolerance_gradient: float = Field(default=1e-7, ge=0)
     tolerance_change: float = Field(default=1e-9, ge=0)
     guess: Literal["normal", "uniform", "spikes"] = "normal"
@@ -68,6 +74,7 @@ class MatchingSettings(InversionSettings):
     divergence: float = Field(default=12.0, ge=0)
     loss_tolerance: float = Field(default=1e-6, ge=0)
     step_tolerance: float = Field(default=1e-4, ge=0)
+    most_examples: int = Field(default=64, ge=1)
     victims_per_batch: int = Field(default=64, ge=1)
     memory_mb: int = Field(default=4096, ge=16)
     thresholding: Literal["none", "post_optimisation", "in_optimisation", "straight_through"] = "none"
@@ -87,11 +94,13 @@ class IDLGSettings(MatchingSettings):
     """Settings of iDLG.
 
     Attributes:
-        label_rule: the gradients of the last layer that reveal the label: "weights" (Zhao et al. 2020, which needs
-            positive features before the last layer) or "bias" (works for every network whose last layer has one).
+        label_rule: how labels are read off the gradient of the last layer: "weights" (Zhao et al. 2020, which needs
+            positive features before the last layer), "bias" (works for every network whose last layer has one), both
+            of which assume that no class occurs twice; "counts" (how often each class occurs; needs a bias, or
+            features that are almost constant); "auto" is "weights" for one example and "counts" for more.
     """
 
-    label_rule: Literal["weights", "bias"] = "weights"
+    label_rule: Literal["auto", "weights", "bias", "counts"] = "auto"
 
 
 class GRNNSettings(InversionSettings):

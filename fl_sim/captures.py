@@ -2,6 +2,7 @@
 
     FOLDER/FEDERATION/r001-c003.safetensors      the capture (or the sealed truth) of client 3 in round 1
     FOLDER/FEDERATION/model-<hash>.safetensors   the parameters that the server sent, shared by all clients of a round
+    FOLDER/FEDERATION/refused.json               how many replies were not recorded, and why
 
 Nothing here imports Flower: attacks and judges read the records of a federation without loading it.
 """
@@ -15,13 +16,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import pydantic
 from torch import Tensor
 
+from fl_sim.accounts import Account
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write, sha256
 from fl_sim.records import CapturedUpdate, SealedBatch, load_record, record_bytes, save_record
 
 _SUFFIX = ".safetensors"
+_REFUSED = "refused.json"
 _LONGEST_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
 _LEAF = re.compile(r"r(\d{3,})-c(\d{3,})")
@@ -174,6 +178,33 @@ class CaptureStore(_Store):
             raise DataError(f"{path}: expected the capture {record_id}, found {stored.id}.")
         return stored
 
+    def note(self, federation_id: str, account: Account) -> None:
+        """Keep the account of a federation beside its captures, if replies were refused or there are remarks.
+
+        Raises:
+            ConfigError: `federation_id` is not valid as the name of a folder.
+            WriteError: the folder cannot be written.
+        """
+        path = self.folder / check_federation_id(federation_id) / _REFUSED
+        if not account.is_plain:
+            atomic_write(path, account.model_dump_json(indent=1) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+    def accounts(self) -> dict[str, Account]:
+        """Return {federation: its account} of the federations of which an account was kept.
+
+        Raises:
+            DataError: a file is not an account.
+        """
+        found = {}
+        for path in sorted(self.folder.glob(f"*/{_REFUSED}")):
+            try:
+                found[path.parent.name] = Account.model_validate_json(path.read_bytes())
+            except (pydantic.ValidationError, OSError) as error:
+                raise DataError(f"{path}: expected an account of refused replies, found something else.") from error
+        return found
+
     def __iter__(self) -> Iterator[CapturedUpdate]:
         return (self.load(record_id) for record_id in self.ids())
 
@@ -199,7 +230,8 @@ class CaptureStore(_Store):
 class SealedStore(_Store):
     """A folder of sealed batches: the truth behind the captures, stored under the same ids.
 
-    Clients write it and judges open it. Attack code must not import this class; a test checks the imports.
+    Clients write it and judges open it. Attack code must not import this class; a test checks the imports. A batch is
+    stored as it is given; see `fl_sim.sealed_forms` for the forms that judges convert.
     """
 
     def __call__(self, batch: SealedBatch) -> Path:

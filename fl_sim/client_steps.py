@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -95,29 +95,39 @@ def mixed(training: ClientTraining, device: str) -> Iterator[None]:
         yield
 
 
+def keeps_state(module: nn.Module) -> bool:
+    """Return whether a module has spiking neurons that keep their state between calls; see `reset_state`."""
+    return any(_resets(part) is not None for part in module.modules())
+
+
 def reset_state(module: nn.Module) -> None:
     """Reset the state of spiking neurons as their library wants it: SpikingJelly's memories, snnTorch's potentials.
 
     A library that is not imported has no neurons in the module. What else a part keeps of the last forward pass is
     detached from its graph: the graph would hold on to the batch, and torch cannot copy a module that has one.
     """
-    memories = sys.modules.get("spikingjelly.activation_based.base")
-    neurons = sys.modules.get("snntorch")
     for part in module.modules():
-        if memories is not None and isinstance(part, memories.MemoryModule):
-            part.reset()
-        elif neurons is not None and isinstance(part, neurons.SpikingNeuron):
-            _reset_hidden(part)
+        reset = _resets(part)
+        if reset is not None:
+            reset()
         for name, value in list(vars(part).items()):
             if isinstance(value, Tensor) and value.grad_fn is not None:
                 setattr(part, name, value.detach())
 
 
-def _reset_hidden(neuron: nn.Module) -> None:
-    """Reset a neuron of snnTorch, which keeps its last state whether or not it was told to hide it."""
-    reset = getattr(neuron, "reset_mem", None) or getattr(neuron, "reset_hidden", None)
-    if reset is not None:
-        reset()
+def _resets(part: nn.Module) -> Callable[[], object] | None:
+    """Return the function that resets a neuron; None if the part keeps no state, as far as its library says.
+
+    A neuron of snnTorch keeps its last state whether or not it was told to hide it.
+    """
+    memories = sys.modules.get("spikingjelly.activation_based.base")
+    neurons = sys.modules.get("snntorch")
+    found: Callable[[], object] | None = None
+    if memories is not None and isinstance(part, memories.MemoryModule):
+        found = part.reset
+    elif neurons is not None and isinstance(part, neurons.SpikingNeuron):
+        found = getattr(part, "reset_mem", None) or getattr(part, "reset_hidden", None)
+    return found
 
 
 def _optimiser(

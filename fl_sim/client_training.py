@@ -93,6 +93,8 @@ class ClientTraining(Settings):
 
     def taken(self) -> Self:
         """Return this training with `TAKEN` in place of what is not known."""
+        if all(getattr(self, name) is not None for name in TAKEN):  # called in every step of a search
+            return self
         return type(self).model_validate({**TAKEN, **self.known()})
 
     def filled(self, assumed: Mapping[str, Any]) -> Self:

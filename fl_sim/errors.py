@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import linecache
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 _MAX_EDITS = 2
 
@@ -89,3 +93,33 @@ def lack_of_memory(error: BaseException) -> str:
     if isinstance(error, MemoryError) or any(phrase in reason.lower() for phrase in _OUT_OF_MEMORY):
         return f"not enough memory ({reason.splitlines()[0][:_LONGEST]})"
     return ""
+
+
+_OURS = tuple(Path(__file__).parents[1] / package for package in ("fl_sim", "attacks", "judges"))
+_STANDARD = tuple(Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib"))
+_USERS, _INSTALLED, _OTHERS = range(3)
+
+
+def own_line(error: BaseException) -> str:
+    """Return " (file, line N: code)" of the user's own line that an error comes from, the innermost of several.
+
+    Where no line is the user's it is one of an installed package other than torch; where there is none either, "".
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    last = min(reversed(frames), key=lambda frame: _strangeness(Path(frame.filename)), default=None)
+    if last is None or _strangeness(Path(last.filename)) > _INSTALLED:
+        return ""
+    path, here = Path(last.filename), Path.cwd()
+    name = path.relative_to(here) if path.is_relative_to(here) else path
+    return f" ({name}, line {last.lineno}: {linecache.getline(last.filename, last.lineno or 0).strip()})"
+
+
+def _strangeness(path: Path) -> int:
+    """Return whose file it is: `_USERS`, `_INSTALLED`, or `_OTHERS`: ours, torch's or Python's."""
+    if any(part in ("site-packages", "dist-packages") for part in path.parts):
+        return _OTHERS if "torch" in path.parts or _is_ours(path) else _INSTALLED
+    return _OTHERS if _is_ours(path) or any(path.is_relative_to(folder) for folder in _STANDARD) else _USERS
+
+
+def _is_ours(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in _OURS)

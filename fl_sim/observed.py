@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -28,7 +28,7 @@ def local_steps(capture: CapturedUpdate) -> Steps:
     Raises:
         ConfigError: the update is a weight delta, and its number of steps does not follow from what the server knows.
     """
-    reported, size = capture.num_examples or None, capture.batch_size
+    reported, size = capture.num_examples or None, _size_of_step(capture)
     if capture.kind == "gradient":
         return (tuple(range(_least(size, reported))),)
     if capture.epochs is not None and reported is not None:
@@ -52,8 +52,13 @@ def batch_size(capture: CapturedUpdate) -> int:
         ConfigError: as in `local_steps`.
     """
     if capture.kind == "delta" and capture.local_steps is None and capture.epochs is None:
-        return _least(capture.batch_size, capture.num_examples or None)
+        return _least(_size_of_step(capture), capture.num_examples or None)
     return max(index for step in local_steps(capture) for index in step) + 1
+
+
+def same_problem(capture: CapturedUpdate) -> tuple[Hashable, ...]:
+    """Return a key that updates share whose attacks are the same problem: model, training and steps are the same."""
+    return capture.model, capture.training, capture.kind, local_steps(capture)
 
 
 def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
@@ -78,7 +83,7 @@ def observed_gradient(capture: CapturedUpdate) -> dict[str, Tensor]:
 
 def contradictions(capture: CapturedUpdate) -> list[str]:
     """Return what a capture's statements contradict each other in, as sentences."""
-    size, steps, reported = capture.batch_size, capture.local_steps, capture.num_examples
+    size, steps, reported = _size_of_step(capture), capture.local_steps, capture.num_examples
     if size is None or not reported or capture.epochs is not None:
         return []
     ordered = size * (steps or 1)
@@ -94,11 +99,16 @@ def contradictions(capture: CapturedUpdate) -> list[str]:
 def assuming(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
     """Return a capture with assumed values of its own fields and of those of its training, where they are not known."""
     own = {key: value for key, value in assumed.items() if hasattr(capture, key)}
-    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) is None}
+    filled: dict[str, Any] = {key: value for key, value in own.items() if getattr(capture, key) in (None, 0)}
     if capture.epochs is not None or capture.local_steps is not None:  # what is known of the steps needs no assumption
         filled = {key: value for key, value in filled.items() if key not in ("epochs", "local_steps")}
     training = capture.training.filled({key: value for key, value in assumed.items() if key not in own})
     return dataclasses.replace(capture, **filled, training=training)
+
+
+def _size_of_step(capture: CapturedUpdate) -> int | None:
+    """Return the number of examples in a step: for a mean over clients, those of all of them."""
+    return None if capture.batch_size is None else capture.batch_size * capture.clients
 
 
 def _epoch(examples: int, size: int, training: ClientTraining) -> Steps:

@@ -33,6 +33,7 @@ __all__ = [
     "SealedBatch",
     "SpikingSpec",
     "TrainedModel",
+    "is_record",
     "load_record",
     "record_bytes",
     "save_record",
@@ -56,6 +57,8 @@ class CapturedUpdate:
         config: the complete config that was sent with the parameters.
         labels: (N,) if the threat model gives them to the server; None otherwise.
         training: how the client computes its steps, as far as the server knows.
+        clients: number of clients of whose updates it is the mean, weighted by their examples, where secure aggregation
+            shows no more; `num_examples` is then their sum. 1 for a client's own update.
     """
 
     id: str
@@ -73,6 +76,7 @@ class CapturedUpdate:
     labels: Tensor | None = None
     epochs: int | None = None
     training: ClientTraining = dataclasses.field(default_factory=ClientTraining)
+    clients: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +102,13 @@ class TrainedModel:
 class SealedBatch:
     """The truth behind a captured update. Written by the client out of band and opened by judges only.
 
+    A batch that a client of one's own sealed may have another form, until `fl_sim.sealed_forms.formed` has converted
+    it, which judges do when they open it.
+
     Attributes:
         capture_id: id of the `CapturedUpdate` that was computed from this batch.
-        inputs: (N, C, H, W), or (T, N, C, H, W) for events.
-        labels: (N,).
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events, floats in the value range of the model's `InputSpec`.
+        labels: int64 (N,), from 0.
         defence: name of the defence that the client applied, or "none".
     """
 
@@ -135,6 +142,15 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
 def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
     """Write a record to `path` atomically; see `atomic_write`."""
     return atomic_write(path, record_bytes(record))
+
+
+def is_record(path: Path) -> bool:
+    """Return whether an existing file says that it is a record, of whatever type; it may still be damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            return _METADATA_KEY in (stream.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def load_record(kind: type[Record], path: Path) -> Record:
@@ -173,7 +189,11 @@ def _rebuild(kind: type[Record], plain: dict[str, Any], tensors: dict[str, Tenso
         elif grouped:
             values[name] = grouped
         elif name in plain:
-            is_model = isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
-            config = None if is_model or dataclasses.is_dataclass(hint) else _TENSORS_ALLOWED
+            config = None if _has_own_config(hint) else _TENSORS_ALLOWED
             values[name] = pydantic.TypeAdapter(hint, config=config).validate_python(plain[name])
     return kind(**values)
+
+
+def _has_own_config(hint: Any) -> bool:  # noqa: ANN401 - any annotation
+    """Return whether pydantic refuses a config beside this type."""
+    return dataclasses.is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, pydantic.BaseModel))

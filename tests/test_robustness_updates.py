@@ -48,7 +48,7 @@ class Reply:
     Attributes:
         arrays: by name.
         examples: as told.
-        captured: whether the curious server may record it: it saw a sound update, whatever weight it claims.
+        captured: whether the curious server records it: it saw a sound update or a part of one, whatever its weight.
     """
 
     arrays: Arrays
@@ -98,7 +98,9 @@ def malformed(draw: st.DrawFn) -> Reply:
     elif fault == "ten times the size":
         arrays[name] = np.concatenate([arrays[name]] * 10)
     elif fault == "dtype":
-        arrays[name] = arrays[name].astype(draw(st.sampled_from(["i4", "i8", "u1", "c8", "?", "U4", "S4"])))
+        kind = draw(st.sampled_from(["i4", "i8", "u1", "c8", "?", "U4", "S4"]))
+        arrays[name] = arrays[name].astype(kind)
+        return Reply(arrays, captured=kind in ("i4", "i8", "u1", "?"))
     elif fault in ("value", "large"):
         exponent = st.floats(19.5, 38.5).map(lambda power: 10.0**power)
         value = st.sampled_from([np.nan, np.inf, -np.inf]) if fault == "value" else exponent
@@ -111,10 +113,10 @@ def malformed(draw: st.DrawFn) -> Reply:
         arrays[name.upper()] = arrays.pop(name)
     elif fault == "examples":
         wrong = st.one_of(st.integers(-(2**62), 0), st.sampled_from([np.nan, np.inf, -np.inf, 0.5]))
-        return Reply(arrays, draw(wrong))
+        return Reply(arrays, draw(wrong), captured=True)
     else:
         return Reply(arrays, ORDERED * draw(st.integers(2, 2**60)), captured=True)
-    return Reply(arrays)
+    return Reply(arrays, captured=fault in ("missing", "extra", "renamed"))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -6,9 +6,8 @@ batch that was planted, and the true distance at another. An engine that does no
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from attacks.engines.engine import Engine
 from attacks.engines.folded import FoldedClients, unfoldable
-from attacks.engines.plain import Planted, draws, parameters_only, planted, squared_distance
+from attacks.engines.plain import Planted, draws, matched, own_errors, parameters_only, planted, squared_distance
+from attacks.folding import Fold
 from attacks.replay.engine import ReplayedClients
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
@@ -27,6 +27,15 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Largest relative error of an engine's distances, by the precision of the check."""
 
 _SEEDS = (1, 2)
+_OF_PRECISION = ("double", "dtype")
+"""Words in the errors of a module that computes in float32 only."""
+
+_HINTS = (
+    "Does its forward pass keep a state between calls, or read anything but its input, its parameters and its buffers?",
+    "Its forward pass draws random numbers that cannot be left out as those of torch's dropout are.",
+)
+"""Why an engine and plain torch may differ, for a training that draws no random numbers, and for one that does."""
+
 Build = Callable[[Sequence[CapturedUpdate], torch.dtype], Engine]
 
 
@@ -48,30 +57,33 @@ class Choice:
 
 
 def choose(captures: Sequence[CapturedUpdate]) -> Choice:
-    """Return the engine for victims of one model spec, training and number of examples.
+    """Return the engine for victims of one problem; see `fl_sim.observed.same_problem`.
 
     Raises:
         ConfigError: no engine gives what plain torch gives, or the user's own code fails.
     """
-    reason = unfoldable(captures[0]) or _lacking(captures[0])
-    error = math.inf
+    first, drawn = captures[0], draws(captures[0])
+    names = matched(first)
+    reason = unfoldable(first) or _lacking(first)
     if not reason:
         try:
-            error = _error(_folded, [captures[0], captures[-1]])
+            two = [first, captures[-1]]
+            Fold(first.model, [capture.parameters for capture in two])  # refuses most models at once
+            error = _error(_folded, two, names)
             if error <= 1.0:
-                return Choice(FoldedClients.name, error, "", draws(captures[0]))
+                return Choice(FoldedClients.name, error, "", drawn)
             reason = f"its update differs from plain torch's (relative error {error:.1g})"
         except Exception as problem:  # noqa: BLE001 - a module may fail in any way when it sees many victims at once
-            reason = f"{type(problem).__name__}: {problem}"
-    error = _error(_replayed, captures[:1])
+            reason = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
+    with own_errors(first):
+        error = _error(_replayed, [first], names)
     if error > 1.0:
         raise ConfigError(
-            f"model '{captures[0].model.architecture}': the replayed update of random examples differs from the one "
+            f"model '{first.model.architecture}': the replayed update of random examples differs from the one "
             f"that plain torch computes on the same module ({error:.1g} times the tolerance), so an attack would look "
-            "for the wrong thing. Does its forward pass keep a state between calls, or read anything but its input, "
-            "its parameters and its buffers?"
+            f"for the wrong thing. {_HINTS[drawn]}"
         )
-    return Choice(ReplayedClients.name, error, reason, draws(captures[0]))
+    return Choice(ReplayedClients.name, error, reason, drawn)
 
 
 def open_engine(captures: Sequence[CapturedUpdate], choice: Choice, *, device: str, precision: torch.dtype) -> Engine:
@@ -96,26 +108,32 @@ def _replayed(captures: Sequence[CapturedUpdate], precision: torch.dtype) -> Eng
     return ReplayedClients(captures, device="cpu", precision=precision)
 
 
-def _error(build: Build, captures: Sequence[CapturedUpdate]) -> float:
+def _error(build: Build, captures: Sequence[CapturedUpdate], names: Collection[str]) -> float:
     """Return the error of an engine's distances in units of the tolerance, in float64 if the module can."""
     try:
-        return _error_in(build, captures, torch.float64)
+        with own_errors(captures[0]):
+            return _error_in(build, captures, names, torch.float64)
     except ConfigError as problem:
-        if "Double" not in str(problem) and "dtype" not in str(problem):
+        if not any(word in str(problem).lower() for word in _OF_PRECISION):
             raise
-    return _error_in(build, captures, torch.float32)
+    return _error_in(build, captures, names, torch.float32)
 
 
-def _error_in(build: Build, captures: Sequence[CapturedUpdate], precision: torch.dtype) -> float:
+def _error_in(
+    build: Build, captures: Sequence[CapturedUpdate], names: Collection[str], precision: torch.dtype
+) -> float:
     here, there = (
         [planted(capture, seed=seed + 10 * victim, precision=precision) for victim, capture in enumerate(captures)]
         for seed in _SEEDS
     )
-    at_truth = _distances(build([one.capture for one in here], precision), here)
-    elsewhere = _distances(build([parameters_only(one.capture) for one in here], precision), there)
+    engine = build([one.capture for one in here], precision)
+    at_truth = _distances(engine, here)
+    for victim, one in enumerate(here):
+        engine.replace(victim, parameters_only(one.capture, names))
+    elsewhere = _distances(engine, there)
     worst = 0.0
     for victim, truth in enumerate(here):
-        wanted, size = squared_distance(truth, there[victim])
+        wanted, size = squared_distance(truth, there[victim], names)
         worst = max(
             worst,
             _excess(float(at_truth[victim]), 0.0, size, TOLERANCE[precision]),

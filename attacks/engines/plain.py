@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import linecache
-import traceback
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -18,14 +17,25 @@ from torch import Tensor, nn
 
 from attacks.replay.module import silenced, without_draws
 from fl_sim.client_steps import client_gradient, train_client, trainable
-from fl_sim.errors import ConfigError
+from fl_sim.encoders import Encoder
+from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
 from fl_sim.losses import targets_of
 from fl_sim.models import build_model
-from fl_sim.observed import local_steps
+from fl_sim.observed import batch_size, local_steps, observed_gradient
 from fl_sim.records import CapturedUpdate
 
 _MOST_STEPS, _MOST_EXAMPLES = 2, 2
-_OURS = Path(__file__).parents[2]
+_ALIKE = 1e-4
+"""Relative distance of two gradients up to which they differ by rounding only."""
+
+_ONCE = re.compile(r"derivative for aten::(\w+) is not implemented|once_differentiable")
+"""What torch says of an operation without a second derivative."""
+
+_ONE_EXAMPLE = "more than 1 value per channel"
+"""What torch says of a batch normalisation in train mode that sees one value only."""
+
+_TOKENS = "argument #1 'indices'"
+"""What torch says of an embedding that is given anything but whole numbers."""
 
 
 class Planted(NamedTuple):
@@ -34,51 +44,66 @@ class Planted(NamedTuple):
     Attributes:
         capture: as the server would have captured it.
         inputs, targets: (N, C, H, W), or (T, N, C, H, W) for events, and (N, K).
+        labels: (N,).
     """
 
     capture: CapturedUpdate
     inputs: Tensor
     targets: Tensor
+    labels: Tensor
 
 
-def planted(capture: CapturedUpdate, *, seed: int, precision: torch.dtype) -> Planted:
-    """Return a small client of the same model and training: at most two steps of two random examples.
+def planted(
+    capture: CapturedUpdate, *, seed: int, precision: torch.dtype, whole: bool = False, drawn: bool = False
+) -> Planted:
+    """Return a client of the same model and training with random examples, and its update.
 
     Args:
         capture: whose model, parameters and training are used.
         seed: draws the examples.
         precision: dtype of the computation.
+        whole: whether it takes all steps of all examples, and not at most two steps of two examples.
+        drawn: whether its training draws its random numbers.
 
     Raises:
         ConfigError: the user's own code fails, with its own line.
     """
+    client = dataclasses.replace(capture, labels=None) if whole else _small(capture)
+    one = _examples(client, seed=seed, precision=precision)
+    update = _update_of(one, precision=precision, drawn=seed if drawn else None)
+    return one._replace(capture=dataclasses.replace(client, update=update))
+
+
+def _examples(client: CapturedUpdate, *, seed: int, precision: torch.dtype) -> Planted:
+    """Return random examples of a client, without their update."""
+    spec, stream = client.model.input, torch.Generator().manual_seed(seed)
+    count = batch_size(client)
+    shape = (*((spec.timesteps,) if spec.timesteps else ()), count, *spec.frame)
+    inputs = spec.low + (spec.high - spec.low) * torch.rand(shape, generator=stream, dtype=torch.float64)
+    inputs = (inputs.round() if spec.timesteps else inputs).to(precision)
+    labels = torch.randint(max(2, spec.classes), (count,), generator=stream)
+    return Planted(client, inputs, targets_of(client.training, labels, spec.classes).to(precision), labels)
+
+
+def _small(capture: CapturedUpdate) -> CapturedUpdate:
+    """Return a capture of at most two steps of at most two examples each."""
     steps = local_steps(capture)
     size, count = min(len(steps[0]), _MOST_EXAMPLES), min(len(steps), _MOST_STEPS)
-    spec, stream = capture.model.input, torch.Generator().manual_seed(seed)
-    shape = (*((spec.timesteps,) if spec.timesteps else ()), size * count, *spec.frame)
-    inputs = spec.low + (spec.high - spec.low) * torch.rand(shape, generator=stream, dtype=torch.float64)
-    inputs = inputs.round() if spec.timesteps else inputs
-    labels = torch.randint(max(2, spec.classes), (size * count,), generator=stream)
-    targets = targets_of(capture.training, labels, spec.classes).to(precision)
-    small = dataclasses.replace(
+    return dataclasses.replace(
         capture, batch_size=size, local_steps=count, epochs=None, num_examples=size * count, labels=None
     )
-    found = update_of(small, inputs.to(precision), targets, precision=precision)
-    return Planted(dataclasses.replace(small, update=found), inputs.to(precision), targets)
 
 
-def update_of(capture: CapturedUpdate, inputs: Tensor, targets: Tensor, *, precision: torch.dtype) -> dict[str, Tensor]:
+def _update_of(one: Planted, *, precision: torch.dtype, drawn: int | None) -> dict[str, Tensor]:
     """Return the update that plain torch computes from examples, with the names that the capture's update has.
 
-    Raises:
-        ConfigError: the user's own code fails, with its own line.
+    Its random numbers are drawn from the seed `drawn`, or left out if it is None.
     """
-    module = loaded(capture, precision)
-    axis = inputs.dim() - 4
-    batches = [
-        (inputs.index_select(axis, torch.tensor(step)), targets[torch.tensor(step)]) for step in local_steps(capture)
-    ]
-    with own_errors(capture), torch.random.fork_rng(devices=[]), without_draws():
+    capture, inputs, targets, _ = one
+    module = loaded(capture, precision, quiet=drawn is None)
+    batches = [_batch(inputs, targets, step) for step in local_steps(capture)]
+    quiet = without_draws() if drawn is None else _seeded(module, drawn)
+    with own_errors(capture), torch.random.fork_rng(devices=[]), quiet:
         if capture.kind == "gradient":
             return {
                 name: value
@@ -90,20 +115,49 @@ def update_of(capture: CapturedUpdate, inputs: Tensor, targets: Tensor, *, preci
         return {name: value - before[name] for name, value in module.state_dict().items() if name in capture.update}
 
 
-def parameters_only(capture: CapturedUpdate) -> CapturedUpdate:
-    """Return a capture whose update holds the trained parameters only, without buffers."""
-    names = trainable(loaded(capture, torch.float64), capture.training.taken())
+@contextlib.contextmanager
+def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
+    """Let the module draw from a seed, as its encoders do, to which a client gives one for each batch."""
+    for part in module.modules():
+        if isinstance(part, Encoder):
+            part.seed = seed
+    torch.manual_seed(seed)
+    yield
+
+
+def _batch(inputs: Tensor, targets: Tensor, step: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return the inputs and targets of a step."""
+    index = torch.tensor(step)
+    return inputs.index_select(inputs.dim() - 4, index), targets[index]
+
+
+def matched(capture: CapturedUpdate) -> frozenset[str]:
+    """Return the names of the parameters that the client trains and shares."""
+    names = trainable(loaded(capture, torch.float32), capture.training.taken())
+    return frozenset(name for name in names if name in capture.update)
+
+
+def norm_of(capture: CapturedUpdate, names: Collection[str]) -> float:
+    """Return the norm of the parameters of these names in an update, in units of the gradient.
+
+    Without buffers: those that count, such as the batches of a batch normalisation, would dwarf the gradient.
+    """
+    observed = observed_gradient(capture)
+    return math.sqrt(sum(float(observed[name].double().square().sum()) for name in names))
+
+
+def parameters_only(capture: CapturedUpdate, names: Collection[str]) -> CapturedUpdate:
+    """Return a capture whose update holds the parameters of these names only, without buffers."""
     kept = {name: value for name, value in capture.update.items() if name in names}
     return dataclasses.replace(capture, update=kept)
 
 
-def squared_distance(one: Planted, other: Planted) -> tuple[float, float]:
-    """Return the squared distance between the trained parameters of two updates, and the squared norm of the first.
+def squared_distance(one: Planted, other: Planted, names: Collection[str]) -> tuple[float, float]:
+    """Return the squared distance between the parameters of two updates, and the squared norm of the first.
 
     In units of the gradient: those of -delta / (lr S) for S steps.
     """
     capture = one.capture
-    names = parameters_only(capture).update
     scale = 1.0 if capture.kind == "gradient" else 1.0 / ((capture.learning_rate or 1.0) * len(local_steps(capture)))
     distance = sum(
         float((scale * (capture.update[name] - other.capture.update[name])).square().sum()) for name in names
@@ -113,25 +167,26 @@ def squared_distance(one: Planted, other: Planted) -> tuple[float, float]:
 
 def draws(capture: CapturedUpdate) -> bool:
     """Return whether the client's own training draws random numbers, such as dropout: two tries differ."""
-    trial = planted(capture, seed=0, precision=torch.float32)
-    module = loaded(trial.capture, torch.float32)
-    step = torch.tensor(local_steps(trial.capture)[0])
-    batch = trial.inputs.index_select(trial.inputs.dim() - 4, step), trial.targets[step]
-    found = []
-    with own_errors(capture), torch.random.fork_rng(devices=[]):
-        for seed in (0, 1):
-            torch.manual_seed(seed)
+    one, found = _examples(_small(capture), seed=0, precision=torch.float32), []
+    batch = _batch(one.inputs, one.targets, local_steps(one.capture)[0])
+    for seed in (0, 1):
+        module = loaded(capture, torch.float32, quiet=False)
+        with own_errors(capture), torch.random.fork_rng(devices=[]), _seeded(module, seed):
             found.append(client_gradient(module, batch, capture.training))
-    return any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
+    apart, size = (
+        sum(float(value.double().square().sum()) for value in values)
+        for values in ([value - found[1][name] for name, value in found[0].items()], found[0].values())
+    )
+    return apart > _ALIKE**2 * size
 
 
-def loaded(capture: CapturedUpdate, precision: torch.dtype) -> nn.Module:
-    """Return the client's module with what the server sent."""
+def loaded(capture: CapturedUpdate, precision: torch.dtype, *, quiet: bool = True) -> nn.Module:
+    """Return the client's module with what the server sent; `quiet` for recurrent and attention layers too."""
     with own_errors(capture), torch.random.fork_rng(devices=[]):
-        module = silenced(build_model(capture.model, parameters=capture.parameters)).to(precision)
+        module = build_model(capture.model, parameters=capture.parameters).to(precision)
         state = module.state_dict()
         module.load_state_dict({**state, **_fitting(capture.parameters, state)})
-    return module
+    return silenced(module) if quiet else module
 
 
 def _fitting(parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -141,23 +196,36 @@ def _fitting(parameters: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> d
 
 @contextlib.contextmanager
 def own_errors(capture: CapturedUpdate) -> Iterator[None]:
-    """Raise a ConfigError with the line of the user's own code in place of an error that it raises."""
+    """Raise a ConfigError with the line of the user's own code in place of an error that it raises.
+
+    Errors of ours pass, and a lack of memory, for which there is no line to correct.
+    """
     try:
         yield
-    except ConfigError:
+    except SpikeleakError:
         raise
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        outside = [one for one in frames if not _is_library(one.filename)] or frames
-        line = linecache.getline(outside[-1].filename, outside[-1].lineno or 0).strip()
+        if lack_of_memory(error):
+            raise
+        name, shape = capture.model.architecture, ", ".join(map(str, capture.model.input.frame))
+        once = _ONCE.search(str(error))
+        if once:
+            what = (once[1] or "a function that is marked once_differentiable").removesuffix("_backward")
+            raise ConfigError(
+                f"model '{name}': its gradient cannot be differentiated again, as matching gradients needs it: torch "
+                f"has no second derivative of {what}. Write that part in other operations of torch."
+            ) from error
+        if _TOKENS in str(error):
+            raise ConfigError(
+                f"model '{name}': it reads whole numbers, such as tokens{own_line(error)}; attacks look for real "
+                "numbers, so it cannot be attacked yet."
+            ) from error
+        if _ONE_EXAMPLE in str(error):
+            raise ConfigError(
+                f"model '{name}': its batch normalisations cannot train on one example of this size, as the client is "
+                f"said to: {error}. Say its batch size, or that its mode is eval."
+            ) from error
         raise ConfigError(
-            f"model '{capture.model.architecture}': its own code fails on an input of shape "
-            f"(N, {', '.join(map(str, capture.model.input.frame))}): {type(error).__name__}: {error} "
-            f"({Path(outside[-1].filename).name}, line {outside[-1].lineno}: {line})"
+            f"model '{name}': its own code fails on an input of shape (N, {shape}): {type(error).__name__}: {error}"
+            f"{own_line(error)}"
         ) from error
-
-
-def _is_library(filename: str) -> bool:
-    """Return whether a file is ours or an installed package's."""
-    path = Path(filename)
-    return "site-packages" in path.parts or any(path.is_relative_to(_OURS / name) for name in ("fl_sim", "attacks"))

@@ -266,17 +266,17 @@ def _prefix(name: str) -> str:
 def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[str, Tensor], victims: int) -> _Tap:
     """Replace `layer` by its folded counterpart and return that."""
     prefix = _prefix(name)
-    weight, bias = stacked[f"{prefix}weight"], stacked.get(f"{prefix}bias")
+    weight, bias = stacked.get(f"{prefix}weight"), stacked.get(f"{prefix}bias")
+    if weight is None or not isinstance(layer, nn.Conv2d | nn.Linear):
+        raise ConfigError(
+            f"model: layer '{name}' ({type(layer).__name__}) has parameters and is neither "
+            "Conv2d nor Linear; the matching attacks cannot fold it over victims."
+        )
     tap: _Tap
     if isinstance(layer, nn.Conv2d):
         tap = _FoldedConv2d(victims, layer, weight, bias)
-    elif isinstance(layer, nn.Linear):
-        tap = _FoldedLinear(victims, weight, bias)
     else:
-        raise ConfigError(
-            f"model: layer '{name}' ({type(layer).__name__}) has parameters and is neither Conv2d nor Linear; "
-            "the matching attacks cannot fold it over victims."
-        )
+        tap = _FoldedLinear(victims, weight, bias)
     _put(module, name, tap)
     return tap
 

@@ -18,7 +18,7 @@ from attacks.matching import MatchingProblem, clamped
 from attacks.matching.batching import shared_batches
 from attacks.settings import GRNNSettings
 from fl_sim.errors import ConfigError
-from fl_sim.observed import batch_size
+from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import torch_stream
 
@@ -102,6 +102,7 @@ class GRNN:
             stop_reason=StopReason.DIVERGED if bool(track.diverged[victim]) else StopReason.BUDGET,
             seconds=seconds,
             seed=seed,
+            engine=fit.problem.choice.engine,
         )
 
 
@@ -196,7 +197,7 @@ def batches(captures: Sequence[CapturedUpdate], settings: GRNNSettings) -> list[
     """
     groups = shared_batches(
         captures,
-        alike=lambda capture: (capture.model, batch_size(capture), capture.labels is None),
+        alike=lambda capture: (*same_problem(capture), capture.labels is None),
         victim_bytes=lambda capture: victim_bytes(capture, settings),
         most=settings.victims_per_batch,
         memory_mb=settings.memory_mb,

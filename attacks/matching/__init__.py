@@ -9,6 +9,7 @@ the loss, and the last iterate is not a good answer.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attacks.contracts import Progress, Reconstruction
+from attacks.contracts import Progress, Reconstruction, StopReason
+from attacks.engines.folded import FoldedClients
 from attacks.matching.batching import Batch, shared_batches
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
 from attacks.thresholding import threshold, thresholded
-from fl_sim.observed import batch_size
+from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
 
@@ -70,10 +72,20 @@ def reconstruct(
         return initial_guess(kind, problem.input_size, unknowns, generator).to(device=device, dtype=precision)
 
     project = _binarised(problem.input_size, settings.tau) if settings.thresholding == IN else None
-    search = Search(problem, guess, settings, victims=len(victims.captures), slots=victims.slots, project=project)
+    searches = {"none": False, "armijo": True, "auto": problem.choice.engine != FoldedClients.name}
+    search = Search(
+        problem,
+        guess,
+        settings,
+        victims=len(victims.captures),
+        slots=victims.slots,
+        project=project,
+        line_search=searches[settings.line_search],
+    )
     search.run(on_finish)
     seconds = (time.perf_counter() - started) / len(victims.captures)
     facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
+    facts["engine"] = problem.choice.engine
     return [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
 
 
@@ -131,14 +143,14 @@ def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
 
 
 def batches(captures: Sequence[CapturedUpdate], settings: MatchingSettings) -> list[Batch]:
-    """Return the captures grouped by model and number of examples, with as many slots as the memory limit allows.
+    """Return the captures grouped by problem, with as many slots as the memory limit allows.
 
     Raises:
         ConfigError: a single victim does not fit.
     """
     return shared_batches(
         captures,
-        alike=lambda capture: (capture.model, batch_size(capture)),
+        alike=same_problem,
         victim_bytes=lambda capture: victim_bytes(capture, settings),
         most=settings.victims_per_batch,
         memory_mb=settings.memory_mb,
@@ -195,7 +207,13 @@ class MatchingAttack:
             if progress is not None:
                 progress(done, len(captures))
 
-        for indices, slots in batches(captures, self.settings):
+        feasible = [batch_size(capture) <= self.settings.most_examples for capture in captures]
+        for index in (index for index, can in enumerate(feasible) if not can):
+            found[index] = self._labels_only(captures[index], seed)
+            on_finish(1)
+        places = [index for index, can in enumerate(feasible) if can]
+        for rows, slots in batches([captures[index] for index in places], self.settings):
+            indices = [places[row] for row in rows]
             chosen = [captures[index] for index in indices]
             victims = Victims(chosen, self.labels(chosen), slots)
             results = reconstruct(self.name, self.settings, victims, seed=seed, device=device, on_finish=on_finish)
@@ -203,3 +221,26 @@ class MatchingAttack:
                 results = [thresholded(result, self.settings.tau) for result in results]
             found |= dict(zip(indices, results, strict=True))
         return [found[index] for index in range(len(captures))]
+
+    def _labels_only(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
+        """Return the answer to a batch that is too large: the labels that can be read, -1 for none, and grey inputs."""
+        spec, count = capture.model.input, batch_size(capture)
+        shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
+        grey = torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2)
+        known = self.labels([capture])
+        return Reconstruction(
+            capture_id=capture.id,
+            attack=self.name,
+            settings=self.settings.model_dump(),
+            inputs=grey,
+            labels=torch.full((count,), -1) if known is None else known[0].cpu(),
+            matching_loss=math.inf,
+            last_inputs=grey.clone(),
+            loss_history=torch.empty(0),
+            iterations=0,
+            gradient_evaluations=0,
+            restarts=1,
+            stop_reason=StopReason.NOT_ATTEMPTED,
+            seconds=0.0,
+            seed=seed,
+        )

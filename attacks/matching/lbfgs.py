@@ -24,6 +24,8 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (V, D) -> losses (V,) and gradients (V, D)."""
 
 _CURVATURE = 1e-10
+_DECREASE = 1e-4
+_MOST_HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class StepRule:
         history: number of pairs (s, y) stored.
         tolerance_gradient: an outer step ends when max |g| is at most this.
         tolerance_change: an outer step ends when the step or the change of the loss is at most this.
+        line_search: whether a step that does not decrease the loss enough is halved (Armijo's rule, Nocedal and Wright
+            2006, section 3.1), which torch's loop does not do.
     """
 
     learning_rate: float = 1.0
@@ -43,6 +47,7 @@ class StepRule:
     history: int = 100
     tolerance_gradient: float = 1e-7
     tolerance_change: float = 1e-9
+    line_search: bool = False
 
 
 class BatchedLBFGS:
@@ -74,8 +79,10 @@ class BatchedLBFGS:
         self.stationary = self._flags(False)
         self.outer, self.idle, self.iterations, self.evaluations = (self._counts() for _ in range(4))
         self._inner, self._age, self._count, self._head = (self._counts() for _ in range(4))
+        self._halvings = self._counts()
         self._previous_gradients = torch.zeros_like(points)
         self.steps = torch.zeros_like(points)
+        self._trial = torch.zeros_like(points)
         self._scale = points.new_ones((victims,), dtype=torch.float64)
         self._s = points.new_zeros((victims, rule.history, unknowns))
         self._y = torch.zeros_like(self._s)
@@ -88,7 +95,7 @@ class BatchedLBFGS:
         self.points[rows] = points
         self.fresh[rows] = True
         self.settled[rows] = self.stationary[rows] = False
-        for state in (self.outer, self.idle, self._inner, self._age, self._count, self._head):
+        for state in (self.outer, self.idle, self._inner, self._age, self._count, self._head, self._halvings):
             state[rows] = 0
         # Values left by a diverged problem must be cleared, since infinity multiplied by 0 would give NaN.
         for history in (self._s, self._y, self._inverse, self._yy, self._curvatures):
@@ -108,6 +115,9 @@ class BatchedLBFGS:
 
     def advance(self, evaluate: Evaluate) -> None:
         """Take one step in each running problem, then evaluate all of them; a fresh problem is only evaluated."""
+        if self.rule.line_search:
+            self._advance_downhill(evaluate)
+            return
         active = self.running & ~self.fresh
         directions = self._directions(active & (self._age > 0))
         blocked = active & ((directions * self.gradients).sum(1) > -self.rule.tolerance_change)
@@ -125,6 +135,34 @@ class BatchedLBFGS:
         self.evaluations = self.evaluations + self.running
         self.fresh = self.fresh & ~self.running
         self._close_outer_steps(moving, blocked, before)
+
+    def _advance_downhill(self, evaluate: Evaluate) -> None:
+        """Try one step in each running problem; one whose step is rejected tries half of it the next time."""
+        active = self.running & ~self.fresh
+        starting = active & (self._halvings == 0)
+        directions = self._directions(starting & (self._age > 0))
+        blocked = starting & ((directions * self.gradients).sum(1) > -self.rule.tolerance_change)
+        first = torch.where(starting[:, None], directions * self._step_lengths()[:, None], 0.5 * self._trial)
+        trying = active & ~blocked
+        self._trial = torch.where(trying[:, None], first, 0.0)
+        losses, gradients = evaluate(self.points + self._trial)
+        slopes = (self._trial * self.gradients).sum(1)
+        lower = torch.isfinite(losses) & (losses <= self.losses + _DECREASE * slopes)
+        hopeless = trying & ~lower & (self._halvings >= _MOST_HALVINGS)
+        moving = trying & lower
+        accepted = (moving | (self.running & self.fresh))[:, None]
+        before = self.losses
+        self.steps = torch.where(moving[:, None], self._trial, torch.where(trying[:, None], self.steps, 0.0))
+        self._previous_gradients = torch.where(moving[:, None], self.gradients, self._previous_gradients)
+        self.points = torch.where(accepted, self.points + self._trial, self.points)
+        self.losses = torch.where(accepted[:, 0], losses, self.losses)
+        self.gradients = torch.where(accepted, gradients, self.gradients)
+        self._age = self._age + moving
+        self.iterations = self.iterations + moving
+        self.evaluations = self.evaluations + self.running
+        self._halvings = torch.where(trying & ~lower & ~hopeless, self._halvings + 1, 0)
+        self.fresh = self.fresh & ~self.running
+        self._close_outer_steps(moving, blocked | hopeless, before)
 
     def move(self, rows: Tensor, points: Tensor, evaluate: Evaluate) -> None:
         """Move the problems flagged in `rows` (V,) to `points` (V, D) and evaluate them there.

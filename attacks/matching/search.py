@@ -57,6 +57,7 @@ class Search:
         slots: number of victims in parallel.
         project: maps points to points after each outer step while L-BFGS keeps its state; only projected points are
             candidates. None for no projection.
+        line_search: whether steps that do not decrease the loss are halved.
 
     Attributes:
         best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate.
@@ -76,6 +77,7 @@ class Search:
         victims: int,
         slots: int,
         project: Project | None = None,
+        line_search: bool = False,
     ) -> None:
         self._problem, self._guess, self._settings, self._project = problem, guess, settings, project
         rule = StepRule(
@@ -84,6 +86,7 @@ class Search:
             settings.history,
             settings.tolerance_gradient,
             settings.tolerance_change,
+            line_search,
         )
         points = torch.stack([guess(victim, 0) for victim in range(slots)])
         self._solver = BatchedLBFGS(points, rule)

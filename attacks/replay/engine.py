@@ -41,15 +41,18 @@ class ReplayedClients:
         self._device, self._precision = device, precision
         self._client = ClientModule(captures[0], device=device, dtype=precision)
         self._targets = [self._target(capture) for capture in captures]
+        self._replay, self._loaded = _Replay(captures[0], self._client), 0
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
         self._captures = [self._captures[row] for row in rows.tolist()]
         self._targets = [self._targets[row] for row in rows.tolist()]
+        self._loaded = -1
 
     def replace(self, row: int, capture: CapturedUpdate) -> None:
         """Replace the victim at index `row`."""
         self._captures[row], self._targets[row] = capture, self._target(capture)
+        self._loaded = -1
 
     def distances(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return (V,), the squared distances of the candidates' updates to the captured ones; differentiable once."""
@@ -72,9 +75,10 @@ class ReplayedClients:
 
     def _evaluate(self, victim: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the distance of one victim, and its derivatives with respect to inputs and targets."""
-        replay = _Replay(self._captures[victim], self._client)
-        self._client.load(self._captures[victim].parameters)
-        return replay.evaluate(inputs, targets, self._targets[victim])
+        if self._loaded != victim:
+            self._client.load(self._captures[victim].parameters)
+            self._replay, self._loaded = _Replay(self._captures[victim], self._client), victim
+        return self._replay.evaluate(inputs, targets, self._targets[victim])
 
 
 class _Replay:
@@ -107,7 +111,7 @@ class _Replay:
         """Return the states before each step."""
         states = [start(self._client, self._training)]
         for number in range(1, len(self._steps)):
-            after = self._step(states[-1], self._batch(inputs, targets, number), number)
+            after = self._step(states[-1], self._batch(inputs, targets, number), number, graph=False)
             states.append(after.with_tensors([tensor.detach() for tensor in after.tensors()]))
         return states
 
@@ -117,12 +121,13 @@ class _Replay:
         axis = inputs.dim() - 4
         return inputs.index_select(axis, index).requires_grad_(), targets[index].requires_grad_()
 
-    def _step(self, state: State, batch: Batch, number: int) -> State:
+    def _step(self, state: State, batch: Batch, number: int, *, graph: bool = True) -> State:
         """Return the state after a step; a shared gradient is the step of an SGD with learning rate 1."""
         if self._is_gradient:
             gradient, _ = gradients(self._client, self._training, state.moved, *batch)
             return State({name: -value for name, value in gradient.items()}, {}, {}, {})
-        return step(self._client, self._training, state, batch, learning_rate=self._rate, number=number)
+        rate = self._rate
+        return step(self._client, self._training, state, batch, learning_rate=rate, number=number, graph=graph)
 
     def _distance(self, final: State, observed: Tensors) -> Tensor:
         """Return the squared distance in units of the gradient: that of -delta / (lr S) for S steps.

@@ -1,4 +1,4 @@
-"""The client's module as a function of its parameters: without random draws, and with the statistics of its norms."""
+"""The client's module as a function of its parameters, twice differentiable and without random draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fl_sim.client_steps import mixed, reset_state, trainable
+from fl_sim.client_steps import keeps_state, mixed, reset_state, trainable
 from fl_sim.losses import client_loss, normalised
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate
@@ -41,6 +41,7 @@ class ClientModule:
         self._training = capture.training.taken()
         self._module = silenced(module.to(device=device, dtype=dtype)).train(self._training.mode == "train")
         self._device, self._dtype = device, dtype
+        self._keeps_state = keeps_state(module)
         names = dict.fromkeys([*dict(module.named_parameters()), *dict(module.named_buffers())])
         state = module.state_dict(keep_vars=True) | dict(module.named_buffers())
         self._sent: Tensors = {
@@ -81,10 +82,12 @@ class ClientModule:
         # Modules write running statistics in place, so they get copies.
         fixed = {name: tensor.clone() for name, tensor in self._sent.items() if name not in trained}
         seen: Tensors = {}
-        reset_state(self._module)
-        with without_draws(), sdpa_kernel(SDPBackend.MATH), self._watched(seen), mixed(self._training, self._device):
+        if self._keeps_state:
+            reset_state(self._module)
+        with without_draws(), twice_differentiable(), self._watched(seen), mixed(self._training, self._device):
             outputs = functional_call(self._module, {**fixed, **trained}, (normalised(self._training, inputs),))
-        reset_state(self._module)
+        if self._keeps_state:  # the graph of a state would hold on to the batch
+            reset_state(self._module)
         return client_loss(self._training, outputs, targets), seen
 
     def statistics(self, name: str) -> Tensor:
@@ -144,6 +147,27 @@ def without_draws() -> Iterator[None]:
     finally:
         for name, original in originals.items():
             setattr(F, name, original)
+
+
+@contextlib.contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Write out what torch computes by kernels without a second derivative: attention, and the hard sigmoid."""
+    originals = {name: getattr(F, name) for name in _WRITTEN_OUT}
+    try:
+        for name, written_out in _WRITTEN_OUT.items():
+            setattr(F, name, written_out)
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for name, original in originals.items():
+            setattr(F, name, original)
+
+
+def _hard_sigmoid(inputs: Tensor, *_: object, **__: object) -> Tensor:
+    return F.relu6(inputs + 3.0) / 6.0
+
+
+_WRITTEN_OUT = {"hardsigmoid": _hard_sigmoid}
 
 
 def _channels_first(norm: _BatchNorm, inputs: Tensor) -> Tensor:

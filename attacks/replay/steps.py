@@ -60,13 +60,19 @@ def start(client: ClientModule, training: ClientTraining) -> State:
 
 
 def gradients(
-    client: ClientModule, training: ClientTraining, moved: Mapping[str, Tensor], inputs: Tensor, targets: Tensor
+    client: ClientModule,
+    training: ClientTraining,
+    moved: Mapping[str, Tensor],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    graph: bool = True,
 ) -> tuple[Tensors, Tensors]:
     """Return the gradient of a step as the optimiser sees it, after penalties and clipping, and what the norms saw."""
     trained = {name: sent + moved[name] for name, sent in client.trained.items()}
     trained = {name: value if value.requires_grad else value.requires_grad_() for name, value in trained.items()}
     loss, seen = client.loss(trained, inputs, targets)
-    found = torch.autograd.grad(loss, list(trained.values()), create_graph=True, allow_unused=True)
+    found = torch.autograd.grad(loss, list(trained.values()), create_graph=graph, allow_unused=True)
     result = {
         name: torch.zeros_like(value) if gradient is None else gradient
         for (name, value), gradient in zip(trained.items(), found, strict=True)
@@ -90,6 +96,7 @@ def step(
     *,
     learning_rate: float,
     number: int,
+    graph: bool = True,
 ) -> State:
     """Return the state after one step.
 
@@ -100,8 +107,9 @@ def step(
         batch: inputs and targets.
         learning_rate: of the optimiser.
         number: of the step, from 1.
+        graph: whether the result must be differentiable.
     """
-    gradient, seen = gradients(client, training, state.moved, *batch)
+    gradient, seen = gradients(client, training, state.moved, *batch, graph=graph)
     if training.optimiser == "adam":
         moved, first, second = _adam(training, state, gradient, learning_rate, number)
     else:

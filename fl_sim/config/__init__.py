@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
+from fl_sim.client_training import ClientTraining
 from fl_sim.config.defence import DefenceSettings
 from fl_sim.config.strategies import STRATEGY_ARGUMENTS, check_arguments
 from fl_sim.datasets import DATASETS
@@ -160,6 +161,7 @@ class SimulationConfig(Settings):
         seed: the root seed, from which every random stream is derived.
         repeat: index of the repetition of an experiment; each has its own initial model and batches.
         dataset, model, federation, strategy, defence: the settings of the tables of these names.
+        client: how the clients compute their steps; plain SGD on the mean cross-entropy where nothing is set.
     """
 
     seed: int = 0
@@ -167,6 +169,7 @@ class SimulationConfig(Settings):
     dataset: DatasetSettings = DatasetSettings()
     model: ModelSettings = ModelSettings()
     federation: FederationSettings = FederationSettings()
+    client: ClientTraining = ClientTraining()
     strategy: StrategySettings = StrategySettings()
     defence: DefenceSettings = DefenceSettings()
 
@@ -182,7 +185,7 @@ class SimulationConfig(Settings):
 def flatten(settings: pydantic.BaseModel) -> dict[str, Scalar]:
     """Return settings in the form of Flower's run config: one level, keys joined by dots, plain values only."""
     flat: dict[str, Scalar] = {}
-    for key, value in settings.model_dump().items():
+    for key, value in settings.model_dump(exclude_none=True).items():
         if isinstance(value, Mapping):
             flat |= {f"{key}.{inner}": item for inner, item in value.items()}
         else:

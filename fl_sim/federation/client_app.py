@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fl_sim.captures import SealedStore, capture_id
+from fl_sim.client_steps import client_gradient, step_loss, train_client
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.federation.client_data import Batch, draw_batches, input_spec, partition_indices, splits
@@ -23,6 +24,7 @@ from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.mods import defence_mod
 from fl_sim.federation.ordering import answer_partition_query, client_record
 from fl_sim.federation.settings import RunSettings, TrainOrder
+from fl_sim.losses import targets_of
 from fl_sim.models import build_model
 from fl_sim.records import SealedBatch
 from fl_sim.seeding import derive_seed, torch_stream
@@ -71,7 +73,7 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     model = _model(message, run)
     encoded = _with_fresh_spikes(model, batches, derive_seed(config.seed, "encoder", *name))
     torch.default_generator.manual_seed(derive_seed(config.seed, "client", *name))
-    update, loss = _update(model, encoded, order)
+    update, loss = _update(model, encoded, order, run)
     inputs, labels = (torch.cat(tensors, dim=_examples(tensors[0])) for tensors in zip(*batches, strict=True))
     if run.output is not None:
         own_id = capture_id(run.federation_id, order.server_round, partition)
@@ -87,8 +89,12 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     return Message(content, reply_to=message)
 
 
-def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tuple[Parameters, float]:
+def _update(
+    model: nn.Module, batches: Iterable[Batch], order: TrainOrder, run: RunSettings
+) -> tuple[Parameters, float]:
     """Return the update to share, and the loss."""
+    if run.config.client.known():
+        return _trained(model, batches, order, run)
     if order.share == "weights":
         rate, mu = order.learning_rate, order.proximal_mu
         loss = local_sgd(model, batches, learning_rate=rate, proximal_mu=mu)
@@ -96,6 +102,24 @@ def _update(model: nn.Module, batches: Iterable[Batch], order: TrainOrder) -> tu
     inputs, labels = next(iter(batches))
     gradients, mean_loss = gradient_and_loss(model, inputs, labels)
     return gradients, mean_loss.item()
+
+
+def _trained(
+    model: nn.Module, batches: Iterable[Batch], order: TrainOrder, run: RunSettings
+) -> tuple[Parameters, float]:
+    """Return the update to share, and the loss, of a training that is more than plain SGD on the cross-entropy."""
+    training = run.config.client.filled({"proximal_mu": order.proximal_mu})
+    classes = input_spec(run.config).classes
+    # One batch at a time, since each sets the seed of the encoders.
+    steps = ((inputs, targets_of(training, labels, classes)) for inputs, labels in batches)
+    if order.share == "weights":
+        losses = train_client(model, steps, training, learning_rate=order.learning_rate)
+        return parameters_of(model), sum(losses) / len(losses)
+    batch = next(steps)
+    update = client_gradient(model, batch, training)
+    with torch.no_grad():
+        loss = step_loss(model, *batch, training.taken()).item()
+    return update, loss
 
 
 def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:

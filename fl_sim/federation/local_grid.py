@@ -5,6 +5,7 @@ This is the only file that uses private parts of Flower: message ids, the identi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from logging import ERROR
 
@@ -44,6 +45,7 @@ class LocalGrid(Grid):
         self._run = Run.create_empty(_RUN_ID)
         self._replies: dict[str, Message] = {}
         self._messages = 0
+        self._lock = threading.Lock()
         self._contexts = {
             _FIRST_NODE + partition: Context(
                 run_id=_RUN_ID,
@@ -98,11 +100,12 @@ class LocalGrid(Grid):
 
     def _deliver(self, message: Message) -> str:
         """Run the client to which a message is addressed, store its reply, and return the message's id."""
-        message_id = self._number(message)
-        reply = self._handle(message)
-        self._number(reply)
-        self._replies[message_id] = reply
-        return message_id
+        with self._lock:  # Flower's legacy server sends from several threads
+            message_id = self._number(message)
+            reply = self._handle(message)
+            self._number(reply)
+            self._replies[message_id] = reply
+            return message_id
 
     def _handle(self, message: Message) -> Message:
         """Return the reply of the client to which a message is addressed; an exception becomes an error reply."""

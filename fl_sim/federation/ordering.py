@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl_sim.errors import SpikeleakError
-from fl_sim.federation.replies import brief_reason, told_partition
+from fl_sim.federation.messages import brief_reason, told_partition
 from fl_sim.federation.wrappers import GridWrapper, StrategyWrapper
 from fl_sim.seeding import derive_seed
 

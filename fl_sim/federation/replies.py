@@ -1,62 +1,33 @@
-"""Validates the train replies of clients and keeps those that do not fit the model out of the aggregate.
+"""Keeps train replies that do not fit the model out of the aggregate of our own federations.
 
 A client may crash, lie, or send arrays of the wrong shape, so nothing in a reply is trusted.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from logging import WARNING
 
 import numpy as np
-import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fl_sim.errors import DataError, SpikeleakError, WriteError
+from fl_sim.errors import SpikeleakError, WriteError
+from fl_sim.federation.messages import ReplyError, brief_reason, decode, told_partition
 from fl_sim.federation.wrappers import StrategyWrapper
-from fl_sim.specs import Scalar
 
-_LONGEST_REASON = 500
-_LARGEST = 1.8e19  # its square just fits into float32; strategies and clients compute squares
-NDArray = npt.NDArray[np.generic]
+_COUNT = "num-examples"
 
 
-class ReplyError(DataError):
-    """A reply is an error, or its content does not fit what was sent. The message states the problem."""
-
-
-@dataclass(frozen=True)
-class TrainReply:
-    """The content of a valid train reply.
-
-    Attributes:
-        arrays: {name: array} with the names and shapes that were sent, all finite.
-        num_examples: as reported by the client, at least 1.
-    """
-
-    arrays: Mapping[str, NDArray]
-    num_examples: int
-
-
-def read_reply(
-    reply: Message,
-    sent: Mapping[str, Array],
-    *,
-    weighted_by_key: str = "num-examples",
-    most_examples: int | None = None,
-) -> TrainReply:
-    """Return the content of a train reply.
+def check_reply(reply: Message, sent: Mapping[str, Array], *, most_examples: int | None = None) -> None:
+    """Check that a strategy can aggregate a train reply.
 
     Args:
         reply: as received.
         sent: the arrays that were sent to the client.
-        weighted_by_key: the metric with the number of examples.
-        most_examples: maximum of that number; None if the server did not set the number of examples to train on.
+        most_examples: maximum of "num-examples"; None if the server did not set the number of examples to train on.
 
     Raises:
         ReplyError: the reply is an error; it does not have exactly one ArrayRecord and one MetricRecord; its names,
@@ -71,58 +42,27 @@ def read_reply(
     missing, unexpected = sorted(set(sent) - set(arrays[0])), sorted(set(arrays[0]) - set(sent))
     if missing or unexpected:
         raise ReplyError(f"its arrays are not those that were sent: missing {missing}, unexpected {unexpected}")
-    decoded = {name: _decode(name, arrays[0][name], sent[name]) for name in sent}
-    count = _count(metrics[0].get(weighted_by_key), weighted_by_key)
-    if most_examples is not None and count > most_examples:
-        raise ReplyError(f"expected {weighted_by_key} of at most {most_examples}, as requested, got {count}")
-    return TrainReply(decoded, count)
+    for name, array in arrays[0].items():
+        _check_array(name, array, sent[name])
+    _check_count(metrics[0].get(_COUNT), most_examples)
 
 
-def brief_reason(reply: Message) -> str:
-    """Return the last line of an error reply's reason: the exception itself, since Ray sends whole tracebacks."""
-    lines = [line for line in (reply.error.reason or "").splitlines() if line.strip()]
-    return lines[-1].strip()[:_LONGEST_REASON] if lines else f"error code {reply.error.code}"
-
-
-def scalars(config: ConfigRecord) -> dict[str, Scalar]:
-    """Return the plain values of a ConfigRecord, without lists and bytes, which a capture does not store."""
-    return {key: value for key, value in config.items() if isinstance(value, str | int | float | bool)}
-
-
-def told_partition(reply: Message) -> int | None:
-    """Return the partition id that a client reports in its ConfigRecord "client"; None if it reports none."""
-    record = reply.content.config_records.get("client") if reply.has_content() else None
-    partition = record.get("partition-id") if record is not None else None
-    is_id = isinstance(partition, int) and not isinstance(partition, bool) and partition >= 0
-    return partition if is_id and isinstance(partition, int) else None
-
-
-def _decode(name: str, array: Array, sent: Array) -> NDArray:
-    """Return the validated values of an array; nothing is unpickled."""
-    shape = tuple(sent.shape)
-    try:
-        values = array.numpy()
-    except (ValueError, TypeError, EOFError, OSError, MemoryError, zipfile.BadZipFile) as error:
-        raise ReplyError(f"{name} is not an array ({type(error).__name__}: {error})") from error
-    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.number):
-        raise ReplyError(f"{name} is not an array of numbers")
+def _check_array(name: str, array: Array, sent: Array) -> None:
+    """Check that an array has the shape and the kind of numbers of the one that was sent."""
+    values, shape = decode(name, array), tuple(sent.shape)
     if values.shape != shape:
         raise ReplyError(f"{name} has shape {values.shape}, expected {shape}")
-    if np.iscomplexobj(values) or not np.isfinite(values).all():
-        raise ReplyError(f"{name} has values that are not finite real numbers")
     # Scalars are exempt: a counter is averaged and sent as a float, and the client returns an integer.
     if values.ndim and values.dtype.kind != np.dtype(sent.dtype).kind:
         raise ReplyError(f"{name} holds {values.dtype}, expected {sent.dtype}")
-    if max(float(values.max(initial=0)), -float(values.min(initial=0))) > _LARGEST:
-        raise ReplyError(f"{name} has values above {_LARGEST:g}, whose squares are not finite")
-    return values
 
 
-def _count(value: object, key: str) -> int:
-    """Return the number of examples that a client reports."""
+def _check_count(value: object, most_examples: int | None) -> None:
+    """Check the number of examples that a client reports."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value) or value < 1:
-        raise ReplyError(f"expected {key} of at least 1, got {value!r}")
-    return int(value)
+        raise ReplyError(f"expected {_COUNT} of at least 1, got {value!r}")
+    if most_examples is not None and int(value) > most_examples:
+        raise ReplyError(f"expected {_COUNT} of at most {most_examples}, as requested, got {int(value)}")
 
 
 class SoundReplies(StrategyWrapper):
@@ -161,7 +101,7 @@ class SoundReplies(StrategyWrapper):
         kept, problems = [], []
         for reply in replies:
             try:
-                read_reply(reply, self._sent, most_examples=self._most_examples)
+                check_reply(reply, self._sent, most_examples=self._most_examples)
             except ReplyError as problem:
                 problems.append(str(problem))
                 if not reply.has_error():

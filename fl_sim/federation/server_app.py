@@ -101,7 +101,12 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
     watched: Grid = ordered
     if sink is not None:
         watched = CuriousGrid(
-            ordered, sink, model=spec, federation_id=run.federation_id, client_of=ordered.partition_of
+            ordered,
+            sink,
+            model=spec,
+            federation_id=run.federation_id,
+            client_of=ordered.partition_of,
+            client=config.client.known(),
         )
     orders = ConfigRecord(
         {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fl_sim.errors import ConfigError, DataError, unknown_name
+from fl_sim.errors import ConfigError, DataError, SpikeleakError, lack_of_memory, own_line, unknown_name
 from fl_sim.plugins import Table, located, refuse_place, refuse_switch, refuse_text
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def build_model(
         parameters: {name: tensor} in the same record as `spec`, checked against the model's parameters.
 
     Raises:
-        ConfigError: `spec.architecture` or `spec.init` is not known, the builder cannot be imported, or the model does
-            not fit into this machine's memory.
+        ConfigError: `spec.architecture` or `spec.init` is not known, the builder cannot be imported or fails, or the
+            model does not fit into this machine's memory.
         DataError: `parameters` lacks one of the model's parameters, or has one of another shape.
     """
     from fl_sim.models.initialisation import initialise
@@ -110,9 +110,36 @@ def build_model(
     if parameters is not None and shapes is not None:
         _check_parameters(spec, shapes, parameters)
     _check_size(spec, shapes)
-    model: nn.Module = builder(spec)
+    model = _built(builder, spec)
     if seed is not None:
         initialise(model, spec.init, seed=seed)
+    return model
+
+
+def _built(builder: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> nn.Module:
+    """Return what a builder builds; if it fails, the ConfigError names the line of its author's code."""
+    from torch import nn
+    from torch.nn.parameter import is_lazy
+
+    try:
+        model = builder(spec)
+    except SpikeleakError:
+        raise
+    except Exception as error:
+        if lack_of_memory(error):
+            raise
+        raise ConfigError(
+            f"model '{spec.architecture}': its own code fails when it is built: {type(error).__name__}: {error}"
+            f"{own_line(error)}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model '{spec.architecture}': its builder must return a torch module, not {model!r:.100}.")
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise ConfigError(
+            f"model '{spec.architecture}': {lazy[0]} has no shape before a first forward pass; let the builder make "
+            "one on zeros of the shape of its inputs, without gradients."
+        )
     return model
 
 
@@ -124,7 +151,7 @@ def _shapes(builder: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> Mappi
     try:
         with torch.device("meta"):
             return {name: tuple(parameter.shape) for name, parameter in builder(spec).named_parameters()}
-    # The builder reads values that it has drawn, or its sizes overflow; any other error recurs when the model is built.
+    # The builder reads values that it has drawn, or its sizes overflow; its own mistakes recur when the model is built.
     except Exception:  # noqa: BLE001 - a plugin's builder may raise anything
         return None
 

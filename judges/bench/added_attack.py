@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from attacks import ATTACKS
 from fl_sim.config import read_toml, validate
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.gradient_inversion import Run, Start, starts_of
+from judges.bench.gradient_inversion import Run, Start, check_attackable, starts_of
 from judges.kinds import KINDS, kind_in
 from judges.plans.gradient_inversion import Cell, ExperimentConfig, Plan, make_plan, override_attack
 from judges.progress import Watch
@@ -31,7 +32,11 @@ class AddedAttack(Run):
         self._cells = list(cells)
 
     def check(self) -> None:
-        """Check nothing, since the captures exist."""
+        """Let the models pass the self-check of attacks that match updates; their federations have run."""
+        matching = {cell.federation for cell in self._cells if ATTACKS[cell.attack].matching}
+        there = [one for one in self.plan.federations if one.label in matching and not self.lacking(one)]
+        keys = [key for one in there for key in self.captures.listed(one.repetition(0)[0])[:1]]
+        check_attackable(self.victim(key.id) for key in keys)
 
     def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
         """Recall the run without the rows that are computed anew."""

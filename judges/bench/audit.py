@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from fl_sim.captures import StoredUpdate
+from attacks import ATTACKS
+from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.config import read_toml
+from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write, sha256
 from fl_sim.models import MODELS
+from fl_sim.observed import assuming, contradictions, same_problem
+from fl_sim.records import CapturedUpdate
 from fl_sim.specs import ModelSpec, Scalar
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.folder import remove_entries
-from judges.bench.gradient_inversion import AttackedUpdates
+from judges.bench.gradient_inversion import AttackedUpdates, check_attackable
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
 from judges.runs.identity import Attacked
 from judges.runs.manifest import WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit_checks import check_size, doubts, filled
+from judges.scoring.audit_checks import filled, out_of_range, wrong_problem
 from judges.scoring.session import Evidence, Victim
 
 INIT = "as sent"
@@ -51,23 +55,36 @@ class Audit(AttackedUpdates[AuditPlan]):
         super().__init__(plan, folder, watch, options, name=folder.resolve().name)
         self._evidence: list[Evidence] = []
         self._doubts: list[str] = []
+        self._problems: dict[Hashable, str] = {}
         self._digest = ""
 
     def check(self) -> None:
         """Check the captures and the truth before anything is written.
 
         Raises:
-            ConfigError: a model is not in the table, or a fact that an attack needs is neither known nor assumed.
+            ConfigError: a model is not in the table or cannot be attacked, or a fact that an attack needs is neither
+                known nor assumed.
             DataError: there are no captures, a file is corrupt, or the size of a sealed batch is not its update's.
         """
         self._evidence = list(self._groups())
         for evidence in self._evidence:
             self._check_dataset(evidence)
+        self._doubts = _remarks(self.captures)
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
-        assumed = self.assumed()
+        if any(ATTACKS[cell.attack].matching for cell in self.plan.cells):
+            check_attackable(self.victim(name) for name in self._problems.values())
         for evidence in self._evidence:
-            for victim in self.session.open(evidence, complete=False):
-                check_size(filled(self.captures.stored(victim.id), assumed), self.session.truth(victim.id))
+            known = [self.victim(victim.id) for victim in self.session.open(evidence, complete=False)]
+            self.session.compare(known)
+            for capture in known:
+                self._doubts += out_of_range(capture, self.session.truth(capture.id))
+            stored = (assuming(self.captures.stored(victim.id), self.assumed()) for victim in evidence.victims)
+            found = [text for capture in stored for text in contradictions(capture)]
+            more = f" So do {len(found) - 1} more." if len(found) > 1 else ""
+            self._doubts += [found[0] + more] if found else []
+        if self.plan.base.defence == NO_DEFENCE:
+            self._doubts += wrong_problem(self.session.mismatches)
+        self._warn()
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the results of an earlier audit of the same captures with the same config.
@@ -102,27 +119,38 @@ class Audit(AttackedUpdates[AuditPlan]):
         assumed: dict[str, Scalar] = self.plan.base.assumed.model_dump(exclude_none=True)
         return assumed
 
-    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:
-        """Take the measurements that accompany the rows, and collect reasons to doubt the scores."""
-        super().examine(evidence, known)
-        for victim in known:
-            capture = filled(self.captures.load(victim.id), self.assumed())
-            self._doubts += doubts(capture, self.session.truth(victim.id))
-
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
         facts: dict[str, Any] = {"experiment": f"audit of {len(self._victims())} captures", EVIDENCE: self._digest}
         if not self.session.datasets:
             source = "the clients of the audited federation"
             facts["datasets"] = {CAPTURES: {"people": self.plan.base.people, "source": source}}
+        converted = self._converted()
+        facts |= {"converted": converted} if converted else {}
         return facts | ({"warnings": self._doubts} if self._doubts else {})
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
-        """Attack all captures, warn of reasons to doubt the scores, and return the path of the report."""
+        """Attack all captures, tell of conversions and of doubts about the scores, and return the report's path."""
         page = super().execute(fresh=fresh, show_faces=show_faces)
+        for text in self._converted():
+            self.watch.say(f"note: {text}")
+        self._warn()
+        return page
+
+    def _warn(self) -> None:
+        """Tell the reasons to doubt the scores, before the attack and beside its verdict."""
         for text in self._doubts:
             self.watch.say(f"warning: {text}")
-        return page
+
+    def _converted(self) -> list[str]:
+        """Return how truths that clients sealed in another form were converted, as sentences."""
+        captures: dict[str, list[str]] = defaultdict(list)
+        for name, words in self.session.converted.items():
+            captures[words].append(name)
+        return [
+            f"{own[0]}{f' and {len(own) - 1} more' if len(own) > 1 else ''}: of the sealed truth, took {words}."
+            for words, own in captures.items()
+        ]
 
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]
@@ -130,16 +158,9 @@ class Audit(AttackedUpdates[AuditPlan]):
     def _groups(self) -> Iterator[Evidence]:
         """Yield the captures that can share a call: those with the same model and batch size."""
         groups: dict[tuple[ModelSpec, int | None], list[Victim]] = defaultdict(list)
-        for key in self.captures.listed():
-            capture = filled(self.captures.stored(key.id), self.assumed())
-            self._check_model(capture)
-            groups[capture.model, capture.batch_size].append(Victim(key.id, capture.round))
-        if not groups:
-            guess = f" Did you mean '{self.folder.parent}'?" if self.folder.name == "captures" else ""
-            raise DataError(
-                f"{self.folder / 'captures'}: expected captures, found none.{guess} Record them with "
-                'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
-            )
+        for capture in _stored(self.folder, self.assumed()):
+            groups[capture.model, capture.batch_size].append(Victim(capture.id, capture.round))
+            self._problems.setdefault(same_problem(capture), capture.id)
         base, names = self.plan.base, Counter[str]()
         for (model, size), victims in groups.items():
             varied = _varied(model, size, groups)
@@ -170,12 +191,50 @@ class Audit(AttackedUpdates[AuditPlan]):
                 "dataset.size and the settings of frames as the clients have them, or leave dataset out."
             )
 
-    def _check_model(self, capture: StoredUpdate) -> None:
+
+def clients_in(folder: Path, assumed: Mapping[str, Scalar]) -> list[tuple[CapturedUpdate, CapturedUpdate]]:
+    """Return one update of each problem among the captures of a folder, as captured, and with what is assumed.
+
+    Args:
+        folder: holds captures/.
+        assumed: facts about the clients to assume where their captures do not state them.
+
+    Raises:
+        ConfigError: a model is not in the table, or a fact that an attack needs is neither known nor assumed.
+        DataError: there are no captures, or a file is corrupt.
+    """
+    firsts = {same_problem(capture): capture.id for capture in reversed(list(_stored(folder, assumed)))}
+    loaded = [CaptureStore(folder / "captures").load(name) for name in reversed(firsts.values())]
+    return [(capture, filled(capture, assumed)) for capture in loaded]
+
+
+def _stored(folder: Path, assumed: Mapping[str, Scalar]) -> Iterator[StoredUpdate]:
+    """Yield the captures of a folder without their parameters, with what is assumed; see `clients_in`."""
+    store = CaptureStore(folder / "captures")
+    keys = store.listed()
+    if not keys:
+        guess = f" Did you mean '{folder.parent}'?" if folder.name == "captures" else ""
+        raise DataError(
+            f"{folder / 'captures'}: expected captures, found none.{guess} Record them with "
+            'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
+            + "".join(f" {remark}" for remark in _remarks(store))
+        )
+    for key in keys:
+        capture = filled(store.stored(key.id), assumed)
         if capture.model.architecture not in MODELS:
             raise ConfigError(
-                f"{self.folder}: its model '{capture.model.architecture}' is in no table. Put it into "
+                f"{folder}: its model '{capture.model.architecture}' is in no table. Put it into "
                 "fl_sim.models.MODELS in a module of yours and name that module with --import."
             )
+        yield capture
+
+
+def _remarks(store: CaptureStore) -> list[str]:
+    """Return what the curious servers noted beside their captures, as sentences."""
+    return [
+        " ".join([f"The curious server of {federation} {account.sentence()}.", *account.remarks])
+        for federation, account in store.accounts().items()
+    ]
 
 
 def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:

@@ -7,17 +7,23 @@ as soon as they are computed and the rows after each cell, so that an interrupti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attacks import ATTACKS
 from attacks.contracts import Reconstruction
+from attacks.engines.choice import choose
+from attacks.preflight.stand_in import stand_in
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
+from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import DataError
+from fl_sim.errors import DataError, lack_of_memory
 from fl_sim.global_models import trained_model_path
+from fl_sim.observed import assuming, same_problem
+from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.bench.cells import Attacks
 from judges.bench.engine_options import EngineOptions
@@ -93,7 +99,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""
         cells = self.cells_on(evidence)
         known = self.session.open(evidence, complete=self.complete)
-        self.examine(evidence, known)
+        self.session.compare([self.victim(victim.id) for victim in known])
+        self.examine(evidence)
         starts = starts_of(cells)
         ids = [victim.id for victim in known]
         guesses = {start: work.untouched(evidence, cell, ids) for start, cell in starts.items()}
@@ -109,7 +116,11 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         work.seconds = 0.0
         self._judge_controls(evidence, starts, guesses)
 
-    def examine(self, evidence: Evidence, known: Sequence[Victim]) -> None:  # noqa: ARG002 - for audits
+    def victim(self, capture_id: str) -> CapturedUpdate:
+        """Return a capture with all facts that an attack assumes."""
+        return assuming(self.captures.load(capture_id), self.assumed())
+
+    def examine(self, evidence: Evidence) -> None:
         """Take the measurements that accompany the rows: distances between examples, health of the model."""
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
@@ -157,10 +168,15 @@ class Run(AttackedUpdates[Plan]):
     """One experiment of gradient inversion in one folder."""
 
     def check(self) -> None:
-        """Reject federations that cannot be run."""
+        """Reject federations that cannot be run, and models that no attack of the plan can be pointed at."""
         refuse_ray_in_ray(self.plan.base.federation.engine, self.options)
         for federation in self.plan.federations:
             check_federation(federation.config)
+        check_attackable(
+            client_of(federation.config)
+            for federation in self.plan.federations
+            if any(ATTACKS[cell.attack].matching for cell in self.plan.cells_on(federation.label))
+        )
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""
@@ -237,3 +253,38 @@ class Run(AttackedUpdates[Plan]):
 def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:
     """Return {way in which an attack starts: the first cell that starts so}."""
     return {(cell.guess, cell.tau): cell for cell in reversed(cells)}
+
+
+def client_of(config: SimulationConfig) -> CapturedUpdate:
+    """Return what the server of a federation would capture of a client, with zeros in place of its update."""
+    data, federation = config.dataset, config.federation
+    spec = load_dataset(data.name, root=data.root, size=data.size, framing=data.framing).spec
+    mu = config.strategy.arguments.get("proximal_mu", 0.0)
+    capture = stand_in(
+        config.model.spec(spec),
+        config.client.filled({"proximal_mu": mu}),
+        kind="gradient" if config.strategy.name == "FedSGD" else "delta",
+        seed=config.seed,
+        buffers=False,
+    )
+    return replace(
+        capture,
+        learning_rate=federation.learning_rate,
+        local_steps=federation.local_steps,
+        batch_size=federation.batch_size,
+        num_examples=federation.batch_size * federation.local_steps,
+    )
+
+
+def check_attackable(captures: Iterable[CapturedUpdate]) -> None:
+    """Let each different problem among captures pass the self-check of attacks that match updates.
+
+    Raises:
+        ConfigError: no attack can be pointed at one of them.
+    """
+    for capture in {same_problem(capture): capture for capture in captures}.values():
+        try:
+            choose([capture])
+        except (MemoryError, RuntimeError) as error:
+            if not lack_of_memory(error):  # the attack is tried in smaller pieces, and named if these lack it too
+                raise

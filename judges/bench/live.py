@@ -23,6 +23,7 @@ from typing import Any
 
 from attacks import build_attack
 from attacks.contracts import Reconstruction
+from fl_sim.accounts import Account
 from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.files import atomic_write
 from fl_sim.models import MODELS
@@ -118,6 +119,10 @@ class LiveAttack:
         waiting.start()
         self._waiting.append(waiting)
 
+    def note(self, federation_id: str, account: Account) -> None:
+        """Keep the account of a federation beside its captures."""
+        self._store.note(federation_id, account)
+
     @property
     def pending(self) -> int:
         """Return the number of updates that still wait for their attack."""
@@ -148,8 +153,8 @@ class LiveAttack:
         self.close()
 
 
-def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list[dict[str, Scalar]]:
-    """Return the metrics of each example of an answer; [] if its truth was not sealed."""
+def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list[dict[str, Scalar | None]]:
+    """Return the metrics of each example of an answer, SSIM None if not defined; [] if its truth was not sealed."""
     session = Session("live", folder, JudgeOptions(name=NONE), device="cpu", distances=0, watch=Watch.silent())
     spiking = MODELS[capture.model.architecture].spiking
     attacked = Attacked(model=capture.model.architecture, spiking=spiking)

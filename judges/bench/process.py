@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from fl_sim.errors import ConfigError
+from fl_sim.errors import ConfigError, own_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -35,8 +35,12 @@ def prepare_process(threads: int) -> None:
             libc.mallopt(option, 2**31 - 1)
 
 
-def import_modules(names: Iterable[str]) -> None:
+def import_modules(names: Iterable[str], option: str = "--import ") -> None:
     """Import modules from the current folder or the environment, such as one that adds a model to `MODELS`.
+
+    Args:
+        names: of the modules.
+        option: what stands before a name on the command line.
 
     Raises:
         ConfigError: a module cannot be imported.
@@ -49,8 +53,8 @@ def import_modules(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except Exception as error:
             raise ConfigError(
-                f"--import {name}: cannot be imported ({type(error).__name__}: {error}); modules are looked "
-                "for in the folder that you call from."
+                f"{option}{name}: cannot be imported ({type(error).__name__}: {error}){own_line(error)}; modules are "
+                "looked for in the folder that you call from."
             ) from error
 
 

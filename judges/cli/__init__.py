@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fl_sim.errors import DataError, SpikeleakError
 from judges.bench.engine_options import LOCAL
+from judges.cli.check import check
 from judges.cli.configs import config_app
 from judges.cli.export import export
 from judges.cli.judges import judge_app
@@ -26,10 +27,12 @@ from judges.cli.terminal import (
     Faces,
     Follow,
     Fresh,
+    Imports,
     Quiet,
     RayAddress,
     Workers,
     engine_options,
+    imported,
     print_facts,
     print_results,
     work,
@@ -51,9 +54,7 @@ data_app = typer.Typer(help="The data sets: where they come from and where they 
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
-app.command()(train)
-app.command()(invert)
-for command in (verify, compare, rerun, export):
+for command in (check, train, invert, verify, compare, rerun, export):
     app.command()(command)
 app.command(name="list")(list_)
 
@@ -74,6 +75,7 @@ def _options(
 def run(
     config: Annotated[Path, typer.Argument(help="A TOML file such as those in configs/.")],
     assignments: Assignments = None,
+    imports: Imports = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME by default.")] = None,
     fresh: Fresh = False,
     device: Device = "",
@@ -85,7 +87,7 @@ def run(
     ray_address: RayAddress = "",
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
-    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address)
+    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
     plan = read_plan(config, [*(assignments or []), *_of_device(device)])
     refuse_audit(plan, config)
     work(plan, out or Path("runs") / plan.base.name, follow, options, fresh=fresh, show_faces=show_faces)
@@ -95,6 +97,7 @@ def run(
 def attack(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     assignments: Assignments = None,
+    imports: Imports = None,
     device: Device = "",
     quiet: Quiet = False,
     events: Events = "",
@@ -103,7 +106,7 @@ def attack(
     ray_address: RayAddress = "",
 ) -> None:
     """Run a new attack on the captures of an earlier run, without a new federation."""
-    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address)
+    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
     from judges.bench.added_attack import attack_run
 
     watch = follow.watch()
@@ -124,9 +127,7 @@ def audit(
         Path, typer.Argument(help="Folder with captures/ of your own federation, and sealed/ if it has one.")
     ],
     assignments: Assignments = None,
-    imports: Annotated[
-        list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS.")
-    ] = None,
+    imports: Imports = None,
     people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
     fresh: Fresh = False,
     device: Device = "",
@@ -138,12 +139,8 @@ def audit(
     ray_address: RayAddress = "",
 ) -> None:
     """Attack the captures of your own federation; score what its clients sealed; write a report."""
-    modules = tuple(imports or [])
-    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, modules)
     plan = read_audit([*(assignments or []), *_of_device(device), *(["people=true"] if people else [])])
-    from judges.bench.process import import_modules
-
-    import_modules(modules)
+    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from judges.bench.engine_options import LOCAL
-from judges.cli.terminal import EngineName, RayAddress, Workers, engine_options, wide_console
+from judges.cli.terminal import EngineName, Imports, RayAddress, Workers, engine_options, imported, wide_console
 from judges.kinds import RunPlan, kind_in, kind_of, plan_of
 from judges.progress import Watch
 from judges.runs.integrity import verify as check
@@ -50,6 +50,7 @@ def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folde
 def rerun(
     run_dir: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN.rerun by default.")] = None,
+    imports: Imports = None,
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
@@ -59,7 +60,7 @@ def rerun(
     The same code, versions and number of threads give the same scores; differences in these are printed. Trained judges
     and targets come from the cache: to train them again too, point SPIKELEAK_CACHE to an empty folder.
     """
-    options = engine_options(workers, engine, ray_address)
+    options = engine_options(workers, engine, ray_address, imported(imports))
     kind_in(run_dir)
     path = run_dir / "config.toml"
     plan, folder = plan_of(read_toml(path)), out or run_dir.with_name(f"{run_dir.resolve().name}.rerun")

@@ -18,6 +18,7 @@ from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Settings, TrainingSettings
+from judges.cli.checkpoints import Whose, read_checkpoint
 from judges.cli.judges import check_data_keys
 from judges.cli.terminal import print_facts, wide_console
 from judges.plans.model_inversion import with_brainleaks_neurons
@@ -68,8 +69,8 @@ class Inverting(Settings):
         return name
 
 
-class InversionTask(Settings):
-    """How to attack.
+class InversionTask(Whose):
+    """How to attack, and which model if the file does not say so.
 
     Attributes:
         attack: the attack and its settings.
@@ -121,21 +122,41 @@ def train(
 
 
 def invert(
-    checkpoint: Annotated[Path, typer.Argument(help="A trained model written by `spikeleak train` or by a run.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="A trained model written by `spikeleak train` or by a run; or anybody's state_dict, as a .pt or "
+            "safetensors file, whose model and data set you name."
+        ),
+    ],
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="attack=NAME, attack.KEY (attack.preset) or seed."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="attack=NAME, attack.KEY (attack.preset) or seed. For a state_dict also model=NAME, model.KEY, and "
+            "dataset=NAME, dataset.KEY or input.KEY (channels, height, width, classes, low, high, timesteps).",
+        ),
+    ] = None,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; beside the model by default.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
-    task = validate(InversionTask, override({}, assignments or [], ("attack",)))
+    if imports:
+        from judges.bench.process import import_modules
+
+        import_modules(imports)
+    raw = override({}, assignments or [], ("attack", "model", "dataset"))
+    check_data_keys({key: value for key, value in raw.get("dataset", {}).items() if key != "name"}, "target")
+    task = validate(InversionTask, raw)
     from attacks import build_inversion
     from fl_sim.files import atomic_write
-    from fl_sim.records import TrainedModel, load_record, save_record
+    from fl_sim.records import save_record
 
-    model = load_record(TrainedModel, checkpoint)
+    model = read_checkpoint(checkpoint, task)
     architecture, settings = model.model.architecture, task.attack.model_extra or {}
     spiking = architecture in MODELS and MODELS[architecture].spiking
     name = task.attack.name or ("brainleaks_v2" if spiking else "mi_face")

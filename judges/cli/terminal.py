@@ -36,6 +36,9 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results of an e
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Events = Annotated[str, typer.Option("--events", help="jsonl: print a line of JSON for each event, and nothing else.")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
+Imports = Annotated[
+    list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS; may be repeated.")
+]
 EngineName = Annotated[str, typer.Option("--engine", help="local, or ray for a running Ray cluster.")]
 RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; found by Ray by default.")]
 
@@ -77,6 +80,19 @@ def engine_options(workers: int, engine: str, ray_address: str, imports: tuple[s
     options = EngineOptions(engine, workers, ray_address, imports)
     options.check()
     return options
+
+
+def imported(names: list[str] | None) -> tuple[str, ...]:
+    """Import the modules of `--import` and return their names.
+
+    Raises:
+        ConfigError: one cannot be imported.
+    """
+    if names:
+        from judges.bench.process import import_modules
+
+        import_modules(names)
+    return tuple(names or [])
 
 
 def work(

@@ -198,10 +198,19 @@ def _of_attack(
 
 
 def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
-    means = {name: getattr(cell, name).mean for name in ("ssim", "psnr_db", "mse", "l2")}
-    same = ("last_ssim", "asr", "ceiling", "label_accuracy", "diverged", "seconds", "gradient_evaluations")
-    shares = {name: getattr(cell, name).share for name in ("recognisable", "solved")}
-    return {**means, **shares, **{name: getattr(cell, name) for name in same}, "victims": cell.n}
+    means = {name: getattr(cell, name).mean for name in ("psnr_db", "mse", "l2")}
+    same = (
+        "last_ssim", "asr", "ceiling", "label_accuracy", "label_accuracy_paired", "diverged", "seconds",
+        "gradient_evaluations",
+    )  # fmt: skip
+    return {
+        "ssim": cell.ssim.mean if cell.ssim else None,
+        **means,
+        "recognisable": cell.recognisable.share if cell.recognisable else None,
+        "solved": cell.solved.share,
+        **{name: getattr(cell, name) for name in same},
+        "victims": cell.n,
+    }
 
 
 def _inversion_numbers(cell: InversionSummary) -> dict[str, float | None]:

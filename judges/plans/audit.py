@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
+import pydantic
 from pydantic import Field
 
 from attacks import ATTACKS
+from fl_sim.client_training import ClientTraining
 from fl_sim.config import DatasetSettings, Raw, expand, override, validate
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Settings
@@ -21,16 +23,28 @@ TASK = "audit"
 TABLES = ("dataset", "attack", "judge")
 
 
-class Assumptions(Settings):
+class Assumptions(ClientTraining):
     """Facts that the server is assumed to know although its train config did not state them; None to assume nothing.
 
     Attributes:
-        learning_rate, local_steps, batch_size: settings of the clients' local SGD.
+        learning_rate: of the clients' optimiser.
+        local_steps: optimiser steps of a client in a round; leave it out if you say how many epochs.
+        epochs: passes of a client over its examples in a round; the number of examples is what the client reports.
+        batch_size: examples of a step; the last step of an epoch may have fewer.
+        num_examples: number of examples of a client that reports none.
     """
 
     learning_rate: float | None = Field(default=None, gt=0)
     local_steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
+    num_examples: int | None = Field(default=None, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        if self.local_steps is not None and self.epochs is not None:
+            raise ValueError("local_steps: say how many local steps or how many epochs, not both")
+        return self
 
 
 class AuditSettings(Settings):

@@ -232,7 +232,7 @@ def _without_thresholding(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
     """Return `raw` completed by the defaults of all settings whose value is the same in all combinations."""
-    resolved = combinations[0].model_dump(exclude={"repeat"})
+    resolved = combinations[0].model_dump(exclude={"repeat"}, exclude_none=True)
     attacks = [config.attack for config in combinations if config.attack.name != NO_ATTACK]
     settings = [ATTACKS[attack.name].settings(**attack.settings).model_dump() for attack in attacks]
     resolved["attack"] = {"name": combinations[0].attack.name, **agreed_settings(settings)}

@@ -223,7 +223,8 @@ def _names(place: Place, kind: type[Settings], key: str) -> Sequence[str]:
 
 def _values(info: FieldInfo, names: Sequence[Any]) -> str:
     """Return what a field accepts: the given names, else its choices, else its type and bounds."""
-    kind: Any = next((one for one in get_args(info.annotation) if isinstance(one, type)), info.annotation)
+    union = () if get_origin(info.annotation) is Literal else get_args(info.annotation)
+    kind: Any = next((one for one in union if one is not type(None)), info.annotation)
     choices = names or (get_args(kind) if get_origin(kind) is Literal else ())
     if choices:
         return ", ".join(map(literal, choices))

@@ -198,6 +198,8 @@ def rate_cell(rate: Rate) -> Cell:
     return share_cell(rate.share, (rate.low, rate.high))
 
 
-def median_cell(values: Distribution, form: Form) -> Cell:
-    """Return a median beside its quartiles."""
+def median_cell(values: Distribution | None, form: Form) -> Cell:
+    """Return a median beside its quartiles; a dash where nothing is defined."""
+    if values is None:
+        return Cell(DASH)
     return Cell(form(values.median), f"({form(values.lower_quartile)}{DASH}{form(values.upper_quartile)})")

@@ -31,17 +31,19 @@ class Pictures(Approach, Attacked):
         source, round: training of the attacked model, as in the rows; "" and 0 if updates were attacked.
         captures: number of captures attacked; 0 if a trained model was attacked.
         subjects: subject of each answer: the id of a capture, or the name of a class.
-        roles: why each was chosen: "best", ..., "worst", "diverged"; () if they are the first answers, or all.
+        roles: why each was chosen: "best", ..., "worst", "diverged"; () if they were chosen evenly, or are all.
         images: {"truth", "answer", "nearest": (K, C, H, W)}. Events become one picture: their sum or mean over time.
-        numbers: {column: K numbers}, "label" and the measured columns of the rows.
+        numbers: {column: K numbers}, "label" and the measured columns of the rows, as far as they are defined.
         words: {column: K texts}, "stop_reason"; for trained models also "seen", the class that the judge sees, and
             "nearest", the class of the nearest training example.
         limits: the values of black and white; None if each picture has its own.
         timesteps: number of frames of events that each picture sums; 0 for still images and for means.
         spikes: (T, C, H, W), uint8, of one answer; T = 0 for images.
         spikes_of: index of that answer.
-        loss_curves: (curves, outer steps), matching loss of the first victims, NaN after an attack's end.
-        curve_recognisable: for each curve, whether all its pictures were recognisable.
+        loss_curves: (curves, outer steps), matching loss of captures that are spread evenly over all, NaN after an
+            attack's end.
+        curve_recognisable: for each curve, whether all its pictures were recognisable, or solved where SSIM is not
+            defined.
     """
 
     cell: str

@@ -10,6 +10,11 @@ from judges.runs.identity import Approach, Attacked
 from judges.runs.tables import read_rows, write_rows
 
 DIVERGED = "diverged"
+
+LARGEST_MISMATCH = 0.05
+"""Largest distance between the captured update and that of the truth, relative to its norm, that rounding explains.
+
+Float32 leaves 1e-7 for a gradient, and up to 1e-3 for the difference of weights after small steps."""
 SOLVED_MSE = 1e-3
 RECOGNISABLE_SSIM = 0.5
 
@@ -44,20 +49,29 @@ class Score(Context):
         thresholding: how the answer became spikes, see `attacks.thresholding`; "none" if it did not.
         tau: the threshold; None if there was none.
         capture_id, example: the victim: the captured update and the index of the original in its batch.
-        ssim, psnr_db, mse, l2: metrics of the attack's answer, see `judges.scoring.image_metrics`.
+        ssim, psnr_db, mse, l2: metrics of the attack's answer, see `judges.scoring.image_metrics`. SSIM is None where
+            it is not defined, for pictures smaller than 7x7.
         label: the true label.
-        label_recovered: the label that the attack names; -1 for none.
+        label_recovered: the label that the attack names for the answer that is paired with this example; -1 for none.
         label_correct: whether they agree; an update may reveal the label although the picture is not found.
+        label_found: whether the label is among those that the attack names for the batch, each of which accounts for
+            one example. The labels of a batch have no order, so this says what an update reveals of them; the mean
+            over a batch is the size of the intersection of two multisets divided by N. Equal to `label_correct` in a
+            batch of one.
         judge_label, judge_confidence: what the judge sees in the answer; None without a judge.
         judge_correct: whether the judge sees the true label, and the attack has not diverged.
         truth_judge_correct: whether the judge sees the true label in the true input: the ceiling of `judge_correct`.
         matching_loss, iterations, gradient_evaluations, restarts, stop_reason: as reported by the attack.
         seconds: wall time of the attack for this example.
         solved: MSE below 1e-3 of the squared data range, and not diverged.
-        recognisable: SSIM above 0.5, and not diverged.
+        recognisable: SSIM above 0.5, and not diverged; None where SSIM is not defined.
         last_ssim, last_psnr_db, last_mse: metrics of the last iterate, clamped to the data range, for comparison.
         moved: root mean square distance between the attack's answer and its initial guess, in units of the data range;
             None if the guess is not known, or if the attack was restarted from another one.
+        engine: what evaluated the attack's loss, see `attacks.engines`; "" for none.
+        mismatch: distance between the update of the truth, as the attack computes it, and the captured one, relative to
+            its norm; None if it was not measured. About 0, unless a defence changed the update, the client drew random
+            numbers, or the attack was told wrong facts about it.
         first_loss: matching loss at the start of the attempt that led to the answer; None if it is not reported.
     """
 
@@ -65,13 +79,14 @@ class Score(Context):
     tau: float | None
     capture_id: str
     example: int
-    ssim: float
+    ssim: float | None
     psnr_db: float
     mse: float
     l2: float
     label: int
     label_recovered: int
     label_correct: bool
+    label_found: bool
     judge_label: int | None
     judge_correct: bool | None
     judge_confidence: float | None
@@ -83,17 +98,29 @@ class Score(Context):
     stop_reason: str
     seconds: float
     solved: bool
-    recognisable: bool
-    last_ssim: float
+    recognisable: bool | None
+    last_ssim: float | None
     last_psnr_db: float
     last_mse: float
     moved: float | None = None
     first_loss: float | None = None
+    engine: str = ""
+    mismatch: float | None = None
 
     @property
     def diverged(self) -> bool:
         """Return whether the attack diverged."""
         return self.stop_reason == DIVERGED
+
+    @property
+    def success(self) -> bool:
+        """Return whether this counts as a success: it is recognisable, or solved where SSIM is not defined."""
+        return self.solved if self.recognisable is None else self.recognisable
+
+    @property
+    def similarity(self) -> float:
+        """Return by what an attack and its controls are compared: SSIM, or minus the MSE where that is not defined."""
+        return -self.mse if self.ssim is None else self.ssim
 
     @property
     def victim(self) -> tuple[object, ...]:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TypeVar
 
-import torch
-
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.models import build_model
-from fl_sim.observed import assuming, batch_size, observed_gradient
+from fl_sim.observed import assuming, batch_size
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
-from fl_sim.training import gradient_and_loss, load_parameters
+from judges.runs.rows import LARGEST_MISMATCH
 
 Update = TypeVar("Update", bound=CapturedUpdate)
-
-LEAST_ALIKE = 0.5
-"""Cosine between the update and the gradient of the truth below which they are unlikely to belong together.
-
-On untrained LeNets an image of another class had at most 0.44, one of the same class at least 0.99: victims of other
-classes show that truth and captures were mixed up.
-"""
 
 
 def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
@@ -31,7 +22,7 @@ def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
         ConfigError: a fact that an attack needs is neither known nor assumed, or an assumption contradicts the config.
     """
     for key, value in assumed.items():
-        known = getattr(capture, key)
+        known = getattr(capture if hasattr(capture, key) else capture.training, key) or None
         if known is not None and known != value:
             raise ConfigError(
                 f"assumed.{key}: {value} is assumed, but the server's config of {capture.id} says {known}."
@@ -41,58 +32,82 @@ def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
     return whole
 
 
-def check_size(capture: CapturedUpdate, sealed: SealedBatch) -> None:
-    """Raise a DataError if the number of sealed examples is not that for which the attack searches."""
-    wanted, count = batch_size(capture), len(sealed.labels)
-    if wanted != count:
-        raise DataError(
-            f"{capture.id}: its client sealed {count} examples, but batch size times local steps is {wanted}, and "
-            "the attack would look for so many. Say the right numbers in the train config or with "
-            "--set assumed.batch_size=... --set assumed.local_steps=...; or seal what the update was computed on."
-        )
+def matched(capture: CapturedUpdate, sealed: SealedBatch) -> SealedBatch:
+    """Return the truth with the examples for which the attack searches, each once.
+
+    A client that trains for several epochs may have sealed the batches of all of them; the first epoch holds them all.
+
+    Raises:
+        DataError: the number of sealed examples is not that of the update.
+    """
+    wanted, count, epochs = batch_size(capture), len(sealed.labels), capture.epochs or 1
+    if count == wanted:
+        return sealed
+    if count == wanted * epochs:
+        inputs = sealed.inputs.narrow(sealed.inputs.dim() - 4, 0, wanted)
+        return dataclasses.replace(sealed, inputs=inputs, labels=sealed.labels[:wanted])
+    raise DataError(
+        f"{capture.id}: its client sealed {count} examples, but {_counted(capture)} make {wanted}, and the attack "
+        "would look for so many. Say the right numbers in the train config or with --set assumed.batch_size=... and "
+        "--set assumed.local_steps=... or --set assumed.epochs=...; or seal what the update was computed on."
+    )
 
 
-def doubts(capture: CapturedUpdate, sealed: SealedBatch) -> list[str]:
-    """Return reasons to doubt scores of this capture, as sentences."""
-    spec, inputs, reasons = capture.model.input, sealed.inputs, []
+def out_of_range(capture: CapturedUpdate, sealed: SealedBatch) -> list[str]:
+    """Return that the sealed inputs are outside the range in which an attack looks, as a sentence, if they are."""
+    spec, inputs = capture.model.input, sealed.inputs
     low, high = float(inputs.min()), float(inputs.max())
     margin = 1e-3 * (spec.high - spec.low)
-    if low < spec.low - margin or high > spec.high + margin:
-        reasons.append(
-            f"{capture.id}: the sealed inputs lie in [{low:.3g}, {high:.3g}], but its InputSpec says [{spec.low:g}, "
-            f"{spec.high:g}]: the attack looks in the wrong range. Give the spec low= and high=."
-        )
-    alike = likeness(capture, sealed)
-    if alike < LEAST_ALIKE:
-        reasons.append(
-            f"{capture.id}: the gradient of the sealed batch hardly points along the update (cosine {alike:.2f}): "
-            "it is the truth of another federation, or there were many local steps, another loss, or a defence. Use a "
-            "fresh folder for each federation."
-        )
-    return reasons
+    if spec.low - margin <= low and high <= spec.high + margin:
+        return []
+    return [
+        f"{capture.id}: the sealed inputs lie in [{low:.3g}, {high:.3g}], but its InputSpec says [{spec.low:g}, "
+        f"{spec.high:g}]: the attack looks in the wrong range. Give the spec low= and high=."
+    ]
 
 
-def likeness(capture: CapturedUpdate, sealed: SealedBatch) -> float:
-    """Return the cosine between a capture's gradient and that of the cross-entropy of the sealed batch."""
-    kind = next(iter(capture.parameters.values())).dtype
-    model = build_model(capture.model, parameters=capture.parameters).to(kind)
-    load_parameters(model, capture.parameters)
-    with torch.random.fork_rng(devices=[]):  # dropout or a rate code may draw
-        gradient, _ = gradient_and_loss(model, sealed.inputs.to(kind), sealed.labels)
-    observed = observed_gradient(capture)
-    names = [name for name in gradient if name in observed]
-    ours, theirs = (torch.cat([side[name].double().flatten() for name in names]) for side in (gradient, observed))
-    return float(torch.nn.functional.cosine_similarity(ours, theirs, dim=0))
+def wrong_problem(mismatches: Mapping[str, float]) -> list[str]:
+    """Return for which captures the attack's own loss at the truth is not about 0, as a sentence, if there are any.
+
+    Args:
+        mismatches: {capture id: distance between the captured update and that of the truth, relative to its norm}.
+    """
+    wrong = {name: value for name, value in mismatches.items() if value > LARGEST_MISMATCH}
+    if not wrong:
+        return []
+    name, value = max(wrong.items(), key=lambda item: item[1])
+    return [
+        f"for {len(wrong)} of {len(mismatches)} updates the attack is pointed at the wrong problem: at the sealed "
+        f"truth its own loss should be about 0, but the update that it expects there is up to {value:.2g} times the "
+        f"norm of the captured one away from it ({name}). Either a fact about the clients is wrong (loss, optimiser, "
+        "mode, steps, order of the batches, normalisation; see `spikeleak check`), or they draw random numbers such as "
+        "dropout, or a defence changed the updates, or this is the truth of another federation. A failed attack says "
+        "nothing here."
+    ]
+
+
+def _counted(capture: CapturedUpdate) -> str:
+    """Return the numbers from which the number of examples follows."""
+    reported = f" of the {capture.num_examples} examples that it reports" if capture.num_examples else ""
+    if capture.epochs is not None:
+        return f"{capture.epochs} epochs{reported}"
+    return f"{capture.local_steps or 1} local steps of {capture.batch_size or 'all'}{reported or ' examples'}"
 
 
 def _check_known(capture: CapturedUpdate) -> None:
-    needed = ("learning_rate", "local_steps", "batch_size") if capture.kind == "delta" else ()
-    missing = [key for key in needed if getattr(capture, key) is None]
+    """Raise a ConfigError if a fact is missing from which the steps of a client follow."""
+    if capture.kind != "delta":
+        return
+    missing = ["learning_rate"] if capture.learning_rate is None else []
+    if capture.local_steps is None and (capture.epochs is None or not capture.num_examples):
+        missing += ["local_steps (or epochs)" if capture.epochs is None else "num_examples"]
+    if capture.batch_size is None and (capture.local_steps or 2) > 1:
+        missing.append("batch_size")
     if missing:
-        flags = " ".join(f"--set assumed.{key}=..." for key in missing)
+        flags = " ".join(f"--set assumed.{key.partition(' ')[0]}=..." for key in missing)
         raise ConfigError(
             f"{capture.id}: the server's config tells no {' and no '.join(missing)} (its keys: "
             f"{', '.join(capture.config) or 'none'}), and an attack on a weight delta needs them. Send them in the "
-            "train config as 'learning-rate' or 'lr', 'local-steps' and 'batch-size', or say what a server would "
-            f"know: {flags}"
+            "train config as 'learning-rate' or 'lr', 'local-steps' or 'local-epochs', and 'batch-size', or say what a "
+            f"server would know: {flags}"
         )

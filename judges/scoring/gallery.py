@@ -33,7 +33,9 @@ def build_gallery(
     *,
     spec: InputSpec,
 ) -> Pictures:
-    """Return truth and answer of some victims of a cell, best first, by SSIM, or by l2 for events.
+    """Return truth and answer of some victims of a cell, best first, by SSIM, or by l2 for events and small pictures.
+
+    The loss curves are those of captures spread evenly over all, so that no client or round stands for the others.
 
     Args:
         scores: the rows of the cell's attack: those of the first reconstruction, then those of the second, ...
@@ -55,7 +57,8 @@ def build_gallery(
         ours = _summed(reconstructions[batch].inputs, int(orders[batch][row.example]))
         truths.append(truth / _brightest(truth, spec))
         answers.append(ours / _brightest(truth, spec))
-    histories = [item.loss_history.float() for item in reconstructions[:MOST_CURVES]]
+    curves = _spread(len(reconstructions), MOST_CURVES)
+    histories = [reconstructions[at].loss_history.float() for at in curves]
     return Pictures(
         **columns_of(scores[0], Approach, Attacked),
         cell=scores[0].cell,
@@ -65,18 +68,28 @@ def build_gallery(
         subjects=tuple(row.capture_id for row in chosen),
         roles=tuple(roles),
         images={TRUTH: torch.stack(truths), ANSWER: torch.stack(answers)},
-        numbers=_columns(chosen, "label", "ssim", "psnr_db", "l2"),
+        numbers=_columns(chosen, "label", *(() if scores[0].ssim is None else ("ssim",)), "psnr_db", "l2"),
         words=_columns(chosen, "stop_reason"),
         limits=(spec.low, spec.high),
         timesteps=spec.timesteps,
         loss_curves=pad_sequence(histories, batch_first=True, padding_value=torch.nan),
-        curve_recognisable=tuple(all(row.recognisable for row in own) for own in rows[:MOST_CURVES]),
+        curve_recognisable=tuple(all(row.success for row in rows[at]) for at in curves),
     )
 
 
 def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: InputSpec) -> Pictures:
-    """Return the first answers of a cell without a sealed truth; `results` are those of its attack, at least one."""
-    first = [(result, place) for result in results for place in range(len(result.labels))][:MOST_ANSWERS]
+    """Return answers of a cell without a sealed truth, the first of every capture before the second of any.
+
+    Where there are more captures than answers to show, they are spread evenly over all.
+
+    Args:
+        context: the columns of the cell.
+        results: the answers of its attack, at least one.
+        spec: spec of the inputs.
+    """
+    spread = [results[at] for at in _spread(len(results), MOST_ANSWERS)]
+    turns = sorted((place, at) for at, result in enumerate(spread) for place in range(len(result.labels)))
+    first = [(spread[at], place) for at, place in sorted((at, place) for place, at in turns[:MOST_ANSWERS])]
     answers = [_summed(result.inputs, place) for result, place in first]
     return Pictures(
         **columns_of(context, Approach, Attacked),
@@ -146,9 +159,16 @@ def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:
 
 def _places(scores: Sequence[Score], *, events: bool) -> dict[str, int]:
     """Return {role: index of the row}; for events by l2, since an empty answer to sparse events has a high SSIM."""
-    order = sorted(range(len(scores)), key=lambda at: scores[at].l2 if events else -scores[at].ssim)
+    order = sorted(range(len(scores)), key=lambda at: scores[at].l2 if events else -scores[at].similarity)
     ranks = choose_roles(len(scores), [rank for rank, at in enumerate(order) if scores[at].diverged])
     return {role: order[rank] for role, rank in ranks.items()}
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most `most` of the places 0 to count - 1, evenly spread, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(number * (count - 1) / (most - 1)) for number in range(most)]
 
 
 def _rows_of_each(

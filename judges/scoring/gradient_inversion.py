@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Context, Score
 from judges.scoring.assignment import assigned
-from judges.scoring.image_metrics import as_images, l2, mse, psnr_db, ssim
+from judges.scoring.image_metrics import as_images, has_ssim, l2, mse, psnr_db, ssim
 
 
 def score(
@@ -25,19 +27,23 @@ def score(
     context: Context,
     guess: Tensor | None = None,
     order: Tensor | None = None,
+    mismatch: float | None = None,
 ) -> list[Score]:
     """Return one row for each original of a batch, in the order of the originals.
 
-    Reconstructions are assigned to originals once, by MSE; every number of a row refers to that pair.
+    Reconstructions are assigned to originals once, by MSE, and every number of a row refers to that pair, except
+    `label_found`. The gradient of a batch tells no order, so this is a choice, and where no picture was found the pairs
+    are arbitrary: their other metrics, and their labels, are those of chance.
 
     Args:
         reconstruction: answer of an attack or a control; it may have diverged or hold NaN.
         sealed: the truth of the same captured update.
-        spec: spec of the inputs; its value range is the data range of every metric.
+        spec: spec of the inputs, with their value range.
         judge: a classifier, or None.
         context: the columns that all rows share.
         guess: the attack's initial guess, with the shape and order of its answer; None if it is not known.
         order: the assignment; None to compute it.
+        mismatch: distance of the truth's update from the captured one, see `Score`.
 
     Raises:
         ValueError: the capture ids or the shapes differ.
@@ -47,12 +53,13 @@ def score(
     order = assigned(reconstruction.inputs, sealed.inputs) if order is None else order
     columns = _columns(reconstruction, sealed, spec, judge, guess, order)
     shared = vars(context) | _thresholding(reconstruction) | _effort(reconstruction)
+    shared |= {"mismatch": mismatch}
     alive = reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
     for example, values in enumerate(zip(*columns.values(), strict=True)):
         row = dict(zip(columns, values, strict=True))
         row["solved"] = alive and row["mse"] < SOLVED_MSE * (spec.high - spec.low) ** 2
-        row["recognisable"] = alive and row["ssim"] > RECOGNISABLE_SSIM
+        row["recognisable"] = None if row["ssim"] is None else alive and row["ssim"] > RECOGNISABLE_SSIM
         row["judge_correct"] = None if judge is None else alive and row["judge_correct"]
         rows.append(Score(**shared, **row, example=example))
     return rows
@@ -77,23 +84,38 @@ def _columns(
         "label": sealed.labels.tolist(),
         "label_recovered": recovered.tolist(),
         "label_correct": (recovered.cpu() == sealed.labels.cpu()).tolist(),
+        "label_found": labels_found(sealed.labels.tolist(), reconstruction.labels.tolist()),
         **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
         "moved": moved,
     }
 
 
-def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
-    """Return the four metrics of each pair."""
-    data_range = spec.high - spec.low
+def labels_found(true: Sequence[int], named: Sequence[int]) -> list[bool]:
+    """Return for each true label whether it is among those that an attack named for the batch, in any order.
+
+    A label that was named once accounts for one example, the first that has it, so the number of examples found is that
+    of the intersection of two multisets.
+    """
+    left, found = Counter(named), []
+    for label in true:
+        found.append(left[label] > 0)
+        left[label] -= 1
+    return found
+
+
+def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float] | list[None]]:
+    """Return the four metrics of each pair; SSIM is None where it is not defined."""
     return {
-        "ssim": ssim(ours, truth, data_range=data_range).tolist(),
-        "psnr_db": psnr_db(ours, truth, data_range=data_range).tolist(),
+        "ssim": ssim(ours, truth, low=spec.low, high=spec.high).tolist() if has_ssim(truth) else [None] * len(truth),
+        "psnr_db": psnr_db(ours, truth, low=spec.low, high=spec.high).tolist(),
         "mse": mse(ours, truth).tolist(),
         "l2": l2(ours, truth).tolist(),
     }
 
 
-def _last(reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float]]:
+def _last(
+    reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec
+) -> dict[str, list[float] | list[None]]:
     """Return the metrics of the last iterate; images are clamped to the value range, like the answer."""
     last = as_images(reconstruction.last_inputs)[order]
     clamped = last if spec.timesteps else last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
@@ -122,6 +144,7 @@ def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
         "restarts": reconstruction.restarts,
         "stop_reason": str(reconstruction.stop_reason),
         "seconds": float(reconstruction.seconds),
+        "engine": reconstruction.engine,
         "first_loss": float(reconstruction.loss_history[0]) if len(reconstruction.loss_history) else None,
     }
 

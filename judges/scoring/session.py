@@ -10,11 +10,14 @@ from pathlib import Path
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
+from attacks.engines.truth import mismatches
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.records import SealedBatch, TrainedModel, load_record
+from fl_sim.errors import DataError
+from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
+from fl_sim.sealed_forms import formed
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
@@ -26,6 +29,7 @@ from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
+from judges.scoring.audit_checks import matched
 from judges.scoring.class_distances import class_distances
 from judges.scoring.controls import Means, control_reconstructions, mean_inputs
 from judges.scoring.gallery import build_answers, build_gallery
@@ -98,6 +102,9 @@ class Session:
         datasets: data sets that were read, by name.
         judges: judges that were used, by the digest of their data.
         distances: distances between the examples of a data set, by name.
+        mismatches: {capture id: distance between the update of the truth, as an attack computes it, and the captured
+            one, relative to its norm}, as far as they were measured.
+        converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
         seconds: wall time spent on judges.
     """
 
@@ -109,6 +116,8 @@ class Session:
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.distances: dict[str, ClassDistances] = {}
+        self.converted: dict[str, str] = {}
+        self.mismatches: dict[str, float] = {}
         self.seconds = 0.0
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
@@ -126,13 +135,44 @@ class Session:
             complete: whether the truth of all captures must exist.
 
         Raises:
-            DataError: a truth is corrupt, or one that must exist is missing.
+            DataError: a truth is corrupt or cannot be that of an update of its model, or one that must exist is
+                missing.
         """
         if evidence is not self._opened:
             sealed = set(evidence.ids if complete else self.sealed.ids())
-            self._truths = {name: self.sealed.load(name) for name in evidence.ids if name in sealed}
+            self._truths = {name: self._read(name, evidence.spec) for name in evidence.ids if name in sealed}
             self._opened = evidence
         return [victim for victim in evidence.victims if self.knows(victim.id)]
+
+    def _read(self, capture_id: str, spec: InputSpec) -> SealedBatch:
+        """Return the truth of a capture in the form of the records."""
+        truth, converted = formed(self.sealed.load(capture_id), spec)
+        if truth.labels.is_floating_point():
+            raise DataError(
+                f"{capture_id}: its client sealed targets that are not whole numbers, and answers are scored beside "
+                f"classes from 0 to {spec.classes - 1}; seal the classes, or remove this sealed batch to see the "
+                "answers without scores."
+            )
+        if converted:
+            self.converted[capture_id] = "; ".join(converted)
+        return truth
+
+    def compare(self, captures: Sequence[CapturedUpdate]) -> None:
+        """Measure how far the updates of the truth are from the captured ones, see `mismatches`.
+
+        Truth with the batches of several epochs is cut to the examples of one.
+
+        Args:
+            captures: updates of the opened evidence whose truth is known, with all facts that an attack assumes.
+
+        Raises:
+            DataError: the number of sealed examples is not that of the update.
+        """
+        for capture in captures:
+            self._truths[capture.id] = matched(capture, self._truths[capture.id])
+        new = [capture for capture in captures if capture.id not in self.mismatches]
+        examples = [(self.truth(capture.id).inputs, self.truth(capture.id).labels) for capture in new]
+        self.mismatches |= {one.id: value for one, value in zip(new, mismatches(new, examples), strict=True)}
 
     def knows(self, capture_id: str) -> bool:
         """Return whether the truth of a capture of the opened evidence is known."""
@@ -178,7 +218,8 @@ class Session:
             orders.append(assigned(result.inputs, truth.inputs))
             own = replace(context, repeat=victim.repeat, round=victim.round)
             guess = (guesses or {}).get(result.capture_id)
-            rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1])
+            rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1],
+                          mismatch=self.mismatches.get(result.capture_id))  # fmt: skip
         if pictures and results:
             truths = [self.truth(result.capture_id) for result in results]
             save_pictures(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)

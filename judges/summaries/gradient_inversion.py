@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +35,17 @@ class CellSummary(Approach, Attacked):
     Attributes:
         cell, guess, thresholding, tau: as in the rows.
         n: number of examples.
-        ssim, psnr_db, mse, l2: distributions over the answers.
+        ssim, psnr_db, mse, l2: distributions over the answers; ssim is None where it is not defined, for pictures
+            smaller than 7x7, and so are last_ssim and recognisable.
         intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (for asr see
             `judges.intervals.rate`), by name; None for one victim, and if a value is missing or not finite.
         last_ssim: mean over the last iterates.
         solved, recognisable: success rates, see `judges.runs.rows.Score`.
         diverged: number of diverged attacks.
-        label_accuracy: share of labels that the attack found; None if it names none.
+        label_accuracy: share of labels that the attack found in each batch, in any order, see `label_found` of
+            `judges.runs.rows.Score`; None if it names none.
+        label_accuracy_paired: share of examples whose own answer, paired with them by MSE, has their label; None if the
+            attack names none, and if each batch has one example, where the two are equal.
         asr: share of answers in which the judge sees the true label; None without a judge.
         ceiling: share of true inputs in which the judge sees the true label.
         seconds, gradient_evaluations: medians.
@@ -55,16 +59,17 @@ class CellSummary(Approach, Attacked):
     thresholding: str
     tau: float | None
     n: int
-    ssim: Distribution
+    ssim: Distribution | None
     psnr_db: Distribution
     mse: Distribution
     l2: Distribution
     intervals: Mapping[str, tuple[float, float] | None]
-    last_ssim: float
+    last_ssim: float | None
     solved: Rate
-    recognisable: Rate
+    recognisable: Rate | None
     diverged: int
     label_accuracy: float | None
+    label_accuracy_paired: float | None
     asr: float | None
     ceiling: float | None
     seconds: float
@@ -152,11 +157,11 @@ def read_summary(path: Path) -> Summary:
 
 
 def _best_controls(scores: Sequence[Score]) -> dict[tuple[object, ...], float]:
-    """Return the SSIM of the best control of each victim that has one."""
+    """Return the similarity of the best control of each victim that has one."""
     best: dict[tuple[object, ...], float] = {}
     for score in scores:
         if score.is_control:
-            best[score.victim] = max(score.ssim, best.get(score.victim, -1.0))
+            best[score.victim] = max(score.similarity, best.get(score.victim, -math.inf))
     return best
 
 
@@ -172,21 +177,23 @@ def _cell(
     units = units_of(rows)
     stream = "/".join((*stream_of(first), first.cell))
     comparison = None if first.is_control else _compare(rows, best_control)
-    recognisable = rate([row.recognisable for row in rows], units, seed=seed, stream=stream)
-    verdict, reason = verdict_on(rows, recognisable, comparison, health)
+    successes = rate([row.success for row in rows], units, seed=seed, stream=stream)
+    verdict, reason = verdict_on(rows, successes, comparison, health)
+    values = {name: _defined(rows, name) for name in (*_METRICS, "last_ssim")}
+    last = values.pop("last_ssim")
     columns: dict[str, Any] = columns_of(first, Approach, Attacked)
     columns |= {name: getattr(first, name) for name in ("cell", "guess", "thresholding", "tau")}
-    columns |= {name: distribution([getattr(row, name) for row in rows]) for name in _METRICS}
+    columns |= {name: distribution(column) if column else None for name, column in values.items()}
+    columns |= _label_accuracies(rows)
     as_published = first.defence == "none" and not (first.is_control or first.varied or first.attack_settings)
     return CellSummary(
         **columns,
         n=len(rows),
-        intervals=_intervals(rows, units, seed=seed, stream=stream),
-        last_ssim=sum(row.last_ssim for row in rows) / len(rows),
+        intervals=_intervals(rows, values, units, seed=seed, stream=stream),
+        last_ssim=sum(last) / len(last) if last else None,
         solved=rate([row.solved for row in rows], units, seed=seed, stream=stream),
-        recognisable=recognisable,
+        recognisable=None if first.recognisable is None else successes,
         diverged=sum(row.diverged for row in rows),
-        label_accuracy=_share([row.label_correct if row.label_recovered >= 0 else None for row in rows]),
         asr=_share([row.judge_correct for row in rows]),
         ceiling=_share([row.truth_judge_correct for row in rows]),
         seconds=median(row.seconds for row in rows),
@@ -204,13 +211,36 @@ def stream_of(row: Score) -> tuple[str, ...]:
     return row.dataset, model_name(row), row.init, defence_name(row), attack
 
 
+def _defined(rows: Sequence[Score], name: str) -> list[float]:
+    """Return a column of metrics; [] where it is not defined, as SSIM is for small pictures."""
+    values = [getattr(row, name) for row in rows]
+    return [] if None in values else values
+
+
+def _label_accuracies(rows: Sequence[Score]) -> dict[str, float | None]:
+    """Return the shares of labels that were found in their batch, and in the answer that is paired with them."""
+    if all(row.label_recovered < 0 for row in rows):
+        return {"label_accuracy": None, "label_accuracy_paired": None}
+    alone = max(Counter((row.seed, row.repeat, row.capture_id) for row in rows).values()) == 1
+    return {
+        "label_accuracy": sum(row.label_found for row in rows) / len(rows),
+        "label_accuracy_paired": None if alone else sum(row.label_correct for row in rows) / len(rows),
+    }
+
+
 def _intervals(
-    rows: Sequence[Score], units: Sequence[object], *, seed: int, stream: str
+    rows: Sequence[Score],
+    columns: Mapping[str, Sequence[float]],
+    units: Sequence[object],
+    *,
+    seed: int,
+    stream: str,
 ) -> dict[str, tuple[float, float] | None]:
     """Return the bootstrap intervals of a cell's means."""
-    columns: dict[str, list[float]] = {name: [getattr(row, name) for row in rows] for name in _METRICS}
     intervals = {
-        name: bootstrap_mean(values, units, seed=seed, stream=stream) if all(map(math.isfinite, values)) else None
+        name: bootstrap_mean(values, units, seed=seed, stream=stream)
+        if values and all(map(math.isfinite, values))
+        else None
         for name, values in columns.items()
     }
     if any(row.judge_correct is None for row in rows):
@@ -237,7 +267,7 @@ def _compare(rows: Sequence[Score], best_control: Mapping[tuple[object, ...], fl
     pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
     if not pairs:
         return None
-    differences = [row.ssim - control for row, control in pairs]
+    differences = [row.similarity - control for row, control in pairs]
     better = [difference > 0 for difference in differences]
     by_unit: dict[object, list[float]] = defaultdict(list)
     for unit, difference in zip(units_of([row for row, _ in pairs]), differences, strict=True):
@@ -245,6 +275,6 @@ def _compare(rows: Sequence[Score], best_control: Mapping[tuple[object, ...], fl
     return Comparison(
         victims=len(pairs),
         better=sum(better),
-        succeeded=sum(row.recognisable and above for (row, _), above in zip(pairs, better, strict=True)),
+        succeeded=sum(row.success and above for (row, _), above in zip(pairs, better, strict=True)),
         p=wilcoxon_greater([sum(own) / len(own) for own in by_unit.values()]),
     )

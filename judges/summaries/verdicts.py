@@ -7,14 +7,14 @@ attack is not evidence that the data are safe.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from fl_sim.defences import NO_DEFENCE
 from judges.intervals import Rate
 from judges.runs.measures import Health
-from judges.runs.rows import Score
+from judges.runs.rows import LARGEST_MISMATCH, Score
 
 SIGNIFICANCE = 0.05
 
@@ -40,10 +40,15 @@ ALONE = "not recognisable"
 STUCK = "stuck at the guess"
 WRONG_LABEL = "wrong label"
 DEAD = "dead network"
+WRONG_PROBLEM = "wrong problem"
+NOT_ATTEMPTED = "not attempted"
 DIVERGED = "diverged"
 CONTROL = "control"
-VERDICTS = (RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, CONTROL)
-FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD)
+VERDICTS = (
+    RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED,
+    CONTROL,
+)  # fmt: skip
+FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED)
 """Verdicts that say why an attack could not work; they say nothing about what the update reveals."""
 
 
@@ -51,9 +56,11 @@ FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD)
 class Comparison:
     """An attack compared with the best control of the same victim, by SSIM. Answers of diverged attacks are included.
 
+    Where SSIM is not defined, MSE and "solved" stand in for SSIM and "recognisable".
+
     Attributes:
         victims: number of victims with a control.
-        better: number of SSIMs above the best control's.
+        better: number of answers that are more similar to the truth than the best control.
         succeeded: number of these that are recognisable.
         p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
     """
@@ -65,37 +72,42 @@ class Comparison:
 
 
 def verdict_on(
-    rows: Sequence[Score], recognisable: Rate, comparison: Comparison | None, health: Health | None = None
+    rows: Sequence[Score], successes: Rate, comparison: Comparison | None, health: Health | None = None
 ) -> tuple[str, str]:
     """Return the verdict in words, and the reason for it. The verdict is the first of these that holds:
 
     1. recovered: at least half of the victims are recognisable and above their best control;
     2. partly recovered: some are;
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
-    4. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
-    5. diverged: at least half of the attacks did;
-    6. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
+    4. not attempted: at least half of the batches are too large for the attack, which then names labels only;
+    5. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
+       truth is not about 0;
+    6. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
+    7. diverged: at least half of the attacks did;
+    8. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
        if no guess is known, the matching loss of at least half has not decreased by 1 %;
-    7. wrong label: the attack names labels, and at least half are not those of the victim's batch;
-    8. trivial: no better than the controls (or not recognisable, if there is no control).
+    9. wrong label: the attack names labels, and at least half are not those of the victim's batch;
+    10. trivial: no better than the controls (or not recognisable, if there is no control).
 
-    4 to 7 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
+    4 to 9 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
     an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
     since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
+    Pictures smaller than 7x7 have no SSIM: in 1 and 2 "solved" then stands for "recognisable", in 3 MSE for SSIM.
+
     Args:
         rows: rows of the cell.
-        recognisable: how often the answers are recognisable.
+        successes: how often the answers are recognisable.
         comparison: comparison with the controls; None if there are none.
         health: health of the models under attack; None if it was not measured.
     """
     if rows[0].is_control:
         return CONTROL, "needs no gradient"
     lost = sum(row.diverged for row in rows)
-    succeeded, of, p = recognisable.count, recognisable.of, 1.0
+    succeeded, of, p = successes.count, successes.of, 1.0
     if comparison is not None:
         succeeded, of, p = comparison.succeeded, comparison.victims, comparison.p
-    parts = [*_compared(recognisable, comparison), *([f"{lost} of {len(rows)} diverged"] if lost else [])]
+    parts = [*_compared(rows[0], successes, comparison), *([f"{lost} of {len(rows)} diverged"] if lost else [])]
     name = _success(succeeded / of, p)
     if name is not None:
         return name, "; ".join(parts)
@@ -104,14 +116,19 @@ def verdict_on(
     return next(iter(causes), ALONE if comparison is None else NO_BETTER), "; ".join(parts)
 
 
-def _compared(recognisable: Rate, comparison: Comparison | None) -> list[str]:
-    """Return how often an attack succeeded and how it compares with the controls, in words."""
+def _compared(row: Score, successes: Rate, comparison: Comparison | None) -> list[str]:
+    """Return how often an attack, of which `row` is a row, succeeded and how it compares with the controls."""
+    success, above, why = "recognisable", "above", []
+    if row.recognisable is None:
+        success, above = "solved", "nearer than"
+        why = ["by MSE, since SSIM is not defined for pictures smaller than 7x7"]
     if comparison is None:
-        return [f"{recognisable.count} of {recognisable.of} recognisable", "no controls to compare with"]
+        return [f"{successes.count} of {successes.of} {success}", "no controls to compare with", *why]
     p = ("p < 0.001" if comparison.p < 0.001 else f"p = {comparison.p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
     return [
-        f"{comparison.succeeded} of {comparison.victims} recognisable and above their best control",
-        f"{comparison.better} of {comparison.victims} above it at all (signed-rank {p})",
+        f"{comparison.succeeded} of {comparison.victims} {success} and {above} their best control",
+        f"{comparison.better} of {comparison.victims} {above} it at all (signed-rank {p})",
+        *why,
     ]
 
 
@@ -126,10 +143,27 @@ def _success(succeeded: float, p: float) -> str | None:
 
 def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[str, str]:
     """Return {verdict: evidence} for all causes of an attack's failure; the caller counts divergence."""
-    causes = {DEAD: _of_dead(health)}
+    unattempted = sum(row.stop_reason == NOT_ATTEMPTED for row in rows)
+    causes = {
+        NOT_ATTEMPTED: f"{unattempted} of {len(rows)} in batches too large" if unattempted >= MOST * len(rows) else "",
+        WRONG_PROBLEM: _of_problem(rows),
+        DEAD: _of_dead(health),
+    }
     if lost < MOST:
         causes |= {STUCK: _of_standstill([row for row in rows if not row.diverged]), WRONG_LABEL: _of_labels(rows)}
     return {name: text for name, text in causes.items() if text} | ({DIVERGED: ""} if lost >= MOST else {})
+
+
+def _of_problem(rows: Sequence[Score]) -> str:
+    """Return how many attacks looked for the wrong thing if most did, or "". A defence is no wrong fact."""
+    measured = [row.mismatch for row in rows if row.mismatch is not None and row.defence == NO_DEFENCE]
+    wrong = sum(value > LARGEST_MISMATCH for value in measured)
+    if not wrong or wrong < MOST * len(measured):
+        return ""
+    return (
+        f"for {wrong} of {len(measured)} the update of the truth, as the attack computes it, is not the captured one: "
+        "a fact about the client is wrong, or it drew random numbers"
+    )
 
 
 def _of_dead(health: Health | None) -> str:
@@ -160,18 +194,7 @@ def _of_standstill(rows: Sequence[Score]) -> str:
 
 
 def _of_labels(rows: Sequence[Score]) -> str:
-    """Return how many labels are wrong if most are; "" if they are not, or if none are named.
-
-    The labels of a batch are compared as a set, since their assignment to pictures is unknown if no picture is found.
-    """
-    batches: dict[tuple[int, int, str], list[Score]] = defaultdict(list)
-    for row in rows:
-        if row.label_recovered >= 0:
-            batches[row.seed, row.repeat, row.capture_id].append(row)
-    named = sum(map(len, batches.values()))
-    right = sum(
-        (Counter(row.label for row in own) & Counter(row.label_recovered for row in own)).total()
-        for own in batches.values()
-    )
-    wrong = named - right
+    """Return how many labels are wrong if most are; "" if they are not, or if none are named."""
+    named = sum(row.label_recovered >= 0 for row in rows)
+    wrong = named - sum(row.label_found for row in rows)
     return f"{wrong} of {named} labels named wrongly" if named and wrong >= MOST * named else ""

@@ -32,8 +32,8 @@ from fl_sim.errors import ConfigError, DataError, SpikeleakError
 from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import draw_batches, input_spec, partition_indices, splits
 from fl_sim.federation.local_grid import ClientCall, LocalGrid
+from fl_sim.federation.messages import NDArray
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy, answer_partition_query
-from fl_sim.federation.replies import NDArray
 from fl_sim.federation.settings import RunSettings, TrainOrder
 from fl_sim.federation.strategies import FedSGD, build_strategy
 from fl_sim.federation.wrappers import GridWrapper

@@ -29,8 +29,9 @@ from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import input_spec
 from fl_sim.federation.interception import CuriousGrid, CuriousStrategy, Sink
 from fl_sim.federation.local_grid import LocalGrid
+from fl_sim.federation.messages import NDArray
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
-from fl_sim.federation.replies import NDArray, SoundReplies
+from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
 from fl_sim.federation.strategies import build_strategy
 from fl_sim.federation.wrappers import GridWrapper
@@ -180,10 +181,13 @@ FAULTS: dict[str, tuple[Callable[[Message], Message], str]] = {
         "not an array of numbers",
     ),
     "bytes": (lambda reply: change_arrays(reply, garbage), "not an array"),
-    "missing": (lambda reply: change_arrays(reply, lambda a: a.pop("head.bias")), "missing ['head.bias']"),
-    "examples": (no_examples, "num-examples"),
-    "metrics": (no_metrics, "one MetricRecord"),
 }
+UNWEIGHTED: dict[str, Callable[[Message], Message]] = {
+    "missing": lambda reply: change_arrays(reply, lambda a: a.pop("head.bias")),
+    "examples": no_examples,
+    "metrics": no_metrics,
+}
+"""Replies that a strategy cannot average, but from which the server has seen as much."""
 
 
 def with_fault(fault: Callable[[Message], Message], *, of: Iterable[int] = (1,)) -> Client:
@@ -215,6 +219,23 @@ def test_the_round_survives_a_bad_reply_which_is_logged_and_not_recorded(
     assert all(np.isfinite(Array("float32", (), "numpy.ndarray", data).numpy()).all() for data in model.values())
 
 
+@pytest.mark.parametrize("observer", ["grid", "strategy"])
+@pytest.mark.parametrize("fault", UNWEIGHTED)
+def test_what_the_server_has_seen_is_recorded_whatever_the_strategy_makes_of_it(
+    fault: str, observer: Observer, caplog: pytest.LogCaptureFixture
+) -> None:
+    captures: list[CapturedUpdate] = []
+    federate(config_of("FedAvg", rounds=1), captures.append, client=with_fault(UNWEIGHTED[fault]), observer=observer)
+    assert [(capture.client, capture.num_examples) for capture in captures] == [
+        (0, 2), (1, 2 if fault == "missing" else 0), (2, 2)
+    ]  # fmt: skip
+    names = set(captures[0].update)
+    assert set(captures[1].update) == (names - {"head.bias"} if fault == "missing" else names)
+    assert set(captures[1].parameters) == names
+    assert "is not recorded" not in caplog.text
+    assert "reply of client 1 dropped" in caplog.text
+
+
 def test_a_bad_reply_is_logged_by_partition(caplog: pytest.LogCaptureFixture) -> None:
     federate(config_of(rounds=1), print, client=with_fault(FAULTS["nan"][0]))
     assert any("the reply of client 1 in round 1" in record.getMessage() for record in caplog.records)
@@ -238,7 +259,7 @@ def test_a_sink_that_raises_changes_no_bit(observer: Observer, caplog: pytest.Lo
         config_of("FedAvg"), print, observer="nobody"
     )
     assert len(calls) == 2 * CLIENTS
-    logged = [record for record in caplog.records if "KeyError: 'attack'" in record.getMessage()]
+    logged = [record for record in caplog.records if "not recorded: KeyError: 'attack'" in record.getMessage()]
     assert len(logged) == 2 * CLIENTS
     assert {record.levelno for record in logged} == {logging.ERROR}
 

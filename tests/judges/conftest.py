@@ -76,7 +76,10 @@ def answer() -> Callable[..., Reconstruction]:
 
 @pytest.fixture
 def row() -> Callable[..., Score]:
-    """Return a function that makes a row; keywords replace fields. A control has no attack unless one is given."""
+    """Return a function that makes a row; keywords replace fields.
+
+    A control has no attack unless one is given, and a label is found where it is correct.
+    """
 
     def make(**changes: Any) -> Score:
         model = str(changes.get("model", "lenet"))
@@ -92,7 +95,8 @@ def row() -> Callable[..., Score]:
             "restarts": 1, "stop_reason": "converged", "seconds": 0.5, "solved": False, "recognisable": True,
             "last_ssim": 0.8, "last_psnr_db": 25.0, "last_mse": 0.003,
         }  # fmt: skip
-        return Score(**(values | changes))
+        own = values | changes
+        return Score(**{"label_found": own["label_correct"], **own})
 
     return make
 

@@ -49,6 +49,10 @@ class BestControls(NamedTuple):
     high: float
 
 
+class SmallPictures(NamedTuple):
+    """That pictures of some groups are smaller than the window of SSIM, which is not defined for them."""
+
+
 class Thresholded(NamedTuple):
     """What attacks with thresholding found on one group."""
 
@@ -68,7 +72,7 @@ class Observed(NamedTuple):
     taus: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-Finding = Scored | OfVerdict | Missed | BestControls | Thresholded | Observed
+Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | Thresholded | Observed
 
 
 def find(summary: Summary) -> list[Finding]:
@@ -85,6 +89,7 @@ def find(summary: Summary) -> list[Finding]:
         *(OfVerdict(verdict, [cell for cell in plain if cell.verdict == verdict], plain) for verdict in verdicts),
         *_missed(plain),
         *_best_controls(summary),
+        *([SmallPictures()] if any(cell.ssim is None for cell in summary.cells) else []),
         *map(_thresholded, spike_tables(summary)),
     ]
 
@@ -117,12 +122,12 @@ def _missed(attacks: Sequence[CellSummary]) -> Iterator[Missed]:
 
 
 def _best_controls(summary: Summary) -> Iterator[BestControls]:
-    """Yield the best control of each group without thresholding, where there are controls."""
-    best = [
-        max((cell.ssim.mean or 0.0, line_name(cell)) for cell in own if cell.control)
+    """Yield the best control of each group without thresholding, where there are controls with an SSIM."""
+    means = [
+        [(cell.ssim.mean or 0.0, line_name(cell)) for cell in own if cell.control and cell.ssim]
         for own in plain_groups(summary).values()
-        if any(cell.control for cell in own)
     ]
+    best = [max(own) for own in means if own]
     if best:
         yield BestControls(tuple(dict.fromkeys(name for _, name in best)), min(best)[0], max(best)[0])
 

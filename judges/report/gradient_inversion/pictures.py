@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from judges.report.figures import PICTURE_SIDE, loss_figure
-from judges.report.formats import counted, error, number
+from judges.report.formats import DASH, counted, error, number
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.report.words import tone
@@ -34,7 +34,8 @@ def picture_blocks(gallery: Sequence[Pictures], summary: Summary, shown: Callabl
         alike = together(own, _name)
         sheets = [_sheet(name, [(one, cells[one.key]) for one in networks]) for name, networks in alike.items()]
         losses = [_losses(one, cells[one.key]) for networks in alike.values() for one in networks]
-        keys = {"good": "recognisable", "bad": "not recognisable"}
+        success = "recognisable" if any("ssim" in one.numbers for one in own) else "solved"
+        keys = {"good": success, "bad": f"not {success}"}
         curves = Part("Loss curves, effort", figures=tuple(losses), folded=True, note=NOTES["losses"], legend=keys)
         note = f"{timesteps} frames summed over time; on orange, off blue" if timesteps else ""
         parts = (Part(sheets=tuple(sheets)), curves) if shown(dataset) else (curves,)
@@ -47,12 +48,18 @@ def answer_blocks(answers: Sequence[Pictures], shown: Callable[[str], bool]) -> 
     return [
         Block(
             one.cell,
-            counted(one.captures, "capture"),
+            _answered(one),
             not shown(one.dataset),
             (Part(sheets=in_sheets(one.subjects, [_answers(one)])),) if shown(one.dataset) else (),
         )
         for one in answers
     ]
+
+
+def _answered(one: Pictures) -> str:
+    """Return how many captures were attacked, and of how many answers are shown if not of all."""
+    shown = len(set(one.subjects))
+    return counted(one.captures, "capture") + (f", answers to {shown} of them" if shown < one.captures else "")
 
 
 def sizes(gallery: Iterable[Pictures]) -> dict[str, tuple[int, ...]]:
@@ -91,9 +98,10 @@ def _rows(one: Pictures, cell: CellSummary, roles: Sequence[str]) -> Iterator[Sh
 
 def _pair(one: Pictures, at: int) -> tuple[Shot, Shot]:
     """Return what one victim trained on, and what the attack made of its update with how near that is."""
-    label, ssim, psnr_db, l2 = (one.numbers[name][at] for name in ("label", "ssim", "psnr_db", "l2"))
+    label, psnr_db, l2 = (one.numbers[name][at] for name in ("label", "psnr_db", "l2"))
+    ssim = number(one.numbers["ssim"][at]) if "ssim" in one.numbers else DASH
     side = PICTURE_SIDE if one.timesteps else STILL_SIDE
-    caption = f"l2 {number(l2)}" if one.timesteps else f"{number(ssim)}{_DOT}{number(psnr_db, 1)}"
+    caption = f"l2 {number(l2)}" if one.timesteps else f"{ssim}{_DOT}{number(psnr_db, 1)}"
     truth = shot(one, TRUTH, at, f"truth, label {label:.0f}, of {one.subjects[at]}", side=side)
     return truth, shot(one, ANSWER, at, f"reconstruction of {one.subjects[at]}", caption, side=side)
 

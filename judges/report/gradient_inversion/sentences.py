@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import singledispatch
 
-from judges.report.formats import between, counted, joined, number, percent
+from judges.report.formats import between, counted, joined, number, percent, tenths
 from judges.report.gradient_inversion import findings as found
 from judges.report.gradient_inversion.events import SpikeTable
+from judges.report.gradient_inversion.wording import NOTES
 from judges.runs.names import attack_name, group_name, way_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
@@ -63,6 +64,8 @@ def _(verdict: found.OfVerdict) -> str:
 
 
 def _with_numbers(cell: CellSummary) -> str:
+    if cell.recognisable is None or cell.ssim is None:
+        return f"{attack_name(cell)} ({cell.solved.count} of {cell.n} solved, mean PSNR {tenths(cell.psnr_db.mean)} dB)"
     share = f"{cell.recognisable.count} of {cell.n} recognisable"
     return f"{attack_name(cell)} ({share}, mean SSIM {number(cell.ssim.mean)})"
 
@@ -81,6 +84,11 @@ def _(missed: found.Missed) -> str:
 def _(best: found.BestControls) -> str:
     means = between(number(best.low), number(best.high))
     return f"For comparison, the best control ({', '.join(best.names)}) has a mean SSIM of {means} on the same victims."
+
+
+@sentence.register
+def _(_small: found.SmallPictures) -> str:
+    return NOTES["small"]
 
 
 @sentence.register

@@ -105,8 +105,13 @@ def _asr(row: ImageRow) -> Cell:
 
 
 def _measured(row: ImageRow, measure: str, form: Form) -> Cell:
-    """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too."""
+    """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too.
+
+    It is a dash where the measure is not defined.
+    """
     values, bounds = getattr(row.cell, measure), row.cell.intervals[measure]
+    if values is None:
+        return Cell(DASH)
     last = f", last {form(row.cell.last_ssim)}" if measure == "ssim" else ""
     under = f"median {form(values.median)}{last}"
     return Cell(form(values.mean), interval(bounds, form), (under,), "best" if last else "")

@@ -66,7 +66,7 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
         Column("Model", lambda row: row.model, left=True),
         Column(place, lambda row: str(row.place or DASH)),
         Column("n", lambda row: str(row.n)),
-        Column("SSIM, mean [95 %]", lambda row: f"{number(row.ssim.mean)} {interval(row.ssim.interval)}"),
+        Column("SSIM, mean [95 %]", _ssim),
         Column("ASR, % [95 %]", _asr),
     ]
     tables = [
@@ -82,6 +82,10 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
         for trend in trends
     ]
     return Section(name, title, tables, lead=NOTES[name])
+
+
+def _ssim(row: TrendRow) -> str:
+    return f"{number(row.ssim.mean)} {interval(row.ssim.interval)}" if row.ssim else DASH
 
 
 def _asr(row: TrendRow) -> str:

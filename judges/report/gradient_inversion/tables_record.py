@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import rich.table
+from rich.text import Text
 
 from judges.intervals import Distribution
 from judges.report.console import terminal_table
@@ -50,16 +51,15 @@ def record_groups(summary: Summary) -> list[Group[RecordRow]]:
     return groups
 
 
-def record_table(
-    groups: Sequence[Group[RecordRow]], *, measure: str = "SSIM", unfolded: bool = False
-) -> Table[RecordRow]:
+def record_table(groups: Sequence[Group[RecordRow]], *, still: bool = True, unfolded: bool = False) -> Table[RecordRow]:
     """Return every attack and control.
 
-    A terminal shows only one measure: "SSIM", or "l2" of events, where the SSIM is high for an empty answer.
+    A terminal shows only some measures: of still images SSIM and PSNR, of events l2, since their SSIM is high for an
+    empty answer.
     """
     return Table(
         "Results table",
-        list(_columns(still=measure == "SSIM")),
+        list(_columns(still=still)),
         groups,
         grouped_by="Victims",
         note=NOTES["record"],
@@ -72,8 +72,8 @@ def record_table(
 
 def results_tables(summary: Summary) -> list[Table[RecordRow]]:
     """Return the record as a terminal shows it: images and events apart."""
-    groups = grouped(record_groups(summary), lambda group: _measure([row.cell for row in group.rows]))
-    return [record_table(own, measure=measure) for measure, own in sorted(groups.items())]
+    groups = grouped(record_groups(summary), lambda group: _is_swept([row.cell for row in group.rows]))
+    return [record_table(own, still=not swept) for swept, own in sorted(groups.items())]
 
 
 def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Section:
@@ -104,7 +104,7 @@ def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
     yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
     yield Column("Recognisable", _recognisable, unit="SSIM > 0.5 [95 %]", terminal=recognisable, brief=True)
     yield Column("Diverged", lambda row: DASH if row.cell.control else str(row.cell.diverged), terminal="diverged")
-    yield Column("Label", lambda row: percent(row.cell.label_accuracy), terminal="label")
+    yield Column("Label", _label, terminal="label")
     yield Column("ASR", _success, unit="by the judge", terminal="ASR")
 
 
@@ -118,6 +118,8 @@ def _psnr(row: RecordRow) -> Cell:
 
 
 def _ssim(row: RecordRow) -> Cell:
+    if row.cell.ssim is None:
+        return Cell(DASH)
     mean, bounds = row.cell.ssim.mean, row.cell.intervals["ssim"]
     return Cell(number(mean), interval(bounds), css="best" if row.best == "SSIM" else "")
 
@@ -132,7 +134,14 @@ def _solved(row: RecordRow) -> Cell:
 
 
 def _recognisable(row: RecordRow) -> Cell:
-    return Cell(percent(row.cell.recognisable.share), rate_interval(row.cell.recognisable))
+    rate = row.cell.recognisable
+    return Cell(DASH) if rate is None else Cell(percent(rate.share), rate_interval(rate))
+
+
+def _label(row: RecordRow) -> Cell:
+    """Return the share of labels found in any order, above that of those found in the answer paired with them."""
+    paired = row.cell.label_accuracy_paired
+    return Cell(percent(row.cell.label_accuracy), under=("" if paired is None else f"paired {percent(paired)}",))
 
 
 def _success(row: RecordRow) -> Cell:
@@ -151,14 +160,19 @@ def _both(values: Distribution, form: Form, css: str = "") -> Cell:
 
 def _measure(cells: Sequence[CellSummary]) -> str:
     """Return what the cells of a group are compared by."""
-    return "l2" if any(cell.tau is not None for cell in cells) else "SSIM"
+    return "l2" if _is_swept(cells) or any(cell.ssim is None for cell in cells) else "SSIM"
+
+
+def _is_swept(cells: Sequence[CellSummary]) -> bool:
+    """Return whether thresholding was tried on a group, which consists of events then."""
+    return any(cell.tau is not None for cell in cells)
 
 
 def _best(cells: Sequence[CellSummary]) -> CellSummary:
     """Return the cell with the lowest mean l2, or the highest mean SSIM."""
     if _measure(cells) == "l2":
         return min(cells, key=lambda cell: math.inf if cell.l2.mean is None else cell.l2.mean)
-    return max(cells, key=lambda cell: cell.ssim.mean or 0.0)
+    return max(cells, key=lambda cell: cell.ssim.mean or 0.0 if cell.ssim else 0.0)
 
 
 def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
@@ -194,4 +208,9 @@ def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[tuple[str, st
 def results_of_attacks(run_dir: Path) -> rich.table.Table | None:
     """Return the results of a gradient inversion, or of an audit, for a terminal; None where none was scored."""
     summary = read_summary(run_dir / "summary.json")
-    return terminal_table(*results_tables(summary)) if summary.cells else None
+    if not summary.cells:
+        return None
+    table = terminal_table(*results_tables(summary))
+    if any(cell.ssim is None for cell in summary.cells):
+        table.add_row(Text(NOTES["small"]))
+    return table

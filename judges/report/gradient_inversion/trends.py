@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from judges.intervals import bootstrap_mean, rate
+from judges.intervals import Distribution, bootstrap_mean, rate
 from judges.report.curves import Mark, Panel, Sample, Sweep, cdf_figure, in_percent, lines_figure
 from judges.report.figures import COLOURS, Point
 from judges.report.formats import grouped
@@ -34,24 +34,28 @@ Lines = Mapping[Line, Sequence[Score]]
 
 
 class Distributions(NamedTuple):
-    """How the victims of a group fared, in figures of the attacks with the highest mean SSIM."""
+    """How the victims of a group fared, in figures of the attacks with the highest mean SSIM, or PSNR without one."""
 
     name: str  # what was attacked
     shown: int  # how many attacks the figures show
     attacks: int  # how many there are
     diverged: int  # how many of the answers shown come from attempts that ran away
     rows: int  # how many answers are shown
-    figures: Mapping[str, str]  # {measure: data URI}
+    figures: Mapping[str, str]  # {measure: data URI}, of those that are defined
+    by: str = "SSIM"
 
 
 class TrendRow(NamedTuple):
-    """A point of a trend in numbers. `place` is the round, or T, which is 0 for a network that does not spike."""
+    """A point of a trend in numbers. `place` is the round, or T, which is 0 for a network that does not spike.
+
+    SSIM is None where it is not defined, ASR without a judge.
+    """
 
     attack: str
     model: str
     place: int
     n: int
-    ssim: Point
+    ssim: Point | None
     asr: Point | None
 
 
@@ -60,7 +64,7 @@ class Trend(NamedTuple):
 
     name: str  # what was attacked
     rows: Sequence[TrendRow]  # by line and then by place
-    figures: Mapping[str, str]  # {measure: data URI}; ASR only where there is a judge
+    figures: Mapping[str, str]  # {measure: data URI}; SSIM only where it is defined, ASR only where there is a judge
 
 
 def has_namesake(line: CellSummary | Score, lines: Sequence[CellSummary]) -> bool:
@@ -79,13 +83,17 @@ def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distrib
     rows, groups = _by_line(scores), plain_groups(summary)
     plain = [row for row in scores if row.group in groups]
     for group, own in groups.items():
-        attacks = sorted((cell for cell in own if not cell.is_control), key=lambda cell: -_mean(cell, "ssim"))
+        by = "SSIM" if all(cell.ssim for cell in own) else "PSNR"
+        rank = "ssim" if by == "SSIM" else "psnr_db"
+        attacks = sorted((cell for cell in own if not cell.is_control), key=lambda cell: -_mean(cell, rank))
         shown = [cell for cell in own if cell in attacks[:MOST_LINES]]
         if not any(line_of(cell) in rows for cell in shown):
             continue
         figures = {}
         for measure, column, mark, usual in _MEASURES:
-            values = [getattr(row, column) for row in plain]
+            if measure == "SSIM" and by != measure:
+                continue
+            values = [value for row in plain if (value := getattr(row, column)) is not None]
             best = max((cell for cell in own if cell.is_control), key=lambda cell: _mean(cell, column), default=None)
             samples = [
                 Sample(unique_name(cell, own), [getattr(row, column) for row in rows[line_of(cell)]], cell.is_control)
@@ -95,7 +103,7 @@ def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distrib
             ends = min(0.0, *values), max(usual, *values)
             figures[measure] = cdf_figure(samples, measure=measure, mark=mark, ends=ends)
         lost, count = sum(cell.diverged for cell in shown), sum(cell.n for cell in shown)
-        yield Distributions(group_name(group), len(shown), len(attacks), lost, count, figures)
+        yield Distributions(group_name(group), len(shown), len(attacks), lost, count, figures, by)
 
 
 def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
@@ -109,7 +117,7 @@ def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
         return unique_name(row, groups[row.group]), model_name(row)
 
     trends = []
-    known = (row for row in scores if row.round > 0 and row.group in groups and not row.is_control)
+    known = (row for row in scores if row.round > 0 and row.group in groups and _is_measured(row))
     for victims, own in grouped(known, _without_model).items():
         lines = grouped(own, line)
         models = list(dict.fromkeys(model for _, model in lines))
@@ -134,7 +142,7 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
         return replace(_without_model(row), varied=others)
 
     trends = []
-    known = (row for row in scores if row.group in groups and not row.is_control)
+    known = (row for row in scores if row.group in groups and _is_measured(row))
     for victims, own in grouped(known, alike).items():
         lines = grouped(own, lambda row: (attack_name(row), row.model))
         moving = _moving(lines, "timesteps")
@@ -143,6 +151,11 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
         if moving:
             trends.append(_trend(group_name(victims), moving, still, summary, "timesteps", "time steps T"))
     return trends
+
+
+def _is_measured(row: Score) -> bool:
+    """Return whether a row is an attack's and has something that trends show."""
+    return not row.is_control and (row.ssim is not None or row.judge_correct is not None)
 
 
 def _moving(lines: Lines, column: str) -> Lines:
@@ -173,8 +186,11 @@ def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str
     victims = {row.group for own in moving.values() for row in own}
     controls = [cell for cell in summary.cells if cell.is_control and cell.group in victims]
     best = max(controls, key=lambda cell: _mean(cell, "ssim"), default=None)
-    marks = [] if best is None or best.ssim.mean is None else [Mark(best.ssim.mean, unique_name(best, controls))]
-    shown = {"SSIM": Panel(across, "mean SSIM", sweeps(rows, "ssim"), sweeps(level, "ssim"), marks=marks)}
+    mean = best.ssim.mean if best and best.ssim else None
+    marks = [] if best is None or mean is None else [Mark(mean, unique_name(best, controls))]
+    shown: dict[str, Panel] = {}
+    if similar := sweeps(rows, "ssim"):
+        shown["SSIM"] = Panel(across, "mean SSIM", similar, sweeps(level, "ssim"), marks=marks)
     if judged := sweeps(rows, "asr"):
         _, chance = judge_facts(summary, next(iter(victims)).dataset)
         moves, stays = (list(map(in_percent, lines)) for lines in (judged, sweeps(level, "asr")))
@@ -188,9 +204,10 @@ def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterat
     """Yield a line's means at each value of a column, with their bootstrap intervals."""
     for place, own in sorted(grouped(rows, lambda row: int(getattr(row, column))).items()):
         units, stream = units_of(own), "/".join((*stream_of(own[0])[:4], *line, str(place)))
-        values = [row.ssim for row in own]
-        ssim = Point(place, sum(values) / len(own), bootstrap_mean(values, units, seed=seed, stream=stream))
-        asr = None
+        values = [row.ssim for row in own if row.ssim is not None]
+        ssim = asr = None
+        if len(values) == len(own):
+            ssim = Point(place, sum(values) / len(own), bootstrap_mean(values, units, seed=seed, stream=stream))
         if all(row.judge_correct is not None for row in own):
             seen = rate([row.judge_correct is True for row in own], units, seed=seed, stream=stream)
             asr = Point(place, seen.share, (seen.low, seen.high))
@@ -206,5 +223,6 @@ def _by_line(scores: Sequence[Score]) -> dict[SummaryLine, list[Score]]:
 
 
 def _mean(cell: CellSummary, column: str) -> float:
-    mean: float | None = getattr(cell, column).mean
-    return -math.inf if mean is None else mean
+    """Return the mean of a column; minus infinity where it is infinite or not defined."""
+    values: Distribution | None = getattr(cell, column)
+    return -math.inf if values is None or values.mean is None else values.mean

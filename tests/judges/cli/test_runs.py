@@ -106,7 +106,7 @@ def test_equal_runs_are_equal_and_times_do_not_count(copied: Copy, finished: Pat
 def test_differences_are_counted_and_measured_by_cell(copied: Copy, finished: Path) -> None:
     folder = copied("other")
     rows = read_rows(Score, folder / "scores.csv")
-    changed = [replace(rows[0], ssim=rows[0].ssim + 0.25), *rows[1:-1]]
+    changed = [replace(rows[0], ssim=rows[0].similarity + 0.25), *rows[1:-1]]
     write_rows(Score, changed, folder / "scores.csv")
     text = (folder / "config.toml").read_text()
     (folder / "config.toml").write_text(text.replace("clients = 2", "clients = 3"))

@@ -82,7 +82,11 @@ def test_a_wrong_setting_of_a_training_is_refused(call: Call, arguments: list[st
     [
         (["--set", "attack=brainleaks_v3"], 2, "attack.name: 'brainleaks_v3' is not known. Did you mean"),
         (["--set", "attack=mi_face,brainleaks_v1"], 2, "attack.name: input should be a valid string"),
-        (["--set", "model=mlp"], 2, "model: unknown key."),
+        (["--set", "model.hiden=3"], 2, "model.hiden: unknown key. Did you mean 'hidden'?"),
+        (["--set", "input.depth=3"], 2, "input.depth: unknown key."),
+        (["--set", "training.epochs=3"], 2, "training: unknown key."),
+        (["--set", "dataset.split=test"], 2, "dataset.split: no target depends on it."),
+        (["--import", "no_such_module"], 2, "--import no_such_module: cannot be imported"),
         ([], 3, "found no such file"),
     ],
 )

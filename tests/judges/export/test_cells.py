@@ -117,6 +117,7 @@ def test_tensorboard_reads_the_numbers_of_each_cell(finished: Path, tmp_path: Pa
         told = {name.partition("/")[2]: values for name, values in scalars(found[place]).items() if "score/" in name}
         for name in ("ssim", "psnr_db", "mse", "l2"):
             assert told[name] == [(0, pytest.approx(getattr(cell, name).mean))]
+        assert cell.recognisable is not None
         assert told["recognisable"] == [(0, pytest.approx(cell.recognisable.share))]
         assert told["diverged"] == [(0, cell.diverged)]
         assert told["victims"] == [(0, 2)]
@@ -222,6 +223,8 @@ def test_mlflow_reads_settings_numbers_and_versions(finished: Path, uri: str) ->
     (cell,) = [cell for cell in summary.cells if cell.cell == CELL]
     found = runs[CELL]
     assert found.info.status == "FINISHED"
+    assert cell.ssim is not None
+    assert cell.recognisable is not None
     assert found.data.metrics["ssim"] == cell.ssim.mean
     assert found.data.metrics["recognisable"] == cell.recognisable.share
     assert found.data.params["attack.iterations"] == "2"

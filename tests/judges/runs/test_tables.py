@@ -57,10 +57,11 @@ def test_numbers_and_texts_come_back(
     row = Score(
         experiment="NA", cell="", dataset=name, model="null", family="nan", spiking=True, init='a"b,c',
         attack="none", control="x", guess="dlg-grey normal", thresholding="none", tau=tau, seed=seed, repeat=0, round=3,
-        capture_id="f/r001-c000", example=1, ssim=number, psnr_db=1 / 3, mse=math.inf, l2=5e-324, label=3,
-        label_recovered=-1, label_correct=False, judge_label=None, judge_correct=flag, judge_confidence=confidence,
-        truth_judge_correct=flag, matching_loss=-math.inf, iterations=1, gradient_evaluations=2, restarts=3,
-        stop_reason="budget spent", seconds=0.1, solved=True, recognisable=False, last_ssim=number, last_psnr_db=number,
+        capture_id="f/r001-c000", example=1, ssim=tau, psnr_db=1 / 3, mse=math.inf, l2=5e-324, label=3,
+        label_recovered=-1, label_correct=False, label_found=True, judge_label=None, judge_correct=flag,
+        judge_confidence=confidence, truth_judge_correct=flag, matching_loss=-math.inf, iterations=1,
+        gradient_evaluations=2, restarts=3,
+        stop_reason="budget spent", seconds=0.1, solved=True, recognisable=flag, last_ssim=number, last_psnr_db=number,
         last_mse=number, timesteps=seed, moved=confidence, first_loss=tau,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("csv") / "scores.csv"

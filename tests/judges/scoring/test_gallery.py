@@ -98,6 +98,8 @@ def test_answers_without_a_truth_are_kept_with_what_they_are_about(tmp_path: Pat
     assert columns_of(back, Approach, Attacked) == columns_of(CONTEXT, Approach, Attacked)
     assert (back.cell, back.captures, len(back.images[ANSWER])) == ("c", 20, 24)
     assert back.numbers["label"][:2] == (1, -1)
+    assert back.subjects[:9] == ("v0", "v0", "v1", "v1", "v2", "v2", "v3", "v3", "v4")
+    assert set(back.subjects) == {batch.capture_id for batch in batches}
     (block,) = answer_blocks([back], lambda dataset: dataset == "toy")
     assert (block.title, block.note, [len(sheet.headings) for sheet in block.parts[0].sheets]) == (
         "c", "20 captures", [10, 10, 4],
@@ -106,6 +108,45 @@ def test_answers_without_a_truth_are_kept_with_what_they_are_about(tmp_path: Pat
     assert (first.alt, first.caption[0], len(second.caption)) == ("answer to v0", "label 1", 1)
     (hidden,) = answer_blocks([back], lambda _: False)
     assert (hidden.hidden, hidden.parts) == (True, ())
+
+
+def test_answers_of_more_captures_than_are_shown_are_spread_over_all(answer: Answer) -> None:
+    spec = InputSpec(channels=1, height=12, width=12, classes=4)
+    batches = [SealedBatch(f"v{index}", torch.zeros(2, 1, 12, 12), torch.zeros(2)) for index in range(70)]
+    shown = build_answers(CONTEXT, [answer(batch, labels=torch.tensor([0, 1])) for batch in batches], spec=spec)
+    assert shown.subjects == tuple(f"v{3 * index}" for index in range(24))
+    assert set(shown.numbers["label"]) == {0}
+    (block,) = answer_blocks([shown], lambda _: True)
+    assert block.note == "70 captures, answers to 24 of them"
+
+
+def test_loss_curves_are_of_captures_from_the_first_to_the_last(row: Callable[..., Score], answer: Answer) -> None:
+    spec = InputSpec(channels=1, height=12, width=12, classes=4)
+    batches = [SealedBatch(f"v{index}", torch.zeros(1, 1, 12, 12), torch.tensor([0])) for index in range(47)]
+    answers = [answer(batch, loss_history=torch.tensor([float(index)])) for index, batch in enumerate(batches)]
+    rows = [row(capture_id=batch.capture_id, recognisable=index < 2) for index, batch in enumerate(batches)]
+    gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=spec)
+    assert gallery.loss_curves[:, 0].tolist() == [2 * index for index in range(24)]
+    assert gallery.curve_recognisable == (True, *(False,) * 23)
+
+
+def test_small_pictures_are_ranked_by_their_distance(row: Callable[..., Score], answer: Answer) -> None:
+    spec = InputSpec(channels=1, height=5, width=5, classes=4)
+    batches = [SealedBatch(f"v{index}", torch.zeros(1, 1, 5, 5), torch.tensor([0])) for index in range(3)]
+    answers = [answer(batch) for batch in batches]
+    small = {"ssim": None, "last_ssim": None, "recognisable": None}
+    rows = [
+        row(**small, capture_id=batch.capture_id, mse=mse, solved=mse < 0.001)
+        for batch, mse in zip(batches, (0.2, 0.0, 0.1), strict=True)
+    ]
+    gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=spec)
+    assert gallery.subjects == ("v1", "v2", "v0")
+    assert "ssim" not in gallery.numbers
+    assert gallery.curve_recognisable == (False, True, False)
+    (block,) = picture_blocks([gallery], summarise(rows), lambda _: True)
+    sheets, losses = block.parts
+    assert sheets.sheets[0].rows[1].shots[0].caption == ("\N{EN DASH} \N{MIDDLE DOT} 30.0",)
+    assert losses.legend == {"good": "solved", "bad": "not solved"}
 
 
 def test_pictures_stand_in_the_order_of_the_cells_and_those_of_none_are_left_out(tmp_path: Path) -> None:
@@ -164,7 +205,7 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
         answers.append(ours)
         context = Context(dataset="e", cell="c", model="m", attack="idlg", guess="spikes")
         rows += score(ours, batch, spec=EVENTS, judge=None, context=context)
-    rows = [dataclasses.replace(item, ssim=1 - item.ssim) for item in rows]  # SSIM must not matter
+    rows = [dataclasses.replace(item, ssim=1 - item.similarity) for item in rows]  # SSIM must not matter
     gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=EVENTS)
     assert list(gallery.numbers["label"]) == [1, 2, 0]
     assert list(gallery.numbers["l2"]) == sorted(gallery.numbers["l2"])

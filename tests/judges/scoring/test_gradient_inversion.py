@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attacks.contracts import Reconstruction, StopReason
 from fl_sim.datasets.reading.images import Split
@@ -14,7 +16,7 @@ from judges.classifiers.cache import Judge
 from judges.runs.rows import Context
 from judges.scoring.assignment import assigned
 from judges.scoring.controls import Means, control_reconstructions, mean_inputs
-from judges.scoring.gradient_inversion import score
+from judges.scoring.gradient_inversion import labels_found, score
 
 Answer = Callable[..., Reconstruction]
 CONTEXT = Context(
@@ -227,3 +229,53 @@ def test_an_assignment_that_is_known_is_not_made_again(sealed: SealedBatch, answ
     assert rows[0] == rows[1]
     wrong = score(swapped, sealed, spec=spec, judge=None, context=CONTEXT, order=order.flip(0))
     assert all(row.mse > 0 and not row.label_correct for row in wrong)
+
+
+@pytest.mark.parametrize("frame", [(1, 5, 5), (1, 1, 14), (3, 6, 40)])
+def test_pictures_smaller_than_the_window_have_no_ssim_and_all_else(
+    answer: Answer, frame: tuple[int, int, int]
+) -> None:
+    spec = InputSpec(*frame, 4)
+    sealed = SealedBatch("toy/r001-c000", torch.full((1, *frame), 0.25), torch.tensor([1]))
+    (row,) = score(
+        answer(sealed, inputs=sealed.inputs + 0.5),
+        sealed,
+        spec=spec,
+        judge=None,
+        context=CONTEXT,
+    )
+    assert (row.ssim, row.last_ssim, row.recognisable) == (None, None, None)
+    assert (row.mse, row.solved, row.success, row.similarity) == (0.25, False, False, -0.25)
+    assert row.psnr_db == pytest.approx(10 * math.log10(4))
+    (row,) = score(answer(sealed), sealed, spec=spec, judge=None, context=CONTEXT)
+    assert (row.solved, row.success, row.recognisable) == (True, True, None)
+
+
+def test_similarity_of_normalised_inputs_is_that_of_the_pictures(
+    sealed: SealedBatch, answer: Answer, spec: InputSpec
+) -> None:
+    ours = answer(sealed, inputs=torch.full_like(sealed.inputs, 0.5))
+    plain = score(ours, sealed, spec=spec, judge=None, context=CONTEXT)
+    seen = dataclasses.replace(sealed, inputs=2 * sealed.inputs - 1)
+    grey = answer(seen, inputs=torch.zeros_like(seen.inputs), last_inputs=seen.inputs)
+    wide = score(grey, seen, spec=dataclasses.replace(spec, low=-1.0), judge=None, context=CONTEXT)
+    for one, other in zip(plain, wide, strict=True):
+        assert other.ssim == pytest.approx(one.ssim, abs=1e-6)
+        assert other.psnr_db == pytest.approx(one.psnr_db, abs=1e-4)
+        assert other.mse == pytest.approx(4 * one.mse, rel=1e-5)
+        assert other.last_ssim == pytest.approx(1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 3)), min_size=1, max_size=9))
+def test_found_labels_are_the_intersection_of_two_multisets(pairs: list[tuple[int, int]]) -> None:
+    true, named = map(list, zip(*pairs, strict=True))
+    found = labels_found(true, named)
+    assert sum(found) == sum(min(true.count(label), named.count(label)) for label in range(4))
+    assert sorted(found) == sorted(labels_found(true, named[::-1]))
+
+
+def test_labels_of_a_batch_count_in_any_order(sealed: SealedBatch, answer: Answer, spec: InputSpec) -> None:
+    rows = score(answer(sealed, labels=sealed.labels.flip(0)), sealed, spec=spec, judge=None, context=CONTEXT)
+    assert [(row.label_correct, row.label_found) for row in rows] == [(False, True)] * 2
+    rows = score(answer(sealed, labels=torch.tensor([3, 3])), sealed, spec=spec, judge=None, context=CONTEXT)
+    assert [(row.label, row.label_correct, row.label_found) for row in rows] == [(1, False, False), (3, True, True)]

@@ -102,10 +102,12 @@ def test_a_cell_by_hand(row: Row) -> None:
     assert [(cell.attack, cell.control) for cell in summary.cells] == [("idlg", ""), ("", "black"), ("", "mean image")]
     cell, black, _ = summary.cells
     assert cell.n == 4
+    assert cell.ssim is not None
     assert cell.ssim.mean == pytest.approx(0.6)
     assert cell.ssim.median == pytest.approx(0.7)
     assert cell.mse.mean is None
     assert cell.mse.median == pytest.approx(0.105)
+    assert cell.recognisable is not None
     assert (cell.solved.count, cell.recognisable.count, cell.diverged) == (1, 2, 1)
     assert (cell.asr, cell.ceiling, cell.label_accuracy) == (0.5, 0.75, 0.75)
     assert cell.comparison == Comparison(
@@ -144,8 +146,30 @@ def test_verdicts(row: Row, ssims: list[float], lost: int, verdict: str) -> None
     assert (f"{lost} of {len(ssims)} diverged" in cell.reason) == (lost > 0)
 
 
+def test_labels_of_batches_are_found_and_paired(row: Row, tmp_path: Path) -> None:
+    """Of batches of two, each as a whole; of batches of one both are the same, and only one is told."""
+    batch = [
+        row(capture_id=f"b{index // 2}", example=index % 2, label_correct=correct, label_found=found)
+        for index, (correct, found) in enumerate([(False, True), (False, True), (True, True), (False, False)])
+    ]
+    (cell,) = summarise(batch).cells
+    assert (cell.label_accuracy, cell.label_accuracy_paired) == (0.75, 0.25)
+    (single,) = summarise([batch[0], batch[3]]).cells
+    assert (single.label_accuracy, single.label_accuracy_paired) == (0.5, None)
+    (none,) = summarise([replace(one, label_recovered=-1) for one in batch]).cells
+    assert (none.label_accuracy, none.label_accuracy_paired) == (None, None)
+    assert read_summary(write_summary(summarise(batch), tmp_path / "summary.json")) == summarise(batch)
+
+
+def test_a_summary_without_an_ssim_comes_back(row: Row, tmp_path: Path) -> None:
+    summary = summarise([row(ssim=None, last_ssim=None, recognisable=None, mse=math.inf)])
+    assert summary.cells[0].ssim is None
+    assert read_summary(write_summary(summary, tmp_path / "summary.json")) == summary
+
+
 def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
     (cell, _) = summarise(cell_of(row, [0.6] * 4) + control_of(row, [0.7] * 4, "mean image")).cells
+    assert cell.recognisable is not None
     assert cell.recognisable.share == 1.0
     assert cell.verdict == "trivial: no better than the controls"
 

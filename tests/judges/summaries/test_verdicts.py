@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from judges.intervals import distribution
 from judges.report.gradient_inversion.sentences import findings
 from judges.runs.measures import Health
 from judges.runs.rows import Context, Score
-from judges.scoring.gradient_inversion import score
+from judges.scoring.gradient_inversion import labels_found, score
 from judges.summaries.gradient_inversion import CellSummary, summarise
 from judges.summaries.verdicts import (
     ALONE,
@@ -144,14 +145,48 @@ def test_causes_come_before_the_lack_of_controls(row: Row) -> None:
 
 def test_labels_of_a_batch_are_compared_as_a_whole(row: Row) -> None:
     """Pictures that are not found are paired with originals by chance, and their labels with them."""
-    batch = [
-        miss(capture_id="b", example=index, label=index, label_recovered=(index + 1) % 4, label_correct=False)
-        for index in range(4)
-    ]
-    assert cell_of(row, batch, ALIVE).verdict == NO_BETTER
-    twice = [change | {"label_recovered": 0} for change in batch]
-    cell = cell_of(row, twice, ALIVE)
+
+    def batch(named: list[int]) -> list[dict[str, Any]]:
+        same = miss(capture_id="b", label_correct=False)
+        found = labels_found(range(4), named)
+        return [
+            same | {"example": at, "label": at, "label_recovered": named[at], "label_found": found[at]}
+            for at in range(4)
+        ]
+
+    whole = cell_of(row, batch([1, 2, 3, 0]), ALIVE)
+    assert (whole.verdict, whole.label_accuracy, whole.label_accuracy_paired) == (NO_BETTER, 1.0, 0.0)
+    cell = cell_of(row, batch([0, 0, 0, 0]), ALIVE)
+    assert cell.label_accuracy == 0.25
     assert (cell.verdict, "3 of 4 labels" in cell.reason) == (WRONG_LABEL, True)
+
+
+SMALL: dict[str, Any] = {"ssim": None, "last_ssim": None, "recognisable": None}
+
+
+@pytest.mark.parametrize(
+    ("errors", "control", "verdict", "reason"),
+    [
+        ([1e-5] * 4 + [0.2] * 2, 0.1, RECOVERED, "4 of 6 solved and nearer than their best control"),
+        ([1e-5] + [0.2] * 5, 0.1, PARTLY, "1 of 6 solved and nearer than their best control"),
+        ([1e-5] * 6, 1e-6, NO_BETTER, "0 of 6 solved and nearer"),
+        ([0.05] * 6, 0.1, TRACES, "6 of 6 nearer than it at all"),
+        ([0.2] * 5 + [math.inf], 0.1, NO_BETTER, "0 of 6 nearer than it at all"),
+        ([1e-5] * 3, None, RECOVERED, "3 of 3 solved; no controls to compare with; by MSE, since SSIM is not defined"),
+    ],
+)
+def test_pictures_without_an_ssim_are_judged_by_their_mse(
+    row: Row, errors: list[float], control: float | None, verdict: str, reason: str
+) -> None:
+    rows = [
+        row(**SMALL, capture_id=f"v{index}", mse=mse, solved=mse < 1e-3, moved=0.3) for index, mse in enumerate(errors)
+    ]
+    beside = [] if control is None else [replace(one, attack="", control="black", mse=control) for one in rows]
+    cell, *_ = summarise([*rows, *beside], health=[ALIVE]).cells
+    assert (cell.verdict, reason in cell.reason) == (verdict, True), cell.reason
+    assert "smaller than 7x7" in cell.reason
+    assert (cell.ssim, cell.last_ssim, cell.recognisable, cell.intervals["ssim"]) == (None,) * 4
+    assert cell.psnr_db.mean == 30.0
 
 
 @pytest.mark.parametrize(("iterations", "stuck"), [(0, True), (20, False)])

@@ -257,3 +257,30 @@ def test_two_cells_of_one_attack_are_told_apart(run_dir: Path, row: Callable[...
     text = Tags(write_report(run_dir).read_text()).text
     assert "300 steps" in text
     assert "30 steps" in text
+
+
+def test_pictures_smaller_than_the_window_are_reported_beside_others(tmp_path: Path, row: Callable[..., Score]) -> None:
+    """Of two groups, one has no SSIM anywhere, and answers of infinite distance."""
+    small = {"ssim": None, "last_ssim": None, "recognisable": None, "dataset": "tiny", "judge_correct": None}
+    rows = []
+    for index in range(4):
+        own = {"repeat": index, "capture_id": f"f{index}/r001-c000", "round": 1 + index % 2}
+        rows += [row(**own), row(**own, control="black", ssim=0.2, label_recovered=-1)]
+        lost = {"mse": math.inf, "l2": math.inf, "psnr_db": 0.0} if index == 3 else {"mse": 0.01, "l2": 0.2}
+        rows += [row(**own, **small, **lost), row(**own, **small, control="black", mse=0.4, l2=2.0)]
+    write_scores(rows, tmp_path / "scores.csv")
+    write_summary(summarise(rows), tmp_path / "summary.json")
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "config.toml").write_text("")
+    page = write_report(tmp_path).read_text()
+    told = (tmp_path / "report.md").read_text()
+    for text in (page, told):
+        assert text.count(WORDS.notes["small"]) == 1
+    lines = {line.split(" | ")[0]: line for line in told.splitlines() if line.startswith("| idlg on ")}
+    assert "| \N{EN DASH} |" in lines["| idlg on tiny"]
+    assert "0.90 [0.90, 0.90]".replace("[", r"\[").replace("]", r"\]") in lines["| idlg on toy"]
+    rounds = told.partition("## Leak against the server round")[2].partition("\n## ")[0]
+    assert "toy" in rounds
+    assert "tiny" not in rounds
+    assert "empirical distribution of PSNR, dB over the victims of tiny" in page
+    assert "empirical distribution of SSIM over the victims of tiny" not in page

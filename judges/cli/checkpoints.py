@@ -1,0 +1,140 @@
+"""What `spikeleak invert` inverts: a trained model of ours, or weights of somebody else and what they are of."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic import Field
+
+from fl_sim.config import DatasetSettings, ModelSettings
+from fl_sim.datasets import DATASETS
+from fl_sim.errors import ConfigError, DataError
+from fl_sim.models import MODELS
+from fl_sim.specs import MOST_STEPS, InputSpec, Settings
+from judges.plans.model_inversion import with_brainleaks_neurons
+
+if TYPE_CHECKING:
+    from fl_sim.datasets.examples import Dataset
+    from fl_sim.records import TrainedModel
+
+# Modules that load torch are imported inside the functions that need them, so that a wrong setting fails at once.
+
+SIZES = ("channels", "height", "width", "classes")
+
+
+class InputSettings(Settings):
+    """The input of somebody else's model, where it is not that of the data set named, or none is.
+
+    Attributes:
+        channels, height, width: size of one frame.
+        classes: number of labels.
+        low, high: value range; -1 and 1 for the usual normalisation of images by mean 0.5 and deviation 0.5.
+        timesteps: number of time bins of an event recording.
+    """
+
+    channels: int = Field(default=0, ge=1)
+    height: int = Field(default=0, ge=1)
+    width: int = Field(default=0, ge=1)
+    classes: int = Field(default=0, ge=1)
+    low: float = 0.0
+    high: float = 1.0
+    timesteps: int = Field(default=0, ge=0, le=MOST_STEPS)
+
+
+class Whose(Settings):
+    """Of which model a file of weights is; all unset for a trained model of ours, which says so itself.
+
+    Attributes:
+        model: the model and its neurons.
+        dataset: the data set that it was trained on.
+        input: what its inputs look like.
+    """
+
+    model: ModelSettings = ModelSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    input: InputSettings = InputSettings()
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Return which of the three are set."""
+        return frozenset(self.model_fields_set & Whose.model_fields.keys())
+
+
+def read_checkpoint(checkpoint: Path, whose: Whose) -> TrainedModel:
+    """Return the trained model in a file, and print what had to be found out about somebody else's.
+
+    Raises:
+        ConfigError: the file is of somebody else and `whose` does not say of which model; or it is ours, and it does.
+        DataError: the file is missing or damaged, or not of the model that is named.
+    """
+    from fl_sim.records import TrainedModel, is_record, load_record
+
+    if not checkpoint.is_file() or is_record(checkpoint):
+        if whose.named and checkpoint.is_file():
+            raise ConfigError(
+                f"{sorted(whose.named)[0]}: '{checkpoint}' was written by spikeleak and says itself which model and "
+                "input it is of; leave out model, dataset and input."
+            )
+        return load_record(TrainedModel, checkpoint)
+    if "model" not in whose.named or whose.named == {"model"}:
+        raise ConfigError(_how_to_say(checkpoint))
+    return _foreign(checkpoint, whose)
+
+
+def _how_to_say(checkpoint: Path) -> str:
+    """Return which options say of what model the weights in a file are."""
+    from fl_sim.foreign_weights import listed, read_weights
+
+    return (
+        f"{checkpoint}: holds weights ({listed(read_weights(checkpoint))}) and does not say of which model. Name the "
+        "model and the data set that it was trained on, such as: --set model=mlp --set model.hidden=50 --set "
+        f"dataset=digits. Models: {', '.join(MODELS)}; one of your own is added to them by --import MODULE. In place "
+        "of a data set: --set input.channels=1 --set input.height=28 --set input.width=28 --set input.classes=10."
+    )
+
+
+def _foreign(checkpoint: Path, whose: Whose) -> TrainedModel:
+    """Return somebody else's weights as a model, with its accuracy if the data set that is named is there."""
+    from fl_sim.datasets import load_dataset
+    from fl_sim.foreign_weights import fitted, measured
+
+    data, unknown = None, "no data set was named"
+    if "dataset" in whose.named:
+        one = whose.dataset
+        try:
+            data = load_dataset(one.name, root=one.root, size=one.size, framing=one.framing)
+        except DataError as error:
+            if DATASETS[one.name].shape is None or one.size:
+                raise
+            unknown = str(error)
+    spec = with_brainleaks_neurons(whose.model).spec(_input(whose, data))
+    prefix, model = fitted(checkpoint, spec)
+    if prefix:
+        typer.echo(f"prefix of all names, taken off: {prefix}")
+    if data is not None and (data.spec.frame, data.spec.classes) == (spec.input.frame, spec.input.classes):
+        model = measured(model, data)
+        typer.echo(f"test accuracy on {data.name}: {100 * model.test_accuracy:.2f} %")
+    else:
+        typer.echo(f"test accuracy: not known ({unknown})")
+    return model
+
+
+def _input(whose: Whose, data: Dataset | None) -> InputSpec:
+    """Return what the inputs of the model look like: as in the data set, but for what is set."""
+    given = whose.input.model_dump(include=whose.input.model_fields_set)
+    if data is not None:
+        return dataclasses.replace(data.spec, **given)
+    entry = DATASETS[whose.dataset.name]
+    if "dataset" in whose.named and entry.shape is not None:
+        channels, height, width = entry.shape
+        sizes = {"channels": channels, "height": height, "width": width, "classes": entry.classes}
+        given = sizes | given
+    missing = [name for name in SIZES if not given.get(name)]
+    if missing:
+        raise ConfigError(
+            f"input.{missing[0]}: expected a number, found none; without a data set, the input is {', '.join(SIZES)}."
+        )
+    return InputSpec(**given)
