@@ -114,17 +114,20 @@ def _foreign(checkpoint: Path, whose: Whose) -> TrainedModel:
         try:
             data = load_dataset(one.name, root=one.root, size=one.size, framing=one.framing)
         except DataError as error:
-            if DATASETS[one.name].shape is None or one.size:
-                raise
+            entry = DATASETS[one.name]
+            if entry.shape is None or entry.events or one.size:
+                raise  # only the data say what the inputs look like
             unknown = str(error)
     spec = with_brainleaks_neurons(whose.model).spec(_input(whose, data))
     prefix, model = fitted(checkpoint, spec)
     if prefix:
         typer.echo(f"prefix of all names, taken off: {prefix}")
-    if data is not None and (data.spec.frame, data.spec.classes) == (spec.input.frame, spec.input.classes):
+    theirs = None if data is None else dataclasses.replace(data.spec, low=spec.input.low, high=spec.input.high)
+    if data is not None and theirs == spec.input:
         model = measured(model, data)
         typer.echo(f"test accuracy on {data.name}: {100 * model.test_accuracy:.2f} %")
     else:
+        unknown = unknown if data is None else f"the inputs of {data.name} are of another size"
         typer.echo(f"test accuracy: not known ({unknown})")
     return model
 
