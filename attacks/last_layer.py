@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from fl_sim.losses import single_output
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
@@ -39,7 +40,7 @@ class LastLayer:
     """
 
     def __init__(self, capture: CapturedUpdate) -> None:
-        model, spec = build_model(capture.model, parameters=capture.parameters), capture.model.input
+        model, spec = build_model(capture.model, parameters=capture.parameters, partly=True), capture.model.input
         state = model.state_dict()
         model.load_state_dict(state | {name: capture.parameters[name] for name in state.keys() & capture.parameters})
         model.requires_grad_(False)
@@ -50,7 +51,10 @@ class LastLayer:
         }
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global stream
             torch.manual_seed(0)
-            self._outputs: Tensor = model(dummy_inputs(spec))
+            dummies = dummy_inputs(spec)
+            answers = model(dummies)
+        count = dummies.shape[dummies.dim() - 4]
+        self._outputs = single_output(answers, (count, spec.classes))
         self.logits = self._outputs.detach()
         self._probes = _directions(spec.classes)
         answers = [self._pulled_back(self._outputs, direction) for direction in self._probes]

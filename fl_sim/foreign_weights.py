@@ -131,8 +131,8 @@ def _unreadable(error: Exception) -> str:
     reason = " ".join(str(error).split())
     if "weights only" in reason.lower() or "weights_only" in reason:
         return (
-            "holds a whole model or other Python objects, which could run any program, so it is not read; save the "
-            "weights alone by torch.save(model.state_dict(), 'weights.pt')"
+            "expected weights alone, found a whole model or other Python objects, which may run any program when they "
+            "are read; save the weights by torch.save(model.state_dict(), 'weights.pt')"
         )
     return f"expected {_EXPECTED}; it is damaged or something else ({type(error).__name__}: {reason[:_LONGEST]})"
 

@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fl_sim.client_training import BCE, CROSS_ENTROPY, MSE, NLL, ClientTraining, numbers
+from fl_sim.client_training import BCE, CROSS_ENTROPY, LOSSES, MSE, NLL, ClientTraining, numbers
 from fl_sim.errors import ConfigError
 
 
-def client_loss(training: ClientTraining, outputs: Tensor, targets: Tensor) -> Tensor:
+def client_loss(training: ClientTraining, outputs: Any, targets: Tensor) -> Tensor:  # noqa: ANN401 - a model's own
     """Return the loss of a batch, a scalar tensor.
 
     Args:
         training: how the client trains; what is not known is taken as in `fl_sim.client_training.TAKEN`.
-        outputs: of the model, (N, K), (N,) or with further axes of length 1.
+        outputs: of the model, (N, K), (N,) or with further axes of length 1; of several outputs the one of shape (N, K)
+            counts.
         targets: (N, K), see the module.
 
     Raises:
         ConfigError: the shapes do not fit, or the function of a loss of the user's own cannot be imported.
     """
     taken, name = training.taken(), loss_name(training, targets.shape[-1])
-    outputs = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+    if name in LOSSES:
+        outputs = single_output(outputs, tuple(targets.shape))
+    if isinstance(outputs, Tensor) and outputs.dtype in (torch.bfloat16, torch.float16):
+        outputs = outputs.float()
     if name in (CROSS_ENTROPY, NLL):
         loss = _classified(taken, name, _rows(outputs, targets), targets)
     elif name == BCE:
@@ -83,6 +88,20 @@ def normalised(training: ClientTraining, inputs: Tensor) -> Tensor:
         return inputs
     mean, std = (_per_channel(value or 0.0, inputs, name) for name, value in (("mean", taken.mean), ("std", taken.std)))
     return (inputs - mean) / std
+
+
+def single_output(outputs: Any, shape: tuple[int, ...]) -> Tensor:  # noqa: ANN401 - a model's own
+    """Return the output, or the only one of several that has a row of K numbers for each example."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    several = list(outputs.values()) if isinstance(outputs, Mapping) else list(outputs)
+    found = [one for one in several if isinstance(one, Tensor) and tuple(one.shape) == shape]
+    if len(found) != 1:
+        raise ConfigError(
+            f"model: it returns {len(several)} outputs, of which {len(found)} have the shape {shape} of one row for "
+            'each example. For a loss of several outputs name a function of your own: loss = "module:function".'
+        )
+    return found[0]
 
 
 def _classified(taken: ClientTraining, name: str, outputs: Tensor, targets: Tensor) -> Tensor:

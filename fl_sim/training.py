@@ -19,11 +19,18 @@ def parameters_of(model: nn.Module) -> Parameters:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-    """Copy parameters into the model, cast to its dtype (some server strategies send float64)."""
+def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor], *, partly: bool = False) -> None:
+    """Copy parameters into the model, cast to its dtype (some server strategies send float64).
+
+    Args:
+        model: the model.
+        parameters: {name: tensor}.
+        partly: whether some may be missing, which stay as they are.
+    """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(parameters[name])
+            if name in parameters or not partly:
+                parameter.copy_(parameters[name])
 
 
 def gradient(model: nn.Module, inputs: Tensor, labels: Tensor) -> Parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 for switch in ("FLWR_TELEMETRY_ENABLED", "RAY_USAGE_STATS_ENABLED"):
@@ -11,8 +12,12 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from matplotlib import textpath  # noqa: E402
 
 torch.set_num_threads(1)
+# A parser of labels remembers them, but each figure has its own, and half of a figure's time goes into reading labels
+# anew that stood in the hundred figures before.
+textpath.MathTextParser = functools.cache(textpath.MathTextParser)  # type: ignore[attr-defined, assignment]
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 

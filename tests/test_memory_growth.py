@@ -8,10 +8,8 @@ from __future__ import annotations
 import gc
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +30,7 @@ from judges.scoring.assignment import assigned
 from judges.scoring.gallery import build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.summaries.gradient_inversion import summarise, write_summary
+from tests import programs
 
 STATM, OPEN = Path("/proc/self/statm"), Path("/proc/self/fd")
 MOST_GROWTH = 0.05
@@ -107,23 +106,19 @@ def inverted(attack: str, model: ModelSpec, **settings: int) -> Callable[[Path],
 
 
 def reported(folder: Path) -> Step:
-    """Return work that writes the report of one run anew: two attacks on eight victims, with pictures and figures."""
+    """Return work that writes the report of one run anew: an attack on four victims, with pictures and figures."""
     spec = InputSpec(channels=1, height=12, width=12, classes=4)
-    inputs, labels = truth(8, spec)
+    inputs, labels = truth(4, spec)
     captures = captures_of(ModelSpec("lenet", spec), inputs, labels)
     sealed = [SealedBatch(capture.id, inputs[at], labels[at]) for at, capture in enumerate(captures)]
-    rows = []
-    for attack in ("dlg", "idlg"):
-        answers = build_attack(attack, {"iterations": 3}).reconstruct(captures, seed=0)
-        context = replace(CONTEXT, cell=f"toy/{attack}", attack=attack)
-        orders = [assigned(answer.inputs, truth.inputs) for answer, truth in zip(answers, sealed, strict=True)]
-        own = [
-            row
-            for answer, truth in zip(answers, sealed, strict=True)
-            for row in score(answer, truth, spec=spec, judge=None, context=context)
-        ]
-        save_pictures(build_gallery(own, answers, sealed, orders, spec=spec), folder)
-        rows += own
+    answers = build_attack("idlg", {"iterations": 3}).reconstruct(captures, seed=0)
+    orders = [assigned(answer.inputs, truth.inputs) for answer, truth in zip(answers, sealed, strict=True)]
+    rows = [
+        row
+        for answer, truth in zip(answers, sealed, strict=True)
+        for row in score(answer, truth, spec=spec, judge=None, context=CONTEXT)
+    ]
+    save_pictures(build_gallery(rows, answers, sealed, orders, spec=spec), folder)
     write_scores(rows, folder / "scores.csv")
     write_summary(summarise(rows), folder / "summary.json")
     (folder / "manifest.json").write_text(json.dumps({"title": "growth", "datasets": {"toy": {"people": False}}}))
@@ -136,8 +131,8 @@ def assert_written(page: Path) -> None:
 
 
 LOOPS = {
-    "idlg on 500 victims": Loop(attacked("idlg", LENET, 10, iterations=3, inner_iterations=5), 50, 10),
-    "idlg on 200 spiking victims": Loop(attacked("idlg", SPIKING_LENET, 10, iterations=2, inner_iterations=4), 20, 5),
+    "idlg on 500 victims": Loop(attacked("idlg", LENET, 10, iterations=2, inner_iterations=2), 50, 10),
+    "idlg on 200 spiking victims": Loop(attacked("idlg", SPIKING_LENET, 10, iterations=2, inner_iterations=2), 20, 5),
     "grnn on 60 victims": Loop(attacked("grnn", LENET, 5, steps=4), 12, 4),
     "mi_face on 100 models": Loop(inverted("mi_face", MLP, iterations=20), 100, 20),
     "brainleaks_v2 on 60 models": Loop(inverted("brainleaks_v2", SPIKING_MLP, iterations=6), 60, 15),
@@ -184,10 +179,7 @@ def test_a_leak_is_seen(tmp_path: Path) -> None:
 
 def measured_elsewhere(name: str, folder: Path) -> Measured:
     """Measure a loop in a process of its own: one that has freed much memory grows into that first."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.test_memory_growth", name, str(folder)],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+    done = programs.run("-m", "tests.test_memory_growth", name, folder, cwd=Path(__file__).parents[1], timeout=600)
     assert done.returncode == 0, done.stderr
     return Measured(*json.loads(done.stdout))
 

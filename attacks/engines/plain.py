@@ -183,7 +183,7 @@ def draws(capture: CapturedUpdate) -> bool:
 def loaded(capture: CapturedUpdate, precision: torch.dtype, *, quiet: bool = True) -> nn.Module:
     """Return the client's module with what the server sent; `quiet` for recurrent and attention layers too."""
     with own_errors(capture), torch.random.fork_rng(devices=[]):
-        module = build_model(capture.model, parameters=capture.parameters).to(precision)
+        module = build_model(capture.model, parameters=capture.parameters, partly=True).to(precision)
         state = module.state_dict()
         module.load_state_dict({**state, **_fitting(capture.parameters, state)})
     return silenced(module) if quiet else module

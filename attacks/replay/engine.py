@@ -65,7 +65,8 @@ class ReplayedClients:
 
     def _target(self, capture: CapturedUpdate) -> Tensors:
         """Return what the replayed update must equal: the change of each trained parameter and running statistic."""
-        update, names = capture.update, self._client.trained
+        update = capture.update
+        names = [name for name in self._client.trained if name in update]
         observed = {name: update[name].to(device=self._device, dtype=self._precision) for name in names}
         for norm in self._client.tracked if capture.kind == "delta" else ():
             for name in (f"{norm}.running_mean", f"{norm}.running_var"):
@@ -136,7 +137,11 @@ class _Replay:
         """
         scale = -1.0 if self._is_gradient else -1.0 / (self._rate * len(self._steps))
         wanted = -1.0 if self._is_gradient else 1.0
-        terms = [(scale * (value - wanted * observed[name])).square().sum() for name, value in final.moved.items()]
+        terms = [
+            (scale * (value - wanted * observed[name])).square().sum()
+            for name, value in final.moved.items()
+            if name in observed  # a client may share a part of what it trains
+        ]
         for name, value in final.statistics.items():
             if name in observed:
                 weight = self._client.momentum(name.rpartition(".")[0], 1)

@@ -37,7 +37,7 @@ class ClientModule:
 
     def __init__(self, capture: CapturedUpdate, *, device: str, dtype: torch.dtype) -> None:
         with torch.random.fork_rng(devices=[]):  # initial parameters are drawn and then replaced
-            module = build_model(capture.model, parameters=capture.parameters)
+            module = build_model(capture.model, parameters=capture.parameters, partly=True)
         self._training = capture.training.taken()
         self._module = silenced(module.to(device=device, dtype=dtype)).train(self._training.mode == "train")
         self._device, self._dtype = device, dtype
@@ -47,8 +47,7 @@ class ClientModule:
         self._sent: Tensors = {
             name: self._placed(capture.parameters.get(name, state[name].detach()), state[name].dtype) for name in names
         }
-        wanted = [name for name in trainable(module, self._training) if name in capture.update]
-        self.trained = {name: self._sent[name] for name in wanted}
+        self.trained = {name: self._sent[name] for name in trainable(module, self._training)}
         self._norms = {
             name: part
             for name, part in module.named_modules()

@@ -83,7 +83,11 @@ _BYTES = 4  # size of a parameter, which is drawn in float32
 
 
 def build_model(
-    spec: ModelSpec, *, seed: int | None = None, parameters: Mapping[str, Tensor] | None = None
+    spec: ModelSpec,
+    *,
+    seed: int | None = None,
+    parameters: Mapping[str, Tensor] | None = None,
+    partly: bool = False,
 ) -> nn.Module:
     """Return the model that `spec` describes.
 
@@ -95,6 +99,8 @@ def build_model(
         seed: draws the parameters by `spec.init` from this seed; None leaves them as torch drew them, for callers
             that load parameters next.
         parameters: {name: tensor} in the same record as `spec`, checked against the model's parameters.
+        partly: whether `parameters` may lack some, as where clients share a part of their model; the others are the
+            builder's.
 
     Raises:
         ConfigError: `spec.architecture` or `spec.init` is not known, the builder cannot be imported or fails, or the
@@ -108,7 +114,8 @@ def build_model(
     builder = located(MODELS[spec.architecture].builder, f"model '{spec.architecture}'")
     shapes = _shapes(builder, spec)
     if parameters is not None and shapes is not None:
-        _check_parameters(spec, shapes, parameters)
+        shared = {name: shape for name, shape in shapes.items() if not partly or name in parameters}
+        _check_parameters(spec, shared, parameters)
     _check_size(spec, shapes)
     model = _built(builder, spec)
     if seed is not None:

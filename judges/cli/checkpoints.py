@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from pydantic import Field
@@ -29,19 +29,26 @@ class InputSettings(Settings):
     """The input of somebody else's model, where it is not that of the data set named, or none is.
 
     Attributes:
-        channels, height, width: size of one frame.
-        classes: number of labels.
-        low, high: value range; -1 and 1 for the usual normalisation of images by mean 0.5 and deviation 0.5.
-        timesteps: number of time bins of an event recording.
+        channels, height, width: size of one frame; 0 for that of the data set.
+        classes: number of labels; 0 for those of the data set.
+        low, high: value range, by default that of the data set; -1 and 1 for the usual normalisation of images by mean
+            0.5 and deviation 0.5.
+        timesteps: number of time bins of an event recording, by default that of the data set.
     """
 
-    channels: int = Field(default=0, ge=1)
-    height: int = Field(default=0, ge=1)
-    width: int = Field(default=0, ge=1)
-    classes: int = Field(default=0, ge=1)
+    channels: int = Field(default=0, ge=0)
+    height: int = Field(default=0, ge=0)
+    width: int = Field(default=0, ge=0)
+    classes: int = Field(default=0, ge=0)
     low: float = 0.0
     high: float = 1.0
     timesteps: int = Field(default=0, ge=0, le=MOST_STEPS)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Return what is set, by field of an `InputSpec`."""
+        told = self.model_dump(include=self.model_fields_set)
+        return {key: value for key, value in told.items() if value or key not in SIZES}
 
 
 class Whose(Settings):
@@ -107,32 +114,34 @@ def _foreign(checkpoint: Path, whose: Whose) -> TrainedModel:
         try:
             data = load_dataset(one.name, root=one.root, size=one.size, framing=one.framing)
         except DataError as error:
-            if DATASETS[one.name].shape is None or one.size:
-                raise
+            entry = DATASETS[one.name]
+            if entry.shape is None or entry.events or one.size:
+                raise  # only the data say what the inputs look like
             unknown = str(error)
     spec = with_brainleaks_neurons(whose.model).spec(_input(whose, data))
     prefix, model = fitted(checkpoint, spec)
     if prefix:
         typer.echo(f"prefix of all names, taken off: {prefix}")
-    if data is not None and (data.spec.frame, data.spec.classes) == (spec.input.frame, spec.input.classes):
+    theirs = None if data is None else dataclasses.replace(data.spec, low=spec.input.low, high=spec.input.high)
+    if data is not None and theirs == spec.input:
         model = measured(model, data)
         typer.echo(f"test accuracy on {data.name}: {100 * model.test_accuracy:.2f} %")
     else:
+        unknown = unknown if data is None else f"the inputs of {data.name} are of another size"
         typer.echo(f"test accuracy: not known ({unknown})")
     return model
 
 
 def _input(whose: Whose, data: Dataset | None) -> InputSpec:
     """Return what the inputs of the model look like: as in the data set, but for what is set."""
-    given = whose.input.model_dump(include=whose.input.model_fields_set)
+    given = whose.input.given
     if data is not None:
         return dataclasses.replace(data.spec, **given)
     entry = DATASETS[whose.dataset.name]
     if "dataset" in whose.named and entry.shape is not None:
         channels, height, width = entry.shape
-        sizes = {"channels": channels, "height": height, "width": width, "classes": entry.classes}
-        given = sizes | given
-    missing = [name for name in SIZES if not given.get(name)]
+        given = {"channels": channels, "height": height, "width": width, "classes": entry.classes} | given
+    missing = [name for name in SIZES if name not in given]
     if missing:
         raise ConfigError(
             f"input.{missing[0]}: expected a number, found none; without a data set, the input is {', '.join(SIZES)}."

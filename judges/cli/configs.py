@@ -17,7 +17,9 @@ from judges.plans.reference import reference as whole
 
 config_app = typer.Typer(help="Configs: every key that they may hold.", no_args_is_help=True)
 
-_NOT_OF_A_TARGET = ("dataset.name", "dataset.split", "dataset.partitioner", "dataset.alpha")
+_NOT_OF_A_MODEL = ("dataset.split", "dataset.partitioner", "dataset.alpha")
+_NOT_OF_A_TARGET = ("dataset.name", *_NOT_OF_A_MODEL)
+_NAMED = {"model.name": "to be given", "dataset.name": "to be given"}
 
 
 @config_app.command()
@@ -45,11 +47,11 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
     invert = replace(
         models,
         name="`invert`",
-        what="`spikeleak invert`, by `--set`",
+        what="`spikeleak invert`, by `--set`; `[model]`, `[dataset]` and `[input]` for weights of somebody else",
         settings=InversionTask,
-        unread=(),
+        unread=_NOT_OF_A_MODEL,
         axis=None,
-        defaults={},
+        defaults={key: value for key, value in models.defaults.items() if key.startswith("model.")} | _NAMED,
     )
     judge = replace(
         gradients,

@@ -149,9 +149,7 @@ def invert(
         from judges.bench.process import import_modules
 
         import_modules(imports)
-    raw = override({}, assignments or [], ("attack", "model", "dataset"))
-    check_data_keys({key: value for key, value in raw.get("dataset", {}).items() if key != "name"}, "target")
-    task = validate(InversionTask, raw)
+    task = read_inversion(assignments or [])
     from attacks import build_inversion
     from fl_sim.files import atomic_write
     from fl_sim.records import save_record
@@ -198,6 +196,21 @@ def read_target(dataset: str, assignments: Iterable[str]) -> TargetTask:
         training.setdefault("preset", TrainingSettings.preset_for(constants_of(dataset), spiking=spiking))
     tables = {"model": model, "dataset": {**data, "name": dataset}, "training": training}
     return validate(TargetTask, {**raw, **tables})
+
+
+def read_inversion(assignments: Iterable[str]) -> InversionTask:
+    """Return how to attack, and of which model somebody else's weights are.
+
+    Args:
+        assignments: "attack=NAME", "model=NAME", "dataset=NAME", "seed=N", or "TABLE.KEY=VALUE" of these or of input.
+
+    Raises:
+        ConfigError: a name or key is not known, or a value is wrong.
+    """
+    raw = override({}, assignments, ("attack", "model", "dataset"))
+    data = raw.get("dataset", {})
+    check_data_keys({key: value for key, value in data.items() if key != "name"}, "target")
+    return validate(InversionTask, raw)
 
 
 def grid_png(inputs: Tensor) -> bytes:

@@ -47,8 +47,8 @@ def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
         inputs: the client's batch, (N, C, H, W), or (T, N, C, H, W) for events.
     """
     kind = next(iter(capture.parameters.values())).dtype
-    model = build_model(capture.model, parameters=capture.parameters).to(kind).eval()
-    load_parameters(model, capture.parameters)
+    model = build_model(capture.model, parameters=capture.parameters, partly=True).to(kind).eval()
+    load_parameters(model, capture.parameters, partly=True)
     layers = activities(model, inputs.to(kind))
     last = _output_layer(model)
     zeros = {name: int((entries == 0).sum()) for name, entries in capture.update.items()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from judges.runs.integrity import verify
 from judges.runs.manifest import read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
+from tests import programs
 from tests.judges.bench.test_gradient_inversion import run
 
 MODULE = """
@@ -289,32 +288,27 @@ def test_a_folder_without_captures_tells_how_they_are_recorded(tmp_path: Path) -
         audit(tmp_path)
 
 
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-c", "from judges.cli import main; main()", *arguments]
-    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, timeout=120)
-
-
 def test_the_command_imports_a_model_of_the_users_own(tmp_path: Path) -> None:
     (tmp_path / "my_models.py").write_text(MODULE)
     code = (
         "import my_models; from pathlib import Path; from tests.judges.bench.test_audit import *; "
         "leave_captures(Path('mine'), 2, 2, ModelSpec('foreign_net', SPEC.input))"
     )
-    root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = ['.', {str(root)!r}]; {code}"],
-                   cwd=tmp_path, check=True)  # fmt: skip
-    unknown = command("audit", "mine", cwd=tmp_path)
+    assert programs.run("-c", code, cwd=tmp_path).returncode == 0
+    unknown = programs.run(programs.COMMAND, "audit", "mine", cwd=tmp_path)
     assert unknown.returncode == ConfigError.exit_code
     assert "its model 'foreign_net' is in no table" in unknown.stderr
-    missing = command("audit", "mine", "--import", "my_model", cwd=tmp_path)
+    missing = programs.run(programs.COMMAND, "audit", "mine", "--import", "my_model", cwd=tmp_path)
     assert missing.returncode == ConfigError.exit_code
     assert "--import my_model: cannot be imported" in missing.stderr
-    done = command("audit", "mine", "--import", "my_models", "--set", "attack.iterations=30", cwd=tmp_path)
+    done = programs.run(
+        programs.COMMAND, "audit", "mine", "--import", "my_models", "--set", "attack.iterations=30", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("report: file://")
     assert {row.model for row in read_scores(tmp_path / "mine" / "scores.csv")} == {"foreign_net"}
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["title"] == "mine"
-    again = command("report", "mine", cwd=tmp_path)
+    again = programs.run(programs.COMMAND, "report", "mine", cwd=tmp_path)
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, done.stdout.splitlines()[-1])
 
 

@@ -51,6 +51,8 @@ def test_a_state_dict_is_inverted_once_its_model_is_named(spikeleak: Call, weigh
         "prefix of all names, taken off: module.",
         "test accuracy: not known (no data set was named)",
     ]
+    _, out, _ = spikeleak("invert", "final_model.pt", *MODEL, "--set", "dataset=digits", *SIZES, *SHORT, "--out", "x")
+    assert out.startswith("test accuracy: not known (the inputs of digits are of another size)")
     same = load_record(Inversion, weights.parent / "wrapped-mi_face" / "inversion.safetensors")
     assert same.inputs.equal(found.inputs)
 

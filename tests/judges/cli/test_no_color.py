@@ -5,19 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tomli_w
 
+from tests import programs
 from tests.test_robustness_bombs import NO_STEP
 
 pty = pytest.importorskip("pty")
 
-COMMAND = Path(sys.executable).with_name("spikeleak")
-ESCAPE = b"\x1b"
+ESCAPE = "\x1b"
 STYLE = re.compile(rb"\x1b\[([0-9;]*)m")
 COLOURS = {*range(30, 39), *range(40, 49), *range(90, 98), *range(100, 108)}
 """Of the codes of an ANSI style those that set a colour, of the sign or behind it."""
@@ -49,14 +47,17 @@ def on_a_terminal(folder: Path, *arguments: str, **variables: str) -> tuple[int,
     """Return the exit code, and all that a terminal got of the command."""
     ours, theirs = pty.openpty()
     try:
-        process = subprocess.Popen(
-            [COMMAND, *arguments], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**variables)
-        )
+        process = programs.start(
+            programs.COMMAND, *arguments, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs,
+            env=environment(**variables),
+        )  # fmt: skip
         os.close(theirs)
         said = b""
         while part := _read(ours):
             said += part
-        return process.wait(timeout=120), said
+        process.join(120)
+        assert process.exitcode is not None
+        return process.exitcode, said
     finally:
         os.close(ours)
 
@@ -102,9 +103,8 @@ def test_there_are_colours_to_leave_out(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["help", "list", "run"])
 def test_a_pipe_gets_plain_text(name: str, folder: Path) -> None:
-    done = subprocess.run(
-        [COMMAND, *COMMANDS[name]], cwd=folder, env=environment(), capture_output=True, check=True, timeout=120
-    )
+    done = programs.run(programs.COMMAND, *COMMANDS[name], cwd=folder, env=environment())
+    assert done.returncode == 0
     assert done.stdout
     assert ESCAPE not in done.stdout + done.stderr
 

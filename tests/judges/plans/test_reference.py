@@ -12,7 +12,7 @@ import pytest
 from flwr.serverapp import strategy as flower_strategies
 
 from attacks import build_inversion
-from fl_sim.config import override, validate
+from fl_sim.config import ModelSettings, override
 from fl_sim.config.strategies import STRATEGY_ARGUMENTS
 from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
@@ -20,7 +20,7 @@ from fl_sim.models import MODELS
 from fl_sim.specs import Settings
 from judges.cli.configs import all_entries, all_places
 from judges.cli.judges import read_task
-from judges.cli.targets import InversionTask, read_target
+from judges.cli.targets import InversionTask, read_inversion, read_target
 from judges.plans import gradient_inversion, model_inversion
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
@@ -105,7 +105,7 @@ def models(told: list[str]) -> None:
 
 
 def invert(told: list[str]) -> None:
-    attack = validate(InversionTask, override({}, told, ("attack",))).attack
+    attack = read_inversion(told).attack
     build_inversion(attack.name or "brainleaks_v2", attack.model_extra)
 
 
@@ -224,7 +224,7 @@ BASES: dict[str, Callable[[], Any]] = {
     "models": lambda: make_inversion_plan({"name": "e", "training": {"preset": "own"}}).base,
     "audit": lambda: read_audit(["dataset=digits"]).base,
     "`train`": _trained,
-    "`invert`": InversionTask,
+    "`invert`": lambda: InversionTask(model=with_brainleaks_neurons(ModelSettings())),
     "`judge train`": lambda: read_task("digits", [], None),
     "`flwr run`": _flower_run,
 }
