@@ -15,7 +15,16 @@ from torch import Tensor
 
 from attacks.engines.engine import Engine
 from attacks.engines.folded import FoldedClients, unfoldable
-from attacks.engines.plain import Planted, draws, matched, own_errors, parameters_only, planted, squared_distance
+from attacks.engines.plain import (
+    Planted,
+    draws,
+    matched,
+    own_errors,
+    parameters_only,
+    planted,
+    refuse_once,
+    squared_distance,
+)
 from attacks.folding import Fold
 from attacks.replay.engine import ReplayedClients
 from fl_sim.errors import ConfigError
@@ -64,6 +73,12 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
     """
     first, drawn = captures[0], draws(captures[0])
     names = matched(first)
+    if not names:
+        raise ConfigError(
+            f"{first.id}: its update shares no parameter that the client trains, so there is nothing to match. Are the "
+            f"names of model '{first.model.architecture}' those of the update, and are its parameters frozen?"
+        )
+    refuse_once(first)
     reason = unfoldable(first) or _lacking(first)
     if not reason:
         try:
@@ -143,10 +158,13 @@ def _error_in(
 
 
 def _distances(engine: Engine, candidates: Sequence[Planted]) -> Tensor:
+    """Return the distances of candidates, of which the derivative must exist as well."""
     inputs, targets = (
         torch.stack(parts) for parts in zip(*((one.inputs, one.targets) for one in candidates), strict=True)
     )
-    return engine.distances(inputs.requires_grad_(), targets).detach()
+    distances = engine.distances(inputs.requires_grad_(), targets)
+    torch.autograd.grad(distances.sum(), inputs)
+    return distances.detach()
 
 
 def _excess(found: float, wanted: float, size: float, tolerance: float) -> float:

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from attacks.replay.module import silenced, without_draws
-from fl_sim.client_steps import client_gradient, train_client, trainable
+from fl_sim.client_steps import client_gradient, step_loss, train_client, trainable
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
 from fl_sim.losses import targets_of
@@ -28,7 +29,7 @@ _MOST_STEPS, _MOST_EXAMPLES = 2, 2
 _ALIKE = 1e-4
 """Relative distance of two gradients up to which they differ by rounding only."""
 
-_ONCE = re.compile(r"derivative for aten::(\w+) is not implemented|once_differentiable")
+_ONCE = re.compile(r"derivative for aten::(\w+) is not implemented")
 """What torch says of an operation without a second derivative."""
 
 _ONE_EXAMPLE = "more than 1 value per channel"
@@ -180,6 +181,36 @@ def draws(capture: CapturedUpdate) -> bool:
     return apart > _ALIKE**2 * size
 
 
+def refuse_once(capture: CapturedUpdate) -> None:
+    """Raise a ConfigError if a function of the model's own is marked as differentiable once.
+
+    torch does not: where the derivative by given tensors is asked for, it takes that of such a function for zero.
+    """
+    module, one = loaded(capture, torch.float32), _examples(_small(capture), seed=0, precision=torch.float32)
+    batch = _batch(one.inputs, one.targets, local_steps(one.capture)[0])
+    with own_errors(capture), torch.random.fork_rng(devices=[]), without_draws():
+        module.train(capture.training.taken().mode == "train")
+        loss = step_loss(module, *batch, capture.training.taken())
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting += [function for function, _ in node.next_functions]
+        own = getattr(node, "_forward_cls", None)
+        if own is not None and getattr(own.backward, "__code__", None) is once_differentiable(own.backward).__code__:
+            reason = f"'{own.__name__}' in {own.__module__} is marked once_differentiable"
+            raise ConfigError(_no_second(capture.model.architecture, reason))
+
+
+def _no_second(name: str, reason: str) -> str:
+    return (
+        f"model '{name}': its gradient cannot be differentiated again, as matching gradients needs it: there is no "
+        f"second derivative, since {reason}. Write that part in other operations of torch."
+    )
+
+
 def loaded(capture: CapturedUpdate, precision: torch.dtype, *, quiet: bool = True) -> nn.Module:
     """Return the client's module with what the server sent; `quiet` for recurrent and attention layers too."""
     with own_errors(capture), torch.random.fork_rng(devices=[]):
@@ -210,11 +241,7 @@ def own_errors(capture: CapturedUpdate) -> Iterator[None]:
         name, shape = capture.model.architecture, ", ".join(map(str, capture.model.input.frame))
         once = _ONCE.search(str(error))
         if once:
-            what = (once[1] or "a function that is marked once_differentiable").removesuffix("_backward")
-            raise ConfigError(
-                f"model '{name}': its gradient cannot be differentiated again, as matching gradients needs it: torch "
-                f"has no second derivative of {what}. Write that part in other operations of torch."
-            ) from error
+            raise ConfigError(_no_second(name, f"torch has none of {once[1].removesuffix('_backward')}")) from error
         if _TOKENS in str(error):
             raise ConfigError(
                 f"model '{name}': it reads whole numbers, such as tokens{own_line(error)}; attacks look for real "

@@ -67,16 +67,14 @@ def examine(capture: CapturedUpdate) -> Preflight:
         found["drawing"] = drawing(capture) if choice.draws else ()
         found["evaluation"] = evaluation = evaluated(capture, choice, layers.matched)
         found["labels"] = _labels(capture)
-        refusal = _refusal(layers, evaluation)
+        refusal = _refusal(evaluation)
     except SpikeleakError as error:
         refusal = str(error)
     return Preflight(capture, refusal, **found)  # type: ignore[arg-type]
 
 
-def _refusal(layers: Layers, evaluation: Evaluation) -> str:
+def _refusal(evaluation: Evaluation) -> str:
     """Return why an attack could find nothing although it can be computed, or ""."""
-    if not layers.matched:
-        return "the update shares no parameter that the client trains, so there is nothing to match."
     if not evaluation.norm > 0:
         return "the update of random examples is 0 everywhere, so it says nothing about them."
     if not math.isfinite(evaluation.at_truth):

@@ -11,6 +11,9 @@ from torch.nn.modules.conv import _ConvNd
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
 """Sides of square pictures that are tried."""
 
+A_ROW = "a row of numbers"
+"""Why an input has one channel and the height 1."""
+
 Inferred = dict[str, tuple[int, str]]
 """{field of an InputSpec: its value, and what it follows from in words}."""
 
@@ -54,7 +57,7 @@ def _of_first(name: str, layer: nn.Module, known: Mapping[str, int]) -> Inferred
     if not isinstance(layer, nn.Linear):
         return {}
     if not {"channels", "height", "width"} & known.keys():
-        return {"channels": (1, "a row of numbers"), "height": (1, "a row of numbers"),
+        return {"channels": (1, A_ROW), "height": (1, A_ROW),
                 "width": (layer.in_features, words)}  # fmt: skip
     missing = [key for key in ("channels", "height", "width") if key not in known]
     others = 1

@@ -140,7 +140,13 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
 
 
 def refuse_ray_in_ray(engine: str, options: EngineOptions) -> None:
-    """Raise a ConfigError if federations that start their own Ray are to run in workers."""
+    """Raise a ConfigError if federations that start their own Ray are to run in workers or with imported modules."""
+    if engine == "ray" and options.imports:
+        raise ConfigError(
+            f'federation.engine: "ray" runs the clients in processes of Flower\'s own, which do not import '
+            f'{", ".join(options.imports)}; set federation.engine to "local", or install your model as a package with '
+            "an entry point spikeleak.models."
+        )
     if engine == "ray" and options.apart:
         raise ConfigError(
             'federation.engine: "ray" lets Flower start a Ray of its own, so the run itself must stay in this '

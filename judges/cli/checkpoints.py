@@ -29,8 +29,9 @@ class InputSettings(Settings):
     """The input of somebody else's model, where it is not that of the data set named, or none is.
 
     Attributes:
-        channels, height, width: size of one frame; 0 for that of the data set.
-        classes: number of labels; 0 for those of the data set.
+        channels, height, width: size of one frame; 0 for that of the data set, or in `spikeleak check` for what the
+            model's own layers say.
+        classes: number of labels; 0 for those of the data set, or in `spikeleak check` for the last layer's outputs.
         low, high: value range, by default that of the data set; -1 and 1 for the usual normalisation of images by mean
             0.5 and deviation 0.5.
         timesteps: number of time bins of an event recording, by default that of the data set.

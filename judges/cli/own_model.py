@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models import MODELS, ModelEntry, build_model
-from fl_sim.specs import InputSpec, ModelSpec, Settings
+from fl_sim.specs import InputSpec, ModelSpec
+from judges.cli.checkpoints import SIZES, InputSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,30 +20,11 @@ if TYPE_CHECKING:
 
 # Modules that load torch are imported inside the functions that need them.
 
-_SIZES = (
+_TRIED = (
     {"channels": 3, "height": 40, "width": 48, "classes": 7},
     {"channels": 2, "height": 48, "width": 40, "classes": 11},
 )
 """Inputs for which a model is built to see what it says of its own: what is the same for both."""
-
-
-class InputSettings(Settings):
-    """What one input of a model looks like; None for what the model's own layers say.
-
-    Attributes:
-        channels, height, width: size of one frame.
-        classes: number of labels; 1 for a value or one logit.
-        low, high: value range of the inputs.
-        timesteps: number of time bins of an event recording; 0 for a still image.
-    """
-
-    channels: int | None = None
-    height: int | None = None
-    width: int | None = None
-    classes: int | None = None
-    low: float = 0.0
-    high: float = 1.0
-    timesteps: int = 0
 
 
 def register(place: str) -> None:
@@ -64,12 +46,12 @@ def input_of(name: str, given: InputSettings) -> tuple[InputSpec, Inferred]:
     Raises:
         ConfigError: something is neither said nor follows from the layers; or the model cannot be built.
     """
-    known = given.model_dump(exclude_none=True)
+    known = given.given
     found: Inferred = {}
-    if given.timesteps == 0 and not {"channels", "height", "width", "classes"} <= known.keys():
+    if given.timesteps == 0 and not set(SIZES) <= known.keys():
         found = _inferred(name, known)
     values = {**{key: value for key, (value, _) in found.items()}, **known}
-    missing = [key for key in ("channels", "height", "width", "classes") if key not in values]
+    missing = [key for key in SIZES if key not in values]
     if missing:
         said = ", ".join(f"{key} {value}" for key, (value, _) in found.items())
         raise ConfigError(
@@ -92,14 +74,17 @@ class _Fixed:
 
 def _inferred(name: str, known: dict[str, Any]) -> Inferred:
     """Return what the layers of a model say of its inputs; of one that is built for its inputs, nothing."""
+    from attacks.preflight.inputs import A_ROW
+
     fixed = isinstance(MODELS[name].builder, _Fixed)
     try:
-        found = [_built_for(name, {**sizes, **known}, known) for sizes in (_SIZES[:1] if fixed else _SIZES)]
+        found = [_built_for(name, {**sizes, **known}, known) for sizes in (_TRIED[:1] if fixed else _TRIED)]
     except ConfigError:
         if fixed:
             raise
         return {}
-    return {key: value for key, value in found[0].items() if all(other.get(key) == value for other in found)}
+    agreed = {key: value for key, value in found[0].items() if all(other.get(key) == value for other in found)}
+    return agreed if "width" in agreed else {key: value for key, value in agreed.items() if value[1] != A_ROW}
 
 
 def _built_for(name: str, sizes: dict[str, Any], known: dict[str, Any]) -> Inferred:

@@ -20,7 +20,7 @@ from fl_sim.models import MODELS
 from fl_sim.specs import Settings, TrainingSettings
 from judges.cli.checkpoints import Whose, read_checkpoint
 from judges.cli.judges import check_data_keys
-from judges.cli.terminal import print_facts, wide_console
+from judges.cli.terminal import Imports, imported, print_facts, wide_console
 from judges.plans.model_inversion import with_brainleaks_neurons
 from judges.progress import Watch
 
@@ -138,17 +138,12 @@ def invert(
             "dataset=NAME, dataset.KEY or input.KEY (channels, height, width, classes, low, high, timesteps).",
         ),
     ] = None,
-    imports: Annotated[
-        list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS.")
-    ] = None,
+    imports: Imports = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; beside the model by default.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
-    if imports:
-        from judges.bench.process import import_modules
-
-        import_modules(imports)
+    imported(imports)
     task = read_inversion(assignments or [])
     from attacks import build_inversion
     from fl_sim.files import atomic_write
