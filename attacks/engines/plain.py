@@ -90,7 +90,7 @@ def _small(capture: CapturedUpdate) -> CapturedUpdate:
     steps = local_steps(capture)
     size, count = min(len(steps[0]), _MOST_EXAMPLES), min(len(steps), _MOST_STEPS)
     return dataclasses.replace(
-        capture, batch_size=size, local_steps=count, epochs=None, num_examples=size * count, labels=None
+        capture, batch_size=size, local_steps=count, epochs=None, num_examples=size * count, labels=None, clients=1
     )
 
 

@@ -40,6 +40,7 @@ class Preflight:
         evaluation: the attack's loss at planted examples, and what it costs; None if there is no engine.
         labels: {rule: share of random batches whose labels it reads}, for the rules of iDLG; empty if the targets are
             values and not classes.
+        most_examples: largest number of examples whose inputs attacks search for by default.
     """
 
     capture: CapturedUpdate
@@ -52,6 +53,7 @@ class Preflight:
     drawing: tuple[str, ...] = ()
     evaluation: Evaluation | None = None
     labels: Mapping[str, float] = field(default_factory=dict)
+    most_examples: int = IDLGSettings().most_examples
 
 
 def examine(capture: CapturedUpdate) -> Preflight:

@@ -155,10 +155,11 @@ def _what_is_attacked(found: Preflight) -> str:
     spec, layers = found.capture.model.input, found.layers
     numbers = found.examples * max(1, spec.timesteps) * spec.channels * spec.height * spec.width
     behind = "a gradient" if found.capture.kind == "gradient" else _counted(found.steps, "local step")
-    return (
-        f"{_counted(found.examples, 'input')} ({numbers:,} numbers) behind {behind}, by the "
-        f"{layers.numbers if layers else 0:,} numbers that the client trains and shares."
-    )
+    few = found.examples <= found.most_examples
+    what = f"{_counted(found.examples, 'input')} ({numbers:,} numbers)" if few else "labels only"
+    limit = "" if few else f" Inputs of more than {found.most_examples} examples: --set attack.most_examples=..."
+    shared = f"{layers.numbers if layers else 0:,} numbers that the client trains and shares"
+    return f"{what} behind {behind}, by the {shared}.{limit}"
 
 
 def _what_is_not(found: Preflight) -> str:
