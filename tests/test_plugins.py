@@ -24,9 +24,9 @@ from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import ModelEntry
 from fl_sim.plugins import BY_HAND, OURS, Table
+from tests import programs
 from tests.readmes import block, section
 
-COMMAND = Path(sys.executable).with_name("spikeleak")
 SECTION = section("attacks/README.md", "Your own attack")
 BROKEN = {
     "raises.py": "raise RuntimeError('no licence\\nfound')",
@@ -114,15 +114,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(site: Path, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
-    command = [str(argument) for argument in arguments]
+    """Call Python in a new interpreter."""
     return subprocess.run(
-        command, cwd=cwd or site, env=environment, capture_output=True, text=True, check=False, timeout=240
-    )
+        [sys.executable, *map(str, arguments)], cwd=cwd or site, env=environment(site), capture_output=True, text=True,
+        check=False, timeout=240,
+    )  # fmt: skip
+
+
+def spikeleak(site: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Call the command where these packages are installed."""
+    return programs.run(programs.COMMAND, *arguments, cwd=cwd or site, env=environment(site))
+
+
+def environment(site: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
 
 
 def test_list_names_the_plugin_and_its_origin_and_what_was_left_out(site: Path) -> None:
-    done = call(site, COMMAND, "list", "attacks")
+    done = spikeleak(site, "list", "attacks")
     assert done.returncode == 0
     there, _, left_out = done.stdout.partition("\n\nleft out:\n")
     rows = [line.split(None, 2) for line in there.splitlines()]
@@ -159,7 +168,7 @@ def test_plugins_load_no_torch_and_may_be_imported_before_the_tables(site: Path)
         "assert list(ATTACKS.own) == ['dlg', 'idlg', 'grnn']\n"
         "assert 'torch' not in sys.modules\n"
     )
-    done = call(site, sys.executable, "-c", code)
+    done = call(site, "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -169,7 +178,7 @@ def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Pa
         '[attack]\nname = ["grey_dlg", "dlg"]\niterations = 1\n',
         encoding="utf-8",
     )
-    done = call(site, COMMAND, "run", "own.toml", "--quiet", cwd=tmp_path)
+    done = spikeleak(site, "run", "own.toml", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "plugin 'raises' of mistakes 1.2" in done.stderr
     with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
@@ -179,7 +188,7 @@ def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Pa
     assert sorted(starts) == [("", "normal"), ("grey_dlg", "grey_dlg uniform")]
     versions = json.loads((tmp_path / "runs" / "own" / "manifest.json").read_text(encoding="utf-8"))["versions"]
     assert (versions["grey-dlg"], versions["mistakes"]) == ("1.2", "1.2")
-    refused = call(site, COMMAND, "run", "own.toml", "--set", "attack=gone", "--out", "x", cwd=tmp_path)
+    refused = spikeleak(site, "run", "own.toml", "--set", "attack=gone", "--out", "x", cwd=tmp_path)
     assert refused.returncode == 2
     assert "spikeleak: attack 'gone': 'mistaken:Gone' could not be imported: AttributeError" in refused.stderr
 
@@ -188,7 +197,7 @@ def test_the_readmes_own_test_passes_without_pytest(site: Path) -> None:
     code = (
         "import sys, own_test; own_test.test_it_keeps_the_promises_that_ours_keep(); assert 'pytest' not in sys.modules"
     )
-    done = call(site, sys.executable, "-W", "error", "-c", code)
+    done = call(site, "-W", "error", "-c", code)
     assert done.returncode == 0, done.stderr
 
 
@@ -201,7 +210,7 @@ def defended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_list_names_the_defence_and_its_origin_and_what_was_left_out(defended: Path) -> None:
-    done = call(defended, COMMAND, "list", "defences")
+    done = spikeleak(defended, "list", "defences")
     assert done.returncode == 0
     there, _, left_out = done.stdout.partition("\n\nleft out:\n")
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in there.splitlines()}
@@ -223,7 +232,7 @@ def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(d
         '[defence]\nname = ["none", "sign"]\nscale = 0.5\n',
         encoding="utf-8",
     )
-    done = call(defended, COMMAND, "run", "own.toml", "--quiet", cwd=tmp_path)
+    done = spikeleak(defended, "run", "own.toml", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
@@ -234,14 +243,14 @@ def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(d
         "plain, signed = (store.load(f'digits-lenet-uniform-{name}-000/r001-c000') for name in ('none', 'sign'))\n"
         "assert all(signed.update[key].equal(0.5 * tensor.sign()) for key, tensor in plain.update.items())"
     )
-    checked = call(defended, sys.executable, "-c", code, tmp_path / "runs" / "own" / "captures")
+    checked = programs.run("-c", code, tmp_path / "runs" / "own" / "captures", env=environment(defended))
     assert checked.returncode == 0, checked.stderr
     for assignment, words in [
         ("defence.scale=0", "spikeleak: defence.scale: input should be greater than 0, got 0"),
         ("defence.scle=1", "spikeleak: defence.scle: unknown key. Did you mean 'scale'?"),
         ("defence=late", "defence 'late': 'signs_defence:gone' could not be imported: AttributeError"),
     ]:
-        refused = call(defended, COMMAND, "run", "own.toml", "--set", assignment, "--out", "x", cwd=tmp_path)
+        refused = spikeleak(defended, "run", "own.toml", "--set", assignment, "--out", "x", cwd=tmp_path)
         assert refused.returncode == 2
         assert words in refused.stderr
 
@@ -251,7 +260,7 @@ def test_a_plugins_defence_passes_the_shipped_check_without_pytest(defended: Pat
         "import sys; from fl_sim.testing import check_defence; check_defence('sign')\n"
         "assert 'pytest' not in sys.modules"
     )
-    done = call(defended, sys.executable, "-W", "error", "-c", code)
+    done = call(defended, "-W", "error", "-c", code)
     assert done.returncode == 0, done.stderr
 
 

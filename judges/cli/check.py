@@ -34,7 +34,8 @@ class ClientFacts(Assumptions):
     """Facts about the client.
 
     Attributes:
-        kind: what the client shares: the gradient of one batch, or its weights after local steps.
+        kind: what the client shares: the "gradient" of one batch, or its weights after local steps ("delta"), which is
+            meant if their number, epochs or a learning rate are given.
     """
 
     kind: Literal["gradient", "delta"] | None = None
@@ -132,7 +133,8 @@ def subjects(target: str, assignments: Sequence[str]) -> Iterator[Subject]:
     from fl_sim.client_training import ClientTraining
     from judges.scoring.audit_checks import filled
 
-    kind, seed = task.assumed.kind or "gradient", None if is_place else 0
+    steps = task.assumed.learning_rate or task.assumed.local_steps or task.assumed.epochs
+    kind, seed = task.assumed.kind or ("delta" if steps else "gradient"), None if is_place else 0
     capture = stand_in(task.model.spec(spec), ClientTraining(), kind=kind, seed=seed)
     capture = dataclasses.replace(capture, id=target)
     facts = task.assumed.model_dump(exclude_none=True, exclude={"kind"})

@@ -323,7 +323,7 @@ def leave_a_batch(folder: Path, size: int = 3) -> None:
 
 def test_a_batch_that_is_too_large_is_a_result(tmp_path: Path) -> None:
     leave_a_batch(tmp_path)
-    audit(tmp_path, "attack=idlg", "attack.most_examples=2", "attack.label_rule=bias")
+    audit(tmp_path, "attack=idlg", "attack.most_examples=2")
     rows = [row for row in read_scores(tmp_path / "scores.csv") if not row.is_control]
     assert [row.stop_reason for row in rows] == ["not attempted"] * 3
     assert [row.label_found for row in rows] == [True] * 3

@@ -61,7 +61,7 @@ def test_a_run_and_an_audit_of_its_captures_have_the_same_numbers(tmp_path: Path
     (tmp_path / "audit").mkdir()
     for name in ("captures", "sealed"):
         (tmp_path / "run" / name).rename(tmp_path / "audit" / name)
-    audit(tmp_path / "audit", "attack=dlg,idlg", "attack.iterations=2", "chunk=2")
+    audit(tmp_path / "audit", "attack=dlg,idlg", "attack.iterations=2", "attack.inner_iterations=4", "chunk=2")
     kinds = ("", "no-op", "black", "grey")
     numbers = [
         sorted(

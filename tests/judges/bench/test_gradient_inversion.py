@@ -32,7 +32,7 @@ RAW: dict[str, Any] = {
     "dataset": {"name": "digits", "split": "test", "size": 12},
     "model": {"name": ["lenet", "spiking_lenet"], "timesteps": 2},
     "federation": {"clients": 2},
-    "attack": {"name": ["dlg", "idlg"], "iterations": 2},
+    "attack": {"name": ["dlg", "idlg"], "iterations": 2, "inner_iterations": 4},
     "judge": "none",
 }
 FEDERATIONS = ("digits-lenet-uniform", "digits-spiking_lenet-uniform")
@@ -111,7 +111,7 @@ def test_every_victim_has_a_row_for_each_attack_and_each_control(finished: Path)
         assert row.cell.startswith(f"digits-{row.model}-uniform/")
         assert (row.seconds == 0.0) is row.is_control
         assert row.judge_correct is None
-        assert row.iterations <= (0 if row.is_control else 2 * 20)
+        assert row.iterations <= (0 if row.is_control else 2 * 4)
 
 
 def test_both_attacks_have_the_same_victims_and_the_twins_too(finished: Path) -> None:
@@ -223,10 +223,14 @@ def test_a_config_that_adds_cells_goes_on_in_the_same_folder_and_computes_these_
     before, rows = times(folder), without_seconds(folder)
     run(
         folder,
-        RAW | {"attack": {"name": ["dlg", "idlg"], "iterations": 2}, "model": {**RAW["model"], "init": "uniform"}},
+        RAW
+        | {
+            "attack": {"name": ["dlg", "idlg"], "iterations": 2, "inner_iterations": 4},
+            "model": {**RAW["model"], "init": "uniform"},
+        },
     )
     assert times(folder) == before
-    more = RAW | {"attack": {"name": ["dlg", "idlg", "grnn"], "iterations": 2, "steps": 2}}
+    more = RAW | {"attack": RAW["attack"] | {"name": ["dlg", "idlg", "grnn"], "steps": 2}}
     run(folder, more)
     after = times(folder)
     assert {path: when for path, when in after.items() if path in before} == before

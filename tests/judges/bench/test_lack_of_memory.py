@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -25,37 +22,9 @@ from judges.plans.gradient_inversion import make_plan
 from judges.progress import Advance
 from judges.runs.manifest import manifest_so_far
 from judges.runs.rows import read_scores
+from tests import programs
+from tests.judges.bench.hungry import Hungry, Killed
 from tests.judges.bench.test_gradient_inversion import RAW, quiet
-
-
-class Hungry:
-    """Lacks memory while a piece has more captures than `needs`, and writes how many pieces it was done in."""
-
-    def __init__(self, path: Path, captures: int = 8, pieces: int = 1, needs: int = 4) -> None:
-        self.path, self.captures, self.pieces, self.needs = path, captures, pieces, needs
-
-    def run(self, advance: Advance) -> None:
-        if self.captures // self.pieces > self.needs:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        self.path.write_text(str(self.pieces))
-        advance(self.captures, self.captures)
-
-    def smaller(self) -> Hungry | None:
-        more = self.pieces * 2
-        return Hungry(self.path, self.captures, more, self.needs) if more <= self.captures else None
-
-
-class Killed(Hungry):
-    """Is killed by the system, as where memory runs out."""
-
-    def run(self, advance: Advance) -> None:
-        if self.captures // self.pieces > self.needs:
-            os.kill(os.getpid(), signal.SIGKILL)
-        super().run(advance)
-
-    def smaller(self) -> Killed | None:
-        more = self.pieces * 2
-        return Killed(self.path, self.captures, more, self.needs) if more <= self.captures else None
 
 
 def test_a_job_that_lacks_memory_is_tried_in_smaller_pieces(tmp_path: Path) -> None:
@@ -70,7 +39,8 @@ def test_a_job_that_lacks_memory_is_tried_in_smaller_pieces(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_job_a_smaller_piece_and_others_nothing(tmp_path: Path) -> None:
     with open_engine(EngineOptions(workers=2), threads=1) as engine:
-        jobs = [Started(engine, Killed(tmp_path / name, needs=needs)) for name, needs in (("a", 8), ("b", 4), ("c", 0))]
+        wanted = (("a", 8, 8), ("b", 8, 4), ("c", 2, 0))
+        jobs = [Started(engine, Killed(tmp_path / name, captures, needs=needs)) for name, captures, needs in wanted]
         found = [job.finish(lambda _done, _total: None).failure for job in jobs]
     assert found[:2] == ["", ""]
     assert "its process was killed (exit code" in found[2]
@@ -174,9 +144,7 @@ def test_memory_that_is_capped_too_low_costs_the_cell_and_not_the_grid(tmp_path:
         attack = {name = ["hungry", "idlg"], megabytes = [300, 2000], iterations = 2}
     """)
     )
-    command = [sys.executable, str(script), "run", str(config), "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path.cwd(),
-                          env={**os.environ, "PYTHONPATH": str(Path.cwd())})  # fmt: skip
+    done = programs.run(script, "run", config, "--out", tmp_path / "run")
     assert done.returncode == 4, done.stderr
     cells = {row.cell for row in read_scores(tmp_path / "run" / "scores.csv") if not row.is_control}
     assert cells == {"digits-lenet-uniform/hungry-megabytes=300", "digits-lenet-uniform/idlg"}

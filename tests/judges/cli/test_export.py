@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from fl_sim.errors import ConfigError, DataError
 from judges import cli
 from judges.runs.integrity import verify
+from tests import programs
 from tests.judges.bench.test_gradient_inversion import run
 from tests.judges.export.test_cells import RAW, boards, runs_in
 
@@ -97,10 +97,7 @@ def test_without_the_extra_one_paragraph_says_how_to_add_it(
     place = (
         ["--out", str(tmp_path / "board")] if to == "tensorboard" else ["--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "export", str(finished), "--to", to, *place],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = programs.run("-c", code, "export", finished, "--to", to, *place)
     assert done.returncode == ConfigError.exit_code
     assert done.stderr.startswith("spikeleak: ")
     assert f"pip install 'spikeleak[{to}]'" in done.stderr
