@@ -39,12 +39,6 @@ _SEEDS = (1, 2)
 _OF_PRECISION = ("double", "dtype")
 """Words in the errors of a module that computes in float32 only."""
 
-_HINTS = (
-    "Does its forward pass keep a state between calls, or read anything but its input, its parameters and its buffers?",
-    "Its forward pass draws random numbers that cannot be left out as those of torch's dropout are.",
-)
-"""Why an engine and plain torch may differ, for a training that draws no random numbers, and for one that does."""
-
 Build = Callable[[Sequence[CapturedUpdate], torch.dtype], Engine]
 
 
@@ -96,7 +90,8 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
         raise ConfigError(
             f"model '{first.model.architecture}': the replayed update of random examples differs from the one "
             f"that plain torch computes on the same module ({error:.1g} times the tolerance), so an attack would look "
-            f"for the wrong thing. {_HINTS[drawn]}"
+            "for the wrong thing. Does its forward pass keep a state between calls, draw random numbers otherwise than "
+            "by torch's dropout, or read anything but its input, its parameters and its buffers?"
         )
     return Choice(ReplayedClients.name, error, reason, drawn)
 

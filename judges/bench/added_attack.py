@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attacks import ATTACKS
+from attacks.preflight.self_check import check_attackable
 from fl_sim.config import read_toml, validate
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.gradient_inversion import Run, Start, check_attackable, starts_of
+from judges.bench.gradient_inversion import Run, Start, match_updates, starts_of
 from judges.kinds import KINDS, kind_in
 from judges.plans.gradient_inversion import Cell, ExperimentConfig, Plan, make_plan, override_attack
 from judges.progress import Watch
@@ -33,7 +33,7 @@ class AddedAttack(Run):
 
     def check(self) -> None:
         """Let the models pass the self-check of attacks that match updates; their federations have run."""
-        matching = {cell.federation for cell in self._cells if ATTACKS[cell.attack].matching}
+        matching = {cell.federation for cell in self._cells if match_updates([cell])}
         there = [one for one in self.plan.federations if one.label in matching and not self.lacking(one)]
         keys = [key for one in there for key in self.captures.listed(one.repetition(0)[0])[:1]]
         check_attackable(self.victim(key.id) for key in keys)

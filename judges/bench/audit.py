@@ -15,7 +15,7 @@ from typing import Any
 
 import tomli_w
 
-from attacks import ATTACKS
+from attacks.preflight.self_check import check_attackable
 from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.config import read_toml
 from fl_sim.defences import NO_DEFENCE
@@ -28,7 +28,7 @@ from fl_sim.specs import ModelSpec, Scalar
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.folder import remove_entries
-from judges.bench.gradient_inversion import AttackedUpdates, check_attackable
+from judges.bench.gradient_inversion import AttackedUpdates, match_updates
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
 from judges.runs.identity import Attacked
@@ -71,12 +71,10 @@ class Audit(AttackedUpdates[AuditPlan]):
             self._check_dataset(evidence)
         self._doubts = _remarks(self.captures)
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
-        if any(ATTACKS[cell.attack].matching for cell in self.plan.cells):
+        if match_updates(self.plan.cells):
             check_attackable(self.victim(name) for name in self._problems.values())
         for evidence in self._evidence:
-            known = [self.victim(victim.id) for victim in self.session.open(evidence, complete=False)]
-            self.session.compare(known)
-            for capture in known:
+            for capture in self.compare(evidence, self.session.open(evidence, complete=False)):
                 self._doubts += out_of_range(capture, self.session.truth(capture.id))
             stored = (assuming(self.captures.stored(victim.id), self.assumed()) for victim in evidence.victims)
             found = [text for capture in stored for text in contradictions(capture)]

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 from attacks import ATTACKS
 from attacks.contracts import Reconstruction
-from attacks.engines.choice import choose
+from attacks.preflight.self_check import check_attackable
 from attacks.preflight.stand_in import stand_in
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
-from fl_sim.errors import DataError, lack_of_memory
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.global_models import trained_model_path
-from fl_sim.observed import assuming, same_problem
+from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.bench.cells import Attacks
@@ -99,7 +99,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""
         cells = self.cells_on(evidence)
         known = self.session.open(evidence, complete=self.complete)
-        self.session.compare([self.victim(victim.id) for victim in known])
+        self.compare(evidence, known)
         self.examine(evidence)
         starts = starts_of(cells)
         ids = [victim.id for victim in known]
@@ -115,6 +115,19 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self.clock("attacks", work.seconds)
         work.seconds = 0.0
         self._judge_controls(evidence, starts, guesses)
+
+    def compare(self, evidence: Evidence, known: Iterable[Victim]) -> list[CapturedUpdate]:
+        """Measure how far the updates of the truth are from the captured ones, which are returned.
+
+        Where no attack matches updates, a model for which they cannot be computed is no reason to stop.
+        """
+        captures = [self.victim(victim.id) for victim in known]
+        try:
+            self.session.compare(captures)
+        except ConfigError:
+            if match_updates(self.cells_on(evidence)):
+                raise
+        return captures
 
     def victim(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""
@@ -175,7 +188,7 @@ class Run(AttackedUpdates[Plan]):
         check_attackable(
             client_of(federation.config)
             for federation in self.plan.federations
-            if any(ATTACKS[cell.attack].matching for cell in self.plan.cells_on(federation.label))
+            if match_updates(self.plan.cells_on(federation.label))
         )
 
     def claim(self, *, fresh: bool) -> None:
@@ -276,15 +289,6 @@ def client_of(config: SimulationConfig) -> CapturedUpdate:
     )
 
 
-def check_attackable(captures: Iterable[CapturedUpdate]) -> None:
-    """Let each different problem among captures pass the self-check of attacks that match updates.
-
-    Raises:
-        ConfigError: no attack can be pointed at one of them.
-    """
-    for capture in {same_problem(capture): capture for capture in captures}.values():
-        try:
-            choose([capture])
-        except (MemoryError, RuntimeError) as error:
-            if not lack_of_memory(error):  # the attack is tried in smaller pieces, and named if these lack it too
-                raise
+def match_updates(cells: Iterable[Cell]) -> bool:
+    """Return whether any of these attacks looks for inputs whose update equals the captured one."""
+    return any(ATTACKS[cell.attack].matching for cell in cells)

@@ -184,7 +184,7 @@ class Changed(nn.Module):
     ("change", "words"),
     [
         (lambda x: _Once.apply(x * 2), "no second derivative, since '_Once' in .* is marked once_differentiable"),
-        (lambda x: x + 0.1 * torch.randn_like(x), "draws random numbers that cannot be left out"),
+        (lambda x: x + 0.1 * torch.randn_like(x), "draw random numbers otherwise than by torch's dropout"),
         (lambda x: x[:, 9], r"IndexError.*test_preflight\.py, line \d+: .*x\[:, 9\]"),
         (lambda x: x.repeat(2, 1, 1, 1), "expected outputs of shape"),
     ],
