@@ -9,6 +9,7 @@ import typer
 
 from judges.classifiers.settings import PAPER
 from judges.classifiers.table import JUDGES
+from judges.cli.check import CheckTask
 from judges.cli.judges import Task
 from judges.cli.targets import InversionTask, TargetTask
 from judges.plans.keys import Entry, Place, entries_of, ordered
@@ -62,7 +63,14 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
         unread=_NOT_OF_A_TARGET,
         axis=None,
     )
-    return gradients, models, audit, train, invert, judge, flower
+    check = Place(
+        "`check`",
+        "`spikeleak check`, by `--set`; of captures only `[assumed]`, and `[model]` of a model of the table",
+        CheckTask,
+        names=gradients.names,
+        unread=("model.name",),
+    )
+    return gradients, models, audit, train, invert, judge, check, flower
 
 
 def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:
