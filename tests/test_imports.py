@@ -107,8 +107,8 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.bench": Room(
         (*ATTACKS, "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
-         "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.central",
-         "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS,
+         "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, "fl_sim.accounts", "fl_sim.captures",
+         "fl_sim.central", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS,
          "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
     ),

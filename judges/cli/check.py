@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -117,17 +117,15 @@ def subjects(target: str, assignments: Sequence[str]) -> Iterator[Subject]:
         ConfigError: the target is nothing of these, a key or value is wrong, or a fact is missing.
         DataError: there are no captures, or a file is corrupt.
     """
-    raw = override({}, assignments, ())
     is_place = _PLACE.fullmatch(target) is not None
     if not is_place and Path(target).is_dir() and target not in MODELS:
-        yield from _captured(Path(target), raw)
+        yield from _captured(Path(target), override({}, assignments, ("model",)))
         return
     if is_place:
         register(target)
     elif target not in MODELS:
         raise unknown_name("check", target, [*MODELS, "module:name of your model", "a folder with captures/"])
-    own = {"init": "torch"} if is_place else {}
-    task = validate(CheckTask, {**raw, "model": {**own, **raw.get("model", {}), "name": target}})
+    task = read_check(target, assignments)
     spec, inferred = input_of(target, task.input)
     from attacks.preflight.stand_in import stand_in
     from fl_sim.client_training import ClientTraining
@@ -142,6 +140,24 @@ def subjects(target: str, assignments: Sequence[str]) -> Iterator[Subject]:
     # What is frozen leaves the update.
     update = stand_in(task.model.spec(spec), whole.training, kind=kind, seed=seed).update
     yield Subject(capture, dataclasses.replace(whole, update=update), inferred)
+
+
+def read_check(model: str, assignments: Iterable[str]) -> CheckTask:
+    """Return what to examine of a model of the table.
+
+    Args:
+        model: its name, or the place of a user's own, whose parameters stay as they are built.
+        assignments: as of `subjects`.
+
+    Raises:
+        ConfigError: a key or value is wrong.
+    """
+    raw = override({}, assignments, ("model",))
+    settings: Raw = raw.pop("model", {})
+    if "name" in settings:
+        raise ConfigError(f"model.name: the target says which model is examined, '{model}'; leave it out.")
+    own = {"init": "torch"} if _PLACE.fullmatch(model) else {}
+    return validate(CheckTask, {**raw, "model": {**own, **settings, "name": model}})
 
 
 def _captured(folder: Path, raw: Raw) -> Iterator[Subject]:

@@ -137,7 +137,10 @@ def test_the_config_is_read_without_torch() -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ({"sed": 1}, ["sed: unknown key", "Did you mean 'seed'?", "Known: client, dataset, defence, federation, model,"]),
+        (
+            {"sed": 1},
+            ["sed: unknown key", "Did you mean 'seed'?", "Known: client, dataset, defence, federation, model,"],
+        ),
         ({"federatoin": {}}, ["federatoin: unknown key", "Did you mean 'federation'?"]),
         ({"federation": {"client": 3}}, ["federation.client: unknown key", "Did you mean 'clients'?", "local_steps"]),
         ({"model": {"zzzz": 3}}, ["model.zzzz: unknown key. Known: "]),

@@ -91,9 +91,7 @@ def test_a_run_refuses_it_and_writes_nothing(own: dict[str, type[nn.Module]], tm
     with pytest.raises(ConfigError, match=r"model 'own': the replayed update .* keep a state between calls"):
         run(tmp_path / "run", OWN)
     own["net"] = Failing
-    with pytest.raises(
-        ConfigError, match=r"KeyError: 'weight' \(.*test_self_check\.py, line \d+: logits"
-    ):
+    with pytest.raises(ConfigError, match=r"KeyError: 'weight' \(.*test_self_check\.py, line \d+: logits"):
         run(tmp_path / "run", OWN)
     assert not (tmp_path / "run").exists()
 

@@ -18,6 +18,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
 from fl_sim.models import MODELS
 from fl_sim.specs import Settings
+from judges.cli.check import read_check
 from judges.cli.configs import all_entries, all_places
 from judges.cli.judges import read_task
 from judges.cli.targets import InversionTask, read_inversion, read_target
@@ -32,6 +33,11 @@ FILE = Path(__file__).parents[3] / "configs" / "REFERENCE.md"
 PLACES = {place.name: place for place in all_places()}
 ENTRIES = all_entries(tuple(PLACES.values()))
 SETTINGS = {"name": '"x"', "model.tau": "3.0", "repeat": "1", "dataset.split": '"test"'}
+OF_CLIENTS = {
+    "loss": '"mse"', "frozen": '"head.*"', "nesterov": "false", "drop_last": "true",
+    **dict.fromkeys(("label_smoothing", "momentum", "beta_1", "beta_2"), "0.5"),
+}  # fmt: skip
+SETTINGS |= {f"{table}.{key}": value for table in ("client", "assumed") for key, value in OF_CLIENTS.items()}
 """Values of keys whose default is told in words, or accepted where the key cannot be set."""
 
 
@@ -123,6 +129,7 @@ READERS: dict[str, Callable[[list[str]], Any]] = {
     "`train`": lambda told: read_target("digits", told),
     "`invert`": invert,
     "`judge train`": lambda told: read_task("digits", told, None),
+    "`check`": lambda told: read_check("lenet", told),
     "`flwr run`": flwr,
 }
 
@@ -226,6 +233,7 @@ BASES: dict[str, Callable[[], Any]] = {
     "`train`": _trained,
     "`invert`": lambda: InversionTask(model=with_brainleaks_neurons(ModelSettings())),
     "`judge train`": lambda: read_task("digits", [], None),
+    "`check`": lambda: read_check("lenet", []),
     "`flwr run`": _flower_run,
 }
 
