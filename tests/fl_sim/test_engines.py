@@ -25,6 +25,7 @@ import pytest
 from fl_sim.config import SimulationConfig, flatten, unflatten, validate
 from fl_sim.federation.settings import RunSettings
 from fl_sim.simulation import run_federation
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
@@ -101,11 +102,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture
-def flower_home(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Yield the environment of a SuperLink of this test's own, offline, and stop it afterwards."""
-    home = tmp_path / "flower"
-    home.mkdir()
+@pytest.fixture(scope="module")
+def flower_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Yield the environment of a SuperLink of these tests' own, offline, and stop it afterwards."""
+    home = tmp_path_factory.mktemp("flower")
     environment = os.environ | {
         "FLWR_HOME": str(home),
         "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(free_port()),
@@ -141,34 +141,48 @@ def flwr_run(environment: dict[str, str], run_config: dict[str, object]) -> subp
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
+FEDERATION: dict[str, object] = {
+    "clients": 3, "rounds": 2, "batch_size": 2, "local_steps": 2, "fraction": 0.7, "keep_every": 1
+}  # fmt: skip
+ON_RAY = """
+import json, sys
+from pathlib import Path
+from fl_sim.simulation import run_federation
+from fl_sim.config import SimulationConfig, validate
+for name, tables in json.loads(sys.argv[1]).items():
+    run_federation(validate(SimulationConfig, tables), output=Path(name), federation_id="f")
+"""
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what Ray writes of each defence.
+
+    In a process of its own: Ray leaves sockets and files open, which would be these tests' warnings.
+    """
+    folder, federation = tmp_path_factory.mktemp("ray"), {**FEDERATION, "engine": "ray"}
+    asked = {
+        name: {"strategy": {"name": "FedAvg"}, "defence": defence, "federation": federation}
+        for name, defence in DEFENCES.items()
+    }
+    done = programs.run("-c", ON_RAY, json.dumps(asked), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("defence", DEFENCES.values(), ids=DEFENCES)
+@pytest.mark.parametrize("name", DEFENCES)
 def test_every_engine_writes_the_same_bytes(
-    defence: dict[str, str | float], tmp_path: Path, flower_home: dict[str, str]
+    name: str, tmp_path: Path, on_ray: Path, flower_home: dict[str, str]
 ) -> None:
-    """In processes of their own: Ray leaves sockets and files open, which would be this test's warnings."""
-    federation: dict[str, object] = {"clients": 3, "rounds": 2, "batch_size": 2, "local_steps": 2, "fraction": 0.7}
-    federation["keep_every"] = 1
-    local = recorded(config_of("FedAvg", defence, **federation), tmp_path / "local")
+    local = recorded(config_of("FedAvg", DEFENCES[name], **FEDERATION), tmp_path / "local")
     assert {"models/f@r000.safetensors", "models/f@r001.safetensors", "models/f@r002.safetensors"} < local.keys()
-
-    ray = tmp_path / "ray"
-    code = (
-        "import json, sys; from pathlib import Path; from fl_sim.simulation import run_federation\n"
-        "from fl_sim.config import SimulationConfig, validate\n"
-        "config = validate(SimulationConfig, json.loads(sys.argv[1]))\n"
-        "run_federation(config, output=Path(sys.argv[2]), federation_id='f')\n"
-    )
-    tables = {"strategy": {"name": "FedAvg"}, "defence": defence, "federation": {**federation, "engine": "ray"}}
-    raw = json.dumps(tables)
-    environment = flower_home | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code, raw, str(ray)], cwd=ROOT, env=environment, check=True, timeout=180)
-    assert digests(ray) == local
+    assert digests(on_ray / name) == local
 
     deployed = tmp_path / "deployed"
-    run_config = {f"federation.{key}": value for key, value in federation.items()}
-    run_config |= {f"defence.{key}": value for key, value in defence.items()}
+    run_config = {f"federation.{key}": value for key, value in FEDERATION.items()}
+    run_config |= {f"defence.{key}": value for key, value in DEFENCES[name].items()}
     run_config |= {"strategy.name": "FedAvg", "output": str(deployed), "federation_id": "f"}
     finished = flwr_run(flower_home, run_config)
     assert "Test accuracy after round 2" in finished.stdout + finished.stderr, finished.stdout + finished.stderr
