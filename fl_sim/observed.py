@@ -15,8 +15,11 @@ from fl_sim.specs import Scalar
 
 Update = TypeVar("Update", bound=CapturedUpdate)
 
-Steps = tuple[tuple[int, ...], ...]
+Steps = tuple[range, ...]
 """For each local step, the indices of its examples among the N examples behind an update."""
+
+MOST_LOCAL_STEPS = 2**20
+"""Steps that a capture may tell of; more is taken for a wrong number."""
 
 
 def local_steps(capture: CapturedUpdate) -> Steps:
@@ -26,12 +29,14 @@ def local_steps(capture: CapturedUpdate) -> Steps:
     server does not know, is taken to be the same. The last batch of an epoch may be smaller than the others.
 
     Raises:
-        ConfigError: the update is a weight delta, and its number of steps does not follow from what the server knows.
+        ConfigError: the update is a weight delta, and its number of steps does not follow from what the server knows,
+            or is beyond `MOST_LOCAL_STEPS`.
     """
     reported, size = capture.num_examples or None, _size_of_step(capture)
     if capture.kind == "gradient":
-        return (tuple(range(_least(size, reported))),)
+        return (range(_least(size, reported)),)
     if capture.epochs is not None and reported is not None:
+        _refuse_giants(capture, capture.epochs * (reported // (size or reported) + 1))
         return _epoch(reported, size or reported, capture.training) * capture.epochs
     if capture.local_steps is None:
         raise ConfigError(
@@ -40,9 +45,10 @@ def local_steps(capture: CapturedUpdate) -> Steps:
             "dataclasses.replace(capture, ...)."
         )
     steps = capture.local_steps
+    _refuse_giants(capture, steps)
     examples = _least(None if size is None else size * steps, reported)
     epoch = _epoch(examples, size or examples, capture.training)
-    return (epoch * steps)[:steps]
+    return (epoch * -(-steps // len(epoch)))[:steps]
 
 
 def batch_size(capture: CapturedUpdate) -> int:
@@ -53,7 +59,7 @@ def batch_size(capture: CapturedUpdate) -> int:
     """
     if capture.kind == "delta" and capture.local_steps is None and capture.epochs is None:
         return _least(_size_of_step(capture), capture.num_examples or None)
-    return max(index for step in local_steps(capture) for index in step) + 1
+    return max(step.stop for step in local_steps(capture))
 
 
 def same_problem(capture: CapturedUpdate) -> tuple[Hashable, ...]:
@@ -111,9 +117,19 @@ def _size_of_step(capture: CapturedUpdate) -> int | None:
     return None if capture.batch_size is None else capture.batch_size * capture.clients
 
 
+def _refuse_giants(capture: CapturedUpdate, steps: int) -> None:
+    """Raise a ConfigError if an update tells of more steps than anything trains in a round."""
+    if steps > MOST_LOCAL_STEPS:
+        raise ConfigError(
+            f"{capture.id}: expected an update of at most {MOST_LOCAL_STEPS:,} local steps, found one that tells of "
+            f"{steps:,} ({capture.num_examples:,} examples, batch size {capture.batch_size}, local steps "
+            f"{capture.local_steps}, epochs {capture.epochs})."
+        )
+
+
 def _epoch(examples: int, size: int, training: ClientTraining) -> Steps:
     """Return the steps of one epoch over `examples` in batches of `size`."""
-    whole = tuple(tuple(range(at, min(at + size, examples))) for at in range(0, examples, size))
+    whole = tuple(range(at, min(at + size, examples)) for at in range(0, examples, size))
     ragged = len(whole) > 1 and len(whole[-1]) < size
     return whole[:-1] if ragged and training.drop_last else whole
 

@@ -46,7 +46,7 @@ FORGED: dict[str, Mapping[str, int]] = {
     "pixels that overflow": {"model.input.height": 10**10, "model.input.width": 10**10},
     "steps of a recording": {"model.input.timesteps": 10**9},
     "steps of a network": {"model.spiking.timesteps": 10**9},
-    "examples": {"batch_size": 10**9},
+    "examples": {"batch_size": 10**9, "num_examples": 10**9},
 }
 """What a record is made to tell: {path in its JSON: number}."""
 

@@ -65,14 +65,15 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
     Raises:
         ConfigError: no engine gives what plain torch gives, or the user's own code fails.
     """
-    first, drawn = captures[0], draws(captures[0])
-    names = matched(first)
+    first = captures[0]
+    names = matched(first)  # before anything is drawn: it holds the sizes of the record to those of its tensors
     if not names:
         raise ConfigError(
             f"{first.id}: its update shares no parameter that the client trains, so there is nothing to match. Are the "
             f"names of model '{first.model.architecture}' those of the update, and are its parameters frozen?"
         )
     refuse_once(first)
+    drawn = draws(first)
     reason = unfoldable(first) or _lacking(first)
     if not reason:
         try:

@@ -126,7 +126,7 @@ def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
     yield
 
 
-def _batch(inputs: Tensor, targets: Tensor, step: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _batch(inputs: Tensor, targets: Tensor, step: range) -> tuple[Tensor, Tensor]:
     """Return the inputs and targets of a step."""
     index = torch.tensor(step)
     return inputs.index_select(inputs.dim() - 4, index), targets[index]

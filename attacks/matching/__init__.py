@@ -25,6 +25,7 @@ from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
 from attacks.thresholding import threshold, thresholded
+from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
@@ -226,6 +227,12 @@ class MatchingAttack:
         """Return the answer to a batch that is too large: the labels that can be read, -1 for none, and grey inputs."""
         spec, count = capture.model.input, batch_size(capture)
         shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
+        needed = 4 * math.prod(shape) / 2**20
+        if needed > self.settings.memory_mb:
+            raise ConfigError(
+                f"attack.memory_mb: expected at least {needed:,.0f} for the answer to {capture.id}, which tells of "
+                f"{count:,} examples; found {self.settings.memory_mb:,}."
+            )
         grey = torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2)
         known = self.labels([capture])
         return Reconstruction(
