@@ -50,7 +50,7 @@ class Reconstruction:
             failure.
         seconds: wall time of the batch divided by its number of victims.
         seed: root seed of the attack.
-        engine: what evaluated the loss: "folded" or "replayed", see `attacks.engines`; "" if the attack has neither.
+        engine: what evaluated the loss, see `attacks.engines.choice.Choice`; "" if the attack has none.
     """
 
     capture_id: str

@@ -100,9 +100,11 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
         return self._entries[name]
 
     def __setitem__(self, name: str, entry: Entry) -> None:
-        """Add an entry to the table of this process."""
+        """Add an entry to the table of this process; one of this project that is put back is its own again."""
         self._join()
         self._origins.pop(name, None)
+        if entry is self.own.get(name):
+            self._origins[name] = OURS
         self._entries[name] = entry
 
     def __delitem__(self, name: str) -> None:

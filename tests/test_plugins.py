@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -282,8 +283,10 @@ def test_a_table_is_a_mapping_that_says_where_entries_are_from(monkeypatch: pyte
     assert [table.origin(name) for name in table] == [OURS, "an unknown package", BY_HAND]
     assert [left.name for left in table.left_out] == ["a", "c d"]
     assert table.left_out[0].reason == "expected 'attacks:ATTACKS' to be an instance of AttackEntry, found a Table"
-    table["own"] = ENTRY
+    table["own"] = dataclasses.replace(ENTRY)
     assert table.origin("own") == BY_HAND
+    table["own"] = ENTRY
+    assert table.origin("own") == OURS
     del table["mine"]
     assert "mine" not in table
 

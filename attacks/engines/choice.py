@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attacks.engines.engine import Engine
-from attacks.engines.folded import FoldedClients, unfoldable
+from attacks.engines.folded import FoldedClients, not_together, unfoldable
 from attacks.engines.plain import (
     Planted,
     draws,
@@ -27,9 +27,10 @@ from attacks.engines.plain import (
 )
 from attacks.folding import Fold
 from attacks.replay.engine import ReplayedClients
+from attacks.replay.together import ReplayedTogether
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
-from fl_sim.observed import batch_size
+from fl_sim.observed import local_steps
 from fl_sim.records import CapturedUpdate
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -47,7 +48,8 @@ class Choice:
     """The engine for a group of victims, and what its check found.
 
     Attributes:
-        engine: "folded" or "replayed".
+        engine: "folded" (one batch, many victims at a time), "replayed together" (several local steps, many victims
+            at a time) or "replayed" (anything, one victim after another).
         error: largest relative error of its distances; see `TOLERANCE`.
         why_not_folded: the reason, or "".
         draws: whether the client's training draws random numbers, which no attack can know.
@@ -74,14 +76,15 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
         )
     refuse_once(first)
     drawn = draws(first)
-    reason = unfoldable(first) or _lacking(first)
+    one_batch = len(local_steps(first)) == 1
+    reason = (unfoldable(first) if one_batch else not_together(captures)) or _lacking(first)
     if not reason:
         try:
             two = [first, captures[-1]]
             Fold(first.model, [capture.parameters for capture in two])  # refuses most models at once
-            error = _error(_folded, two, names)
+            error = _error(_folded if one_batch else _together, two, names)
             if error <= 1.0:
-                return Choice(FoldedClients.name, error, "", drawn)
+                return Choice(FoldedClients.name if one_batch else ReplayedTogether.name, error, "", drawn)
             reason = f"its update differs from plain torch's (relative error {error:.1g})"
         except Exception as problem:  # noqa: BLE001 - a module may fail in any way when it sees many victims at once
             reason = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
@@ -100,7 +103,9 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
 def open_engine(captures: Sequence[CapturedUpdate], choice: Choice, *, device: str, precision: torch.dtype) -> Engine:
     """Return the chosen engine, loaded with victims."""
     if choice.engine == FoldedClients.name:
-        return FoldedClients(captures, batch_size(captures[0]), device=device, precision=precision)
+        return FoldedClients(captures, device=device, precision=precision)
+    if choice.engine == ReplayedTogether.name:
+        return ReplayedTogether(captures, device=device, precision=precision)
     return ReplayedClients(captures, device=device, precision=precision)
 
 
@@ -112,7 +117,11 @@ def _lacking(capture: CapturedUpdate) -> str:
 
 
 def _folded(captures: Sequence[CapturedUpdate], precision: torch.dtype) -> Engine:
-    return FoldedClients(captures, batch_size(captures[0]), device="cpu", precision=precision)
+    return FoldedClients(captures, device="cpu", precision=precision)
+
+
+def _together(captures: Sequence[CapturedUpdate], precision: torch.dtype) -> Engine:
+    return ReplayedTogether(captures, device="cpu", precision=precision)
 
 
 def _replayed(captures: Sequence[CapturedUpdate], precision: torch.dtype) -> Engine:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from attacks.folding import Fold
 from attacks.folding.captured import Targets
+from attacks.folding.losses import cross_entropies
 from fl_sim.client_training import CROSS_ENTROPY, ClientTraining
 from fl_sim.losses import loss_name, normalised
-from fl_sim.observed import local_steps, observed_gradient
+from fl_sim.observed import batch_size, observed_gradient
 from fl_sim.records import CapturedUpdate
 
-_TAKEN_CARE_OF = (
-    "loss_scale", "label_smoothing", "reduction", "mean", "std", "mode", "drop_last", "momentum", "dampening",
-    "proximal_mu", "beta_1", "beta_2", "epsilon",
-)  # fmt: skip
-"""Fields of a training that the fold takes into account, that the check examines, or on which one step of SGD does not
-depend: the momentum buffer after the first step is the gradient, and FedProx's term is 0 there."""
+_TAKEN_CARE_OF = ("loss_scale", "label_smoothing", "reduction", "mean", "std", "mode", "drop_last")
+"""Fields of a training that the fold takes into account, or that the check examines."""
+
+_OF_LATER_STEPS = ("momentum", "dampening", "proximal_mu", "beta_1", "beta_2", "epsilon")
+"""Fields on which one step of SGD does not depend: the momentum buffer after the first step is the gradient, and
+FedProx's term is 0 there."""
+
+_REPLAYED = ("optimiser", "nesterov", "weight_decay", "frozen")
+"""Further fields that a replay takes into account for many clients at a time; clipping needs each client's norm."""
 
 
 class FoldedClients:
@@ -28,7 +31,6 @@ class FoldedClients:
 
     Args:
         captures: one per victim, all of one model spec, training and number of examples.
-        examples: N.
         device: where to compute.
         precision: torch dtype of the computation.
 
@@ -38,14 +40,11 @@ class FoldedClients:
 
     name = "folded"
 
-    def __init__(
-        self, captures: Sequence[CapturedUpdate], examples: int, *, device: str, precision: torch.dtype
-    ) -> None:
+    def __init__(self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype) -> None:
         self._training = captures[0].training.taken()
-        self._examples = examples
         self.fold = Fold(captures[0].model, [one.parameters for one in captures], device=device, dtype=precision)
         observed = [observed_gradient(capture) for capture in captures]
-        self._targets = Targets(observed, self.fold.ranks(examples), device=device, dtype=precision)
+        self._targets = Targets(observed, self.fold.ranks(batch_size(captures[0])), device=device, dtype=precision)
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
@@ -59,24 +58,29 @@ class FoldedClients:
 
     def distances(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return (V,), the squared distances (arXiv 2511.21181, eq. 2)."""
-        log_probabilities = F.log_softmax(self.fold.logits(normalised(self._training, inputs)), dim=-1)
-        smoothing = self._training.label_smoothing or 0.0
-        if smoothing:
-            targets = targets * (1.0 - smoothing) + smoothing / targets.shape[-1]
-        losses = -(targets * log_probabilities).sum(-1).mean(-1)
-        scale = (self._training.loss_scale or 1.0) * (self._examples if self._training.reduction == "sum" else 1)
-        return self.fold.distances(losses if scale == 1 else losses * scale, self._targets)
+        logits = self.fold.logits(normalised(self._training, inputs))
+        return self.fold.distances(cross_entropies(self._training, logits, targets), self._targets)
 
 
 def unfoldable(capture: CapturedUpdate) -> str:
-    """Return why a client's training is not the gradient of one batch of cross-entropy, or "" if it is."""
+    """Return why a client's training of one step is not the gradient of cross-entropy, or "" if it is."""
+    return _other(capture, (*_TAKEN_CARE_OF, *_OF_LATER_STEPS))
+
+
+def not_together(captures: Sequence[CapturedUpdate]) -> str:
+    """Return why clients of several local steps cannot be replayed together, or ""."""
+    if len({capture.learning_rate for capture in captures}) > 1:
+        return "the clients have different learning rates"
+    return _other(captures[0], (*_TAKEN_CARE_OF, *_OF_LATER_STEPS, *_REPLAYED))
+
+
+def _other(capture: CapturedUpdate, taken_care_of: Collection[str]) -> str:
+    """Return what of a training is neither cross-entropy nor plain SGD nor among the fields `taken_care_of`, or ""."""
     taken, plain = capture.training.taken(), ClientTraining().taken()
     loss = loss_name(capture.training, capture.model.input.classes)
     if loss != CROSS_ENTROPY:
         return f"its loss is {loss}"
-    if len(local_steps(capture)) > 1:
-        return f"the update is of {len(local_steps(capture))} local steps"
     for name, value in taken.model_dump().items():
-        if name not in _TAKEN_CARE_OF and value != getattr(plain, name):
+        if name not in taken_care_of and value != getattr(plain, name):
             return f"its training has {name} = {value}"
     return ""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.folding.captured import Targets, product_distance
-from attacks.folding.convolution import Geometry, convolve, weight_gradient
+from attacks.folding.convolution import Geometry, convolve, convolved, weight_gradient
 from attacks.folding.linear import product
 from attacks.folding.neurons import SequenceNeurons, dynamics_of
 from fl_sim.encoders import Encoder
@@ -42,6 +42,7 @@ class _Tap(nn.Module):
         super().__init__()
         self.victims = victims
         self.calls = 0
+        self.trains = False
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
 
@@ -80,7 +81,7 @@ class _FoldedConv2d(_Tap):
     def forward(self, inputs: Tensor) -> Tensor:
         self.calls += 1
         self.source = inputs
-        output = convolve(inputs, self._weights, self._geometry)
+        output = (convolved if self.trains else convolve)(inputs, self._weights, self._geometry)
         if self.bias is not None:
             output = output + self.bias.view(1, -1, 1, 1)
         self.output = output
@@ -114,7 +115,7 @@ class _FoldedLinear(_Tap):
     def forward(self, inputs: Tensor) -> Tensor:
         self.calls += 1
         self.source = inputs.reshape(-1, self.victims, self.weight.shape[2]).transpose(0, 1)
-        outputs = product(self.source, self.weight)
+        outputs = torch.bmm(self.source, self.weight.mT) if self.trains else product(self.source, self.weight)
         if self.bias is not None:
             outputs = outputs + self.bias.unsqueeze(1)
         self.output = outputs.transpose(0, 1).reshape(inputs.shape[0], -1)
@@ -197,6 +198,25 @@ class Fold:
         """Replace the parameters at index `row` by those of another victim."""
         for name, tap in self._taps.items():
             tap.replace(row, parameters[f"{_prefix(name)}weight"], parameters.get(f"{_prefix(name)}bias"))
+
+    def parameters(self) -> Gradients:
+        """Return {parameter name: (V, ...)}."""
+        return {
+            f"{_prefix(name)}{kind}": tensor
+            for name, tap in self._taps.items()
+            for kind, tensor in (("weight", tap.weight), ("bias", tap.bias))
+            if tensor is not None
+        }
+
+    def train_at(self, parameters: Mapping[str, Tensor]) -> None:
+        """Put parameters {name: (V, ...)} in place of those of the victims, so that `logits` has a graph for them too.
+
+        `gradients` and `distances`, whose graphs leave the weights out, are then wrong.
+        """
+        for name, tap in self._taps.items():
+            tap.trains = True
+            tap.weight = parameters[f"{_prefix(name)}weight"]
+            tap.bias = parameters.get(f"{_prefix(name)}bias")
 
     def ranks(self, examples: int) -> dict[str, int]:
         """Return {parameter name: rank} of the gradients that `Targets` may store as factors, for N = `examples`."""

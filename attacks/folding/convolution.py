@@ -54,6 +54,11 @@ def weight_gradient(inputs: Tensor, delta: Tensor, weight: Tensor, geometry: Geo
     return result
 
 
+def convolved(inputs: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return what `convolve` returns, with a gradient for the weights."""
+    return _forward(inputs, weight, geometry)
+
+
 class _Convolve(Function):
     """A: inputs -> outputs."""
 

@@ -26,7 +26,7 @@ from attacks.matching.search import Search
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
 from attacks.thresholding import threshold, thresholded
 from fl_sim.errors import ConfigError
-from fl_sim.observed import batch_size, same_problem
+from fl_sim.observed import batch_size, local_steps, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
 
@@ -167,7 +167,9 @@ def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     number = 8 if settings.precision == "float64" else 4
     unknowns = inputs * max(1, spec.timesteps) + batch_size(capture) * spec.classes
     history = 2 * settings.history * unknowns * number + 2 * settings.history**2 * 8
-    parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values()) * number
+    # The parameters, their gradients and targets, and the states between local steps.
+    copies = 4 + 3 * (len(local_steps(capture)) - 1)
+    parameters = copies * sum(tensor.numel() for tensor in capture.parameters.values()) * number
     # Patches of 25 pixels and some fifty activation-sized tensors per step are kept for the double backward pass.
     activations = 120 * inputs * (1 + steps) * number
     return history + parameters + activations

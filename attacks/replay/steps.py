@@ -6,16 +6,40 @@ statistics of the norms. Displacements, not parameters, so that the update of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from attacks.replay.module import ClientModule, Tensors
+from attacks.replay.module import Tensors
 from fl_sim.client_training import ClientTraining
 
 _CLIP_EPSILON = 1e-6  # as in torch.nn.utils.clip_grad_norm_
+
+
+class Trained(Protocol):
+    """A module whose loss is a function of parameters, inputs and targets; see `attacks.replay.module.ClientModule`."""
+
+    trained: Tensors
+
+    @property
+    def tracked(self) -> Sequence[str]:
+        """Return the names of the norms whose running statistics the update shares."""
+        ...
+
+    def loss(self, trained: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensors]:
+        """Return the loss of a batch, and what the tracked norms see."""
+        ...
+
+    def statistics(self, name: str) -> Tensor:
+        """Return a running statistic as it was sent."""
+        ...
+
+    def momentum(self, name: str, number: int) -> float:
+        """Return the weight of batch `number`, from 1, in the statistics of a norm."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +71,7 @@ class State:
         return self.with_tensors([tensor.detach().requires_grad_() for tensor in self.tensors()])
 
 
-def start(client: ClientModule, training: ClientTraining) -> State:
+def start(client: Trained, training: ClientTraining) -> State:
     """Return the state before the first step."""
     zeros = {name: torch.zeros_like(tensor) for name, tensor in client.trained.items()}
     adam = training.optimiser == "adam"
@@ -60,7 +84,7 @@ def start(client: ClientModule, training: ClientTraining) -> State:
 
 
 def gradients(
-    client: ClientModule,
+    client: Trained,
     training: ClientTraining,
     moved: Mapping[str, Tensor],
     inputs: Tensor,
@@ -89,7 +113,7 @@ def gradients(
 
 
 def step(
-    client: ClientModule,
+    client: Trained,
     training: ClientTraining,
     state: State,
     batch: tuple[Tensor, Tensor],
@@ -148,7 +172,7 @@ def _adam(
     return moved, first, second
 
 
-def _tracked(client: ClientModule, statistics: Tensors, seen: Tensors, number: int) -> Tensors:
+def _tracked(client: Trained, statistics: Tensors, seen: Tensors, number: int) -> Tensors:
     """Return the running statistics after a step."""
     result = {}
     for name, value in statistics.items():

@@ -114,7 +114,11 @@ def _of_layers(layers: Layers) -> Iterator[Fact]:
 def _of_engine(found: Preflight) -> Iterator[Fact]:
     choice = found.choice
     assert choice is not None  # noqa: S101 - the caller asks
-    sides = {"folded": "many victims side by side", "replayed": "the client's steps, one victim after another"}
+    sides = {
+        "folded": "many victims side by side",
+        "replayed together": "the clients' steps, many victims side by side",
+        "replayed": "the client's steps, one victim after another",
+    }
     yield "engine", f"{choice.engine}: {sides.get(choice.engine, '')}"
     if choice.why_not_folded:
         yield "not folded because", choice.why_not_folded.removeprefix("model: ")
