@@ -1,10 +1,11 @@
-"""What the attacks find of one example of each network of the zoo, as a table in Markdown.
+"""What the attacks find of one example of each network of the zoo, as the table in configs/RESULTS.md.
 
     python -m tests.bench_models [NAME ...]
 
-Each client shares the gradient of one example of random numbers, on which no prior helps: an answer is right or it is
-not. DLG and iDLG start from U(0.45, 0.55) and may start twice more; the better of both, by their own loss and never by
-the truth, is the answer. Networks that drop out are trained in eval mode, since no server knows their masks.
+Each client shares the gradient of one example: a digit in the size, channels and range of the network's pictures, or a
+row of random numbers. DLG and iDLG start from U(0.45, 0.55) and may start twice more; the better of both, by their own
+loss and never by the truth, is the answer. Networks whose training draws random numbers or needs several examples are
+trained in eval mode. Not part of the tests.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 
 import torch
 from rich.console import Console
+from torch import Tensor
+from torch.nn import functional as F
 
 from attacks import build_attack
 from attacks.contracts import Reconstruction
@@ -25,8 +28,10 @@ from attacks.engines.choice import Choice, choose
 from attacks.engines.plain import matched
 from attacks.engines.truth import mismatch
 from attacks.preflight.evaluation import Evaluation, evaluated
+from fl_sim.datasets import load_dataset
 from fl_sim.errors import SpikeleakError
-from fl_sim.records import CapturedUpdate
+from fl_sim.records import CapturedUpdate, InputSpec
+from judges.scoring.image_metrics import SSIM_WINDOW, has_ssim, ssim
 from tests import zoo
 
 SECONDS = 60.0
@@ -59,24 +64,42 @@ class Found:
     seconds: float
 
 
-def client_of(entry: zoo.ZooEntry) -> tuple[CapturedUpdate, torch.Tensor, torch.Tensor]:
+def example_of(entry: zoo.ZooEntry) -> tuple[Tensor, Tensor]:
+    """Return a digit of the network's size, or a row of random numbers or tokens, and its label."""
+    spec = entry.input
+    inputs, labels = zoo.examples_of(entry, 0, 1)
+    if entry.kind == "images" and not spec.timesteps and min(spec.height, spec.width) >= SSIM_WINDOW:
+        digit, _ = load_dataset("digits").test.batch(torch.tensor([0]))
+        resized = F.interpolate(digit, (spec.height, spec.width), mode="area").expand(1, *spec.frame)
+        inputs = spec.low + (spec.high - spec.low) * resized
+    return inputs, labels
+
+
+def client_of(entry: zoo.ZooEntry) -> tuple[CapturedUpdate, Tensor, Tensor]:
     """Return the capture of a client with one example; in eval mode where training draws or needs several."""
+    example = example_of(entry)
     try:
-        capture, *truth = zoo.capture_of(entry, 0, 1)
+        capture, *_ = zoo.capture_of(entry, 0, examples=example)
         quiet = not choose([capture]).draws
     except (ValueError, SpikeleakError):  # a batch normalisation that cannot train on one example
         quiet = False
     if not quiet:
         calm = dataclasses.replace(entry, training=entry.training.model_copy(update={"mode": "eval"}))
-        capture, *truth = zoo.capture_of(calm, 0, 1)
-    return capture, truth[0], truth[1]
+        capture, *_ = zoo.capture_of(calm, 0, examples=example)
+    return capture, *example
 
 
-def attacked(capture: CapturedUpdate, inputs: torch.Tensor, milliseconds: float) -> Found:
+def attacked(capture: CapturedUpdate, inputs: Tensor, milliseconds: float) -> Found:
     """Return the better answer of DLG and iDLG by their matching loss."""
     spec = capture.model.input
     steps = max(2, min(MOST_STEPS, math.floor(SECONDS / 2 / (20 * milliseconds / 1e3))))
-    settings = {"guess": "uniform", "iterations": steps, "restarts": 2}
+    settings = {
+        "guess": "uniform",
+        "iterations": steps,
+        "restarts": 2,
+        "tolerance_change": 0.0,
+        "tolerance_gradient": 0.0,
+    }
     answers: dict[str, Reconstruction] = {}
     start = time.process_time()
     for name in ("dlg", "idlg"):
@@ -88,6 +111,13 @@ def attacked(capture: CapturedUpdate, inputs: torch.Tensor, milliseconds: float)
     best = min(answers, key=lambda name: answers[name].matching_loss)
     error = (answers[best].inputs - inputs).square().mean().sqrt() / (spec.high - spec.low)
     return Found(best, answers[best], float(error), seconds)
+
+
+def similarity(answer: Tensor, truth: Tensor, spec: InputSpec) -> str:
+    """Return the SSIM of a picture, or nothing where there is none."""
+    if spec.timesteps or not has_ssim(truth):
+        return ""
+    return f"{float(ssim(answer, truth, low=spec.low, high=spec.high)[0]):.2f}"
 
 
 def line(entry: zoo.ZooEntry) -> str:
@@ -108,6 +138,7 @@ def line(entry: zoo.ZooEntry) -> str:
         f"{found.milliseconds:.1f}",
         best.attack,
         f"{best.answer.matching_loss:.0e}",
+        similarity(best.answer.inputs, inputs, capture.model.input),
         f"{best.rmse:.3f}",
         str(best.answer.stop_reason.value),
         f"{best.seconds:.0f}",

@@ -94,7 +94,12 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def capture_of(
-    entry: ZooEntry, seed: int, batch: int | None = None, *, kind: Literal["gradient", "delta"] = "gradient"
+    entry: ZooEntry,
+    seed: int,
+    batch: int | None = None,
+    *,
+    kind: Literal["gradient", "delta"] = "gradient",
+    examples: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[CapturedUpdate, Tensor, Tensor]:
     """Return what a server captures of a client of the zoo, computed by plain torch, and the client's batch.
 
@@ -104,12 +109,13 @@ def capture_of(
         batch: number of examples; None for that of the entry.
         kind: "gradient", or "delta" of one step of SGD with learning rate 0.1; a delta holds the changes of buffers
             too, also of those that count.
+        examples: inputs and labels; None to draw them.
 
     Returns:
         The captured update, the inputs and the labels (N,).
     """
     module = network_of(entry, seed)
-    inputs, labels = examples_of(entry, seed, batch or entry.batch)
+    inputs, labels = examples or examples_of(entry, seed, batch or entry.batch)
     parameters = state_of(module)
     with seeded(seed, "client"):
         update = update_of(entry, module, inputs, labels, kind=kind)
