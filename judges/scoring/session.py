@@ -104,6 +104,7 @@ class Session:
         distances: distances between the examples of a data set, by name.
         mismatches: {capture id: distance between the update of the truth, as an attack computes it, and the captured
             one, relative to its norm}, as far as they were measured.
+        public: mean inputs of public pictures, for captures whose data set is not known, by what their model takes.
         converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
         seconds: wall time spent on judges.
     """
@@ -116,6 +117,7 @@ class Session:
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.distances: dict[str, ClassDistances] = {}
+        self.public: dict[InputSpec, Means] = {}
         self.converted: dict[str, str] = {}
         self.mismatches: dict[str, float] = {}
         self.seconds = 0.0
@@ -231,7 +233,7 @@ class Session:
             save_pictures(build_answers(context, results, spec=evidence.spec), self.folder)
 
     def plain_controls(self, evidence: Evidence) -> list[Score]:
-        """Return the rows of the controls that need no attack; mean images need a data set."""
+        """Return the rows of the controls that need no attack; mean images need a data set or public pictures."""
         rows = []
         for capture_id in self._truths:
             controls = control_reconstructions(self.truth(capture_id), evidence.spec, self._mean_inputs(evidence))
@@ -307,7 +309,7 @@ class Session:
     def _mean_inputs(self, evidence: Evidence) -> Means | None:
         dataset = self.dataset(evidence)
         if dataset is None:
-            return None
+            return self.public.get(evidence.spec)
         if dataset.digest not in self._means:
             self._means[dataset.digest] = mean_inputs(dataset.train)
         return self._means[dataset.digest]
