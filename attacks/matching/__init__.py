@@ -185,6 +185,11 @@ class MatchingAttack:
         """Return the labels if this attack determines them before the search, or None if it optimises them."""
         raise NotImplementedError
 
+    def labels_alone(self, capture: CapturedUpdate) -> Tensor | None:
+        """Return the labels (N,) that this attack names of a batch whose inputs it does not look for; None for none."""
+        known = self.labels([capture])
+        return None if known is None else known[0]
+
     def reconstruct(
         self, captures: Sequence[CapturedUpdate], *, seed: int, device: str = "cpu", progress: Progress | None = None
     ) -> list[Reconstruction]:
@@ -212,16 +217,23 @@ class MatchingAttack:
         for index in (index for index, can in enumerate(feasible) if not can):
             found[index] = self._labels_only(captures[index], seed)
             on_finish(1)
-        places = [index for index, can in enumerate(feasible) if can]
-        for rows, slots in batches([captures[index] for index in places], self.settings):
-            indices = [places[row] for row in rows]
-            chosen = [captures[index] for index in indices]
-            victims = Victims(chosen, self.labels(chosen), slots)
-            results = reconstruct(self.name, self.settings, victims, seed=seed, device=device, on_finish=on_finish)
-            if self.settings.thresholding == POST:
-                results = [thresholded(result, self.settings.tau) for result in results]
-            found |= dict(zip(indices, results, strict=True))
+        known = {index: self.labels([captures[index]]) for index, can in enumerate(feasible) if can}
+        for places in ([index for index in known if known[index]], [index for index in known if not known[index]]):
+            for rows, slots in batches([captures[index] for index in places], self.settings):
+                indices = [places[row] for row in rows]
+                labels = [label for index in indices for label in known[index] or ()] or None
+                victims = Victims([captures[index] for index in indices], labels, slots)
+                found |= zip(indices, self._searched(victims, seed, device, on_finish), strict=True)
         return [found[index] for index in range(len(captures))]
+
+    def _searched(
+        self, victims: Victims, seed: int, device: str, on_finish: Callable[[int], None]
+    ) -> list[Reconstruction]:
+        """Return the answers to victims that share a batch."""
+        results = reconstruct(self.name, self.settings, victims, seed=seed, device=device, on_finish=on_finish)
+        if self.settings.thresholding == POST:
+            return [thresholded(result, self.settings.tau) for result in results]
+        return results
 
     def _labels_only(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
         """Return the answer to a batch that is too large: the labels that can be read, -1 for none, and grey inputs."""
@@ -234,13 +246,13 @@ class MatchingAttack:
                 f"{count:,} examples; found {self.settings.memory_mb:,}."
             )
         grey = torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2)
-        known = self.labels([capture])
+        known = self.labels_alone(capture)
         return Reconstruction(
             capture_id=capture.id,
             attack=self.name,
             settings=self.settings.model_dump(),
             inputs=grey,
-            labels=torch.full((count,), -1) if known is None else known[0].cpu(),
+            labels=torch.full((count,), -1) if known is None else known.cpu(),
             matching_loss=math.inf,
             last_inputs=grey.clone(),
             loss_history=torch.empty(0),

@@ -36,7 +36,7 @@ from judges.runs.identity import Attacked
 from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit_checks import filled, out_of_range, wrong_problem
+from judges.scoring.audit_checks import filled, other_order, out_of_range, wrong_problem
 from judges.scoring.public import origin, public_facts, public_means
 from judges.scoring.session import Evidence, Victim
 
@@ -86,7 +86,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             more = f" So do {len(found) - 1} more." if len(found) > 1 else ""
             self._doubts += [found[0] + more] if found else []
         if self.plan.base.defence == NO_DEFENCE:
-            self._doubts += wrong_problem(self.session.mismatches)
+            self._doubts += wrong_problem(self.session.mismatches) + other_order(self.session.reordered)
         self._warn()
 
     def claim(self, *, fresh: bool) -> None:
