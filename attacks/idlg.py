@@ -22,7 +22,7 @@ class IDLG(MatchingAttack):
     (`CapturedUpdate.labels`) are used directly. Labels are optimised with the inputs, as in DLG, where the update is of
     several local steps, whose gradients tell which labels there are, but not of which step; and where the rule is
     "auto" and the count of the labels of a batch is not certain (`attacks.label_counts`), since no input matches the
-    gradient with wrong labels.
+    gradient with wrong labels. The search then starts at the counted labels, which are named unless it ends in a match.
     """
 
     name = "idlg"
@@ -39,6 +39,10 @@ class IDLG(MatchingAttack):
         if self._rule == "auto" and not all(one.certain for one in read):
             return None
         return [one.labels for one in read]
+
+    def labels_likely(self, capture: CapturedUpdate) -> Tensor | None:
+        """Return the labels (N,) of a count that is not certain; None of several local steps."""
+        return self.labels_alone(capture) if len(local_steps(capture)) == 1 else None
 
     def labels_alone(self, capture: CapturedUpdate) -> Tensor:
         """Return the labels (N,) of a batch whose inputs are not looked for, also of several local steps."""
