@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attacks.labels import recover_labels
+from torch import Tensor
+
+from attacks.labels import ReadLabels, read_labels
 from attacks.matching import MatchingAttack
 from attacks.matching.problem import Labels
 from attacks.settings import IDLGSettings
@@ -17,8 +19,10 @@ class IDLG(MatchingAttack):
 
     Source: Zhao, Mopuri and Bilen, "iDLG: Improved Deep Leakage from Gradients", arXiv 2001.02610, with the constants
     of its published code. Adversary A: the update only. Labels that the threat model gives to the server
-    (`CapturedUpdate.labels`) are used directly. Where the update is of several local steps, its gradients tell which
-    labels there are, but not of which step, so that labels are optimised with the inputs, as in DLG.
+    (`CapturedUpdate.labels`) are used directly. Labels are optimised with the inputs, as in DLG, where the update is of
+    several local steps, whose gradients tell which labels there are, but not of which step; and where the rule is
+    "auto" and the count of the labels of a batch is not certain (`attacks.label_counts`), since no input matches the
+    gradient with wrong labels. The search then starts at the counted labels, which are named unless it ends in a match.
     """
 
     name = "idlg"
@@ -29,9 +33,22 @@ class IDLG(MatchingAttack):
 
     def labels(self, captures: Sequence[CapturedUpdate]) -> Labels:
         """Return the labels (N,) of each victim; None if they are to be optimised."""
-        if len(local_steps(captures[0])) > 1 and any(capture.labels is None for capture in captures):
+        if any(capture.labels is None for capture in captures) and len(local_steps(captures[0])) > 1:
             return None
-        return [
-            capture.labels if capture.labels is not None else recover_labels(capture, rule=self._rule)
-            for capture in captures
-        ]
+        read = [_told(capture) or read_labels(capture, rule=self._rule) for capture in captures]
+        if self._rule == "auto" and not all(one.certain for one in read):
+            return None
+        return [one.labels for one in read]
+
+    def labels_likely(self, capture: CapturedUpdate) -> Tensor | None:
+        """Return the labels (N,) of a count that is not certain; None of several local steps."""
+        return self.labels_alone(capture) if len(local_steps(capture)) == 1 else None
+
+    def labels_alone(self, capture: CapturedUpdate) -> Tensor:
+        """Return the labels (N,) of a batch whose inputs are not looked for, also of several local steps."""
+        return (_told(capture) or read_labels(capture, rule=self._rule)).labels
+
+
+def _told(capture: CapturedUpdate) -> ReadLabels | None:
+    """Return the labels that the threat model gives to the server, if it does."""
+    return None if capture.labels is None else ReadLabels(capture.labels, certain=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,14 +10,26 @@ from torch import Tensor
 from attacks.label_counts import count_labels, no_last_layer
 from attacks.last_layer import LastLayer
 from fl_sim.errors import ConfigError
-from fl_sim.observed import batch_size, observed_gradient
+from fl_sim.observed import batch_size, local_steps, observed_gradient
 from fl_sim.records import CapturedUpdate
 
 LabelRule = Literal["auto", "weights", "bias", "counts"]
 
 
+class ReadLabels(NamedTuple):
+    """Labels (N,) in increasing order, and whether a count of them is certain; True if they were not counted."""
+
+    labels: Tensor
+    certain: bool
+
+
 def recover_labels(capture: CapturedUpdate, *, rule: LabelRule) -> Tensor:
-    """Return the labels (N,) recovered from the gradient of the last layer, in increasing order.
+    """Return the labels (N,) recovered from the gradient of the last layer, in increasing order; see `read_labels`."""
+    return read_labels(capture, rule=rule).labels
+
+
+def read_labels(capture: CapturedUpdate, *, rule: LabelRule) -> ReadLabels:
+    """Return the labels recovered from the gradient of the last layer.
 
     With cross-entropy, the gradient at logit c is p_c - 1 for the true label and p_c > 0 for every other. The rule
     "weights" sums row c of the last weight gradient, which has that sign if the features are positive (Zhao, Mopuri
@@ -25,8 +37,10 @@ def recover_labels(capture: CapturedUpdate, *, rule: LabelRule) -> Tensor:
     entries (Yin et al. 2021, CVPR, section 3.2), each once. That is wrong whenever a class occurs twice, and it may be
     wrong if all labels differ: entry c is the mean of p_c over the batch, less 1/N if the class occurs, so an absent
     class of small p_c may come before a present one of large p_c. "counts" reads how often each class occurs; see
-    `attacks.label_counts`. "auto" is "weights" for one example and "counts" for more. attacks/README.md says how often
-    each rule is right.
+    `attacks.label_counts`, which also tells whether the counts are certain. "auto" is "weights" for one example and
+    "counts" for more. attacks/README.md says how often each rule is right.
+
+    The gradient of several local steps with momentum is that of one step with a gradient that is the same in each.
 
     Args:
         capture: what the server saw.
@@ -37,14 +51,29 @@ def recover_labels(capture: CapturedUpdate, *, rule: LabelRule) -> Tensor:
             learning rate.
     """
     count, classes = batch_size(capture), capture.model.input.classes
-    gradient, layer = observed_gradient(capture), LastLayer(capture)
+    scale, layer = 1.0 / _momentum_gain(capture), LastLayer(capture)
+    gradient = {name: scale * entries for name, entries in observed_gradient(capture).items()}
     if rule == "counts" or (rule == "auto" and count > 1):
-        counts = count_labels(layer, gradient, count)
-        return torch.repeat_interleave(torch.arange(classes), counts)
+        counts, certain = count_labels(layer, gradient, count)
+        return ReadLabels(torch.repeat_interleave(torch.arange(classes), counts), certain)
     rule = "weights" if rule == "auto" else rule
     name = layer.bias if rule == "bias" else layer.weight
     if not name:
         raise ConfigError(no_last_layer(rule, classes))
     scores = gradient[name] if rule == "bias" else gradient[name].flatten(1).sum(1)
     chosen = scores.argsort(stable=True)[:count]
-    return torch.sort(chosen.repeat(-(-count // len(chosen)))[:count]).values.cpu()
+    labels = torch.sort(chosen.repeat(-(-count // len(chosen)))[:count]).values.cpu()
+    return ReadLabels(labels, certain=True)
+
+
+def _momentum_gain(capture: CapturedUpdate) -> float:
+    """Return how many times as far as plain SGD the client moves along a gradient that is the same in each step."""
+    training = capture.training.taken()
+    momentum = training.momentum or 0.0
+    if capture.kind == "gradient" or training.optimiser != "sgd" or not momentum:
+        return 1.0
+    steps, first, moved = len(local_steps(capture)), 0.0, 0.0
+    for number in range(steps):
+        first = momentum * first + (1.0 - (training.dampening or 0.0)) if number else 1.0
+        moved += 1.0 + momentum * first if training.nesterov else first
+    return moved / steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
@@ -49,6 +50,18 @@ def local_steps(capture: CapturedUpdate) -> Steps:
     examples = _least(None if size is None else size * steps, reported)
     epoch = _epoch(examples, size or examples, capture.training)
     return (epoch * -(-steps // len(epoch)))[:steps]
+
+
+def steps_as_used(capture: CapturedUpdate) -> Steps:
+    """Return the local steps behind a captured update over its examples in the order of use, each as often as used.
+
+    Later epochs have examples of their own: this is for whoever knows their order, as the client does.
+
+    Raises:
+        ConfigError: as in `local_steps`.
+    """
+    ends = list(itertools.accumulate(map(len, local_steps(capture))))
+    return tuple(range(start, end) for start, end in zip([0, *ends], ends, strict=False))
 
 
 def batch_size(capture: CapturedUpdate) -> int:

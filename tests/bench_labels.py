@@ -2,7 +2,8 @@
 
 Run with `python -m tests.bench_labels`. Batches are of `digits`, test split, 40 for each cell, each with a model of its
 own; seeds are fixed. Distinct labels are drawn without replacement, repeated ones from half as many classes as there
-are examples. Not part of the tests.
+are examples. The last number of a cell is of batches whose counts are certain: right ones of all. Not part of the
+tests.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from attacks.labels import LabelRule, recover_labels
+from attacks.labels import LabelRule, read_labels
 from fl_sim.central import central_training
 from fl_sim.datasets import load_dataset
 from fl_sim.models import build_model
@@ -51,14 +52,18 @@ def batches(count: int, *, distinct: bool) -> Iterator[tuple[int, Tensor, Tensor
         yield seed, *test.batch(torch.cat(rows))
 
 
-def right(model: ModelSpec, count: int, *, distinct: bool, trained: Mapping[str, Tensor] | None) -> list[int]:
-    """Return for each rule the number of batches of which all labels are right."""
-    found = [0] * len(RULES)
+def right(model: ModelSpec, count: int, *, distinct: bool, trained: Mapping[str, Tensor] | None) -> str:
+    """Return for each rule the number of batches of which all labels are right, and that of certain counts of all."""
+    found, certain, certain_right = [0] * len(RULES), 0, 0
     for seed, inputs, labels in batches(count, distinct=distinct):
         capture = capture_gradient(model, trained or parameters_of(build_model(model, seed=seed)), inputs, labels)
         for place, rule in enumerate(RULES):
-            found[place] += recover_labels(capture, rule=rule).equal(labels.sort().values)
-    return found
+            read = read_labels(capture, rule=rule)
+            is_right = read.labels.equal(labels.sort().values)
+            found[place] += is_right
+            if rule == "counts":
+                certain, certain_right = certain + read.certain, certain_right + (is_right and read.certain)
+    return " / ".join([*map(str, found), f"{certain_right} of {certain}"])
 
 
 def main() -> None:
@@ -78,9 +83,9 @@ def main() -> None:
         for distinct in (True, False):
             sizes = [count for count in SIZES if (count <= SHAPE.classes if distinct else count > 1)]
             shares = {count: right(model, count, distinct=distinct, trained=trained) for count in sizes}
-            cells = (" / ".join(str(found) for found in shares.get(count, [])) for count in SIZES)
+            cells = (shares.get(count, "") for count in SIZES)
             table.add_row(title, "distinct" if distinct else "repeated", *cells)
-    Console(width=140).print(table)
+    Console(width=180).print(table)
 
 
 if __name__ == "__main__":

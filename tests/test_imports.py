@@ -49,6 +49,7 @@ SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders", "fl_si
 CONFIG = ("fl_sim.config.*", "fl_sim.validation")
 TABLES = ("fl_sim.datasets", "fl_sim.datasets.table", "fl_sim.defences", "fl_sim.models")
 DATA = ("fl_sim.datasets", "fl_sim.datasets.examples")
+PUBLIC = ("fl_sim.datasets.reading.public",)
 ATTACKS = ("attacks", "attacks.contracts", "attacks.settings")
 RUNS = ("judges.runs.*", "judges.intervals")
 PLANS = ("judges.plans.*", "judges.kinds")
@@ -107,7 +108,7 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.bench": Room(
         (*ATTACKS, "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
-         "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, "fl_sim.accounts", "fl_sim.captures",
+         "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS,
          "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
@@ -121,8 +122,8 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
-        (*ATTACKS, "attacks.engines.truth", *RECORDS, *DATA, "fl_sim.captures", "fl_sim.config", "fl_sim.models",
-          "fl_sim.models.spiking_lenet",
+        (*ATTACKS, "attacks.engines.truth", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures", "fl_sim.config",
+          "fl_sim.models", "fl_sim.models.spiking_lenet",
          "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),

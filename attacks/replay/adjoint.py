@@ -11,7 +11,7 @@ from torch.autograd import Function
 from attacks.replay.module import Tensors
 from attacks.replay.steps import State, Trained, gradients, start, step
 from fl_sim.client_training import ClientTraining
-from fl_sim.observed import local_steps
+from fl_sim.observed import Steps
 from fl_sim.records import CapturedUpdate
 
 Batch = tuple[Tensor, Tensor]
@@ -23,13 +23,13 @@ class Replay:
     Args:
         capture: of one of the clients, which share their training, learning rate and steps.
         client: its module.
+        steps: the examples of each local step.
         together: whether there is an axis of clients.
     """
 
-    def __init__(self, capture: CapturedUpdate, client: Trained, *, together: bool = False) -> None:
-        self._client, self._together = client, together
+    def __init__(self, capture: CapturedUpdate, client: Trained, steps: Steps, *, together: bool = False) -> None:
+        self._client, self._steps, self._together = client, steps, together
         self._training: ClientTraining = capture.training.taken()
-        self._steps = local_steps(capture)
         self._is_gradient = capture.kind == "gradient"
         self._rate = 1.0 if self._is_gradient else capture.learning_rate or 1.0
 

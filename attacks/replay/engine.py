@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attacks.replay.adjoint import Replay, with_derivatives
 from attacks.replay.module import ClientModule, Tensors
+from fl_sim.observed import Steps, local_steps
 from fl_sim.records import CapturedUpdate
 
 
@@ -23,6 +24,7 @@ class ReplayedClients:
         captures: one per victim, all of one model spec, training and number of examples.
         device: where to compute.
         precision: torch dtype of the computation.
+        steps: the examples of each local step; by default as an attack takes them, see `local_steps`.
 
     Raises:
         ConfigError: an update is a delta, and its learning rate or number of steps is not known.
@@ -30,12 +32,14 @@ class ReplayedClients:
 
     name = "replayed"
 
-    def __init__(self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype) -> None:
-        self._captures = list(captures)
+    def __init__(
+        self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype, steps: Steps | None = None
+    ) -> None:
+        self._captures, self._steps = list(captures), steps or local_steps(captures[0])
         self._device, self._precision = device, precision
         self._client = ClientModule(captures[0], device=device, dtype=precision)
         self._targets = [self._target(capture) for capture in captures]
-        self._replay, self._loaded = Replay(captures[0], self._client), 0
+        self._replay, self._loaded = Replay(captures[0], self._client, self._steps), 0
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
@@ -71,5 +75,6 @@ class ReplayedClients:
         """Return the distance of one victim, and its derivatives with respect to inputs and targets."""
         if self._loaded != victim:
             self._client.load(self._captures[victim].parameters)
-            self._replay, self._loaded = Replay(self._captures[victim], self._client), victim
+            self._replay = Replay(self._captures[victim], self._client, self._steps)
+            self._loaded = victim
         return self._replay.evaluate(inputs, targets, self._targets[victim])

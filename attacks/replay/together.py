@@ -14,6 +14,7 @@ from attacks.replay.module import Tensors
 from fl_sim.client_steps import trainable
 from fl_sim.losses import normalised
 from fl_sim.models import build_model
+from fl_sim.observed import local_steps
 from fl_sim.records import CapturedUpdate
 
 
@@ -33,7 +34,7 @@ class ReplayedTogether:
 
     def __init__(self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype) -> None:
         self._clients = _FoldedModule(captures, device=device, dtype=precision)
-        self._replay = Replay(captures[0], self._clients, together=True)
+        self._replay = Replay(captures[0], self._clients, local_steps(captures[0]), together=True)
         self._observed = {
             name: torch.stack([capture.update[name] for capture in captures]).to(device=device, dtype=precision)
             for name in self._clients.trained

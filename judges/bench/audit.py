@@ -18,13 +18,14 @@ import tomli_w
 from attacks.preflight.self_check import check_attackable
 from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.config import read_toml
+from fl_sim.datasets.reading.public import PublicPictures
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write, sha256
 from fl_sim.models import MODELS
 from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
-from fl_sim.specs import ModelSpec, Scalar
+from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.folder import remove_entries
@@ -32,10 +33,11 @@ from judges.bench.gradient_inversion import AttackedUpdates, match_updates
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
 from judges.runs.identity import Attacked
-from judges.runs.manifest import WRITTEN, write_manifest
+from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit_checks import filled, out_of_range, wrong_problem
+from judges.scoring.audit_checks import filled, other_order, out_of_range, wrong_problem
+from judges.scoring.public import origin, public_facts, public_means
 from judges.scoring.session import Evidence, Victim
 
 INIT = "as sent"
@@ -57,18 +59,21 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._doubts: list[str] = []
         self._problems: dict[Hashable, str] = {}
         self._digest = ""
+        self._public: dict[InputSpec, PublicPictures] = {}
 
     def check(self) -> None:
         """Check the captures and the truth before anything is written.
 
         Raises:
-            ConfigError: a model is not in the table or cannot be attacked, or a fact that an attack needs is neither
-                known nor assumed.
-            DataError: there are no captures, a file is corrupt, or the size of a sealed batch is not its update's.
+            ConfigError: a model is not in the table or cannot be attacked, a fact that an attack needs is neither known
+                nor assumed, or public pictures cannot be inputs of a model.
+            DataError: there are no captures, a file is corrupt, the size of a sealed batch is not its update's, or the
+                public pictures cannot be read or are in other classes.
         """
         self._evidence = list(self._groups())
         for evidence in self._evidence:
             self._check_dataset(evidence)
+            self._read_public(evidence.spec)
         self._doubts = _remarks(self.captures)
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
@@ -81,7 +86,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             more = f" So do {len(found) - 1} more." if len(found) > 1 else ""
             self._doubts += [found[0] + more] if found else []
         if self.plan.base.defence == NO_DEFENCE:
-            self._doubts += wrong_problem(self.session.mismatches)
+            self._doubts += wrong_problem(self.session.mismatches) + other_order(self.session.reordered)
         self._warn()
 
     def claim(self, *, fresh: bool) -> None:
@@ -102,11 +107,22 @@ class Audit(AttackedUpdates[AuditPlan]):
                     "sealed/."
                 )
             self.recall()
+            self._tell_of_other_pictures()
             if fresh or earlier != self.plan.raw or self.before.get(EVIDENCE, self._digest) != self._digest:
                 remove_entries(self.folder, set(WRITTEN) - set(GIVEN))
         atomic_write(path, tomli_w.dumps(self.plan.raw))
         self.recall()
         write_manifest(self.folder, {**self.before, EVIDENCE: self._digest})
+
+    def _tell_of_other_pictures(self) -> None:
+        """Say that public pictures are others than those of the audit before; controls are always scored anew."""
+        before = self.before.get(PUBLIC)
+        now = next((one.digest for one in self._public.values()), None)
+        if isinstance(before, dict) and now not in (None, before.get("sha256")):
+            self.watch.say(
+                f"note: the public pictures in {self.plan.base.public} are others than those of the audit before in "
+                "this folder; its controls are scored anew."
+            )
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures exist
         """Yield the captures that can share a call, model by model."""
@@ -123,6 +139,10 @@ class Audit(AttackedUpdates[AuditPlan]):
         if not self.session.datasets:
             source = "the clients of the audited federation"
             facts["datasets"] = {CAPTURES: {"people": self.plan.base.people, "source": source}}
+        if self._public:
+            facts[PUBLIC] = public_facts(next(iter(self._public.values())), self.plan.base.public)
+        if self.rows():
+            facts[CONTROLS] = self._origin()
         converted = self._converted()
         facts |= {"converted": converted} if converted else {}
         return facts | ({"warnings": self._doubts} if self._doubts else {})
@@ -130,10 +150,21 @@ class Audit(AttackedUpdates[AuditPlan]):
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Attack all captures, tell of conversions and of doubts about the scores, and return the report's path."""
         page = super().execute(fresh=fresh, show_faces=show_faces)
-        for text in self._converted():
+        for text in [*self._converted(), *([self._origin()] if self.rows() else [])]:
             self.watch.say(f"note: {text}")
         self._warn()
         return page
+
+    def _read_public(self, spec: InputSpec) -> None:
+        """Read the public pictures, if there are any, as a model takes them."""
+        if self.plan.base.public and spec not in self._public:
+            self._public[spec], self.session.public[spec] = public_means(Path(self.plan.base.public), spec)
+
+    def _origin(self) -> str:
+        """Return where the controls come from that need other examples."""
+        named = self.plan.base.dataset
+        events = any(evidence.spec.timesteps for evidence in self._evidence)
+        return origin(self._public, self.plan.base.public, dataset=named.name if named else "", events=events)
 
     def _warn(self) -> None:
         """Tell the reasons to doubt the scores, before the attack and beside its verdict."""

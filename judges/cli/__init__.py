@@ -128,6 +128,13 @@ def audit(
     ],
     assignments: Assignments = None,
     imports: Imports = None,
+    public: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER",
+            help="Public pictures of the same kind, best with one subfolder for each class: their means are controls.",
+        ),
+    ] = "",
     people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
     fresh: Fresh = False,
     device: Device = "",
@@ -139,7 +146,7 @@ def audit(
     ray_address: RayAddress = "",
 ) -> None:
     """Attack the captures of your own federation; score what its clients sealed; write a report."""
-    plan = read_audit([*(assignments or []), *_of_device(device), *(["people=true"] if people else [])])
+    plan = read_audit([*(assignments or []), *_of_device(device), *(["people=true"] if people else [])], public=public)
     follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 

@@ -152,6 +152,8 @@ def _of_labels(found: Preflight) -> str:
     partly = [f"{rule} ({share:.0%})" for rule, share in found.labels.items() if 0.0 < share < 1.0]
     parts = [f"read off the last layer by the rule {' or '.join(read)}"] if read else []
     parts += [f"of random batches, some by {', '.join(partly)}"] if partly else []
+    if found.steps > 1 and found.examples <= found.most_examples:
+        return "looked for with the inputs: an update of several steps does not tell of which step a label is"
     return "; ".join(parts) or "cannot be read off the last layer; use dlg, which looks for them with the inputs"
 
 

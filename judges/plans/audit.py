@@ -58,7 +58,10 @@ class AuditSettings(Settings):
         threads: torch threads.
         chunk: number of captures in one call of the attack.
         device: where attacks and the judge compute.
-        dataset: the clients' data set, if it is in the table; the judge and the mean images as controls need it.
+        dataset: the clients' data set, if it is in the table; the judge needs it, and the mean images as controls are
+            of its train split.
+        public: folder of public pictures of the same kind as the clients', whose mean images are then controls, in
+            place of dataset: one subfolder for each class, or pictures without classes.
         class_distances: number of its examples that are compared with each other; 0 for none.
         judge: the classifier that tells what a reconstruction shows; "none" by default.
         attack: the attack of one combination of the lists.
@@ -73,6 +76,7 @@ class AuditSettings(Settings):
     chunk: int = Field(default=32, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
     dataset: DatasetSettings | None = None
+    public: str = ""
     class_distances: int = Field(default=0, ge=0, le=5000)
     judge: JudgeOptions = JudgeOptions(name=NONE)
     attack: AttackSettings = AttackSettings()
@@ -110,16 +114,20 @@ class AuditPlan:
         return [dataclasses.replace(cell, federation=group) for cell in self.cells]
 
 
-def read_audit(assignments: Iterable[str]) -> AuditPlan:
-    """Return the audit that "key=value" assignments describe; see `make_audit_plan`."""
-    return make_audit_plan(override({}, assignments, TABLES))
+def read_audit(assignments: Iterable[str], *, public: str = "") -> AuditPlan:
+    """Return the audit that "key=value" assignments describe, with a folder of public pictures if it is not "".
+
+    See `make_audit_plan`.
+    """
+    return make_audit_plan(override({"public": public} if public else {}, assignments, TABLES))
 
 
 def make_audit_plan(raw: Raw) -> AuditPlan:
     """Return the audit of a config; a list of attacks, or of values of an attack's setting, is an axis.
 
     Raises:
-        ConfigError: a key or attack is not known, a type or value is wrong, or another key has a list.
+        ConfigError: a key or attack is not known, a type or value is wrong, another key has a list, or both a data set
+            and public pictures are named.
     """
     if isinstance(raw.get("judge"), dict):
         raw = {**raw, "judge": {"name": NONE, **raw["judge"]}}
@@ -131,6 +139,11 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
     base = settings[0]
     if base.dataset is None and (base.judge.name != NONE or base.class_distances):
         raise ConfigError("judge: a judge is trained on the clients' data set, so name it: --set dataset=NAME.")
+    if base.dataset is not None and base.public:
+        raise ConfigError(
+            f"public: the mean images come from the data set '{base.dataset.name}' or from '{base.public}', not from "
+            "both; leave out --public or dataset."
+        )
     checked = [checked_attack(one.attack, raw, ATTACKS) for one in settings]
     cells = {cell.label: cell for cell in (cell_of("", attack, varying) for attack in checked)}
     units = {label: unit_digest(base, {"name": cell.attack, **cell.all_settings}) for label, cell in cells.items()}

@@ -14,6 +14,12 @@ FILE = "manifest.json"
 FAILED = "failed"
 """Key of the manifest for the cells that could not be computed."""
 
+CONTROLS = "controls"
+"""Key of the manifest for where controls of other examples come from, or that they are lacking: text."""
+
+PUBLIC = "public"
+"""Key of the manifest for the public pictures of an audit."""
+
 WRITTEN = (
     "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
     "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
@@ -53,6 +59,12 @@ def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Return {cell: why it could not be computed} from the manifest."""
     failed = manifest.get(FAILED)
     return {str(cell): plain_text(reason) for cell, reason in failed.items()} if isinstance(failed, dict) else {}
+
+
+def told_controls(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what the manifest says of where controls come from, as a list of at most one text."""
+    told = manifest.get(CONTROLS)
+    return [told] if isinstance(told, str) else []
 
 
 def plain_text(value: object) -> str:

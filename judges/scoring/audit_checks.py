@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from attacks.engines.truth import mismatches
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.observed import assuming, batch_size
+from fl_sim.observed import assuming, batch_size, steps_as_used
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
 from judges.runs.rows import LARGEST_MISMATCH
@@ -35,15 +36,16 @@ def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
 def matched(capture: CapturedUpdate, sealed: SealedBatch) -> SealedBatch:
     """Return the truth with the examples for which the attack searches, each once.
 
-    A client that trains for several epochs may have sealed the batches of all of them; the first epoch holds them all.
+    A client that trains for several epochs may have sealed the batches of all its steps; the first epoch holds all
+    examples.
 
     Raises:
         DataError: the number of sealed examples is not that of the update.
     """
-    wanted, count, epochs = batch_size(capture), len(sealed.labels), capture.epochs or 1
+    wanted, count = batch_size(capture), len(sealed.labels)
     if count == wanted:
         return sealed
-    if count == wanted * epochs:
+    if count == steps_as_used(capture)[-1].stop:
         inputs = sealed.inputs.narrow(sealed.inputs.dim() - 4, 0, wanted)
         return dataclasses.replace(sealed, inputs=inputs, labels=sealed.labels[:wanted])
     raise DataError(
@@ -51,6 +53,32 @@ def matched(capture: CapturedUpdate, sealed: SealedBatch) -> SealedBatch:
         "would look for so many. Say the right numbers in the train config or with --set assumed.batch_size=... and "
         "--set assumed.local_steps=... or --set assumed.epochs=...; or seal what the update was computed on."
     )
+
+
+def measured(
+    captures: Sequence[CapturedUpdate], sealed: Mapping[str, SealedBatch], cut: Mapping[str, SealedBatch]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how far the updates of truths are from the captured ones, relative to the norms of these.
+
+    Args:
+        captures: with all facts that an attack assumes.
+        sealed: {capture id: truth}, with the batches of one epoch or of all.
+        cut: {capture id: the same with the batches of one epoch}; see `matched`.
+
+    Returns:
+        {capture id: distance in the order in which the client used its examples, as far as it is known}, and {capture
+        id: distance with the order of the first epoch in all}, which is what an attack takes, where this is the only
+        reason why it is not about 0.
+    """
+    found = _distances(captures, sealed)
+    longer = [one for one in captures if len(sealed[one.id].labels) > len(cut[one.id].labels)]
+    taken = _distances(longer, cut)
+    return found, {name: value for name, value in taken.items() if found[name] <= LARGEST_MISMATCH < value}
+
+
+def _distances(captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBatch]) -> dict[str, float]:
+    examples = [(truths[capture.id].inputs, truths[capture.id].labels) for capture in captures]
+    return {one.id: value for one, value in zip(captures, mismatches(captures, examples), strict=True)}
 
 
 def out_of_range(capture: CapturedUpdate, sealed: SealedBatch) -> list[str]:
@@ -63,6 +91,23 @@ def out_of_range(capture: CapturedUpdate, sealed: SealedBatch) -> list[str]:
     return [
         f"{capture.id}: the sealed inputs lie in [{low:.3g}, {high:.3g}], but its InputSpec says [{spec.low:g}, "
         f"{spec.high:g}]: the attack looks in the wrong range. Give the spec low= and high=."
+    ]
+
+
+def other_order(reordered: Mapping[str, float]) -> list[str]:
+    """Return that clients used their examples in another order in later epochs, as a sentence, if any did.
+
+    Args:
+        reordered: {capture id: as `wrong_problem`, for the truth with the order of the first epoch in all}.
+    """
+    if not reordered:
+        return []
+    name, value = max(reordered.items(), key=lambda item: item[1])
+    return [
+        f"the clients of {len(reordered)} updates used their examples in another order in later epochs, which no "
+        "server knows. The attack takes the order of the first epoch: at the sealed truth, the update that it expects "
+        f"is up to {value:.2g} times the norm of the captured one away from it ({name}), and about 0 with the true "
+        "order. So nothing that it was told is wrong, but it cannot fit the truth exactly."
     ]
 
 
@@ -80,9 +125,9 @@ def wrong_problem(mismatches: Mapping[str, float]) -> list[str]:
         f"for {len(wrong)} of {len(mismatches)} updates the attack is pointed at the wrong problem: at the sealed "
         f"truth its own loss should be about 0, but the update that it expects there is up to {value:.2g} times the "
         f"norm of the captured one away from it ({name}). Either a fact about the clients is wrong (loss, optimiser, "
-        "mode, steps, order of the batches, normalisation; see `spikeleak check`), or they draw random numbers such as "
-        "dropout, or a defence changed the updates, or this is the truth of another federation. A failed attack says "
-        "nothing here."
+        "mode, steps, normalisation; see `spikeleak check`), or the batches were not sealed in the order in which they "
+        "were used, those of all epochs, or they draw random numbers such as dropout, or a defence changed the "
+        "updates, or this is the truth of another federation. A failed attack says nothing here."
     ]
 
 

@@ -28,7 +28,7 @@ class Means:
 
     Attributes:
         overall: mean of all examples.
-        by_class: mean of the examples of each class in the split.
+        by_class: mean of the examples of each class in the split; {} where they have no classes.
     """
 
     overall: Tensor
@@ -47,7 +47,7 @@ class Beside:
         inputs: (N, C, H, W), or (T, N, C, H, W) for events.
         labels: (N,), the true labels, for an adversary who knows them.
         spec: spec of the inputs.
-        means: mean inputs of the train split; None without a data set.
+        means: mean inputs of the train split, or of public pictures; None without either.
     """
 
     inputs: Tensor
@@ -75,7 +75,7 @@ def _mean_image(beside: Beside) -> Tensor | None:
 
 def _class_mean(beside: Beside) -> Tensor | None:
     """Return the mean of the true class: the guess of an adversary who knows the label and how the class looks."""
-    if beside.means is None:
+    if beside.means is None or not beside.means.by_class:
         return None
     return torch.stack([beside.means.of(int(label)) for label in beside.labels], -4).to(beside.inputs)
 

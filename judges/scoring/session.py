@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
-from attacks.engines.truth import mismatches
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import load_dataset
@@ -29,7 +28,7 @@ from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
-from judges.scoring.audit_checks import matched
+from judges.scoring.audit_checks import matched, measured
 from judges.scoring.class_distances import class_distances
 from judges.scoring.controls import Means, control_reconstructions, mean_inputs
 from judges.scoring.gallery import build_answers, build_gallery
@@ -103,7 +102,11 @@ class Session:
         judges: judges that were used, by the digest of their data.
         distances: distances between the examples of a data set, by name.
         mismatches: {capture id: distance between the update of the truth, as an attack computes it, and the captured
-            one, relative to its norm}, as far as they were measured.
+            one, relative to its norm}, as far as they were measured; where the truth holds the batches of all epochs,
+            in their order.
+        reordered: {capture id: the same with the order of the first epoch in all}, where it is about 0 in the true
+            order only.
+        public: mean inputs of public pictures, for captures whose data set is not known, by what their model takes.
         converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
         seconds: wall time spent on judges.
     """
@@ -116,8 +119,10 @@ class Session:
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.distances: dict[str, ClassDistances] = {}
+        self.public: dict[InputSpec, Means] = {}
         self.converted: dict[str, str] = {}
         self.mismatches: dict[str, float] = {}
+        self.reordered: dict[str, float] = {}
         self.seconds = 0.0
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
@@ -158,9 +163,9 @@ class Session:
         return truth
 
     def compare(self, captures: Sequence[CapturedUpdate]) -> None:
-        """Measure how far the updates of the truth are from the captured ones, see `mismatches`.
+        """Measure how far the updates of the truth are from the captured ones, see `mismatches` and `reordered`.
 
-        Truth with the batches of several epochs is cut to the examples of one.
+        Truth with the batches of several epochs is then cut to the examples of one.
 
         Args:
             captures: updates of the opened evidence whose truth is known, with all facts that an attack assumes.
@@ -168,11 +173,12 @@ class Session:
         Raises:
             DataError: the number of sealed examples is not that of the update.
         """
-        for capture in captures:
-            self._truths[capture.id] = matched(capture, self._truths[capture.id])
+        sealed = {capture.id: self.truth(capture.id) for capture in captures}
+        self._truths |= {capture.id: matched(capture, sealed[capture.id]) for capture in captures}
         new = [capture for capture in captures if capture.id not in self.mismatches]
-        examples = [(self.truth(capture.id).inputs, self.truth(capture.id).labels) for capture in new]
-        self.mismatches |= {one.id: value for one, value in zip(new, mismatches(new, examples), strict=True)}
+        found, reordered = measured(new, sealed, self._truths)
+        self.mismatches |= found
+        self.reordered |= reordered
 
     def knows(self, capture_id: str) -> bool:
         """Return whether the truth of a capture of the opened evidence is known."""
@@ -231,7 +237,7 @@ class Session:
             save_pictures(build_answers(context, results, spec=evidence.spec), self.folder)
 
     def plain_controls(self, evidence: Evidence) -> list[Score]:
-        """Return the rows of the controls that need no attack; mean images need a data set."""
+        """Return the rows of the controls that need no attack; mean images need a data set or public pictures."""
         rows = []
         for capture_id in self._truths:
             controls = control_reconstructions(self.truth(capture_id), evidence.spec, self._mean_inputs(evidence))
@@ -307,7 +313,7 @@ class Session:
     def _mean_inputs(self, evidence: Evidence) -> Means | None:
         dataset = self.dataset(evidence)
         if dataset is None:
-            return None
+            return self.public.get(evidence.spec)
         if dataset.digest not in self._means:
             self._means[dataset.digest] = mean_inputs(dataset.train)
         return self._means[dataset.digest]

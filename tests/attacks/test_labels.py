@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.idlg import IDLG
-from attacks.labels import LabelRule, recover_labels
+from attacks.labels import LabelRule, read_labels, recover_labels
 from attacks.settings import IDLGSettings
+from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS, ModelEntry, build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
 from fl_sim.training import capture_gradient, parameters_of
+from tests.attacks.clients import client
 from tests.attacks.helpers import LENET, SMALL, SPIKING_LENET, captures_of, truth
 
 RULES: list[LabelRule] = ["weights", "bias", "counts"]
@@ -209,3 +211,52 @@ def test_the_attack_counts_by_default_in_batches() -> None:
     assert found.labels.tolist() == [2, 2, 3]
     (old,) = IDLG(IDLGSettings(iterations=0, label_rule="weights")).reconstruct([capture], seed=0)
     assert len(set(old.labels.tolist())) == 3
+
+
+def unsure(spec: ModelSpec) -> CapturedUpdate:
+    """Return the gradient of a batch of a model whose probabilities differ much from input to input."""
+    parameters = parameters_of(build_model(spec, seed=1))
+    steep = {name: 20.0 * tensor if name.endswith("weight") else tensor for name, tensor in parameters.items()}
+    inputs = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return replace(capture_gradient(spec, steep, inputs, torch.tensor([0, 1, 2, 3])), id="unsure")
+
+
+def test_a_count_is_certain_where_every_estimate_gives_it(register: Callable[..., ModelSpec]) -> None:
+    sure = read_labels(batch_of(replace(LENET, init="torch"), [3, 0, 1, 1]), rule="auto")
+    assert (sure.labels.tolist(), sure.certain) == ([0, 1, 1, 3], True)
+    capture = unsure(register())
+    wrong = read_labels(capture, rule="auto")
+    assert (wrong.labels.tolist(), wrong.certain) == ([1, 2, 3, 3], False)
+    assert IDLG().labels([capture]) is None
+    assert IDLG(IDLGSettings(label_rule="counts")).labels([capture]) is not None
+
+
+def test_labels_that_are_not_certain_are_optimised_beside_others_that_are(register: Callable[..., ModelSpec]) -> None:
+    spec, settings = register(), IDLGSettings(iterations=3)
+    captures = [replace(batch_of(spec, [3, 0, 1, 1], seed=seed), id=f"sure {seed}") for seed in (1, 2)]
+    captures.insert(1, unsure(spec))
+    assert [IDLG().labels([capture]) is None for capture in captures] == [False, True, False]
+    found = IDLG(settings).reconstruct(captures, seed=0)
+    assert [one.capture_id for one in found] == ["sure 1", "unsure", "sure 2"]
+    assert [one.labels.tolist() for one in found[::2]] == [[0, 1, 1, 3]] * 2
+    (fixed,) = IDLG(IDLGSettings(iterations=3, label_rule="counts")).reconstruct([captures[1]], seed=0)
+    assert not found[1].inputs.equal(fixed.inputs)
+    assert found[1].labels.tolist() == [1, 2, 3, 3]  # no match after three steps, so the search names no better ones
+
+
+def test_momentum_over_several_steps_is_no_larger_gradient() -> None:
+    """With a tiny learning rate the gradients of all steps are those at the parameters that were sent."""
+    training, spec = ClientTraining(momentum=0.9), replace(LENET, init="torch")
+    facts: dict[str, Any] = {
+        "learning_rate": 1e-4,
+        "local_steps": None,
+        "epochs": 4,
+        "batch_size": 6,
+        "num_examples": 12,
+    }
+    capture, (_, labels) = client(training, model=spec, **facts)
+    assert recover_labels(capture, rule="auto").tolist() == labels.sort().values.tolist()
+    assert (
+        recover_labels(replace(capture, training=ClientTraining()), rule="auto").tolist()
+        != labels.sort().values.tolist()
+    )

@@ -15,7 +15,7 @@ from fl_sim.datasets.reading.integrity import corrupt, describe, read_bytes
 Pixels = npt.NDArray[np.uint8]
 
 # Exceptions of Pillow for damaged files; a picture whose damaged header requires gigabytes is a "bomb".
-_DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -61,10 +61,11 @@ def read_picture(path: Path, *, file_format: str, mode: str, sizes: Collection[t
                 width, height = picture.size
                 raise corrupt(path, expected, f"a picture, {picture.mode}, {width}x{height}")
             return np.array(picture.convert(mode), dtype=np.uint8)
-    except _DAMAGED as error:
-        raise corrupt(path, expected, f"{describe(content)} and cannot be decoded ({_reason(error)})") from error
+    except DAMAGED as error:
+        raise corrupt(path, expected, f"{describe(content)} and cannot be decoded ({reason(error)})") from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Return why Pillow cannot decode a file."""
     # Pillow's message for an unknown format names the buffer object, which does not help the user.
     return "not of that format" if isinstance(error, UnidentifiedImageError) else str(error)

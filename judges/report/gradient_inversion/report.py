@@ -19,7 +19,7 @@ from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
-from judges.runs.manifest import read_manifest, without_people
+from judges.runs.manifest import read_manifest, told_controls, without_people
 from judges.runs.pictures import ANSWERS, GALLERY, load_pictures
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
@@ -64,4 +64,5 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]
-    return write_page(run_dir, manifest, sections, words=WORDS, findings=findings(summary))
+    found = [*findings(summary), *told_controls(manifest)]
+    return write_page(run_dir, manifest, sections, words=WORDS, findings=found)
