@@ -27,6 +27,7 @@ from attacks.engines.plain import (
 )
 from attacks.folding import Fold
 from attacks.replay.engine import ReplayedClients
+from attacks.tokens import refuse_unread
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.observed import batch_size
@@ -73,6 +74,8 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
             f"names of model '{first.model.architecture}' those of the update, and are its parameters frozen?"
         )
     refuse_once(first)
+    if first.model.input.vocabulary:
+        refuse_unread(first)
     drawn = draws(first)
     reason = unfoldable(first) or _lacking(first)
     if not reason:
