@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,12 +23,14 @@ from attacks.engines.folded import FoldedClients
 from attacks.matching.batching import Batch, shared_batches
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
-from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
+from attacks.matching.text_answers import TextAnswer, text_answer
+from attacks.settings import IN, POST, STRAIGHT_THROUGH, UNTHRESHOLDED, MatchingSettings
 from attacks.thresholding import threshold, thresholded
 from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
+from fl_sim.tokens import one_hot, tokens_of
 
 __all__ = ["MatchingAttack", "MatchingProblem", "clamped"]
 
@@ -58,6 +60,7 @@ def reconstruct(
     on_finish: Callable[[int], None],
 ) -> list[Reconstruction]:
     """Run gradient matching on victims that can share a batch and return a reconstruction for each."""
+    _refuse_thresholds(victims.captures[0], settings)
     started = time.perf_counter()
     precision = getattr(torch, settings.precision)
     tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
@@ -74,20 +77,58 @@ def reconstruct(
 
     project = _binarised(problem.input_size, settings.tau) if settings.thresholding == IN else None
     searches = {"none": False, "armijo": True, "auto": problem.choice.engine != FoldedClients.name}
+    # The logits of a token that is sure grow without bound.
+    is_text = victims.captures[0].model.input.vocabulary > 0
     search = Search(
         problem,
         guess,
-        settings,
+        settings.model_copy(update={"divergence": 0.0}) if is_text else settings,
         victims=len(victims.captures),
         slots=victims.slots,
         project=project,
         line_search=searches[settings.line_search],
     )
-    search.run(on_finish)
+    search.run(on_finish if not is_text else lambda _: None)
+    texts = _texts(problem, search, settings, seed, on_finish) if is_text else {}
     seconds = (time.perf_counter() - started) / len(victims.captures)
     facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
     facts["engine"] = problem.choice.engine
-    return [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
+    answers = [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
+    return [_with_text(answer, texts[victim]) if is_text else answer for victim, answer in enumerate(answers)]
+
+
+def _texts(
+    problem: MatchingProblem, search: Search, settings: MatchingSettings, seed: int, on_finish: Callable[[int], None]
+) -> dict[int, TextAnswer]:
+    """Return the answers to victims that read texts, each with as many evaluations as the search may take."""
+    found = {}
+    for victim, capture in enumerate(problem.captures):
+        stream = torch_stream(seed, "words", capture.id)
+        budget = settings.iterations * settings.inner_iterations
+        found[victim] = text_answer(problem, victim, search.best[victim], budget=budget, generator=stream)
+        on_finish(1)
+    return found
+
+
+def _with_text(answer: Reconstruction, text: TextAnswer) -> Reconstruction:
+    """Return the answer of a search with its text improved."""
+    return replace(
+        answer,
+        inputs=text.inputs,
+        labels=text.labels,
+        matching_loss=text.loss,
+        gradient_evaluations=answer.gradient_evaluations + text.evaluations,
+        stop_reason=StopReason.CONVERGED if text.is_solved else answer.stop_reason,
+    )
+
+
+def _refuse_thresholds(capture: CapturedUpdate, settings: MatchingSettings) -> None:
+    """Raise a ConfigError if texts are to be thresholded."""
+    if capture.model.input.vocabulary and settings.thresholding != UNTHRESHOLDED:
+        raise ConfigError(
+            f"attack.thresholding: expected 'none' for {capture.id}, whose client reads texts: the answer holds the "
+            f"most probable token of each position; found '{settings.thresholding}'."
+        )
 
 
 def _binarised(input_size: int, tau: float) -> Callable[[Tensor], Tensor]:
@@ -104,8 +145,9 @@ def _answer(
 ) -> Reconstruction:
     """Return the result of the search for one victim."""
     capture = victims.captures[victim]
-    inputs, logits = problem.split(search.best[victim : victim + 1].cpu().float())
-    last, _ = problem.split(search.last[victim : victim + 1].cpu().float())
+    row = torch.tensor([victim])
+    inputs, logits = problem.split(search.best[row].cpu().float(), row)
+    last, _ = problem.split(search.last[row].cpu().float(), row)
     known = victims.labels[victim] if victims.labels is not None else None
     curve = search.curves[victim]
     return Reconstruction(
@@ -137,9 +179,13 @@ def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Ge
 def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
     """Return images clamped to the range of the data; for events, only NaN and infinite values are replaced.
 
+    Of texts, the most probable token of each position is returned, one-hot.
+
     Source: arXiv 2511.21181, Table III, which clamps images but not events.
     """
     finite = torch.nan_to_num(inputs, nan=spec.low)
+    if spec.vocabulary:
+        return one_hot(tokens_of(finite), spec)
     return finite if spec.timesteps else finite.clamp(spec.low, spec.high)
 
 
@@ -169,7 +215,8 @@ def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     history = 2 * settings.history * unknowns * number + 2 * settings.history**2 * 8
     parameters = 4 * sum(tensor.numel() for tensor in capture.parameters.values()) * number
     # Patches of 25 pixels and some fifty activation-sized tensors per step are kept for the double backward pass.
-    activations = 120 * inputs * (1 + steps) * number
+    # Of a text, few copies of its one-hot form are kept: layers see the rows of its embedding.
+    activations = (12 if spec.vocabulary else 120) * inputs * (1 + steps) * number
     return history + parameters + activations
 
 
@@ -233,7 +280,7 @@ class MatchingAttack:
                 f"attack.memory_mb: expected at least {needed:,.0f} for the answer to {capture.id}, which tells of "
                 f"{count:,} examples; found {self.settings.memory_mb:,}."
             )
-        grey = torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2)
+        grey = clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
         known = self.labels([capture])
         return Reconstruction(
             capture_id=capture.id,
