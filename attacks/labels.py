@@ -25,9 +25,9 @@ def recover_labels(capture: CapturedUpdate, *, rule: LabelRule) -> Tensor:
     entries (Yin et al. 2021, CVPR, section 3.2), each once. That is wrong whenever a class occurs twice, and it may be
     wrong if all labels differ: entry c is the mean of p_c over the batch, less 1/N if the class occurs, so an absent
     class of small p_c may come before a present one of large p_c. "counts" reads how often each class occurs; see
-    `attacks.label_counts`. "auto" is "weights" for one example and "counts" for more; for one text it is "bias" if there is
-    one, since features of recurrent layers and transformers have both signs. attacks/README.md says how often each rule
-    is right.
+    `attacks.label_counts`. "auto" is "weights" for one example and "counts" for more; for one text it is "bias" where
+    there is one, since features of recurrent layers and transformers have both signs. attacks/README.md says how often
+    each rule is right.
 
     Args:
         capture: what the server saw.

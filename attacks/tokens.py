@@ -47,7 +47,7 @@ def tokens_in(captures: Sequence[CapturedUpdate]) -> list[Tensor | None]:
         return [None] * len(captures)
     rows = [_moved(capture, found.name).nonzero().flatten() for capture in captures]
     padding = torch.tensor([] if found.padding is None else [found.padding], dtype=torch.int64)
-    return [torch.cat([own, padding]).unique() if len(own) else None for own in rows]
+    return [torch.unique(torch.cat([own, padding])) if len(own) else None for own in rows]
 
 
 def embedding_of(capture: CapturedUpdate) -> Embedding | None:

@@ -171,7 +171,13 @@ def load_record(kind: type[Record], path: Path) -> Record:
         return _rebuild(kind, plain, tensors)
     # JSON that is nested a thousand levels deep raises a RecursionError.
     except (
-        safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError, ConfigError
+        safetensors.SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        ConfigError,
     ) as error:
         size = path.stat().st_size
         raise DataError(

@@ -154,7 +154,9 @@ def _texts(inputs: Tensor, count: int, spec: InputSpec) -> _Taken:
     if shape in ((count, 1, length, size), (count, length, size)):
         whole = inputs.reshape(count, 1, length, size).float()
         if not (((whole == 0) | (whole == 1)).all() and (whole.sum(-1) == 1).all()):
-            raise DataError(f"expected sealed texts {shape} to be one-hot, found other values than one 1 for each token")
+            raise DataError(
+                f"expected sealed texts {shape} to be one-hot, found other values than one 1 for each token"
+            )
         is_kept = shape == tuple(whole.shape) and inputs.dtype == torch.float32
         return _Taken(whole, "" if is_kept else f"inputs {_told(inputs)} as one-hot {tuple(whole.shape)}")
     flat = shape == (length,) and count == 1

@@ -58,8 +58,8 @@ class GRNN:
             progress: called whenever victims are finished.
 
         Raises:
-            ConfigError: a capture is of events or texts, its model cannot be folded, it is a delta without a learning rate, or a
-                victim does not fit into `memory_mb`.
+            ConfigError: a capture is of events or texts, its model cannot be folded, it is a delta without a learning
+                rate, or a victim does not fit into `memory_mb`.
         """
         for capture in captures:
             if capture.model.input.vocabulary > 0:

@@ -52,7 +52,7 @@ def text_answer(
     problem.replace(0, victim)
     soft, logits = problem.split(point[None], torch.tensor([victim]))
     is_named = logits is not None and spec.classes > 1 and capture.training.loss != MSE
-    labels = logits[0].argmax(-1).cpu() if logits is not None else problem.labels[0].cpu()  # type: ignore[index]
+    labels = logits[0].argmax(-1).cpu() if logits is not None else problem.labels[0].cpu().clone()  # type: ignore[index]
     targets = problem.known_targets()[:1] if logits is None else free_targets(capture.training, logits)
 
     def evaluate(words: Words) -> Valued:
@@ -69,6 +69,4 @@ def text_answer(
         start, evaluate, problem.tokens_of(victim), solved=solved, budget=max(1, budget), generator=generator
     )
     named = found.words.labels if is_named else labels
-    return TextAnswer(
-        one_hot(found.words.tokens, spec), named, found.loss, found.evaluations, found.loss <= solved
-    )
+    return TextAnswer(one_hot(found.words.tokens, spec), named, found.loss, found.evaluations, found.loss <= solved)

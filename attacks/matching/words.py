@@ -1,9 +1,9 @@
 """The last step of an attack on texts: from the most probable tokens to those whose update is the captured one.
 
 Weights between tokens may have an update near the captured one, so the search alone ends between texts. From there,
-tokens and labels are replaced one at a time, and pairs of tokens exchanged, as long as the matching loss falls. Discrete
-steps are those of Balunovic et al., "LAMP: Extracting Text from Gradients with Language Model Priors", NeurIPS 2022,
-without its language model; the derivative of the loss by the tokens says which are tried first.
+tokens and labels are replaced one at a time, and pairs of tokens exchanged, as long as the matching loss falls. After
+the discrete steps of Balunovic et al., "LAMP: Extracting Text from Gradients with Language Model Priors", NeurIPS 2022,
+without their language model; the derivative of the loss by the tokens says which are tried first.
 """
 
 from __future__ import annotations

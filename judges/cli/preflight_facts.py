@@ -56,13 +56,10 @@ def _of_subject(found: Preflight, inferred: Inferred) -> Iterator[Fact]:
     spec = capture.model.input
     frames = f"{spec.timesteps} frames of " if spec.timesteps else ""
     yield "model", capture.model.architecture
-    yield (
-        "input",
-        (
-            f"{frames}{spec.channels}x{spec.height}x{spec.width} in [{spec.low:g}, {spec.high:g}], "
-            f"{_counted(spec.classes, 'class', 'classes')}"
-        ),
-    )
+    shape = f"{frames}{spec.channels}x{spec.height}x{spec.width} in [{spec.low:g}, {spec.high:g}]"
+    if spec.vocabulary:
+        shape = f"texts of {_counted(spec.height, 'token')} out of {spec.vocabulary:,}"
+    yield "input", f"{shape}, {_counted(spec.classes, 'class', 'classes')}"
     for key, (value, why) in inferred.items():
         yield f"input.{key}", f"{value}, inferred: {why}"
 

@@ -24,7 +24,16 @@ LARGE: dict[str, Kind] = {
 }  # fmt: skip
 """Networks that take seconds, and the kind of update on which each is tried once."""
 
-DRAWING = ("mnist_example", "gru_words", "dropout_2d", "functional_dropout", "lstm_rows", "small_vit", "mobilenet", "jelly_events")
+DRAWING = (
+    "mnist_example",
+    "gru_words",
+    "dropout_2d",
+    "functional_dropout",
+    "lstm_rows",
+    "small_vit",
+    "mobilenet",
+    "jelly_events",
+)
 """Networks that drop out in train mode. The server knows no masks, so no loss of its own is 0 at the truth."""
 
 CASES = [

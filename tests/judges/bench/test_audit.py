@@ -247,6 +247,7 @@ def test_pictures_smaller_than_the_window_of_ssim_are_audited(tmp_path: Path) ->
     page = audit(tmp_path, "attack.iterations=60").read_text()
     (row,) = (row for row in read_scores(tmp_path / "scores.csv") if not row.is_control)
     assert (row.ssim, row.recognisable, row.label_found) == (None, None, True)
+    assert row.psnr_db is not None
     assert row.psnr_db > 0
     assert "SSIM is not defined for pictures smaller than its window" in page
     assert "by MSE, since SSIM is not defined" in read_summary(tmp_path / "summary.json").cells[0].reason
