@@ -36,8 +36,8 @@ _ONCE = re.compile(r"derivative for aten::(\w+) is not implemented")
 _ONE_EXAMPLE = "more than 1 value per channel"
 """What torch says of a batch normalisation in train mode that sees one value only."""
 
-_TOKENS = "argument #1 'indices'"
-"""What torch says of an embedding that is given anything but whole numbers."""
+_TOKENS = "argument #1 'indices'", "input has to be 1D or 2D Tensor, but got Tensor of dimension 4"
+"""What torch says of an embedding that is given anything but whole numbers, and of a bag that is given a picture."""
 
 
 class Planted(NamedTuple):
@@ -247,7 +247,7 @@ def own_errors(capture: CapturedUpdate) -> Iterator[None]:
         once = _ONCE.search(str(error))
         if once:
             raise ConfigError(_no_second(name, f"torch has none of {once[1].removesuffix('_backward')}")) from error
-        if _TOKENS in str(error):
+        if any(words in str(error) for words in _TOKENS):
             raise ConfigError(
                 f"model '{name}': it reads whole numbers, such as tokens{own_line(error)}, and its InputSpec says that "
                 "it reads real ones. Say InputSpec(1, LENGTH, VOCABULARY, CLASSES, vocabulary=VOCABULARY), or to "

@@ -117,7 +117,7 @@ class Text:
         soft = self.soft(numbers) if is_whole else None
         padding = None if padding is None else padding % len(weight)
         self.look_ups.append(LookUp(weight, numbers, padding, soft is not None))
-        wrong = [name for name in _REFUSED if arguments.get(name) not in (None, False)]
+        wrong = [name for name in _REFUSED if not (arguments.get(name) is None or arguments[name] is False)]
         if soft is not None and wrong:
             raise ConfigError(
                 f"the model's embedding of tokens cannot be attacked: it has {wrong[0]}, and {_REFUSED[wrong[0]]}."
