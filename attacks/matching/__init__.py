@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from attacks.engines.folded import FoldedClients
 from attacks.matching.batching import Batch, shared_batches
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
-from attacks.matching.text_answers import TextAnswer, text_answer
+from attacks.matching.text_answers import text_answers, with_text
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, UNTHRESHOLDED, MatchingSettings
 from attacks.thresholding import threshold, thresholded
 from fl_sim.errors import ConfigError
@@ -89,37 +89,13 @@ def reconstruct(
         line_search=searches[settings.line_search],
     )
     search.run(on_finish if not is_text else lambda _: None)
-    texts = _texts(problem, search, settings, seed, on_finish) if is_text else {}
+    budget = settings.iterations * settings.inner_iterations
+    texts = text_answers(problem, search.best, budget=budget, seed=seed, on_finish=on_finish) if is_text else []
     seconds = (time.perf_counter() - started) / len(victims.captures)
     facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
     facts["engine"] = problem.choice.engine
     answers = [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
-    return [_with_text(answer, texts[victim]) if is_text else answer for victim, answer in enumerate(answers)]
-
-
-def _texts(
-    problem: MatchingProblem, search: Search, settings: MatchingSettings, seed: int, on_finish: Callable[[int], None]
-) -> dict[int, TextAnswer]:
-    """Return the answers to victims that read texts, each with as many evaluations as the search may take."""
-    found = {}
-    for victim, capture in enumerate(problem.captures):
-        stream = torch_stream(seed, "words", capture.id)
-        budget = settings.iterations * settings.inner_iterations
-        found[victim] = text_answer(problem, victim, search.best[victim], budget=budget, generator=stream)
-        on_finish(1)
-    return found
-
-
-def _with_text(answer: Reconstruction, text: TextAnswer) -> Reconstruction:
-    """Return the answer of a search with its text improved."""
-    return replace(
-        answer,
-        inputs=text.inputs,
-        labels=text.labels,
-        matching_loss=text.loss,
-        gradient_evaluations=answer.gradient_evaluations + text.evaluations,
-        stop_reason=StopReason.CONVERGED if text.is_solved else answer.stop_reason,
-    )
+    return [with_text(answer, text) for answer, text in zip(answers, texts, strict=True)] if is_text else answers
 
 
 def _refuse_thresholds(capture: CapturedUpdate, settings: MatchingSettings) -> None:

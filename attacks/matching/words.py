@@ -15,6 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_MOST_STEPS = 4096
+"""Steps from one text to another that are tried, the most promising of all."""
+
 _ANEW = 3
 """Tokens that are drawn anew where no step decreases the loss."""
 
@@ -102,7 +105,7 @@ def _steps(words: Words, at: Valued, allowed: Tensor) -> Iterator[Words]:
     exchanged = (slopes - own)[first, flat[second]] + (slopes - own)[second, flat[first]]
     named = at.by_label - at.by_label.gather(1, labels[:, None]) if len(labels) else at.by_label[:0]
     gains = torch.cat([replaced.flatten(), exchanged, named.flatten()])
-    for move in gains.argsort(stable=True).tolist():
+    for move in gains.topk(min(len(gains), _MOST_STEPS), largest=False).indices.tolist():
         if move < replaced.numel():
             place, column = divmod(move, len(allowed))
             if flat[place] != allowed[column]:

@@ -235,6 +235,7 @@ def test_a_network_that_reads_texts(spikeleak: Call) -> None:
     found = facts(out)
     assert found["input"] == "texts of 5 tokens out of 30, 4 classes"
     assert found["engine"].startswith("replayed")
+    assert found["attacked"].startswith("1 input (5 tokens) behind a gradient")
     code, _, err = spikeleak("check", "nets_of_mine:words")
     assert code == 2
     assert "--set input.height=LENGTH --set input.vocabulary=VOCABULARY" in " ".join(err.split())
