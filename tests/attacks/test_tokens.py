@@ -136,3 +136,9 @@ def test_a_second_copy_is_refused_although_the_first_can_be_followed(monkeypatch
 def test_an_index_is_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="it looks its tokens up in no embedding of 12 rows"):
         choose([of(monkeypatch, lambda: ByIndex(lambda tokens: tokens))])
+
+
+def test_tokens_are_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = of(monkeypatch, lambda: Reader(lambda tokens: tokens))
+    with pytest.raises(ConfigError, match="mean, std: expected none for a model that reads tokens"):
+        choose([dataclasses.replace(capture, training=ClientTraining(mean=0.5))])
