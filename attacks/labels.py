@@ -38,7 +38,8 @@ def read_labels(capture: CapturedUpdate, *, rule: LabelRule) -> ReadLabels:
     wrong if all labels differ: entry c is the mean of p_c over the batch, less 1/N if the class occurs, so an absent
     class of small p_c may come before a present one of large p_c. "counts" reads how often each class occurs; see
     `attacks.label_counts`, which also tells whether the counts are certain. "auto" is "weights" for one example and
-    "counts" for more. attacks/README.md says how often each rule is right.
+    "counts" for more; for one text it is "bias" where there is one, since features of recurrent layers and transformers
+    have both signs. attacks/README.md says how often each rule is right.
 
     The gradient of several local steps with momentum is that of one step with a gradient that is the same in each.
 
@@ -56,7 +57,8 @@ def read_labels(capture: CapturedUpdate, *, rule: LabelRule) -> ReadLabels:
     if rule == "counts" or (rule == "auto" and count > 1):
         counts, certain = count_labels(layer, gradient, count)
         return ReadLabels(torch.repeat_interleave(torch.arange(classes), counts), certain)
-    rule = "weights" if rule == "auto" else rule
+    if rule == "auto":
+        rule = "bias" if layer.bias and capture.model.input.vocabulary else "weights"
     name = layer.bias if rule == "bias" else layer.weight
     if not name:
         raise ConfigError(no_last_layer(rule, classes))

@@ -11,6 +11,7 @@ from fl_sim.losses import single_output
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
+from fl_sim.tokens import as_read, random_texts
 
 DUMMIES = 8
 _BRIGHTEST_EVENTS = 0.1
@@ -52,7 +53,7 @@ class LastLayer:
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global stream
             torch.manual_seed(0)
             dummies = dummy_inputs(spec)
-            answers = model(dummies)
+            answers = model(as_read(dummies, spec))
         count = dummies.shape[dummies.dim() - 4]
         self._outputs = single_output(answers, (count, spec.classes))
         self.logits = self._outputs.detach()
@@ -120,9 +121,12 @@ class LastLayer:
 def dummy_inputs(spec: InputSpec) -> Tensor:
     """Return D inputs, from empty to full: noise of increasing brightness, or recordings with ever more events.
 
-    Images are (D, C, H, W), events (T, D, C, H, W). They are the same for all models with this input.
+    Images are (D, C, H, W), events (T, D, C, H, W). They are the same for all models with this input. Texts are of
+    random tokens.
     """
     generator = torch_stream(0, "dummy inputs")
+    if spec.vocabulary:
+        return random_texts(spec, DUMMIES, generator)
     steps = (spec.timesteps,) if spec.timesteps else ()
     noise = torch.rand(*steps, DUMMIES, *spec.frame, generator=generator)
     level = torch.linspace(0.0, 1.0, DUMMIES).view(-1, 1, 1, 1)

@@ -55,13 +55,17 @@ class Target:
         precision: "float32" or "float64".
 
     Raises:
-        ConfigError: the model is of the other kind, or a spiking model without an output at each step.
+        ConfigError: the model is of the other kind or reads texts, or a spiking model without an output at each step.
         DataError: the parameters are not those of the model.
     """
 
     def __init__(self, model: TrainedModel, *, spiking: bool, attack: str, device: str, precision: str) -> None:
         self.dtype, self.device = getattr(torch, precision), device
         self._spec = model.model
+        if self._spec.input.vocabulary:
+            raise ConfigError(
+                f"attack '{attack}': it makes inputs of real numbers, and '{self._spec.architecture}' reads texts."
+            )
         with torch.random.fork_rng(devices=[]):  # initial parameters are drawn and then replaced
             module: Any = build_model(self._spec, parameters=model.parameters).eval()
         if MODELS[self._spec.architecture].spiking != spiking:

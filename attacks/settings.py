@@ -24,7 +24,8 @@ class MatchingSettings(InversionSettings):
     """Settings of every attack that matches gradients with L-BFGS.
 
     Attributes:
-        iterations: outer steps of L-BFGS (300 in the published code of DLG and iDLG).
+        iterations: outer steps of L-BFGS (300 in the published code of DLG and iDLG). For a text, the steps from text
+            to text that follow (`attacks.matching.words`) may take as many evaluations as these steps have iterations.
         inner_iterations: iterations of one outer step (20, torch's default).
         history: number of pairs in the history of L-BFGS (100, torch's default).
         learning_rate: step length of L-BFGS (1, torch's default).
@@ -42,6 +43,7 @@ class MatchingSettings(InversionSettings):
             times the attempt's first loss is not restarted: only rounding is left, and all 33 such victims on CIFAR-100
             were solved.
         divergence: an attempt stops as diverged when the mean square of its candidate exceeds this; 0 for no limit.
+            Texts, whose candidates are logits, have none.
             The server sees its own candidate, so this needs no truth. On the sigmoid LeNet, 12 lost no success in 120
             measured runs.
         loss_tolerance: an attempt stops as converged when an outer step ends by L-BFGS's own tolerance on step or loss
@@ -97,7 +99,8 @@ class IDLGSettings(MatchingSettings):
         label_rule: how labels are read off the gradient of the last layer: "weights" (Zhao et al. 2020, which needs
             positive features before the last layer), "bias" (works for every network whose last layer has one), both
             of which assume that no class occurs twice; "counts" (how often each class occurs; needs a bias, or
-            features that are almost constant); "auto" is "weights" for one example and "counts" for more.
+            features that are almost constant); "auto" is "weights" for one example ("bias" for one text, if there is
+            one) and "counts" for more.
     """
 
     label_rule: Literal["auto", "weights", "bias", "counts"] = "auto"

@@ -81,11 +81,13 @@ def normalised(training: ClientTraining, inputs: Tensor) -> Tensor:
     """Return (x - mean) / std of inputs (..., C, H, W), as the client's model sees them.
 
     Raises:
-        ConfigError: the mean or standard deviation has another number of channels.
+        ConfigError: the mean or standard deviation has another number of channels, or the inputs are tokens.
     """
     taken = training.taken()
     if taken.mean == 0.0 and taken.std == 1.0:
         return inputs
+    if inputs.dtype == torch.int64:
+        raise ConfigError("mean, std: expected none for a model that reads tokens, which no client normalises.")
     mean, std = (_per_channel(value or 0.0, inputs, name) for name, value in (("mean", taken.mean), ("std", taken.std)))
     return (inputs - mean) / std
 

@@ -20,7 +20,7 @@ import safetensors.torch
 from torch import Tensor
 
 from fl_sim.client_training import ClientTraining
-from fl_sim.errors import DataError
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write
 from fl_sim.specs import InputSpec, ModelSpec, Scalar, SpikingSpec
 
@@ -170,7 +170,15 @@ def load_record(kind: type[Record], path: Path) -> Record:
             raise KeyError("record")
         return _rebuild(kind, plain, tensors)
     # JSON that is nested a thousand levels deep raises a RecursionError.
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        ConfigError,
+    ) as error:
         size = path.stat().st_size
         raise DataError(
             f"{path}: expected a {kind.__name__} as written by spikeleak, found {size} bytes that are not one "

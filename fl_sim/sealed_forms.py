@@ -15,6 +15,7 @@ from torch import Tensor
 from fl_sim.errors import DataError
 from fl_sim.records import SealedBatch
 from fl_sim.specs import InputSpec
+from fl_sim.tokens import one_hot
 
 IMAGES = ("NCHW", "NHWC", "NHW", "CHW", "HWC", "HW", "NF", "F")
 EVENTS = ("TNCHW", "NTCHW", "TNHWC", "NTHWC", "TNHW", "NTHW", "TCHW", "THWC", "THW")
@@ -52,7 +53,8 @@ def formed(batch: SealedBatch, spec: InputSpec | None = None) -> Formed:
       which no other reading explains;
     * other integers are floats of the same value, as counts of events always are.
 
-    All other values stay as they are, also those outside [low, high].
+    All other values stay as they are, also those outside [low, high]. Of texts, inputs are the tokens (N, L) or (L, N),
+    whole numbers of any type, or their one-hot form.
 
     Args:
         batch: inputs and labels on any device, of any type, with or without a gradient.
@@ -65,12 +67,16 @@ def formed(batch: SealedBatch, spec: InputSpec | None = None) -> Formed:
     try:
         inputs, labels = _tensor(batch.inputs, "inputs"), _tensor(batch.labels, "labels")
         targets = _labels(labels, spec)
-        arranged = _arranged(inputs, len(targets.tensor), spec)
-        valued = _valued(arranged.tensor, spec)
+        if spec is not None and spec.vocabulary:
+            arranged = valued = _texts(inputs, len(targets.tensor), spec)
+        else:
+            arranged = _arranged(inputs, len(targets.tensor), spec)
+            valued = _valued(arranged.tensor, spec)
     except DataError as error:
         raise DataError(f"{batch.capture_id}: {error}.") from error
     whole = dataclasses.replace(batch, inputs=valued.tensor.contiguous(), labels=targets.tensor.contiguous())
-    return Formed(whole, tuple(taken.words for taken in (targets, arranged, valued) if taken.words))
+    converted = dict.fromkeys(taken.words for taken in (targets, arranged, valued) if taken.words)
+    return Formed(whole, tuple(converted))
 
 
 def _tensor(values: object, name: str) -> Tensor:
@@ -139,6 +145,38 @@ def _arranged(inputs: Tensor, count: int, spec: InputSpec | None) -> _Taken:
             told = f"inputs {tuple(inputs.shape)}, read as ({', '.join(axes)}), as {tuple(found.shape)}"
             return _Taken(found, "" if found.shape == inputs.shape else told)
     raise DataError(_misfit(inputs, count, spec))
+
+
+def _texts(inputs: Tensor, count: int, spec: InputSpec) -> _Taken:
+    """Return texts in their one-hot form (N, 1, L, V)."""
+    length, size = spec.height, spec.vocabulary
+    shape = tuple(inputs.shape)
+    if shape in ((count, 1, length, size), (count, length, size)):
+        whole = inputs.reshape(count, 1, length, size).float()
+        if not (((whole == 0) | (whole == 1)).all() and (whole.sum(-1) == 1).all()):
+            raise DataError(
+                f"expected sealed texts {shape} to be one-hot, found other values than one 1 for each token"
+            )
+        is_kept = shape == tuple(whole.shape) and inputs.dtype == torch.float32
+        return _Taken(whole, "" if is_kept else f"inputs {_told(inputs)} as one-hot {tuple(whole.shape)}")
+    flat = shape == (length,) and count == 1
+    given = inputs.reshape(count, length) if flat or shape == (count, 1, length) else inputs
+    given = given.T if shape == (length, count) != (count, length) else given
+    if tuple(given.shape) != (count, length):
+        raise DataError(
+            f"expected sealed texts as tokens ({count}, {length}), or one-hot ({count}, 1, {length}, {size}), beside "
+            f"labels ({count},), got {shape}"
+        )
+    tokens = given.to(torch.int64)
+    if given.is_floating_point() and not torch.equal(given, given.round()):
+        raise DataError("expected whole numbers as the tokens of sealed texts, found fractions")
+    low, high = int(tokens.min()), int(tokens.max())
+    if not 0 <= low <= high < size:
+        raise DataError(
+            f"expected tokens from 0 to {size - 1} for a vocabulary of {size}, got {low if low < 0 else high}"
+        )
+    found = one_hot(tokens, spec)
+    return _Taken(found, f"tokens {_told(inputs)} as one-hot {tuple(found.shape)}")
 
 
 def _read(inputs: Tensor, axes: str, count: int, spec: InputSpec) -> Tensor | None:

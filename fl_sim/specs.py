@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 from pydantic import Field
 
-from fl_sim.errors import nearest
+from fl_sim.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
 
@@ -34,6 +34,12 @@ class InputSpec:
         classes: number of labels.
         low, high: value range of the inputs, which every metric uses.
         timesteps: number of time bins of an event recording; 0 for a still image.
+        vocabulary: V, number of different tokens of a text of L tokens, whose input is one-hot: one channel, height L,
+            width V, and values from 0 to 1. The model itself reads whole numbers (N, L), see `fl_sim.tokens`. 0 where
+            inputs are numbers.
+
+    Raises:
+        ConfigError: it is a text of another shape or range.
     """
 
     channels: int
@@ -43,6 +49,16 @@ class InputSpec:
     low: float = 0.0
     high: float = 1.0
     timesteps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
+    vocabulary: Annotated[int, Field(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a text of another shape than (1, L, V), or of another range than 0 to 1."""
+        found = self.channels, self.width, self.low, self.high, self.timesteps
+        if self.vocabulary and found != (1, self.vocabulary, 0.0, 1.0, 0):
+            raise ConfigError(
+                "vocabulary: expected a text of L tokens as InputSpec(1, L, VOCABULARY, CLASSES, "
+                f"vocabulary=VOCABULARY) without timesteps and other values than 0 and 1, got {self}."
+            )
 
     @property
     def frame(self) -> tuple[int, int, int]:

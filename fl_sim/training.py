@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, ModelSpec
+from fl_sim.tokens import as_read
 
 Parameters = dict[str, Tensor]
 
@@ -99,7 +100,7 @@ def capture_gradient(
     Args:
         model_spec: specification of the model.
         parameters: {name: tensor} that the server sent.
-        inputs: (N, C, H, W), the client's batch.
+        inputs: (N, C, H, W), the client's batch; texts in their one-hot form (N, 1, L, V).
         labels: (N,).
         capture_id: FEDERATION/rRRR-cCCC.
     """
@@ -111,7 +112,7 @@ def capture_gradient(
         client=0,
         model=model_spec,
         parameters={name: tensor.detach().clone() for name, tensor in parameters.items()},
-        update=gradient(model, inputs, labels),
+        update=gradient(model, as_read(inputs, model_spec.input), labels),
         kind="gradient",
         local_steps=1,
         batch_size=len(labels),

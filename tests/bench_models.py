@@ -68,7 +68,7 @@ def example_of(entry: zoo.ZooEntry) -> tuple[Tensor, Tensor]:
     """Return a digit of the network's size, or a row of random numbers or tokens, and its label."""
     spec = entry.input
     inputs, labels = zoo.examples_of(entry, 0, 1)
-    if entry.kind == "images" and not spec.timesteps and min(spec.height, spec.width) >= SSIM_WINDOW:
+    if not spec.vocabulary and not spec.timesteps and min(spec.height, spec.width) >= SSIM_WINDOW:
         digit, _ = load_dataset("digits").test.batch(torch.tensor([0]))
         resized = F.interpolate(digit, (spec.height, spec.width), mode="area").expand(1, *spec.frame)
         inputs = spec.low + (spec.high - spec.low) * resized
@@ -115,7 +115,7 @@ def attacked(capture: CapturedUpdate, inputs: Tensor, milliseconds: float) -> Fo
 
 def similarity(answer: Tensor, truth: Tensor, spec: InputSpec) -> str:
     """Return the SSIM of a picture, or nothing where there is none."""
-    if spec.timesteps or not has_ssim(truth):
+    if spec.timesteps or spec.vocabulary or not has_ssim(truth):
         return ""
     return f"{float(ssim(answer, truth, low=spec.low, high=spec.high)[0]):.2f}"
 

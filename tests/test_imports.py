@@ -43,7 +43,8 @@ class Room(NamedTuple):
 NOUNS = ("fl_sim.specs", "fl_sim.client_training", "fl_sim.errors", "fl_sim.files")
 RECORDS = (*NOUNS, "fl_sim.records", "fl_sim.seeding")
 BASICS = (*RECORDS, "fl_sim.plugins")
-SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders", "fl_sim.losses", "fl_sim.client_steps")
+SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders", "fl_sim.losses", "fl_sim.client_steps",
+        "fl_sim.tokens")  # fmt: skip
 """What an attack may know of the federation: nothing of its data, its clients or the truth."""
 
 CONFIG = ("fl_sim.config.*", "fl_sim.validation")
@@ -60,6 +61,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.seeding": Room((), ("torch",)),
     "fl_sim.files": Room(("fl_sim.errors",)),
     "fl_sim.specs": Room(("fl_sim.errors",)),
+    "fl_sim.tokens": Room(("fl_sim.specs",), ("torch",)),
     "fl_sim.client_training": Room(("fl_sim.errors", "fl_sim.plugins", "fl_sim.specs")),
     "fl_sim.plugins": Room(("fl_sim.errors",)),
     "fl_sim.validation": Room(("fl_sim.errors",)),
@@ -70,14 +72,14 @@ ROOMS: dict[str, Room] = {
     "fl_sim.observed": Room(RECORDS, ("torch",)),
     "fl_sim.accounts": Room(("fl_sim.specs",)),
     "fl_sim.captures": Room((*RECORDS, "fl_sim.accounts"), ("torch",)),
-    "fl_sim.sealed_forms": Room(RECORDS, ("torch",)),
+    "fl_sim.sealed_forms": Room((*RECORDS, "fl_sim.tokens"), ("torch",)),
     "fl_sim.global_models": Room(("fl_sim.captures", "fl_sim.errors")),
     "fl_sim.encoders": Room(RECORDS, ("torch",)),
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders", "fl_sim.foreign_weights"), ("torch", "spikingjelly")),
     "fl_sim.defences": Room((*NOUNS, "fl_sim.plugins", "fl_sim.validation"), ("torch",)),
     "fl_sim.datasets": Room((*BASICS, "fl_sim.cache"), ("torch", "torchvision", "tonic")),
     "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.validation")),
-    "fl_sim.training": Room((*RECORDS, "fl_sim.encoders", "fl_sim.models.*"), ("torch",)),
+    "fl_sim.training": Room((*RECORDS, "fl_sim.encoders", "fl_sim.models.*", "fl_sim.tokens"), ("torch",)),
     "fl_sim.foreign_weights": Room((*RECORDS, *DATA, "fl_sim.models", "fl_sim.training"), ("torch",)),
     "fl_sim.checkpoints": Room((*RECORDS, "fl_sim.cache"), ("torch",)),
     "fl_sim.epochs": Room(("fl_sim.checkpoints", *DATA), ("torch",)),
@@ -124,7 +126,7 @@ ROOMS: dict[str, Room] = {
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.truth", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures", "fl_sim.config",
           "fl_sim.models", "fl_sim.models.spiking_lenet",
-         "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.training", *RUNS, "judges.classifiers.*",
+         "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.tokens", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),
     ),

@@ -28,6 +28,7 @@ from attacks.engines.plain import (
 from attacks.folding import Fold
 from attacks.replay.engine import ReplayedClients
 from attacks.replay.together import ReplayedTogether
+from attacks.tokens import refuse_unread
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.observed import local_steps
@@ -75,6 +76,8 @@ def choose(captures: Sequence[CapturedUpdate]) -> Choice:
             f"names of model '{first.model.architecture}' those of the update, and are its parameters frozen?"
         )
     refuse_once(first)
+    if first.model.input.vocabulary:
+        refuse_unread(first)
     drawn = draws(first)
     one_batch = len(local_steps(first)) == 1
     reason = (unfoldable(first) if one_batch else not_together(captures)) or _lacking(first)

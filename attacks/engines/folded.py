@@ -76,6 +76,8 @@ def not_together(captures: Sequence[CapturedUpdate]) -> str:
 
 def _other(capture: CapturedUpdate, taken_care_of: Collection[str]) -> str:
     """Return what of a training is neither cross-entropy nor plain SGD nor among the fields `taken_care_of`, or ""."""
+    if capture.model.input.vocabulary:
+        return "it reads texts"
     taken, plain = capture.training.taken(), ClientTraining().taken()
     loss = loss_name(capture.training, capture.model.input.classes)
     if loss != CROSS_ENTROPY:

@@ -24,6 +24,7 @@ from fl_sim.losses import targets_of
 from fl_sim.models import build_model
 from fl_sim.observed import batch_size, local_steps, observed_gradient
 from fl_sim.records import CapturedUpdate
+from fl_sim.tokens import as_read, random_texts
 
 _MOST_STEPS, _MOST_EXAMPLES = 2, 2
 _ALIKE = 1e-4
@@ -35,8 +36,8 @@ _ONCE = re.compile(r"derivative for aten::(\w+) is not implemented")
 _ONE_EXAMPLE = "more than 1 value per channel"
 """What torch says of a batch normalisation in train mode that sees one value only."""
 
-_TOKENS = "argument #1 'indices'"
-"""What torch says of an embedding that is given anything but whole numbers."""
+_TOKENS = "argument #1 'indices'", "input has to be 1D or 2D Tensor, but got Tensor of dimension 4"
+"""What torch says of an embedding that is given anything but whole numbers, and of a bag that is given a picture."""
 
 
 class Planted(NamedTuple):
@@ -44,7 +45,7 @@ class Planted(NamedTuple):
 
     Attributes:
         capture: as the server would have captured it.
-        inputs, targets: (N, C, H, W), or (T, N, C, H, W) for events, and (N, K).
+        inputs, targets: (N, C, H, W), or (T, N, C, H, W) for events, and (N, K). Texts in their one-hot form.
         labels: (N,).
     """
 
@@ -79,9 +80,12 @@ def _examples(client: CapturedUpdate, *, seed: int, precision: torch.dtype) -> P
     """Return random examples of a client, without their update."""
     spec, stream = client.model.input, torch.Generator().manual_seed(seed)
     count = batch_size(client)
-    shape = (*((spec.timesteps,) if spec.timesteps else ()), count, *spec.frame)
-    inputs = spec.low + (spec.high - spec.low) * torch.rand(shape, generator=stream, dtype=torch.float64)
-    inputs = (inputs.round() if spec.timesteps else inputs).to(precision)
+    if spec.vocabulary:
+        inputs = random_texts(spec, count, stream).to(precision)
+    else:
+        shape = (*((spec.timesteps,) if spec.timesteps else ()), count, *spec.frame)
+        inputs = spec.low + (spec.high - spec.low) * torch.rand(shape, generator=stream, dtype=torch.float64)
+        inputs = (inputs.round() if spec.timesteps else inputs).to(precision)
     labels = torch.randint(max(2, spec.classes), (count,), generator=stream)
     return Planted(client, inputs, targets_of(client.training, labels, spec.classes).to(precision), labels)
 
@@ -100,9 +104,9 @@ def _update_of(one: Planted, *, precision: torch.dtype, drawn: int | None) -> di
 
     Its random numbers are drawn from the seed `drawn`, or left out if it is None.
     """
-    capture, inputs, targets, _ = one
+    capture = one.capture
     module = loaded(capture, precision, quiet=drawn is None)
-    batches = [_batch(inputs, targets, step) for step in local_steps(capture)]
+    batches = [_batch(one, step) for step in local_steps(capture)]
     quiet = without_draws() if drawn is None else _seeded(module, drawn)
     with own_errors(capture), torch.random.fork_rng(devices=[]), quiet:
         if capture.kind == "gradient":
@@ -126,10 +130,11 @@ def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
     yield
 
 
-def _batch(inputs: Tensor, targets: Tensor, step: range) -> tuple[Tensor, Tensor]:
-    """Return the inputs and targets of a step."""
+def _batch(one: Planted, step: range) -> tuple[Tensor, Tensor]:
+    """Return the inputs, as the module reads them, and the targets of a step."""
     index = torch.tensor(step)
-    return inputs.index_select(inputs.dim() - 4, index), targets[index]
+    inputs = one.inputs.index_select(one.inputs.dim() - 4, index)
+    return as_read(inputs, one.capture.model.input), one.targets[index]
 
 
 def matched(capture: CapturedUpdate) -> frozenset[str]:
@@ -169,7 +174,7 @@ def squared_distance(one: Planted, other: Planted, names: Collection[str]) -> tu
 def draws(capture: CapturedUpdate) -> bool:
     """Return whether the client's own training draws random numbers, such as dropout: two tries differ."""
     one, found = _examples(_small(capture), seed=0, precision=torch.float32), []
-    batch = _batch(one.inputs, one.targets, local_steps(one.capture)[0])
+    batch = _batch(one, local_steps(one.capture)[0])
     for seed in (0, 1):
         module = loaded(capture, torch.float32, quiet=False)
         with own_errors(capture), torch.random.fork_rng(devices=[]), _seeded(module, seed):
@@ -187,7 +192,7 @@ def refuse_once(capture: CapturedUpdate) -> None:
     torch does not: where the derivative by given tensors is asked for, it takes that of such a function for zero.
     """
     module, one = loaded(capture, torch.float32), _examples(_small(capture), seed=0, precision=torch.float32)
-    batch = _batch(one.inputs, one.targets, local_steps(one.capture)[0])
+    batch = _batch(one, local_steps(one.capture)[0])
     with own_errors(capture), torch.random.fork_rng(devices=[]), without_draws():
         module.train(capture.training.taken().mode == "train")
         loss = step_loss(module, *batch, capture.training.taken())
@@ -242,10 +247,11 @@ def own_errors(capture: CapturedUpdate) -> Iterator[None]:
         once = _ONCE.search(str(error))
         if once:
             raise ConfigError(_no_second(name, f"torch has none of {once[1].removesuffix('_backward')}")) from error
-        if _TOKENS in str(error):
+        if any(words in str(error) for words in _TOKENS):
             raise ConfigError(
-                f"model '{name}': it reads whole numbers, such as tokens{own_line(error)}; attacks look for real "
-                "numbers, so it cannot be attacked yet."
+                f"model '{name}': it reads whole numbers, such as tokens{own_line(error)}, and its InputSpec says that "
+                "it reads real ones. Say InputSpec(1, LENGTH, VOCABULARY, CLASSES, vocabulary=VOCABULARY), or to "
+                "`spikeleak check` --set input.height=LENGTH --set input.vocabulary=VOCABULARY."
             ) from error
         if _ONE_EXAMPLE in str(error):
             raise ConfigError(

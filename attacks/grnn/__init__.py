@@ -58,10 +58,14 @@ class GRNN:
             progress: called whenever victims are finished.
 
         Raises:
-            ConfigError: a capture is of events, its model cannot be folded, it is a delta without a learning rate, or a
-                victim does not fit into `memory_mb`.
+            ConfigError: a capture is of events or texts, its model cannot be folded, it is a delta without a learning
+                rate, or a victim does not fit into `memory_mb`.
         """
         for capture in captures:
+            if capture.model.input.vocabulary > 0:
+                raise ConfigError(
+                    f"attack.name: 'grnn' makes images, and {capture.id} comes from texts; use dlg or idlg."
+                )
             if capture.model.input.timesteps > 0:
                 raise ConfigError(
                     f"attack.name: 'grnn' makes images, and {capture.id} comes from event recordings; use dlg or idlg."

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn import functional as F
 
 from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.engines.folded import FoldedClients
@@ -25,12 +25,14 @@ from attacks.engines.plain import matched, norm_of
 from attacks.matching.batching import Batch, shared_batches
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
-from attacks.settings import IN, POST, STRAIGHT_THROUGH, MatchingSettings
+from attacks.matching.text_answers import text_answers, with_text
+from attacks.settings import IN, POST, STRAIGHT_THROUGH, UNTHRESHOLDED, MatchingSettings
 from attacks.thresholding import threshold, thresholded
 from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size, local_steps, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
+from fl_sim.tokens import one_hot, tokens_of
 
 LIKELY = 4.0
 """Lead of the logit of a likely label over the noise N(0, 1) of the others: about 0.75 of the probability among ten."""
@@ -69,6 +71,7 @@ def reconstruct(
     on_finish: Callable[[int], None],
 ) -> list[Reconstruction]:
     """Run gradient matching on victims that can share a batch and return a reconstruction for each."""
+    _refuse_thresholds(victims.captures[0], settings)
     started = time.perf_counter()
     precision = getattr(torch, settings.precision)
     tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
@@ -84,25 +87,39 @@ def reconstruct(
         point = initial_guess(kind, problem.input_size, unknowns, generator)
         likely = victims.likely[victim] if victims.likely else None
         if likely is not None:
-            point[problem.input_size :] += LIKELY * one_hot(likely.cpu(), problem.classes).flatten()
+            point[problem.input_size :] += LIKELY * F.one_hot(likely.cpu(), problem.classes).flatten()
         return point.to(device=device, dtype=precision)
 
     project = _binarised(problem.input_size, settings.tau) if settings.thresholding == IN else None
     searches = {"none": False, "armijo": True, "auto": problem.choice.engine != FoldedClients.name}
+    # The logits of a token that is sure grow without bound.
+    is_text = victims.captures[0].model.input.vocabulary > 0
     search = Search(
         problem,
         guess,
-        settings,
+        settings.model_copy(update={"divergence": 0.0}) if is_text else settings,
         victims=len(victims.captures),
         slots=victims.slots,
         project=project,
         line_search=searches[settings.line_search],
     )
-    search.run(on_finish)
+    search.run(on_finish if not is_text else lambda _: None)
+    budget = settings.iterations * settings.inner_iterations
+    texts = text_answers(problem, search.best, budget=budget, seed=seed, on_finish=on_finish) if is_text else []
     seconds = (time.perf_counter() - started) / len(victims.captures)
     facts = {"attack": attack, "settings": settings.model_dump(), "seconds": seconds, "seed": seed}
     facts["engine"] = problem.choice.engine
-    return [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
+    answers = [_answer(victims, victim, problem, search, facts) for victim in range(len(victims.captures))]
+    return [with_text(answer, text) for answer, text in zip(answers, texts, strict=True)] if is_text else answers
+
+
+def _refuse_thresholds(capture: CapturedUpdate, settings: MatchingSettings) -> None:
+    """Raise a ConfigError if texts are to be thresholded."""
+    if capture.model.input.vocabulary and settings.thresholding != UNTHRESHOLDED:
+        raise ConfigError(
+            f"attack.thresholding: expected 'none' for {capture.id}, whose client reads texts: the answer holds the "
+            f"most probable token of each position; found '{settings.thresholding}'."
+        )
 
 
 def _binarised(input_size: int, tau: float) -> Callable[[Tensor], Tensor]:
@@ -119,8 +136,9 @@ def _answer(
 ) -> Reconstruction:
     """Return the result of the search for one victim."""
     capture = victims.captures[victim]
-    inputs, logits = problem.split(search.best[victim : victim + 1].cpu().float())
-    last, _ = problem.split(search.last[victim : victim + 1].cpu().float())
+    row = torch.tensor([victim])
+    inputs, logits = problem.split(search.best[row].cpu().float(), row)
+    last, _ = problem.split(search.last[row].cpu().float(), row)
     known = victims.labels[victim] if victims.labels is not None else None
     curve = search.curves[victim]
     return Reconstruction(
@@ -164,9 +182,13 @@ def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Ge
 def clamped(inputs: Tensor, spec: InputSpec) -> Tensor:
     """Return images clamped to the range of the data; for events, only NaN and infinite values are replaced.
 
+    Of texts, the most probable token of each position is returned, one-hot.
+
     Source: arXiv 2511.21181, Table III, which clamps images but not events.
     """
     finite = torch.nan_to_num(inputs, nan=spec.low)
+    if spec.vocabulary:
+        return one_hot(tokens_of(finite), spec)
     return finite if spec.timesteps else finite.clamp(spec.low, spec.high)
 
 
@@ -198,7 +220,8 @@ def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     copies = 4 + 3 * (len(local_steps(capture)) - 1)
     parameters = copies * sum(tensor.numel() for tensor in capture.parameters.values()) * number
     # Patches of 25 pixels and some fifty activation-sized tensors per step are kept for the double backward pass.
-    activations = 120 * inputs * (1 + steps) * number
+    # Of a text, few copies of its one-hot form are kept: layers see the rows of its embedding.
+    activations = (12 if spec.vocabulary else 120) * inputs * (1 + steps) * number
     return history + parameters + activations
 
 
@@ -280,7 +303,7 @@ class MatchingAttack:
                 f"attack.memory_mb: expected at least {needed:,.0f} for the answer to {capture.id}, which tells of "
                 f"{count:,} examples; found {self.settings.memory_mb:,}."
             )
-        grey = torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2)
+        grey = clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
         known = self.labels_alone(capture)
         return Reconstruction(
             capture_id=capture.id,

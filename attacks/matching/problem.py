@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.engines.choice import choose, open_engine
+from attacks.matching.texts import TextUnknowns
 from attacks.thresholding import straight_through
 from fl_sim.losses import free_targets, targets_of
 from fl_sim.observed import batch_size
@@ -22,7 +23,8 @@ class MatchingProblem:
     """The matching loss of V victims and its gradient.
 
     A victim's unknowns are one row: its N inputs, flattened, and N*classes label logits if the labels are unknown. An
-    image of any range is searched in units of that range, so that 0 is its low end and 1 its high end.
+    image of any range is searched in units of that range, so that 0 is its low end and 1 its high end. For texts the
+    unknowns are logits of tokens, see `attacks.matching.texts`.
 
     Args:
         captures: one per victim, all with the same model spec, training and number of examples.
@@ -34,6 +36,7 @@ class MatchingProblem:
             as inputs.
 
     Attributes:
+        captures: of all victims.
         choice: the engine, and what its self-check found.
         range: high minus low of images, by which unknowns are multiplied; 1 for events.
 
@@ -55,14 +58,19 @@ class MatchingProblem:
         self.examples = batch_size(captures[0])
         self.input_shape = (spec.timesteps,) * bool(spec.timesteps) + (self.examples, *spec.frame)
         self.input_size = math.prod(self.input_shape)
+        self._texts: TextUnknowns | None = None
         self._tau = tau
         self.classes = spec.classes
         present = captures[:slots]
-        self._captures, self._labels = captures, labels
+        self.captures, self._labels = captures, labels
         self._low, self.range = (spec.low, spec.high - spec.low) if not spec.timesteps else (0.0, 1.0)
         self._training, self._precision = captures[0].training, precision
         self.labels = None if labels is None else torch.stack(list(labels[:slots])).to(device)
         self.choice = choose(captures)
+        if spec.vocabulary:
+            self._texts = TextUnknowns(captures, self.examples, precision=precision, device=device)
+            self.input_size = math.prod(self._texts.shape)
+        self._present = torch.arange(len(present))
         self.engine = open_engine(present, self.choice, device=device, precision=precision)
 
     @property
@@ -73,26 +81,41 @@ class MatchingProblem:
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
         self.engine.keep(rows)
+        self._present = self._present[rows.cpu()]
         self.labels = None if self.labels is None else self.labels[rows]
 
     def replace(self, row: int, victim: int) -> None:
         """Replace the victim at index `row` by the one with index `victim` among all captures."""
-        self.engine.replace(row, self._captures[victim])
+        self.engine.replace(row, self.captures[victim])
+        self._present[row] = victim
         if self.labels is not None and self._labels is not None:
             self.labels[row] = self._labels[victim]
 
-    def split(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
+    def split(self, points: Tensor, victims: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the inputs and the label logits (V, N, classes), or None, in points (V, unknowns).
 
         Inputs are (V, N, C, H, W), or (V, T, N, C, H, W) for events.
+
+        Args:
+            points: one for each victim.
+            victims: (V,), the numbers of their captures among all; None for those that are present.
         """
-        inputs = points[:, : self.input_size].view(-1, *self.input_shape)
+        known = points[:, : self.input_size]
+        if self._texts is not None:
+            inputs = self._texts.inputs(known, self._present if victims is None else victims)
+        else:
+            inputs = known.view(-1, *self.input_shape)
         if self._tau is not None:
             inputs = straight_through(inputs, self._tau)
         if (self._low, self.range) != (0.0, 1.0):
             inputs = self._low + self.range * inputs
         logits = points[:, self.input_size :].view(-1, self.examples, self.classes) if self.labels is None else None
         return inputs, logits
+
+    def tokens_of(self, victim: int) -> Tensor:
+        """Return the tokens (k,) that can be in the texts of the victim with this number."""
+        assert self._texts is not None  # noqa: S101 - asked for texts only
+        return self._texts.allowed(victim)
 
     def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return matching losses (V,) and their gradients (V, unknowns) at points (V, unknowns).
@@ -101,12 +124,12 @@ class MatchingProblem:
         """
         points = points.detach().requires_grad_()
         inputs, label_logits = self.split(points)
-        targets = self._known_targets() if label_logits is None else free_targets(self._training, label_logits)
+        targets = self.known_targets() if label_logits is None else free_targets(self._training, label_logits)
         matching = self.engine.distances(inputs, targets)
         (slope,) = torch.autograd.grad(matching.sum(), points)
         return matching.detach(), slope
 
-    def _known_targets(self) -> Tensor:
+    def known_targets(self) -> Tensor:
         """Return the targets (V, N, classes) of known labels."""
         assert self.labels is not None  # noqa: S101 - split() returns logits if and only if there are no labels
         flat = targets_of(self._training, self.labels.flatten(0, 1), self.classes)

@@ -22,7 +22,7 @@ def inferred(module: nn.Module, known: Mapping[str, int]) -> Inferred:
     """Return channels, height, width and classes, as far as they are not known and the module's layers say them.
 
     Layers count in the order in which they are registered. A side that no layer says is one of `USUAL_SIDES`, if the
-    module takes inputs of exactly one of them.
+    module takes inputs of exactly one of them. Of texts, whose vocabulary must be known, the length is never inferred.
 
     Args:
         module: the model.
@@ -31,7 +31,10 @@ def inferred(module: nn.Module, known: Mapping[str, int]) -> Inferred:
     layers = [(name, part) for name, part in module.named_modules() if isinstance(part, nn.Linear | _ConvNd)]
     if not layers:
         return {}
-    found = _of_outputs(*layers[-1]) | _of_first(*layers[0], known)
+    found = _of_outputs(*layers[-1])
+    if known.get("vocabulary"):
+        return {key: value for key, value in found.items() if key not in known}
+    found |= _of_first(*layers[0], known)
     found = {key: value for key, value in found.items() if key not in known}
     if {"height", "width"} & {*known, *found} or isinstance(layers[0][1], nn.Linear):
         return found

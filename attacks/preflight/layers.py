@@ -12,6 +12,7 @@ from attacks.replay.module import ClientModule
 from fl_sim.client_steps import step_loss, trainable
 from fl_sim.encoders import Encoder
 from fl_sim.records import CapturedUpdate
+from fl_sim.tokens import as_read
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def drawing(capture: CapturedUpdate) -> tuple[str, ...]:
         part.register_forward_pre_hook(watch.enter)
         part.register_forward_hook(watch.leave)
     with own_errors(capture), torch.random.fork_rng(devices=[]):
-        step_loss(module, one.inputs, one.targets, capture.training.taken())
+        step_loss(module, as_read(one.inputs, capture.model.input), one.targets, capture.training.taken())
     encoders = {part for part in names if isinstance(part, Encoder) and part.name == "rate"}  # of a stream of their own
     return tuple(names[part] for part in names if part in watch.found | encoders)
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from attacks.replay.lookups import Text
 from fl_sim.client_steps import keeps_state, mixed, reset_state, trainable
 from fl_sim.losses import client_loss, normalised
 from fl_sim.models import build_model
@@ -42,6 +43,7 @@ class ClientModule:
         self._module = silenced(module.to(device=device, dtype=dtype)).train(self._training.mode == "train")
         self._device, self._dtype = device, dtype
         self._keeps_state = keeps_state(module)
+        self._reads_text = capture.model.input.vocabulary > 0
         names = dict.fromkeys([*dict(module.named_parameters()), *dict(module.named_buffers())])
         state = module.state_dict(keep_vars=True) | dict(module.named_buffers())
         self._sent: Tensors = {
@@ -71,7 +73,8 @@ class ClientModule:
 
         Args:
             trained: {name: tensor}, values of the trained parameters.
-            inputs: (N, C, H, W) in the range of the InputSpec, or (T, N, C, H, W) for events.
+            inputs: (N, C, H, W) in the range of the InputSpec, or (T, N, C, H, W) for events; of texts (N, 1, L, V),
+                for each position the weights of the tokens.
             targets: (N, K), see `fl_sim.losses`.
 
         Returns:
@@ -83,8 +86,14 @@ class ClientModule:
         seen: Tensors = {}
         if self._keeps_state:
             reset_state(self._module)
-        with without_draws(), twice_differentiable(), self._watched(seen), mixed(self._training, self._device):
-            outputs = functional_call(self._module, {**fixed, **trained}, (normalised(self._training, inputs),))
+        text = Text(inputs) if self._reads_text else None
+        read = normalised(self._training, inputs) if text is None else text.tokens
+        with contextlib.ExitStack() as stack:
+            for context in (without_draws(), twice_differentiable(), self._watched(seen)):
+                stack.enter_context(context)
+            stack.enter_context(contextlib.nullcontext() if text is None else text.read())
+            stack.enter_context(mixed(self._training, self._device))
+            outputs = functional_call(self._module, {**fixed, **trained}, (read,))
         if self._keeps_state:  # the graph of a state would hold on to the batch
             reset_state(self._module)
         return client_loss(self._training, outputs, targets), seen

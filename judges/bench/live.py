@@ -163,7 +163,8 @@ def _scores(folder: Path, capture: StoredUpdate, result: Reconstruction) -> list
     if not session.open(evidence, complete=False):
         return []
     rows = session.rows(evidence, Context(attack=result.attack), [result])
-    return [{"ssim": row.ssim, "psnr_db": row.psnr_db, "mse": row.mse, "l2": row.l2} for row in rows]
+    names = ("ssim", "psnr_db", "mse", "l2", "token_accuracy", "tokens_found")
+    return [{name: getattr(row, name) for name in names} for row in rows]
 
 
 def _write(folder: Path, capture_id: str, facts: Mapping[str, Any]) -> None:

@@ -83,8 +83,8 @@ def check(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="input.KEY (channels, height, width, classes, low, high, timesteps), assumed.KEY (what the client "
-            "does; see `spikeleak config reference`), or model.KEY for a model of the table.",
+            help="input.KEY (channels, height, width, classes, low, high, timesteps, vocabulary), assumed.KEY (what "
+            "the client does; see `spikeleak config reference`), or model.KEY for a model of the table.",
         ),
     ] = None,
     imports: Imports = None,

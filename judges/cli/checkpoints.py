@@ -35,6 +35,7 @@ class InputSettings(Settings):
         low, high: value range, by default that of the data set; -1 and 1 for the usual normalisation of images by mean
             0.5 and deviation 0.5.
         timesteps: number of time bins of an event recording, by default that of the data set.
+        vocabulary: number of different tokens of a text; its number of tokens is the height. 0 for numbers.
     """
 
     channels: int = Field(default=0, ge=0)
@@ -44,12 +45,14 @@ class InputSettings(Settings):
     low: float = 0.0
     high: float = 1.0
     timesteps: int = Field(default=0, ge=0, le=MOST_STEPS)
+    vocabulary: int = Field(default=0, ge=0)
 
     @property
     def given(self) -> dict[str, Any]:
         """Return what is set, by field of an `InputSpec`."""
         told = self.model_dump(include=self.model_fields_set)
-        return {key: value for key, value in told.items() if value or key not in SIZES}
+        text = {"channels": 1, "width": self.vocabulary} if self.vocabulary else {}
+        return text | {key: value for key, value in told.items() if value or key not in SIZES}
 
 
 class Whose(Settings):

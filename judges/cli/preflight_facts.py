@@ -56,13 +56,10 @@ def _of_subject(found: Preflight, inferred: Inferred) -> Iterator[Fact]:
     spec = capture.model.input
     frames = f"{spec.timesteps} frames of " if spec.timesteps else ""
     yield "model", capture.model.architecture
-    yield (
-        "input",
-        (
-            f"{frames}{spec.channels}x{spec.height}x{spec.width} in [{spec.low:g}, {spec.high:g}], "
-            f"{_counted(spec.classes, 'class', 'classes')}"
-        ),
-    )
+    shape = f"{frames}{spec.channels}x{spec.height}x{spec.width} in [{spec.low:g}, {spec.high:g}]"
+    if spec.vocabulary:
+        shape = f"texts of {_counted(spec.height, 'token')} out of {spec.vocabulary:,}"
+    yield "input", f"{shape}, {_counted(spec.classes, 'class', 'classes')}"
     for key, (value, why) in inferred.items():
         yield f"input.{key}", f"{value}, inferred: {why}"
 
@@ -162,7 +159,8 @@ def _what_is_attacked(found: Preflight) -> str:
     numbers = found.examples * max(1, spec.timesteps) * spec.channels * spec.height * spec.width
     behind = "a gradient" if found.capture.kind == "gradient" else _counted(found.steps, "local step")
     few = found.examples <= found.most_examples
-    what = f"{_counted(found.examples, 'input')} ({numbers:,} numbers)" if few else "labels only"
+    size = f"{found.examples * spec.height:,} tokens" if spec.vocabulary else f"{numbers:,} numbers"
+    what = f"{_counted(found.examples, 'input')} ({size})" if few else "labels only"
     limit = "" if few else f" Inputs of more than {found.most_examples} examples: --set attack.most_examples=..."
     shared = f"{layers.numbers if layers else 0:,} numbers that the client trains and shares"
     return f"{what} behind {behind}, by the {shared}.{limit}"

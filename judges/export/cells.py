@@ -198,13 +198,14 @@ def _of_attack(
 
 
 def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
-    means = {name: getattr(cell, name).mean for name in ("psnr_db", "mse", "l2")}
+    means = {name: getattr(cell, name).mean for name in ("mse", "l2")}
     same = (
         "last_ssim", "asr", "ceiling", "label_accuracy", "label_accuracy_paired", "diverged", "seconds",
-        "gradient_evaluations",
+        "gradient_evaluations", "token_accuracy", "tokens_found",
     )  # fmt: skip
     return {
         "ssim": cell.ssim.mean if cell.ssim else None,
+        "psnr_db": cell.psnr_db.mean if cell.psnr_db else None,
         **means,
         "recognisable": cell.recognisable.share if cell.recognisable else None,
         "solved": cell.solved.share,
@@ -233,7 +234,9 @@ def _finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
 
 
 def _drawn(pictures: Pictures) -> Iterator[tuple[str, Picture]]:
-    """Yield truth and answer, from left to right, of each role, or of each class."""
+    """Yield truth and answer, from left to right, of each role, or of each class; nothing of texts."""
+    if pictures.texts:
+        return
     labels = (f"{label:.0f}" for label in pictures.numbers["label"])
     names = pictures.roles or [" ".join(pair) for pair in zip(labels, pictures.subjects, strict=True)]
     for at, name in enumerate(names):

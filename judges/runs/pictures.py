@@ -32,7 +32,9 @@ class Pictures(Approach, Attacked):
         captures: number of captures attacked; 0 if a trained model was attacked.
         subjects: subject of each answer: the id of a capture, or the name of a class.
         roles: why each was chosen: "best", ..., "worst", "diverged"; () if they were chosen evenly, or are all.
-        images: {"truth", "answer", "nearest": (K, C, H, W)}. Events become one picture: their sum or mean over time.
+        images: {"truth", "answer", "nearest": (K, C, H, W)}. Events become one picture: their sum or mean over time. {}
+            for texts.
+        texts: {"truth", "answer": K texts}, tokens as numbers; {} for pictures.
         numbers: {column: K numbers}, "label" and the measured columns of the rows, as far as they are defined.
         words: {column: K texts}, "stop_reason"; for trained models also "seen", the class that the judge sees, and
             "nearest", the class of the nearest training example.
@@ -57,6 +59,7 @@ class Pictures(Approach, Attacked):
     images: Mapping[str, Tensor]
     numbers: Mapping[str, tuple[float, ...]]
     words: Mapping[str, tuple[str, ...]]
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: tuple[float, float] | None = None
     timesteps: int = 0
     spikes: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1, 1, dtype=torch.uint8))
@@ -78,7 +81,7 @@ class Pictures(Approach, Attacked):
 
 def save_pictures(pictures: Pictures, run_dir: Path) -> Path:
     """Write the pictures of a cell into the folder of a run and return their path."""
-    folder = GALLERY if TRUTH in pictures.images else ANSWERS
+    folder = GALLERY if TRUTH in {*pictures.images, *pictures.texts} else ANSWERS
     return save_record(pictures, run_dir / folder / f"{file_name(pictures.cell)}.safetensors")
 
 

@@ -50,7 +50,7 @@ class Score(Context):
         tau: the threshold; None if there was none.
         capture_id, example: the victim: the captured update and the index of the original in its batch.
         ssim, psnr_db, mse, l2: metrics of the attack's answer, see `judges.scoring.image_metrics`. SSIM is None where
-            it is not defined, for pictures smaller than 7x7.
+            it is not defined, for pictures smaller than 7x7, and for texts, of which PSNR is None too.
         label: the true label.
         label_recovered: the label that the attack names for the answer that is paired with this example; -1 for none.
         label_correct: whether they agree; an update may reveal the label although the picture is not found.
@@ -63,15 +63,19 @@ class Score(Context):
         truth_judge_correct: whether the judge sees the true label in the true input: the ceiling of `judge_correct`.
         matching_loss, iterations, gradient_evaluations, restarts, stop_reason: as reported by the attack.
         seconds: wall time of the attack for this example.
-        solved: MSE below 1e-3 of the squared data range, and not diverged.
-        recognisable: SSIM above 0.5, and not diverged; None where SSIM is not defined.
+        solved: MSE below 1e-3 of the squared data range, or all tokens of a text in their places, and not diverged.
+        recognisable: SSIM above 0.5, or all tokens of a text named in any order, and not diverged; None for pictures of
+            which SSIM is not defined.
         last_ssim, last_psnr_db, last_mse: metrics of the last iterate, clamped to the data range, for comparison.
         moved: root mean square distance between the attack's answer and its initial guess, in units of the data range;
-            None if the guess is not known, or if the attack was restarted from another one.
+            of texts, the share of tokens that differ. None if the guess is not known, or if the attack was restarted
+            from another one.
         engine: what evaluated the attack's loss, see `attacks.engines`; "" for none.
         mismatch: distance between the update of the truth, as the attack computes it, and the captured one, relative to
             its norm; None if it was not measured. About 0, unless a defence changed the update, the client drew random
             numbers, or the attack was told wrong facts about it.
+        token_accuracy, tokens_found: share of a text's tokens that the answer has in their places, and in any order,
+            see `judges.scoring.text_metrics`; None for pictures.
         first_loss: matching loss at the start of the attempt that led to the answer; None if it is not reported.
     """
 
@@ -80,7 +84,7 @@ class Score(Context):
     capture_id: str
     example: int
     ssim: float | None
-    psnr_db: float
+    psnr_db: float | None
     mse: float
     l2: float
     label: int
@@ -100,12 +104,14 @@ class Score(Context):
     solved: bool
     recognisable: bool | None
     last_ssim: float | None
-    last_psnr_db: float
+    last_psnr_db: float | None
     last_mse: float
     moved: float | None = None
     first_loss: float | None = None
     engine: str = ""
     mismatch: float | None = None
+    token_accuracy: float | None = None
+    tokens_found: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -119,7 +125,12 @@ class Score(Context):
 
     @property
     def similarity(self) -> float:
-        """Return by what an attack and its controls are compared: SSIM, or minus the MSE where that is not defined."""
+        """Return by what an attack and its controls are compared: SSIM, or minus the MSE where that is not defined.
+
+        For texts it is the mean of the shares of tokens found and of those in their places.
+        """
+        if self.token_accuracy is not None and self.tokens_found is not None:
+            return (self.token_accuracy + self.tokens_found) / 2
         return -self.mse if self.ssim is None else self.ssim
 
     @property

@@ -7,7 +7,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from fl_sim.specs import InputSpec
 from judges.scoring.image_metrics import as_images, checked
+from judges.scoring.text_metrics import with_counts
 
 
 def assign(reconstructions: Tensor, originals: Tensor) -> Tensor:
@@ -34,6 +36,11 @@ def assign(reconstructions: Tensor, originals: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(columns, dtype=np.int64))
 
 
-def assigned(answers: Tensor, truth: Tensor) -> Tensor:
-    """Return the order that pairs answers with the truth, both (N, C, H, W), or (T, N, C, H, W) for events."""
+def assigned(answers: Tensor, truth: Tensor, spec: InputSpec | None = None) -> Tensor:
+    """Return the order that pairs answers with the truth, both (N, C, H, W), or (T, N, C, H, W) for events.
+
+    Texts, which only their spec tells, are paired by their tokens and by how often each occurs.
+    """
+    if spec is not None and spec.vocabulary:
+        return assign(with_counts(answers), with_counts(truth))
     return assign(as_images(answers), as_images(truth))

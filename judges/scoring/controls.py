@@ -88,11 +88,15 @@ CONTROLS: Mapping[str, Callable[[Beside], Tensor | None]] = {
 }
 """The controls of a captured update that need no attack: kind -> answer, or None if means are needed but missing."""
 
+NO_CONTROLS: Mapping[str, Callable[[Beside], Tensor | None]] = {}
+"""Of texts: black, grey and mean pictures are no texts. Their control is the attack's own guess."""
+
 
 def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means | None) -> dict[str, Reconstruction]:
-    """Return the answers of `CONTROLS` by kind; see `Beside` for the arguments."""
+    """Return the answers of `CONTROLS` by kind, none for texts; see `Beside` for the arguments."""
     beside = Beside(sealed.inputs, sealed.labels, spec, means)
-    answers = {kind: answer for kind, control in CONTROLS.items() if (answer := control(beside)) is not None}
+    controls = NO_CONTROLS if spec.vocabulary else CONTROLS
+    answers = {kind: answer for kind, control in controls.items() if (answer := control(beside)) is not None}
     return {
         kind: Reconstruction(
             capture_id=sealed.capture_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,9 +17,13 @@ from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.class_metrics import rate_decoded
+from judges.scoring.text_metrics import written
 
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
 """Relative position of each role in the order by SSIM, best first."""
+
+_NUMBERS = ("ssim", "psnr_db", "l2", "token_accuracy", "tokens_found")
+"""Columns of the rows that go with a picture or text, as far as they are defined."""
 
 MOST_CURVES = 24
 MOST_ANSWERS = 24
@@ -50,13 +54,11 @@ def build_gallery(
     owner = [batch for batch, own in enumerate(rows) for _ in own]
     roles = _places(scores, events=spec.timesteps > 0)
     chosen = [scores[at] for at in roles.values()]
-    truths, answers = [], []
+    pairs = []
     for at, row in zip(roles.values(), chosen, strict=True):
         batch = owner[at]
-        truth = _summed(sealed[batch].inputs, row.example)
         ours = _summed(reconstructions[batch].inputs, int(orders[batch][row.example]))
-        truths.append(truth / _brightest(truth, spec))
-        answers.append(ours / _brightest(truth, spec))
+        pairs.append((_summed(sealed[batch].inputs, row.example), ours))
     curves = _spread(len(reconstructions), MOST_CURVES)
     histories = [reconstructions[at].loss_history.float() for at in curves]
     return Pictures(
@@ -67,8 +69,8 @@ def build_gallery(
         captures=len(reconstructions),
         subjects=tuple(row.capture_id for row in chosen),
         roles=tuple(roles),
-        images={TRUTH: torch.stack(truths), ANSWER: torch.stack(answers)},
-        numbers=_columns(chosen, "label", *(() if scores[0].ssim is None else ("ssim",)), "psnr_db", "l2"),
+        **_shown(dict(zip((TRUTH, ANSWER), zip(*pairs, strict=True), strict=True)), spec),
+        numbers=_columns(chosen, "label", *(name for name in _NUMBERS if getattr(scores[0], name) is not None)),
         words=_columns(chosen, "stop_reason"),
         limits=(spec.low, spec.high),
         timesteps=spec.timesteps,
@@ -96,7 +98,7 @@ def build_answers(context: Context, results: Sequence[Reconstruction], *, spec: 
         cell=context.cell,
         captures=len(results),
         subjects=tuple(result.capture_id for result, _ in first),
-        images={ANSWER: torch.stack([answer / _brightest(answer, spec) for answer in answers])},
+        **_shown({ANSWER: answers}, spec),
         numbers={
             "label": tuple(int(result.labels[place]) for result, place in first),
             "matching_loss": tuple(float(result.matching_loss) for result, _ in first),
@@ -138,6 +140,19 @@ def build_album(inversion: Inversion, rows: Sequence[ClassScore], nearest: Seque
         spikes=(inversion.inputs[:, middle] if inversion.inputs.dim() == 5 else inversion.inputs[:0]).to(torch.uint8),
         spikes_of=middle,
     )
+
+
+def _shown(kinds: Mapping[str, Sequence[Tensor]], spec: InputSpec) -> dict[str, Any]:
+    """Return inputs (C, H, W) of each kind as pictures, as bright as the first kind, or as texts."""
+    if spec.vocabulary:
+        texts = {kind: tuple(map(written, inputs)) for kind, inputs in kinds.items()}
+        return {"images": {}, "texts": texts}
+    first = next(iter(kinds.values()))
+    scaled = {
+        kind: torch.stack([one / _brightest(beside, spec) for one, beside in zip(inputs, first, strict=True)])
+        for kind, inputs in kinds.items()
+    }
+    return {"images": scaled}
 
 
 def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:

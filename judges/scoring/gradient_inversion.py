@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from judges.classifiers.cache import Judge
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.image_metrics import as_images, has_ssim, l2, mse, psnr_db, ssim
+from judges.scoring.text_metrics import token_accuracy, tokens_found
 
 
 def score(
@@ -50,7 +51,7 @@ def score(
     """
     if reconstruction.capture_id != sealed.capture_id:
         raise ValueError(f"a reconstruction of {reconstruction.capture_id} is not of {sealed.capture_id}")
-    order = assigned(reconstruction.inputs, sealed.inputs) if order is None else order
+    order = assigned(reconstruction.inputs, sealed.inputs, spec) if order is None else order
     columns = _columns(reconstruction, sealed, spec, judge, guess, order)
     shared = vars(context) | _thresholding(reconstruction) | _effort(reconstruction)
     shared |= {"mismatch": mismatch}
@@ -58,11 +59,19 @@ def score(
     rows = []
     for example, values in enumerate(zip(*columns.values(), strict=True)):
         row = dict(zip(columns, values, strict=True))
-        row["solved"] = alive and row["mse"] < SOLVED_MSE * (spec.high - spec.low) ** 2
-        row["recognisable"] = None if row["ssim"] is None else alive and row["ssim"] > RECOGNISABLE_SSIM
+        solved, recognisable = _successes(row, spec)
+        row["solved"], row["recognisable"] = alive and solved, None if recognisable is None else alive and recognisable
         row["judge_correct"] = None if judge is None else alive and row["judge_correct"]
         rows.append(Score(**shared, **row, example=example))
     return rows
+
+
+def _successes(row: Mapping[str, Any], spec: InputSpec) -> tuple[bool, bool | None]:
+    """Return whether an answer that did not diverge is solved, and recognisable; see `Score`."""
+    if spec.vocabulary:
+        return row["token_accuracy"] == 1.0, row["tokens_found"] == 1.0
+    solved = row["mse"] < SOLVED_MSE * (spec.high - spec.low) ** 2
+    return solved, None if row["ssim"] is None else row["ssim"] > RECOGNISABLE_SSIM
 
 
 def _columns(
@@ -77,7 +86,7 @@ def _columns(
     truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
     recovered, moved = reconstruction.labels[order], [None] * len(order)
     if guess is not None and reconstruction.restarts <= 1:  # after a restart the answer may come from another guess
-        moved = (mse(ours, as_images(guess)).sqrt() / (spec.high - spec.low))[order].tolist()
+        moved = _moved(ours, as_images(guess), spec)[order].tolist()
     return {
         **_pictures(ours[order], truth, spec),
         **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
@@ -87,6 +96,22 @@ def _columns(
         "label_found": labels_found(sealed.labels.tolist(), reconstruction.labels.tolist()),
         **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
         "moved": moved,
+        **(_of_texts(ours[order], truth) if spec.vocabulary else {}),
+    }
+
+
+def _moved(ours: Tensor, guess: Tensor, spec: InputSpec) -> Tensor:
+    """Return how far answers are from their guesses, (N,); see `Score`."""
+    if spec.vocabulary:
+        return 1.0 - token_accuracy(ours, guess)
+    return mse(ours, guess).sqrt() / (spec.high - spec.low)
+
+
+def _of_texts(ours: Tensor, truth: Tensor) -> dict[str, list[float]]:
+    """Return the shares of tokens that each answer has."""
+    return {
+        "token_accuracy": token_accuracy(ours, truth).tolist(),
+        "tokens_found": tokens_found(ours, truth).tolist(),
     }
 
 
@@ -104,10 +129,13 @@ def labels_found(true: Sequence[int], named: Sequence[int]) -> list[bool]:
 
 
 def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[float] | list[None]]:
-    """Return the four metrics of each pair; SSIM is None where it is not defined."""
+    """Return the four metrics of each pair; SSIM and PSNR are None where they are not defined."""
+    none = [None] * len(truth)
+    is_picture = not spec.vocabulary
+    is_large = is_picture and has_ssim(truth)
     return {
-        "ssim": ssim(ours, truth, low=spec.low, high=spec.high).tolist() if has_ssim(truth) else [None] * len(truth),
-        "psnr_db": psnr_db(ours, truth, low=spec.low, high=spec.high).tolist(),
+        "ssim": ssim(ours, truth, low=spec.low, high=spec.high).tolist() if is_large else none,
+        "psnr_db": psnr_db(ours, truth, low=spec.low, high=spec.high).tolist() if is_picture else none,
         "mse": mse(ours, truth).tolist(),
         "l2": l2(ours, truth).tolist(),
     }

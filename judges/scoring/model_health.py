@@ -14,6 +14,7 @@ from fl_sim.models import build_model
 from fl_sim.models.spiking_lenet import activities
 from fl_sim.observed import observed_gradient
 from fl_sim.records import CapturedUpdate
+from fl_sim.tokens import as_read
 from fl_sim.training import load_parameters
 from judges.intervals import distribution
 from judges.runs.identity import Attacked
@@ -44,12 +45,12 @@ def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
 
     Args:
         capture: the update, and the parameters that the server sent.
-        inputs: the client's batch, (N, C, H, W), or (T, N, C, H, W) for events.
+        inputs: the client's batch, (N, C, H, W), or (T, N, C, H, W) for events; texts in their one-hot form.
     """
     kind = next(iter(capture.parameters.values())).dtype
     model = build_model(capture.model, parameters=capture.parameters, partly=True).to(kind).eval()
     load_parameters(model, capture.parameters, partly=True)
-    layers = activities(model, inputs.to(kind))
+    layers = activities(model, as_read(inputs.to(kind), capture.model.input))
     last = _output_layer(model)
     zeros = {name: int((entries == 0).sum()) for name, entries in capture.update.items()}
     sizes = {name: entries.numel() for name, entries in capture.update.items()}

@@ -221,7 +221,7 @@ class Session:
         orders = []
         for result in results:
             victim, truth = victims[result.capture_id], self.truth(result.capture_id)
-            orders.append(assigned(result.inputs, truth.inputs))
+            orders.append(assigned(result.inputs, truth.inputs, evidence.spec))
             own = replace(context, repeat=victim.repeat, round=victim.round)
             guess = (guesses or {}).get(result.capture_id)
             rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1],

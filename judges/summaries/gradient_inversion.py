@@ -36,7 +36,7 @@ class CellSummary(Approach, Attacked):
         cell, guess, thresholding, tau: as in the rows.
         n: number of examples.
         ssim, psnr_db, mse, l2: distributions over the answers; ssim is None where it is not defined, for pictures
-            smaller than 7x7, and so are last_ssim and recognisable.
+            smaller than 7x7, and so are last_ssim and recognisable. ssim, last_ssim and psnr_db are None for texts.
         intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (for asr see
             `judges.intervals.rate`), by name; None for one victim, and if a value is missing or not finite.
         last_ssim: mean over the last iterates.
@@ -52,6 +52,7 @@ class CellSummary(Approach, Attacked):
         comparison: comparison with the controls; None for a control, or without controls.
         verdict, reason: texts of `judges.summaries.verdicts`.
         published: the paper's row, if it has one.
+        token_accuracy, tokens_found: means over the answers, see `judges.runs.rows.Score`; None for pictures.
     """
 
     cell: str
@@ -60,7 +61,7 @@ class CellSummary(Approach, Attacked):
     tau: float | None
     n: int
     ssim: Distribution | None
-    psnr_db: Distribution
+    psnr_db: Distribution | None
     mse: Distribution
     l2: Distribution
     intervals: Mapping[str, tuple[float, float] | None]
@@ -78,6 +79,8 @@ class CellSummary(Approach, Attacked):
     verdict: str
     reason: str
     published: Published | None
+    token_accuracy: float | None = None
+    tokens_found: float | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,9 @@ def _cell(
     columns |= {name: getattr(first, name) for name in ("cell", "guess", "thresholding", "tau")}
     columns |= {name: distribution(column) if column else None for name, column in values.items()}
     columns |= _label_accuracies(rows)
+    for name in ("token_accuracy", "tokens_found"):
+        shares = _defined(rows, name)
+        columns[name] = sum(shares) / len(shares) if shares else None
     as_published = first.defence == "none" and not (first.is_control or first.varied or first.attack_settings)
     return CellSummary(
         **columns,

@@ -93,7 +93,9 @@ def verdict_on(
     an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
     since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
-    Pictures smaller than 7x7 have no SSIM: in 1 and 2 "solved" then stands for "recognisable", in 3 MSE for SSIM.
+    Pictures smaller than 7x7 have no SSIM: in 1 and 2 "solved" then stands for "recognisable", in 3 MSE for SSIM. A
+    text is recognisable if all its tokens are named, in any order, and what stands for SSIM is the mean of the shares
+    of its tokens that are named and that are in their places; in 8, 0.01 is a share of its tokens.
 
     Args:
         rows: rows of the cell.
@@ -119,7 +121,9 @@ def verdict_on(
 def _compared(row: Score, successes: Rate, comparison: Comparison | None) -> list[str]:
     """Return how often an attack, of which `row` is a row, succeeded and how it compares with the controls."""
     success, above, why = "recognisable", "above", []
-    if row.recognisable is None:
+    if row.token_accuracy is not None:
+        success, why = "with all tokens named", ["by the tokens that are named, and in their places"]
+    elif row.recognisable is None:
         success, above = "solved", "nearer than"
         why = ["by MSE, since SSIM is not defined for pictures smaller than 7x7"]
     if comparison is None:
@@ -185,7 +189,8 @@ def _of_standstill(rows: Sequence[Score]) -> str:
     if moves and median(moves) >= STANDSTILL:
         return ""  # a loss that is mostly a defence's noise hardly decreases, however far the search gets
     if moves:
-        parts.append(f"the answers lie a median of {median(moves):.2g} of the data range from the initial guess")
+        of = "the data range" if rows[0].token_accuracy is None else "their tokens"
+        parts.append(f"the answers lie a median of {median(moves):.2g} of {of} from the initial guess")
     losses = [(row.first_loss, row.matching_loss) for row in rows if row.first_loss is not None]
     still = sum(last >= (1.0 - LEAST_FALL) * first for first, last in losses if math.isfinite(first))
     if losses and still >= MOST * len(losses):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from fl_sim.errors import DataError
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import InputSpec, SealedBatch, record_bytes
 from fl_sim.sealed_forms import EVENTS, IMAGES, formed
 
@@ -23,6 +24,8 @@ EVENT = InputSpec(2, 5, 7, 10, timesteps=4)
 BYTES = torch.randint(0, 256, (3, 3, 5, 7), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 PICTURES = BYTES.float() / 255
 LABELS = torch.tensor([3, 0, 9])
+TEXT = InputSpec(1, 4, 6, 10, vocabulary=6)
+TOKENS = torch.tensor([[0, 5, 1, 1], [2, 3, 4, 0], [5, 5, 0, 2]])
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
@@ -169,3 +172,49 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
     assert told.startswith(f"{NAME}: ")
     assert reason in told
     assert (told.count(". "), told[-1]) == (0, ".")
+
+
+# Texts
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tokens: tokens, "tokens (3, 4) of int64 as one-hot (3, 1, 4, 6)"),
+        (lambda tokens: tokens.T, "tokens (4, 3) of int64 as one-hot (3, 1, 4, 6)"),
+        (lambda tokens: tokens[:, None].float(), "tokens (3, 1, 4) of float32 as one-hot (3, 1, 4, 6)"),
+        (lambda tokens: one_hot(tokens, 6), "inputs (3, 4, 6) of int64 as one-hot (3, 1, 4, 6)"),
+        (lambda tokens: one_hot(tokens, 6)[:, None].float(), ""),
+    ],
+)
+def test_tokens_become_one_hot(change: Callable[[Tensor], Tensor], words: str) -> None:
+    found, converted = formed(SealedBatch(NAME, change(TOKENS), LABELS), TEXT)
+    assert found.inputs.equal(one_hot(TOKENS, 6)[:, None].float())
+    assert converted == ((words,) if words else ())
+
+
+def test_one_text_needs_no_axis_of_examples() -> None:
+    assert take(TOKENS[0], LABELS[:1], TEXT).inputs.argmax(-1).flatten().tolist() == [0, 5, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (TOKENS + 1, "expected tokens from 0 to 5 for a vocabulary of 6, got 6"),
+        (TOKENS - 1, "got -1"),
+        (TOKENS + 0.5, "found fractions"),
+        (TOKENS[:, :3], r"expected sealed texts as tokens (3, 4)"),
+        (TOKENS[:2], "got (2, 4)"),
+        (one_hot(TOKENS, 6) * 2, "to be one-hot"),
+    ],
+)
+def test_what_is_no_text_of_the_vocabulary_is_refused(tokens: Tensor, words: str) -> None:
+    assert words in refusal(tokens, LABELS, TEXT)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"width": 5}, {"channels": 2}, {"low": -1.0}, {"high": 2.0}, {"timesteps": 3}], ids=str
+)
+def test_a_text_has_one_shape_and_one_range(changes: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"InputSpec\(1, L, VOCABULARY, CLASSES, vocabulary=VOCABULARY\)"):
+        dataclasses.replace(TEXT, **changes)  # type: ignore[arg-type]

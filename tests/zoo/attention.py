@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from fl_sim.specs import ModelSpec
-from tests.zoo.sequences import WORDS
+from tests.zoo.entries import WORDS
 
 
 class SmallVit(nn.Module):
@@ -68,7 +68,7 @@ class SmallGpt(nn.Module):
     def __init__(self, spec: ModelSpec, width: int = 16) -> None:
         super().__init__()
         self.words = nn.Embedding(WORDS, width)
-        self.positions = nn.Embedding(spec.input.width, width)
+        self.positions = nn.Embedding(spec.input.height, width)
         self.norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.head = nn.Linear(width, spec.input.classes)

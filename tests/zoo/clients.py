@@ -17,6 +17,7 @@ from fl_sim.models import MODELS
 from fl_sim.plugins import located
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import derive_seed, torch_stream
+from fl_sim.tokens import one_hot
 from tests.zoo.entries import ZooEntry
 
 LEARNING_RATE = 0.1
@@ -57,10 +58,10 @@ def network_of(entry: ZooEntry, seed: int) -> nn.Module:
 
 
 def examples_of(entry: ZooEntry, seed: int, batch: int) -> tuple[Tensor, Tensor]:
-    """Return inputs (N, C, H, W), (T, N, C, H, W) or tokens (N, length), and labels (N,), drawn from a seed."""
+    """Return inputs (N, C, H, W), (T, N, C, H, W) or tokens (N, L), and labels (N,), drawn from a seed."""
     stream, spec = torch_stream(seed, "examples"), entry.input
-    if entry.kind == "tokens":
-        inputs = torch.randint(1, entry.vocabulary, (batch, spec.width), generator=stream)
+    if spec.vocabulary:
+        inputs = torch.randint(1, spec.vocabulary, (batch, spec.height), generator=stream)
     else:
         steps = (spec.timesteps,) if spec.timesteps else ()
         inputs = torch.rand((*steps, batch, *spec.frame), generator=stream)
@@ -112,7 +113,7 @@ def capture_of(
         examples: inputs and labels; None to draw them.
 
     Returns:
-        The captured update, the inputs and the labels (N,).
+        The captured update, the inputs in the form of the records, and the labels (N,).
     """
     module = network_of(entry, seed)
     inputs, labels = examples or examples_of(entry, seed, batch or entry.batch)
@@ -133,4 +134,4 @@ def capture_of(
         num_examples=len(labels),
         training=entry.training,
     )
-    return capture, inputs, labels
+    return capture, one_hot(inputs, entry.input) if entry.input.vocabulary else inputs, labels

@@ -52,8 +52,8 @@ def derivative_of_gradient(entry: ZooEntry, module: nn.Module, inputs: Tensor, l
     taken = entry.training.taken()
     module.train(taken.mode == "train")
     with contextlib.ExitStack() as stack:
-        if entry.kind == "tokens":
-            unknown = F.one_hot(inputs, entry.vocabulary).float().requires_grad_()
+        if entry.input.vocabulary:
+            unknown = F.one_hot(inputs, entry.input.vocabulary).float().requires_grad_()
             stack.callback(_relax(module, inputs, unknown))
         else:
             unknown = inputs = inputs.clone().requires_grad_()

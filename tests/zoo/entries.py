@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
@@ -22,8 +21,10 @@ ROWS = InputSpec(channels=1, height=1, width=10, classes=3, low=-1.0, high=1.0)
 
 SIGNAL = InputSpec(channels=1, height=1, width=24, classes=3, low=-1.0, high=1.0)
 EVENTS = InputSpec(channels=2, height=8, width=8, classes=3, timesteps=4)
-TEXT = InputSpec(channels=1, height=1, width=7, classes=3)
-"""Seven tokens; their values are below the `vocabulary` of the entry."""
+WORDS = 20
+"""Size of the vocabulary; token 0 is padding."""
+
+TEXT = InputSpec(channels=1, height=7, width=WORDS, classes=3, vocabulary=WORDS)
 
 TRAIN, EVAL = ClientTraining(mode="train"), ClientTraining(mode="eval")
 
@@ -39,9 +40,6 @@ class ZooEntry:
         training: how its client trains it.
         spiking: whether it has spiking neurons.
         batch: number of examples of its client.
-        kind: "images" (N, C, H, W), or with `input.timesteps` event frames (T, N, C, H, W); or "tokens", whole numbers
-            (N, length) with the length in `input.width`.
-        vocabulary: number of different tokens; token 0 is padding.
         settings: `ModelSpec.spiking` of a model of our own.
         needs: package that only the tests install.
         once: the operation without a second derivative in torch for which its gradient cannot be differentiated, in the
@@ -55,8 +53,6 @@ class ZooEntry:
     training: ClientTraining = TRAIN
     spiking: bool = False
     batch: int = 2
-    kind: Literal["images", "tokens"] = "images"
-    vocabulary: int = 0
     settings: SpikingSpec | None = None
     needs: str = ""
     once: str = ""

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fl_sim.specs import ModelSpec
+from tests.zoo.entries import WORDS
 
-WORDS, WIDTH = 20, 8
-"""Size of the vocabulary, and of the embedding of a token."""
+WIDTH = 8
+"""Size of the embedding of a token."""
 
 
 class GruOfRows(nn.Module):

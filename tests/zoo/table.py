@@ -9,14 +9,13 @@ from torch import nn
 from fl_sim.client_training import ClientTraining
 from fl_sim.specs import InputSpec, SpikingSpec
 from tests.zoo import attention, convolutions, jelly, normalisation, sequences, tabular, vision, wrapped
-from tests.zoo.entries import CIFAR, COLOUR, EVAL, EVENTS, GREY, ROWS, SIGNAL, TEXT, ZooEntry
+from tests.zoo.entries import CIFAR, COLOUR, EVAL, EVENTS, GREY, ROWS, SIGNAL, TEXT, WORDS, ZooEntry
 
 FLASH = "_scaled_dot_product_flash_attention_for_cpu_backward"
 """The kernel that scaled_dot_product_attention takes on the CPU where nothing is dropped out."""
 
 HARD = "hardsigmoid_backward"
-WORDS = sequences.WORDS
-NEXT_WORD = InputSpec(channels=1, height=1, width=7, classes=WORDS)
+NEXT_WORD = InputSpec(channels=1, height=7, width=WORDS, classes=WORDS, vocabulary=WORDS)
 PRICE = InputSpec(channels=1, height=1, width=10, classes=1, low=-1.0, high=1.0)
 YES_NO = InputSpec(channels=1, height=1, width=10, classes=2, low=-1.0, high=1.0)
 SPIKES = SpikingSpec(timesteps=4, threshold=0.2)
@@ -97,11 +96,11 @@ SEQUENCES = (
     ZooEntry("gru_rows", sequences.GruOfRows, COLOUR),
     ZooEntry("lstm_rows", sequences.LstmOfRows, GREY),
     ZooEntry("lstm_cells", sequences.CellLoop, GREY),
-    ZooEntry("lstm_words", sequences.LstmOfWords, TEXT, kind="tokens", vocabulary=WORDS),
-    ZooEntry("gru_words", sequences.GruOfWords, TEXT, kind="tokens", vocabulary=WORDS),
-    ZooEntry("bag_of_words", sequences.bag_of_words, TEXT, kind="tokens", vocabulary=WORDS),
-    ZooEntry("mean_of_words", sequences.MeanOfWords, TEXT, kind="tokens", vocabulary=WORDS),
-    ZooEntry("next_word", sequences.NextWord, NEXT_WORD, kind="tokens", vocabulary=WORDS),
+    ZooEntry("lstm_words", sequences.LstmOfWords, TEXT),
+    ZooEntry("gru_words", sequences.GruOfWords, TEXT),
+    ZooEntry("bag_of_words", sequences.bag_of_words, TEXT),
+    ZooEntry("mean_of_words", sequences.MeanOfWords, TEXT),
+    ZooEntry("next_word", sequences.NextWord, NEXT_WORD),
 )
 ATTENTION = (
     ZooEntry("small_vit", attention.SmallVit, GREY),
@@ -114,7 +113,7 @@ ATTENTION = (
         still="class_token conv_proj.* encoder.*",  # torchvision starts with a head of zeros
     ),
     ZooEntry("attention_rows", attention.AttentionOfRows, GREY),
-    ZooEntry("small_gpt", attention.SmallGpt, NEXT_WORD, kind="tokens", vocabulary=WORDS, once=FLASH),
+    ZooEntry("small_gpt", attention.SmallGpt, NEXT_WORD, once=FLASH),
 )
 TABULAR = (
     ZooEntry("mlp_rows", tabular.mlp, ROWS),

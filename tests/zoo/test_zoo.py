@@ -13,6 +13,7 @@ from fl_sim.client_steps import trainable
 from fl_sim.losses import normalised
 from fl_sim.models import MODELS, build_model
 from fl_sim.records import record_bytes
+from fl_sim.tokens import as_read
 from tests import zoo
 from tests.zoo.clients import LEARNING_RATE, seeded, state_of
 from tests.zoo.derivatives import derivative_of_gradient, second_derivatives
@@ -55,7 +56,8 @@ def test_a_client_trains_it(name: str) -> None:
     delta, *_ = zoo.capture_of(entry, SEED, batch, kind="delta")
     module = zoo.network_of(entry, SEED).train(entry.training.mode == "train")
     with torch.no_grad(), seeded(SEED, "client"):
-        outputs = module(normalised(entry.training, inputs)).reshape(len(labels), -1)
+        read = as_read(inputs, entry.input)
+        outputs = module(normalised(entry.training, read)).reshape(len(labels), -1)
     one_logit = entry.training.loss == "bce_with_logits" and entry.input.classes == 2
     assert outputs.shape == (batch, 1 if one_logit else entry.input.classes)
     assert outputs.isfinite().all()

@@ -89,7 +89,11 @@ def find(summary: Summary) -> list[Finding]:
         *(OfVerdict(verdict, [cell for cell in plain if cell.verdict == verdict], plain) for verdict in verdicts),
         *_missed(plain),
         *_best_controls(summary),
-        *([SmallPictures()] if any(cell.ssim is None for cell in summary.cells) else []),
+        *(
+            [SmallPictures()]
+            if any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells)
+            else []
+        ),
         *map(_thresholded, spike_tables(summary)),
     ]
 

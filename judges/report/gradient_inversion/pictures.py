@@ -31,14 +31,15 @@ def picture_blocks(gallery: Sequence[Pictures], summary: Summary, shown: Callabl
     """
     cells, blocks = {(cell.group, cell.cell): cell for cell in summary.cells}, []
     for (dataset, timesteps), own in together(gallery, lambda one: (one.dataset, one.timesteps)).items():
-        alike = together(own, _name)
+        alike = together((one for one in own if not one.texts), _name)
         sheets = [_sheet(name, [(one, cells[one.key]) for one in networks]) for name, networks in alike.items()]
-        losses = [_losses(one, cells[one.key]) for networks in alike.values() for one in networks]
+        drawn = [*(one for networks in alike.values() for one in networks), *(one for one in own if one.texts)]
+        losses = [_losses(one, cells[one.key]) for one in drawn]
         success = "recognisable" if any("ssim" in one.numbers for one in own) else "solved"
         keys = {"good": success, "bad": f"not {success}"}
         curves = Part("Loss curves, effort", figures=tuple(losses), folded=True, note=NOTES["losses"], legend=keys)
         note = f"{timesteps} frames summed over time; on orange, off blue" if timesteps else ""
-        parts = (Part(sheets=tuple(sheets)), curves) if shown(dataset) else (curves,)
+        parts = (Part(sheets=tuple(sheets)), curves) if sheets and shown(dataset) else (curves,)
         blocks.append(Block(dataset, note, not shown(dataset), parts))
     return blocks
 
@@ -53,6 +54,7 @@ def answer_blocks(answers: Sequence[Pictures], shown: Callable[[str], bool]) -> 
             (Part(sheets=in_sheets(one.subjects, [_answers(one)])),) if shown(one.dataset) else (),
         )
         for one in answers
+        if not one.texts
     ]
 
 

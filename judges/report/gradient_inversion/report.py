@@ -14,6 +14,7 @@ from judges.report.gradient_inversion.tables import ceilings, image_section
 from judges.report.gradient_inversion.tables_events import distance_section, spike_section
 from judges.report.gradient_inversion.tables_leaks import answer_section, health_section, trend_section
 from judges.report.gradient_inversion.tables_record import record_section
+from judges.report.gradient_inversion.texts import text_section
 from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
 from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
@@ -59,6 +60,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         trend_section("rounds", "Leak against the server round", "round", by_round(summary, scores)),
         trend_section("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
         Section("pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=WORDS.notes["pictures"]),
+        text_section([*gallery, *answers], show),
         answer_section(answers, answer_blocks(answers, show)),
         health_section(summary),
         judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),

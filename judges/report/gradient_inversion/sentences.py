@@ -64,8 +64,12 @@ def _(verdict: found.OfVerdict) -> str:
 
 
 def _with_numbers(cell: CellSummary) -> str:
+    if cell.token_accuracy is not None:
+        places = f"{percent(cell.token_accuracy)} of the tokens in place"
+        return f"{attack_name(cell)} ({cell.solved.count} of {cell.n} texts solved, {places})"
     if cell.recognisable is None or cell.ssim is None:
-        return f"{attack_name(cell)} ({cell.solved.count} of {cell.n} solved, mean PSNR {tenths(cell.psnr_db.mean)} dB)"
+        psnr = tenths(cell.psnr_db.mean if cell.psnr_db else None)
+        return f"{attack_name(cell)} ({cell.solved.count} of {cell.n} solved, mean PSNR {psnr} dB)"
     share = f"{cell.recognisable.count} of {cell.n} recognisable"
     return f"{attack_name(cell)} ({share}, mean SSIM {number(cell.ssim.mean)})"
 

@@ -39,7 +39,8 @@ def image_rows(summary: Summary) -> list[ImageRow]:
 
     They are ordered by attack, data set, initialisation and model, so that networks that start alike stand together.
     """
-    attacks = [cell for own in plain_groups(summary).values() for cell in own if not cell.is_control]
+    plain = [cell for own in plain_groups(summary).values() for cell in own]
+    attacks = [cell for cell in plain if not cell.is_control and cell.token_accuracy is None]
 
     def names(cell: CellSummary) -> tuple[str, ...]:
         return attack_name(cell), cell.dataset, defence_name(cell), cell.init, model_name(cell)

@@ -59,7 +59,7 @@ def record_table(groups: Sequence[Group[RecordRow]], *, still: bool = True, unfo
     """
     return Table(
         "Results table",
-        list(_columns(still=still)),
+        list(_columns(groups, still=still)),
         groups,
         grouped_by="Victims",
         note=NOTES["record"],
@@ -89,7 +89,7 @@ def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool)
     return Section("record", "Complete record", [record_table(groups, unfolded=unfolded), reasons, strips])
 
 
-def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
+def _columns(groups: Sequence[Group[RecordRow]], *, still: bool) -> Iterator[Column[RecordRow]]:
     """Yield the columns of the record; a terminal shows some of still images that mean nothing for events."""
     ssim, psnr, solved, recognisable = ("median SSIM", "mean PSNR", "solved", "recognisable") if still else [""] * 4
     yield Column("Attack", _name, unit="and verdict", under="verdict", terminal="attack")
@@ -103,6 +103,8 @@ def _columns(*, still: bool) -> Iterator[Column[RecordRow]]:
     yield Column("l2", _l2, unit="mean (median)", terminal="" if still else "l2", brief=True)
     yield Column("Solved", _solved, unit="MSE < 0.001", terminal=solved)
     yield Column("Recognisable", _recognisable, unit="SSIM > 0.5 [95 %]", terminal=recognisable, brief=True)
+    if any(row.cell.token_accuracy is not None for group in groups for row in group.rows):
+        yield Column("Tokens", _tokens, unit="in place (named)", terminal="tokens")
     yield Column("Diverged", lambda row: DASH if row.cell.control else str(row.cell.diverged), terminal="diverged")
     yield Column("Label", _label, terminal="label")
     yield Column("ASR", _success, unit="by the judge", terminal="ASR")
@@ -114,7 +116,11 @@ def _name(row: RecordRow) -> Cell:
 
 
 def _psnr(row: RecordRow) -> Cell:
-    return _both(row.cell.psnr_db, tenths)
+    return Cell(DASH) if row.cell.psnr_db is None else _both(row.cell.psnr_db, tenths)
+
+
+def _tokens(row: RecordRow) -> Cell:
+    return Cell(percent(row.cell.token_accuracy), f"({percent(row.cell.tokens_found)})")
 
 
 def _ssim(row: RecordRow) -> Cell:
@@ -211,6 +217,6 @@ def results_of_attacks(run_dir: Path) -> rich.table.Table | None:
     if not summary.cells:
         return None
     table = terminal_table(*results_tables(summary))
-    if any(cell.ssim is None for cell in summary.cells):
+    if any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells):
         table.add_row(Text(NOTES["small"]))
     return table

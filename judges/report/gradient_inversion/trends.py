@@ -83,6 +83,8 @@ def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distrib
     rows, groups = _by_line(scores), plain_groups(summary)
     plain = [row for row in scores if row.group in groups]
     for group, own in groups.items():
+        if any(cell.psnr_db is None for cell in own):
+            continue  # texts
         by = "SSIM" if all(cell.ssim for cell in own) else "PSNR"
         rank = "ssim" if by == "SSIM" else "psnr_db"
         attacks = sorted((cell for cell in own if not cell.is_control), key=lambda cell: -_mean(cell, rank))

@@ -201,8 +201,20 @@ def test_a_network_that_cannot_be_attacked_is_refused_with_the_reason(
     assert found.layers is not None
 
 
-def test_tokens_are_refused_in_words() -> None:
-    assert "it reads whole numbers, such as tokens" in of_zoo("lstm_words").refusal
+def test_tokens_that_are_taken_for_numbers_are_refused_with_advice() -> None:
+    entry = zoo.ZOO["lstm_words"]
+    with zoo.in_table(entry):
+        refusal = examined(dataclasses.replace(entry.spec, input=InputSpec(1, 1, 7, 3)), batch_size=2).refusal
+    assert "it reads whole numbers, such as tokens" in refusal
+    assert "InputSpec(1, LENGTH, VOCABULARY, CLASSES, vocabulary=VOCABULARY)" in refusal
+
+
+def test_a_network_that_reads_texts_is_replayed() -> None:
+    found = of_zoo("lstm_words")
+    assert found.refusal == ""
+    assert found.choice is not None
+    assert (found.choice.engine, found.choice.why_not_folded) == ("replayed", "it reads texts")
+    assert found.labels["auto"] == found.labels["bias"] == 1.0
 
 
 def test_one_example_is_too_few_for_a_batch_normalisation(register: Register) -> None:

@@ -28,7 +28,7 @@ from judges.runs.integrity import verify
 from judges.runs.manifest import read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
-from tests import programs
+from tests import programs, zoo
 from tests.judges.bench.test_gradient_inversion import run
 
 MODULE = """
@@ -247,6 +247,7 @@ def test_pictures_smaller_than_the_window_of_ssim_are_audited(tmp_path: Path) ->
     page = audit(tmp_path, "attack.iterations=60").read_text()
     (row,) = (row for row in read_scores(tmp_path / "scores.csv") if not row.is_control)
     assert (row.ssim, row.recognisable, row.label_found) == (None, None, True)
+    assert row.psnr_db is not None
     assert row.psnr_db > 0
     assert "SSIM is not defined for pictures smaller than its window" in page
     assert "by MSE, since SSIM is not defined" in read_summary(tmp_path / "summary.json").cells[0].reason
@@ -342,3 +343,29 @@ def test_an_attack_on_the_wrong_problem_is_no_failed_attack(tmp_path: Path) -> N
     assert warning.startswith("for 3 of 3 updates the attack is pointed at the wrong problem")
     audit(tmp_path, "attack.iterations=2")
     assert max(row.mismatch or 0.0 for row in read_scores(tmp_path / "scores.csv")) < 1e-5
+
+
+def test_texts_are_scored_by_their_tokens_and_shown_as_numbers(tmp_path: Path) -> None:
+    """The client seals its tokens."""
+    entry = zoo.ZOO["lstm_words"]
+    entry = replace(entry, input=replace(entry.input, height=5))
+    capture, inputs, labels = zoo.capture_of(entry, 0, 1)
+    tokens = inputs.argmax(-1)[:, 0]
+    CaptureStore(tmp_path / "captures")(replace(capture, id="mine/r001-c000"))
+    SealedStore(tmp_path / "sealed")(SealedBatch("mine/r001-c000", tokens, labels))
+    with zoo.in_table(entry):
+        page = audit(tmp_path, "attack=idlg", "attack.iterations=20").read_text()
+    rows = read_scores(tmp_path / "scores.csv")
+    assert [row.control for row in rows] == ["", "no-op"]
+    assert (rows[0].token_accuracy, rows[0].tokens_found, rows[0].solved) == (1.0, 1.0, True)
+    assert rows[0].mismatch is not None
+    assert rows[0].mismatch < 1e-5
+    (cell, _) = read_summary(tmp_path / "summary.json").cells
+    assert (cell.verdict, cell.token_accuracy, cell.psnr_db) == ("recovered", 1.0, None)
+    told = " ".join(map(str, tokens.flatten().tolist()))
+    assert f"best | {told} | {told} |" in (tmp_path / "report.md").read_text()
+    assert "Still images" not in page
+    assert "SSIM is not defined for pictures" not in page
+    assert 'alt="reconstruction of' not in page
+    assert "took tokens (1, 5) of int64 as one-hot" in read_manifest(tmp_path)["converted"][0]
+    assert verify(tmp_path).is_sound

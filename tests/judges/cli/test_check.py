@@ -65,6 +65,10 @@ def trained():
     return nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
 
 
+def words():
+    return nn.Sequential(nn.EmbeddingBag(30, 6), nn.Linear(6, 4))
+
+
 instance = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
 with torch.no_grad():
     instance[1].weight.fill_(0.25)
@@ -222,3 +226,19 @@ def test_captures_say_what_they_know(spikeleak: Call, tmp_path: Path) -> None:
     code, _, err = spikeleak("check", "empty")
     assert code == 3
     assert "expected captures, found none" in err
+
+
+def test_a_network_that_reads_texts(spikeleak: Call) -> None:
+    text = ("--set", "input.vocabulary=30", "--set", "input.height=5")
+    code, out, err = spikeleak("check", "nets_of_mine:words", *text)
+    assert (code, err) == (0, "")
+    found = facts(out)
+    assert found["input"] == "texts of 5 tokens out of 30, 4 classes"
+    assert found["engine"].startswith("replayed")
+    assert found["attacked"].startswith("1 input (5 tokens) behind a gradient")
+    code, _, err = spikeleak("check", "nets_of_mine:words")
+    assert code == 2
+    assert "--set input.height=LENGTH --set input.vocabulary=VOCABULARY" in " ".join(err.split())
+    code, _, err = spikeleak("check", "nets_of_mine:words", *text[:2])
+    assert code == 2
+    assert "no height" in err

@@ -104,6 +104,8 @@ def test_success_thresholds_scale_with_the_data_range(sealed: SealedBatch, answe
     wide_spec = dataclasses.replace(spec, low=-1.0)
     (wide, _) = score(offset, sealed, spec=wide_spec, judge=None, context=CONTEXT)
     assert (narrow.solved, wide.solved) == (False, True)
+    assert wide.psnr_db is not None
+    assert narrow.psnr_db is not None
     assert wide.psnr_db - narrow.psnr_db == pytest.approx(20 * math.log10(2))
 
 
