@@ -7,7 +7,8 @@ batch that was planted, and the true distance at another. An engine that does no
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+import zlib
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,8 @@ from attacks.replay.engine import ReplayedClients
 from attacks.replay.together import ReplayedTogether
 from attacks.tokens import refuse_unread
 from fl_sim.errors import ConfigError
-from fl_sim.models import build_model
-from fl_sim.observed import local_steps
+from fl_sim.models import MODELS, build_model
+from fl_sim.observed import local_steps, same_problem
 from fl_sim.records import CapturedUpdate
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -62,12 +63,50 @@ class Choice:
     draws: bool
 
 
+_CHECKED: dict[Hashable, Choice] = {}
+"""The choices that this process has made, the oldest first."""
+
+_MOST_CHECKED = 256
+
+
 def choose(captures: Sequence[CapturedUpdate]) -> Choice:
     """Return the engine for victims of one problem; see `fl_sim.observed.same_problem`.
+
+    A process checks the same clients once, however many attacks it makes on them.
 
     Raises:
         ConfigError: no engine gives what plain torch gives, or the user's own code fails.
     """
+    case = _case(captures)
+    if case not in _CHECKED:
+        choice = _checked(captures)
+        if len(_CHECKED) >= _MOST_CHECKED:
+            del _CHECKED[next(iter(_CHECKED))]
+        _CHECKED[case] = choice
+    return _CHECKED[case]
+
+
+def _case(captures: Sequence[CapturedUpdate]) -> Hashable:
+    """Return all that the check of these captures reads."""
+    first, last = captures[0], captures[-1]
+    rates = frozenset(capture.learning_rate for capture in captures)
+    update = frozenset((name, tensor.shape) for name, tensor in first.update.items())
+    prints = tuple(_fingerprint(capture.parameters) for capture in (first, last))
+    return MODELS[first.model.architecture], same_problem(first), rates, update, prints
+
+
+def _fingerprint(parameters: Mapping[str, Tensor]) -> int:
+    """Return a checksum of parameters."""
+    found = 0
+    for name, tensor in sorted(parameters.items()):
+        found = zlib.crc32(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode(), found)
+        numbers = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        found = zlib.crc32(numbers.numpy().data, found)
+    return found
+
+
+def _checked(captures: Sequence[CapturedUpdate]) -> Choice:
+    """Return the engine for victims, after its check."""
     first = captures[0]
     names = matched(first)  # before anything is drawn: it holds the sizes of the record to those of its tensors
     if not names:

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as MplPath
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from matplotlib.transforms import Transform
 from PIL import Image
 from torch import Tensor
@@ -42,7 +43,12 @@ _FONT = "DejaVu Sans"
 FONT_SIZE = 8.5  # in points; 11 pixels on a screen, where a figure is shown at its own size
 MOST_POINTS = 80
 MOST_DOTS = 400  # how many dots a row of the strip shows at most
+_MARGINS = 0.6, 0.08, 0.42, 0.08
 LONGEST_NAME = 48  # how many characters of a name a figure shows at most
+
+
+Margins = tuple[float, float, float, float]
+"""Left, right, bottom, top, in inches."""
 
 
 class Point(NamedTuple):
@@ -88,7 +94,7 @@ def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
         curves: (curves, steps), NaN after an attack's end.
         recognisable: colour of each curve.
     """
-    figure, (axes,) = panels(3.5, 2.1, ("outer step", "matching loss"))
+    figure, (axes,) = panels(3.5, 2.1, ("outer step", "matching loss"), margins=_MARGINS)
     for curve, success in zip(curves.double().numpy(), recognisable, strict=True):
         steps = thinned(np.flatnonzero(np.isfinite(curve) & (curve > 0)))
         if len(steps):
@@ -96,6 +102,9 @@ def loss_figure(curves: Tensor, recognisable: Sequence[bool]) -> str:
             axes.plot(steps, curve[steps], color=colour, alpha=0.75, linewidth=0.8, marker=marker)
     if axes.lines:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(_power))
+        low, high = axes.get_ylim()
+        axes.yaxis.set_minor_formatter("{x:.3g}" if high < 10 * low else NullFormatter())
     else:
         note(axes, (0.5, 0.5), "no loss recorded", ha="center", by=axes.transAxes)
     return svg_uri(figure)
@@ -180,10 +189,25 @@ def _style() -> AbstractContextManager[None]:
     )
 
 
-def panels(width: float, height: float, *labels: tuple[str, str]) -> tuple[Figure, list[Axes]]:
-    """Return a figure, its size in inches, of panels side by side: one for each pair of names of the two axes."""
+def _power(value: float, _place: int | None = None) -> str:
+    """Return a power of ten as text: setting it as a formula takes as long as drawing the rest of the figure."""
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def panels(
+    width: float, height: float, *labels: tuple[str, str], margins: Margins | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure, its size in inches, of panels side by side: one for each pair of names of the two axes.
+
+    The margins, in inches, are found by measuring all texts, which takes longer than drawing them, unless they are
+    given.
+    """
     with _style():
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
+        if margins:
+            left, right, bottom, top = margins
+            figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
         parts = [figure.add_subplot(1, len(labels), index + 1) for index in range(len(labels))]
     for axes, (across, up) in zip(parts, labels, strict=True):
         axes.spines[["top", "right"]].set_visible(False)
