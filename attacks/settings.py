@@ -32,6 +32,9 @@ class MatchingSettings(InversionSettings):
         line_search: "none" takes every step, as in the published code; "armijo" halves a step until the loss decreases.
             "auto" is "none" where the update is the gradient of one batch and the model can be folded over victims, and
             "armijo" elsewhere, where steps of full length hardly ever lead anywhere.
+        weighting: "none" sums the squared differences of all tensors, as in the published code. "auto" does so for the
+            update of one batch; for one of several local steps it divides the squared difference of each tensor by the
+            tensor's norm, since the plain sum is ruled by the last layer, in which the images of the steps are alike.
         tolerance_gradient: L-BFGS ends an outer step when max |g| is at most this (1e-7, torch's default).
         tolerance_change: L-BFGS ends an outer step when the step, the change of the loss or the slope is at most this
             (1e-9, torch's default). It is absolute: if gradients are small, as under torch's initialisation, it ends
@@ -69,6 +72,7 @@ class MatchingSettings(InversionSettings):
     history: int = Field(default=100, ge=1)
     learning_rate: float = Field(default=1.0, gt=0)
     line_search: Literal["auto", "none", "armijo"] = "auto"
+    weighting: Literal["auto", "none"] = "auto"
     tolerance_gradient: float = Field(default=1e-7, ge=0)
     tolerance_change: float = Field(default=1e-9, ge=0)
     guess: Literal["normal", "uniform", "spikes"] = "normal"

@@ -142,13 +142,28 @@ def _checked(captures: Sequence[CapturedUpdate]) -> Choice:
     return Choice(ReplayedClients.name, error, reason, drawn)
 
 
-def open_engine(captures: Sequence[CapturedUpdate], choice: Choice, *, device: str, precision: torch.dtype) -> Engine:
-    """Return the chosen engine, loaded with victims."""
+def open_engine(
+    captures: Sequence[CapturedUpdate],
+    choice: Choice,
+    *,
+    device: str,
+    precision: torch.dtype,
+    weighted: bool = False,
+) -> Engine:
+    """Return the chosen engine, loaded with victims.
+
+    Args:
+        captures: of the victims.
+        choice: what `choose` returned.
+        device: where to compute.
+        precision: torch dtype of the computation.
+        weighted: whether the distances of replayed updates are weighted sums; see `attacks.replay.adjoint.Replay`.
+    """
     if choice.engine == FoldedClients.name:
         return FoldedClients(captures, device=device, precision=precision)
     if choice.engine == ReplayedTogether.name:
-        return ReplayedTogether(captures, device=device, precision=precision)
-    return ReplayedClients(captures, device=device, precision=precision)
+        return ReplayedTogether(captures, device=device, precision=precision, weighted=weighted)
+    return ReplayedClients(captures, device=device, precision=precision, weighted=weighted)
 
 
 def _lacking(capture: CapturedUpdate) -> str:

@@ -76,7 +76,13 @@ def reconstruct(
     precision = getattr(torch, settings.precision)
     tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
     problem = MatchingProblem(
-        victims.captures, victims.labels, precision=precision, device=device, tau=tau, slots=victims.slots
+        victims.captures,
+        victims.labels,
+        precision=precision,
+        device=device,
+        weighted=settings.weighting == "auto",
+        tau=tau,
+        slots=victims.slots,
     )
     unknowns = problem.unknowns
 

@@ -12,7 +12,7 @@ from attacks.engines.choice import choose, open_engine
 from attacks.matching.texts import TextUnknowns
 from attacks.thresholding import straight_through
 from fl_sim.losses import free_targets, targets_of
-from fl_sim.observed import batch_size
+from fl_sim.observed import batch_size, local_steps
 from fl_sim.records import CapturedUpdate
 
 Labels = Sequence[Tensor] | None
@@ -32,6 +32,7 @@ class MatchingProblem:
         slots: V, the number of victims at a time; the others are inserted by `replace`. None for all of them.
         precision: torch dtype of the computation.
         device: where to compute.
+        weighted: whether the distances of several local steps are weighted sums, see `MatchingSettings.weighting`.
         tau: threshold that turns the unknowns into inputs by straight-through thresholding; None to use the unknowns
             as inputs.
 
@@ -51,6 +52,7 @@ class MatchingProblem:
         *,
         precision: torch.dtype,
         device: str,
+        weighted: bool = False,
         tau: float | None = None,
         slots: int | None = None,
     ) -> None:
@@ -71,7 +73,8 @@ class MatchingProblem:
             self._texts = TextUnknowns(captures, self.examples, precision=precision, device=device)
             self.input_size = math.prod(self._texts.shape)
         self._present = torch.arange(len(present))
-        self.engine = open_engine(present, self.choice, device=device, precision=precision)
+        weighted = weighted and len(local_steps(captures[0])) > 1
+        self.engine = open_engine(present, self.choice, device=device, precision=precision, weighted=weighted)
 
     @property
     def unknowns(self) -> int:

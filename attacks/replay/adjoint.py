@@ -25,10 +25,13 @@ class Replay:
         client: its module.
         steps: the examples of each local step.
         together: whether there is an axis of clients.
+        weighted: see `Replay.weights`.
     """
 
-    def __init__(self, capture: CapturedUpdate, client: Trained, steps: Steps, *, together: bool = False) -> None:
-        self._client, self._steps, self._together = client, steps, together
+    def __init__(
+        self, capture: CapturedUpdate, client: Trained, steps: Steps, *, together: bool = False, weighted: bool = False
+    ) -> None:
+        self._client, self._steps, self._together, self._weighted = client, steps, together, weighted
         self._training: ClientTraining = capture.training.taken()
         self._is_gradient = capture.kind == "gradient"
         self._rate = 1.0 if self._is_gradient else capture.learning_rate or 1.0
@@ -79,10 +82,11 @@ class Replay:
         """
         scale = -1.0 if self._is_gradient else -1.0 / (self._rate * len(self._steps))
         wanted = -1.0 if self._is_gradient else 1.0
+        shared = {name: value for name, value in final.moved.items() if name in observed}  # of what it trains
+        weights = self.weights({name: observed[name] for name in shared}) if self._weighted else {}
         terms = [
-            self._summed((scale * (value - wanted * observed[name])).square())
-            for name, value in final.moved.items()
-            if name in observed  # a client may share a part of what it trains
+            weights.get(name, 1.0) * self._summed((scale * (value - wanted * observed[name])).square())
+            for name, value in shared.items()
         ]
         for name, value in final.statistics.items():
             if name in observed:
@@ -90,6 +94,12 @@ class Replay:
                 change = value - self._client.statistics(name) - observed[name]
                 terms.append(self._summed((change / weight).square()))
         return torch.stack(terms).sum(0)
+
+    def weights(self, observed: Tensors) -> Tensors:
+        """Return |update| / |tensor| for each tensor of an update, which makes up for half of their different sizes."""
+        squares = {name: self._summed(value.square()) for name, value in observed.items()}
+        total = torch.stack(list(squares.values())).sum(0)
+        return {name: torch.where(square > 0, total / square, 1.0).sqrt() for name, square in squares.items()}
 
     def _summed(self, squares: Tensor) -> Tensor:
         """Return the sum over everything but the axis of clients."""

@@ -25,6 +25,7 @@ class ReplayedClients:
         device: where to compute.
         precision: torch dtype of the computation.
         steps: the examples of each local step; by default as an attack takes them, see `local_steps`.
+        weighted: whether the distances are weighted sums, see `Replay.weights`.
 
     Raises:
         ConfigError: an update is a delta, and its learning rate or number of steps is not known.
@@ -33,13 +34,19 @@ class ReplayedClients:
     name = "replayed"
 
     def __init__(
-        self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype, steps: Steps | None = None
+        self,
+        captures: Sequence[CapturedUpdate],
+        *,
+        device: str,
+        precision: torch.dtype,
+        steps: Steps | None = None,
+        weighted: bool = False,
     ) -> None:
-        self._captures, self._steps = list(captures), steps or local_steps(captures[0])
+        self._captures, self._steps, self._weighted = list(captures), steps or local_steps(captures[0]), weighted
         self._device, self._precision = device, precision
         self._client = ClientModule(captures[0], device=device, dtype=precision)
         self._targets = [self._target(capture) for capture in captures]
-        self._replay, self._loaded = Replay(captures[0], self._client, self._steps), 0
+        self._replay, self._loaded = Replay(captures[0], self._client, self._steps, weighted=weighted), 0
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
@@ -75,6 +82,6 @@ class ReplayedClients:
         """Return the distance of one victim, and its derivatives with respect to inputs and targets."""
         if self._loaded != victim:
             self._client.load(self._captures[victim].parameters)
-            self._replay = Replay(self._captures[victim], self._client, self._steps)
+            self._replay = Replay(self._captures[victim], self._client, self._steps, weighted=self._weighted)
             self._loaded = victim
         return self._replay.evaluate(inputs, targets, self._targets[victim])

@@ -25,6 +25,7 @@ class ReplayedTogether:
         captures: one per victim, all of one model spec, training, learning rate and number of examples.
         device: where to compute.
         precision: torch dtype of the computation.
+        weighted: whether the distances are weighted sums, see `Replay.weights`.
 
     Raises:
         ConfigError: the model cannot be folded.
@@ -32,9 +33,12 @@ class ReplayedTogether:
 
     name = "replayed together"
 
-    def __init__(self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype) -> None:
+    def __init__(
+        self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype, weighted: bool = False
+    ) -> None:
         self._clients = _FoldedModule(captures, device=device, dtype=precision)
-        self._replay = Replay(captures[0], self._clients, local_steps(captures[0]), together=True)
+        steps = local_steps(captures[0])
+        self._replay = Replay(captures[0], self._clients, steps, together=True, weighted=weighted)
         self._observed = {
             name: torch.stack([capture.update[name] for capture in captures]).to(device=device, dtype=precision)
             for name in self._clients.trained
