@@ -34,7 +34,7 @@ from fl_sim.records import CapturedUpdate, InputSpec
 from judges.scoring.image_metrics import SSIM_WINDOW, has_ssim, ssim
 from tests import zoo
 
-SECONDS = 60.0
+SECONDS = 20.0
 """CPU time that an attack on a network may take; its number of steps follows from the cost of an evaluation."""
 
 MOST_STEPS = 150
