@@ -106,6 +106,8 @@ class FederationSettings(Settings):
         batch_size: N, examples per local step.
         local_steps: optimiser steps of a client per round (always 1 under FedSGD).
         learning_rate: of the client's steps; under FedSGD, of the server's step.
+        share_labels: whether clients tell the server the labels of their examples, in the order in which they use them:
+            a server that knows them from elsewhere. iDLG then uses them and reads none.
         keep_every: the global model is stored every `keep_every` rounds, before the first round and after the last; 0
             to store only the last. No other result depends on it.
     """
@@ -117,6 +119,7 @@ class FederationSettings(Settings):
     batch_size: int = Field(default=1, ge=1)
     local_steps: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
+    share_labels: bool = False
     keep_every: int = Field(default=0, ge=0)
 
 

@@ -83,7 +83,7 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
         {
             "arrays": ArrayRecord(dict(update)),
             "metrics": MetricRecord({"num-examples": len(labels), "train-loss": loss}),
-            "client": client_record(context),
+            "client": client_record(context, labels.tolist() if config.federation.share_labels else ()),
         }
     )
     return Message(content, reply_to=message)

@@ -13,6 +13,9 @@ from fl_sim.specs import Scalar
 
 NDArray = npt.NDArray[np.generic]
 
+LABELS = "labels-of-examples"
+"""Key under which clients report the labels of their examples, in the order of use."""
+
 SECURE_AGGREGATION = "secaggplus_configs"
 """Name of the ConfigRecord in every message of SecAgg and SecAgg+."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl_sim.errors import SpikeleakError
-from fl_sim.federation.messages import brief_reason, told_partition
+from fl_sim.federation.messages import LABELS, brief_reason, told_partition
 from fl_sim.federation.wrappers import GridWrapper, StrategyWrapper
 from fl_sim.seeding import derive_seed
 
@@ -38,9 +38,12 @@ def answer_partition_query(app: ClientApp) -> ClientApp:
     return app
 
 
-def client_record(context: Context) -> ConfigRecord:
-    """Return the record in which a client reports its partition id."""
-    return ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+def client_record(context: Context, labels: Sequence[int] = ()) -> ConfigRecord:
+    """Return the record in which a client reports its partition id, and its labels if there are any."""
+    told = ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+    if labels:
+        told[LABELS] = list(labels)
+    return told
 
 
 class OrderedGrid(GridWrapper):

@@ -477,3 +477,15 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_labels_are_recorded_in_the_order_of_use_if_clients_share_them(share: bool, tmp_path: Path) -> None:
+    federation = {"clients": 2, "local_steps": 2, "batch_size": 3, "share_labels": share}
+    config = config_of(federation=federation, strategy={"name": "FedAvg"})
+    run_federation(config, output=tmp_path, federation_id="f")
+    captures, sealed = CaptureStore(tmp_path / "captures"), SealedStore(tmp_path / "sealed")
+    assert len(captures.ids()) == 2
+    for name in captures.ids():
+        told, labels = captures.load(name).labels, sealed.load(name).labels
+        assert (told is not None and told.equal(labels)) if share else told is None

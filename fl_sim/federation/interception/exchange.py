@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from flwr.app import Array, ConfigRecord, Message, Metadata
+from torch import Tensor
 
 from fl_sim.federation.messages import (
+    LABELS,
     SECURE_AGGREGATION,
     NDArray,
     ReplyError,
@@ -63,12 +66,14 @@ class Exchange:
         received: those of them that came back, with the shapes that were sent.
         ignored: names of the other arrays in the reply.
         num_examples: as reported by the client; 0 if it reported none.
+        labels: (N,) of its examples in the order of use, if the client tells them.
     """
 
     sent: Mapping[str, NDArray]
     received: Mapping[str, NDArray]
     ignored: tuple[str, ...]
     num_examples: int
+    labels: Tensor | None = None
 
 
 def is_train(message: Message) -> bool:
@@ -114,7 +119,14 @@ def read_exchange(request: Request, reply: Message, *, weighted_by_key: str | No
     decoded = {name: decode(name, array) for name, array in sent.items()}
     received = {name: _received(name, arrays[theirs[name]], decoded[name]) for name in sent if name in theirs}
     ignored = tuple(sorted(set(arrays) - set(theirs.values()) - {_EMPTY}))
-    return Exchange(decoded, received, ignored, count_of(reply, weighted_by_key))
+    return Exchange(decoded, received, ignored, count_of(reply, weighted_by_key), _labels_in(reply))
+
+
+def _labels_in(reply: Message) -> Tensor | None:
+    """Return the labels that a client tells beside its update."""
+    told = next((record[LABELS] for record in reply.content.config_records.values() if LABELS in record), None)
+    whole = isinstance(told, list) and all(type(label) is int and label >= 0 for label in told)
+    return torch.tensor(told) if told and whole else None
 
 
 def check_success(reply: Message) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from flwr.app import Message
 from flwr.common.logger import log
 from flwr.serverapp import Grid
+from torch import Tensor
 
 from fl_sim.accounts import Account
 from fl_sim.captures import capture_id, check_federation_id
@@ -159,7 +160,8 @@ class UpdateRecorder:
         update = {
             name: update_in(facts.share or WEIGHTS, sent[name], array) for name, array in exchange.received.items()
         }
-        self._pass_on(request, client, sent, update, (facts.num_examples or exchange.num_examples, 1))
+        counts = facts.num_examples or exchange.num_examples, 1
+        self._pass_on(request, client, sent, update, counts, exchange.labels)
         self._ledger.record(request.round)
 
     def _record_mean(self, aggregate: Aggregate, before: Mapping[str, NDArray], after: Mapping[str, NDArray]) -> None:
@@ -190,6 +192,7 @@ class UpdateRecorder:
         sent: Mapping[str, NDArray],
         update: Mapping[str, NDArray],
         counts: tuple[int, int],
+        labels: Tensor | None = None,
     ) -> None:
         """Pass a capture, with its numbers of examples and of clients, to the sink.
 
@@ -218,6 +221,7 @@ class UpdateRecorder:
             training=facts.training,
             num_examples=counts[0],
             clients=counts[1],
+            labels=labels,
             **steps,
         )
         setup.sink(capture)
