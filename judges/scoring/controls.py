@@ -1,4 +1,4 @@
-"""The controls that need no attack, and the nearest examples of the data set, with which answers are compared."""
+"""What answers are compared with: controls that need no attack, and distances to and between a data set's examples."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from fl_sim.records import SealedBatch
 from fl_sim.seeding import torch_stream
 from fl_sim.specs import InputSpec
 from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE
+from judges.runs.measures import ClassDistances, Spread
 from judges.scoring.class_metrics import AT_ONCE, rate_decoded
 
 NO_LABEL = -1
 """Label of an answer that names none."""
 
 _MEAN_CHUNK = 256
+
+_ROWS = 64
+"""Number of examples whose distances to all others are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -226,3 +230,22 @@ def _members(split: Examples, label: int) -> Tensor:
     if len(members) == 0:
         raise ValueError(f"the split has no example of class {label}")
     return members
+
+
+def class_distances(examples: Examples, most: int, *, seed: int) -> ClassDistances:
+    """Return the distances of pairs of different examples, at most `most` of them, drawn with the seed."""
+    chosen = torch.randperm(len(examples), generator=torch_stream(seed, "class distances"))[:most].sort().values
+    inputs, labels = examples.batch(chosen)
+    flat = inputs.movedim(-4, 0).flatten(1)
+    distances = torch.cat([torch.cdist(rows, flat) for rows in torch.split(flat, _ROWS)]).double()
+    once = torch.ones_like(distances, dtype=torch.bool).triu(1)
+    same = labels[:, None] == labels[None, :]
+    norm = float(flat.norm(dim=1).double().mean())
+    return ClassDistances(len(chosen), _spread(distances[once & same]), _spread(distances[once & ~same]), norm)
+
+
+def _spread(distances: Tensor) -> Spread:
+    if len(distances) == 0:
+        return Spread(0, None, None, None, None)
+    std = float(distances.std()) if len(distances) > 1 else 0.0
+    return Spread(len(distances), float(distances.mean()), std, float(distances.min()), float(distances.max()))

@@ -29,8 +29,7 @@ from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.audit_checks import matched, measured
-from judges.scoring.class_distances import class_distances
-from judges.scoring.controls import Means, control_reconstructions, mean_inputs
+from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import examine, vitals
