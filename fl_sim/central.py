@@ -121,10 +121,11 @@ def target_path(
             not the name; the device counts because devices round differently.
     """
     spiking = None if spec.spiking is None else spec.spiking.model_dump()
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     key = {
         "code": CODE_VERSION,
         "data": dataset.digest,
-        "model": {**{field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}, "spiking": spiking},
+        "model": {**fields, "input": spec.input.facts(), "spiking": spiking},
         "settings": settings.model_dump(exclude={"preset"}),
         "seed": seed,
         "torch": torch.__version__,

@@ -60,6 +60,11 @@ class InputSpec:
                 f"vocabulary=VOCABULARY) without timesteps and other values than 0 and 1, got {self}."
             )
 
+    def facts(self) -> dict[str, Any]:
+        """Return the fields by name for the names of files that users keep: without a vocabulary, as before texts."""
+        told = dataclasses.asdict(self)
+        return told if self.vocabulary else {name: value for name, value in told.items() if name != "vocabulary"}
+
     @property
     def frame(self) -> tuple[int, int, int]:
         """Return (C, H, W)."""

@@ -162,7 +162,7 @@ def cache_path(
         "judge": options.name,
         "options": {name: getattr(options, name) for name in JUDGES[options.name].options},
         "data": dataset.digest,
-        "input": dataclasses.asdict(dataset.spec),
+        "input": dataset.spec.facts(),
         "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in late},
         "seed": options.seed,
         "torch": torch.__version__,
