@@ -3,7 +3,7 @@
     python -m tests.bench_models [NAME ...]
 
 Each client shares the gradient of one example: a digit in the size, channels and range of the network's pictures, or a
-row of random numbers. DLG and iDLG start from U(0.45, 0.55) and may start twice more; the better of both, by their own
+row of random numbers. DLG and iDLG start from U(0.45, 0.55) and may start once more; the better of both, by their own
 loss and never by the truth, is the answer. Networks whose training draws random numbers or needs several examples are
 trained in eval mode. Not part of the tests.
 """
@@ -34,7 +34,7 @@ from fl_sim.records import CapturedUpdate, InputSpec
 from judges.scoring.image_metrics import SSIM_WINDOW, has_ssim, ssim
 from tests import zoo
 
-SECONDS = 20.0
+SECONDS = 10.0
 """CPU time that an attack on a network may take; its number of steps follows from the cost of an evaluation."""
 
 MOST_STEPS = 150
@@ -96,7 +96,7 @@ def attacked(capture: CapturedUpdate, inputs: Tensor, milliseconds: float) -> Fo
     settings = {
         "guess": "uniform",
         "iterations": steps,
-        "restarts": 2,
+        "restarts": 1,
         "tolerance_change": 0.0,
         "tolerance_gradient": 0.0,
     }
