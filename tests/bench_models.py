@@ -79,14 +79,14 @@ def client_of(entry: zoo.ZooEntry) -> tuple[CapturedUpdate, Tensor, Tensor]:
     """Return the capture of a client with one example; in eval mode where training draws or needs several."""
     example = example_of(entry)
     try:
-        capture, *_ = zoo.capture_of(entry, 0, examples=example)
+        capture, *truth = zoo.capture_of(entry, 0, examples=example)
         quiet = not choose([capture]).draws
     except (ValueError, SpikeleakError):  # a batch normalisation that cannot train on one example
         quiet = False
     if not quiet:
         calm = dataclasses.replace(entry, training=entry.training.model_copy(update={"mode": "eval"}))
-        capture, *_ = zoo.capture_of(calm, 0, examples=example)
-    return capture, *example
+        capture, *truth = zoo.capture_of(calm, 0, examples=example)
+    return capture, truth[0], truth[1]
 
 
 def attacked(capture: CapturedUpdate, inputs: Tensor, milliseconds: float) -> Found:
