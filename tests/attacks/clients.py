@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fl_sim.client_steps import client_gradient, train_client
 from fl_sim.client_training import ClientTraining
@@ -18,6 +19,8 @@ from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec
 SMALL = InputSpec(channels=1, height=8, width=8, classes=4)
 LENET = ModelSpec("lenet", SMALL)
 Truth = tuple[Tensor, Tensor]
+Register = Callable[[Callable[[], nn.Module]], ModelSpec]
+"""The fixture `register`: puts a network into the table of models."""
 
 
 def client(

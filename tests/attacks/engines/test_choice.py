@@ -15,22 +15,8 @@ from attacks.replay.engine import ReplayedClients
 from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError
 from fl_sim.losses import targets_of
-from fl_sim.models import MODELS, ModelEntry
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec
-from tests.attacks.clients import LENET, SMALL, client
-
-Register = Callable[[Callable[[], nn.Module]], ModelSpec]
-
-
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Register:
-    """Return a function that puts a network into the table of models for the test."""
-
-    def put(build: Callable[[], nn.Module]) -> ModelSpec:
-        monkeypatch.setitem(MODELS, "own", ModelEntry(lambda _: build(), spiking=False, summary="my own"))
-        return ModelSpec("own", SMALL, "torch")
-
-    return put
+from tests.attacks.clients import LENET, SMALL, Register, client
 
 
 class Own(nn.Module):

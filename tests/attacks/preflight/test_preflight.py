@@ -18,23 +18,9 @@ from attacks.preflight.inputs import inferred
 from attacks.preflight.stand_in import stand_in
 from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError
-from fl_sim.models import MODELS, ModelEntry
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec
 from tests import zoo
-from tests.attacks.clients import LENET, SMALL, client
-
-Register = Callable[[Callable[[], nn.Module]], ModelSpec]
-
-
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Register:
-    """Return a function that puts a network into the table of models for the test."""
-
-    def put(build: Callable[[], nn.Module]) -> ModelSpec:
-        monkeypatch.setitem(MODELS, "own", ModelEntry(lambda _: build(), spiking=False, summary="my own"))
-        return ModelSpec("own", SMALL, "torch")
-
-    return put
+from tests.attacks.clients import LENET, SMALL, Register, client
 
 
 def examined(model: ModelSpec, training: ClientTraining | None = None, **facts: Any) -> Preflight:
