@@ -5,6 +5,7 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from judges.report.gradient_inversion.events import spike_tables
@@ -66,5 +67,20 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]
-    found = [*findings(summary), *told_controls(manifest)]
+    found = [*findings(summary), *_told_labels(run_dir / "config.toml"), *told_controls(manifest)]
     return write_page(run_dir, manifest, sections, words=WORDS, findings=found)
+
+
+def _told_labels(config: Path) -> list[str]:
+    """Return that the server knows labels, which the threat model does not say, if clients share them."""
+    try:
+        federation = tomllib.loads(config.read_text(encoding="utf-8")).get("federation", {})
+    except (OSError, ValueError):  # the page says what is wrong with a config
+        return []
+    shared = federation.get("share_labels", False) if isinstance(federation, dict) else False
+    if not (shared is True or (isinstance(shared, list) and True in shared)):
+        return []
+    return [
+        "Clients tell the server their labels (federation.share_labels): its adversary knows more than one who sees "
+        "updates only."
+    ]

@@ -284,3 +284,12 @@ def test_pictures_smaller_than_the_window_are_reported_beside_others(tmp_path: P
     assert "tiny" not in rounds
     assert "empirical distribution of PSNR, dB over the victims of tiny" in page
     assert "empirical distribution of SSIM over the victims of tiny" not in page
+
+
+@pytest.mark.parametrize(
+    ("line", "told"), [("share_labels = true", True), ("share_labels = false", False), ("", False)]
+)
+def test_the_report_says_that_clients_share_their_labels(run_dir: Path, line: str, told: bool) -> None:
+    (run_dir / "config.toml").write_text(f"[federation]\n{line}\n", encoding="utf-8")
+    page = write_report(run_dir).with_suffix(".md").read_text(encoding="utf-8")
+    assert ("Clients tell the server their labels" in page) is told
