@@ -10,7 +10,7 @@ demo: $(READY)          ## a federation, two attacks, a report: about a minute, 
 	@$(BIN)/spikeleak run configs/demo.toml --fresh
 
 test: $(READY)          ## all tests, in two processes; those that read real data skip where SPIKELEAK_DATA is unset
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
 
 for switch in ("FLWR_TELEMETRY_ENABLED", "RAY_USAGE_STATS_ENABLED"):
     os.environ[switch] = "0"
@@ -22,12 +26,17 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of a file, which share fixtures, stay in one process, and all those that start a Ray in another.
+    """Let the files that hold slow tests come first, so that no long file is left to one process at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
-    A Ray that is started takes the place of the one before, for all of the machine.
-    """
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run tests that start a Ray one at a time: the Ray of one takes the place of the other's, on all the machine."""
+    if item.get_closest_marker("ray") is None:
+        return (yield)
+    with (Path(tempfile.gettempdir()) / "spikeleak-tests-ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return (yield)
