@@ -16,7 +16,15 @@ from attacks.inversion_settings import (
     MIFaceSettings,
     ModelInversionSettings,
 )
-from attacks.settings import DLGSettings, GRNNSettings, IDLGSettings, InversionSettings
+from attacks.settings import (
+    DLGSettings,
+    FeatureKalmanSettings,
+    FrozenDeltaSettings,
+    GRNNSettings,
+    IDLGSettings,
+    InversionSettings,
+    InvertingGradientsSettings,
+)
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.plugins import Table, located, refuse_class, refuse_place, refuse_switch, refuse_text
 
@@ -62,6 +70,25 @@ _OWN_ATTACKS = {
     ),
     "grnn": AttackEntry(
         "attacks.grnn:GRNN", GRNNSettings, "B", "GRNN: a generator of image and soft label fitted to each update"
+    ),
+    "inverting_gradients": AttackEntry(
+        "attacks.descent.inverting_gradients:InvertingGradients",
+        InvertingGradientsSettings,
+        "B",
+        "Inverting Gradients: the direction of the update and the total variation, by signed Adam",
+    ),
+    "frozen_delta": AttackEntry(
+        "attacks.descent.frozen_delta:FrozenDelta",
+        FrozenDeltaSettings,
+        "B",
+        "frozen-delta matching: layers' gradients matched without second derivatives",
+        draws=False,
+    ),
+    "feature_kalman": AttackEntry(
+        "attacks.features.kalman:FeatureKalman",
+        FeatureKalmanSettings,
+        "B",
+        "ensemble Kalman inversion of the last layer's exact features, by forward passes only; D with auxiliary data",
     ),
 }
 ATTACKS = Table("spikeleak.attacks", AttackEntry, _OWN_ATTACKS)

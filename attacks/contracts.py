@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -28,6 +28,30 @@ class StopReason(enum.StrEnum):
     BUDGET = "budget spent"
     DIVERGED = "diverged"
     NOT_ATTEMPTED = "not attempted"
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """Examples that the adversary has besides what it observes (letter D), from other people than the victims.
+
+    Attributes:
+        name: of the data set, in reports.
+        inputs: (n, C, H, W) in the range of the InputSpec, or (T, n, C, H, W) for events.
+        labels: (n,).
+    """
+
+    name: str
+    inputs: Tensor
+    labels: Tensor
+
+
+@runtime_checkable
+class UsesAuxiliary(Protocol):
+    """A gradient inversion that can use auxiliary data."""
+
+    def informed(self, auxiliary: Auxiliary) -> GradientInversion:
+        """Return the same attack with auxiliary data."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from attacks.labels import ReadLabels, read_labels
 from attacks.matching import MatchingAttack
 from attacks.matching.problem import Labels
+from attacks.reading.labels import ReadLabels, read_labels
 from attacks.settings import IDLGSettings
 from fl_sim.observed import local_steps
 from fl_sim.records import CapturedUpdate
@@ -21,8 +21,9 @@ class IDLG(MatchingAttack):
     of its published code. Adversary A: the update only. Labels that the threat model gives to the server
     (`CapturedUpdate.labels`) are used directly. Labels are optimised with the inputs, as in DLG, where the update is of
     several local steps, whose gradients tell which labels there are, but not of which step; and where the rule is
-    "auto" and the count of the labels of a batch is not certain (`attacks.label_counts`), since no input matches the
-    gradient with wrong labels. The search then starts at the counted labels, which are named unless it ends in a match.
+    "auto" and the count of the labels of a batch is not certain (`attacks.reading.label_counts`), since no input
+    matches the gradient with wrong labels. The search then starts at the counted labels, which are named unless it ends
+    in a match.
     """
 
     name = "idlg"

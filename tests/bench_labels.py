@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from attacks.labels import LabelRule, read_labels
+from attacks.reading.labels import LabelRule, read_labels
 from fl_sim.central import central_training
 from fl_sim.datasets import load_dataset
 from fl_sim.models import build_model

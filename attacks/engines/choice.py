@@ -6,6 +6,7 @@ batch that was planted, and the true distance at another. An engine that does no
 
 from __future__ import annotations
 
+import functools
 import sys
 import zlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attacks.engines.engine import Engine
-from attacks.engines.folded import FoldedClients, not_together, unfoldable
+from attacks.engines.folded import FoldedClients, FoldedCosines, not_together, unfoldable
 from attacks.engines.plain import (
     Planted,
     draws,
@@ -28,6 +29,7 @@ from attacks.engines.plain import (
 )
 from attacks.folding import Fold
 from attacks.replay.engine import ReplayedClients
+from attacks.replay.measures import Measure
 from attacks.replay.together import ReplayedTogether
 from attacks.tokens import refuse_unread
 from fl_sim.errors import ConfigError
@@ -148,7 +150,7 @@ def open_engine(
     *,
     device: str,
     precision: torch.dtype,
-    weighted: bool = False,
+    measure: Measure = "squared",
 ) -> Engine:
     """Return the chosen engine, loaded with victims.
 
@@ -157,13 +159,15 @@ def open_engine(
         choice: what `choose` returned.
         device: where to compute.
         precision: torch dtype of the computation.
-        weighted: whether the distances of replayed updates are weighted sums; see `attacks.replay.adjoint.Replay`.
+        measure: of the distances. That of the gradient of one batch is "squared" where "weighted" is asked for.
     """
+    if measure == "weighted" and len(local_steps(captures[0])) == 1:
+        measure = "squared"
     if choice.engine == FoldedClients.name:
-        return FoldedClients(captures, device=device, precision=precision)
-    if choice.engine == ReplayedTogether.name:
-        return ReplayedTogether(captures, device=device, precision=precision, weighted=weighted)
-    return ReplayedClients(captures, device=device, precision=precision, weighted=weighted)
+        folded = FoldedClients if measure == "squared" else functools.partial(FoldedCosines, measure=measure)
+        return folded(captures, device=device, precision=precision)
+    replayed = ReplayedTogether if choice.engine == ReplayedTogether.name else ReplayedClients
+    return replayed(captures, device=device, precision=precision, measure=measure)
 
 
 def _lacking(capture: CapturedUpdate) -> str:

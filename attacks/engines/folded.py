@@ -10,6 +10,7 @@ from torch import Tensor
 from attacks.folding import Fold
 from attacks.folding.captured import Targets
 from attacks.folding.losses import cross_entropies
+from attacks.replay.measures import Measure, cosine_distance
 from fl_sim.client_training import CROSS_ENTROPY, ClientTraining
 from fl_sim.losses import loss_name, normalised
 from fl_sim.observed import batch_size, observed_gradient
@@ -60,6 +61,55 @@ class FoldedClients:
         """Return (V,), the squared distances (arXiv 2511.21181, eq. 2)."""
         logits = self.fold.logits(normalised(self._training, inputs))
         return self.fold.distances(cross_entropies(self._training, logits, targets), self._targets)
+
+
+class FoldedCosines:
+    """V clients that share the gradient of one batch, whose gradients are compared by cosine.
+
+    Args:
+        captures: one per victim, all of one model spec, training and number of examples.
+        measure: "cosine" or "layer_cosine"; see `attacks.replay.measures`.
+        device: where to compute.
+        precision: torch dtype of the computation.
+
+    Raises:
+        ConfigError: as for `FoldedClients`.
+    """
+
+    name = "folded"
+
+    def __init__(
+        self, captures: Sequence[CapturedUpdate], *, measure: Measure, device: str, precision: torch.dtype
+    ) -> None:
+        self._training, self._measure = captures[0].training.taken(), measure
+        self._fold = Fold(captures[0].model, [one.parameters for one in captures], device=device, dtype=precision)
+        observed = [observed_gradient(capture) for capture in captures]
+        self._observed = {
+            name: torch.stack([one[name] for one in observed]).to(device=device, dtype=precision)
+            for name in self._fold.parameters()
+        }
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all victims but those at indices `rows`."""
+        self._fold.keep(rows)
+        self._observed = {name: tensor[rows] for name, tensor in self._observed.items()}
+
+    def replace(self, row: int, capture: CapturedUpdate) -> None:
+        """Replace the victim at index `row`."""
+        self._fold.replace(row, capture.parameters)
+        gradient = observed_gradient(capture)
+        for name, tensor in self._observed.items():
+            tensor[row] = gradient[name]
+
+    def distances(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return (V,), 1 - cosine."""
+        logits = self._fold.logits(normalised(self._training, inputs))
+        found = self._fold.gradients(cross_entropies(self._training, logits, targets))
+        return cosine_distance(found, self._observed, _by_victim, by_layer=self._measure == "layer_cosine")
+
+
+def _by_victim(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1).sum(1)
 
 
 def unfoldable(capture: CapturedUpdate) -> str:

@@ -10,139 +10,21 @@ weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from attacks.folding.captured import Targets, product_distance
-from attacks.folding.convolution import Geometry, convolve, convolved, weight_gradient
-from attacks.folding.linear import product
+from attacks.folding.captured import Targets
 from attacks.folding.neurons import SequenceNeurons, dynamics_of
+from attacks.folding.taps import FoldedConv2d, FoldedLinear, Tap
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.specs import ModelSpec
 
 Gradients = dict[str, Tensor]
-
-# The factors of a gradient are used if they have fewer numbers than the gradient by this factor.
-_MIN_SAVING = 4
-
-
-class _Tap(nn.Module):
-    """A layer with V sets of parameters that stores its input and output for the weight gradients."""
-
-    weight: Tensor
-    bias: Tensor | None
-    source: Tensor
-    output: Tensor
-
-    def __init__(self, victims: int, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.victims = victims
-        self.calls = 0
-        self.trains = False
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all victims but those at indices `rows`."""
-        self.victims = len(rows)
-        self.weight = self.weight[rows]
-        self.bias = None if self.bias is None else self.bias[rows]
-
-    def replace(self, row: int, weight: Tensor, bias: Tensor | None) -> None:
-        """Replace the parameters at index `row`."""
-        self.weight[row] = weight
-        if self.bias is not None and bias is not None:
-            self.bias[row] = bias
-
-    def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the gradients of weight (V, ...) and bias (V, out) given the loss's derivative at the output."""
-        raise NotImplementedError
-
-    def distance(self, name: str, delta: Tensor, targets: Targets) -> Tensor:
-        """Return (V,), the squared distance of the gradients to their targets; `name` ends in a dot."""
-        weight, bias = self.gradients(delta)
-        distance = _squared_distance(weight, targets.dense[f"{name}weight"])
-        return distance if bias is None else distance + _squared_distance(bias, targets.dense[f"{name}bias"])
-
-
-class _FoldedConv2d(_Tap):
-    """V convolutions as one grouped convolution: (N, V*C_in, H, W) -> (N, V*C_out, H', W')."""
-
-    def __init__(self, victims: int, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(victims, weight, bias)
-        if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-            raise ConfigError("model: a convolution with groups, or with named padding, cannot be folded over victims.")
-        (self._stride, self._padding, self._dilation) = map(_pair, (layer.stride, layer.padding, layer.dilation))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.calls += 1
-        self.source = inputs
-        output = (convolved if self.trains else convolve)(inputs, self._weights, self._geometry)
-        if self.bias is not None:
-            output = output + self.bias.view(1, -1, 1, 1)
-        self.output = output
-        return output
-
-    def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
-        weight = weight_gradient(self.source, delta, self._weights, self._geometry).view_as(self.weight)
-        bias = None if self.bias is None else delta.sum((0, 2, 3)).view(self.victims, -1)
-        return weight, bias
-
-    @property
-    def _weights(self) -> Tensor:
-        return self.weight.flatten(0, 1)
-
-    @property
-    def _geometry(self) -> Geometry:
-        return Geometry(self.victims, self._stride, self._padding, self._dilation)
-
-
-def _squared_distance(gradient: Tensor, target: Tensor) -> Tensor:
-    return (gradient - target).flatten(1).square().sum(1)
-
-
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    return values[0], values[1]
-
-
-class _FoldedLinear(_Tap):
-    """V linear layers as one batched product: (N, V*in) -> (N, V*out)."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.calls += 1
-        self.source = inputs.reshape(-1, self.victims, self.weight.shape[2]).transpose(0, 1)
-        outputs = torch.bmm(self.source, self.weight.mT) if self.trains else product(self.source, self.weight)
-        if self.bias is not None:
-            outputs = outputs + self.bias.unsqueeze(1)
-        self.output = outputs.transpose(0, 1).reshape(inputs.shape[0], -1)
-        return self.output
-
-    def gradients(self, delta: Tensor) -> tuple[Tensor, Tensor | None]:
-        rows = self._rows(delta)
-        return torch.bmm(rows.transpose(1, 2), self.source), None if self.bias is None else rows.sum(1)
-
-    def distance(self, name: str, delta: Tensor, targets: Targets) -> Tensor:
-        rows, key = self._rows(delta), f"{name}weight"
-        if key in targets.factored:
-            weight = targets.factored[key].distance(rows, self.source)
-        else:
-            weight = product_distance(rows, self.source, targets.dense[key])
-        if self.bias is None:
-            return weight
-        return weight + _squared_distance(rows.sum(1), targets.dense[f"{name}bias"])
-
-    def rank(self, examples: int) -> int:
-        """Return the rank of the weight gradient for N = `examples`, or 0 if factors would not save enough memory."""
-        # The check of the fold has passed one example through the layer: its rows are the time steps.
-        rows, (outputs, inputs) = self.source.shape[1] * examples, self.weight.shape[1:]
-        return rows if _MIN_SAVING * rows * (outputs + inputs) <= outputs * inputs else 0
-
-    def _rows(self, delta: Tensor) -> Tensor:
-        return delta.reshape(-1, self.victims, self.weight.shape[1]).transpose(0, 1)
 
 
 class Fold:
@@ -177,7 +59,7 @@ class Fold:
         self._device, self._dtype = device, dtype
         # The server cannot know the masks of dropout, so that turning it off is the best it can do.
         self._module = build_model(spec, parameters=parameters[0]).eval().to(device=device, dtype=dtype)
-        self._taps: dict[str, _Tap] = {}
+        self._taps: dict[str, Tap] = {}
         for name, layer in list(self._module.named_modules()):
             dynamics = dynamics_of(layer)
             if dynamics is not None:
@@ -220,7 +102,7 @@ class Fold:
 
     def ranks(self, examples: int) -> dict[str, int]:
         """Return {parameter name: rank} of the gradients that `Targets` may store as factors, for N = `examples`."""
-        linear = {name: tap for name, tap in self._taps.items() if isinstance(tap, _FoldedLinear)}
+        linear = {name: tap for name, tap in self._taps.items() if isinstance(tap, FoldedLinear)}
         return {f"{_prefix(name)}weight": rank for name, tap in linear.items() if (rank := tap.rank(examples)) > 0}
 
     def _share_encoders(self) -> None:
@@ -249,8 +131,9 @@ class Fold:
     def logits(self, inputs: Tensor) -> Tensor:
         """Return logits (V, N, classes) for inputs (V, N, C, H, W), or (V, T, N, C, H, W) for events."""
         folded = inputs.movedim(0, -4).flatten(-4, -3)
+        order = itertools.count()
         for tap in self._taps.values():
-            tap.calls = 0
+            tap.calls, tap.order = 0, order
         logits: Tensor = self._module(folded)
         return logits.view(-1, self.victims, self.classes).transpose(0, 1)
 
@@ -268,6 +151,28 @@ class Fold:
                 result[f"{_prefix(name)}bias"] = bias
         return result
 
+    def frozen_gradients(self, losses: Tensor, names: Collection[str]) -> Gradients:
+        """Return {parameter name: (V, ...)}, gradients of weights whose graph leaves the derivatives at outputs out.
+
+        Only the input of each layer has a graph, so that nothing is differentiated twice.
+
+        Args:
+            losses: as for `gradients`.
+            names: of weights.
+        """
+        taps = {f"{_prefix(name)}weight": tap for name, tap in self._taps.items()}
+        outputs = [taps[name].output for name in names]
+        deltas = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
+        return {name: taps[name].gradients(delta)[0] for name, delta in zip(names, deltas, strict=True)}
+
+    def weights(self) -> list[str]:
+        """Return the names of the weights of convolutions and linear layers, in the order of their use."""
+        return [f"{_prefix(name)}weight" for name in sorted(self._taps, key=lambda name: self._taps[name].place)]
+
+    def last_layer(self) -> Tap:
+        """Return the layer with parameters that was used last; it stores what it read and returned."""
+        return max(self._taps.values(), key=lambda tap: tap.place)
+
     def distances(self, losses: Tensor, targets: Targets) -> Tensor:
         """Return (V,), the squared distances of all `gradients(losses)` to the targets; differentiable once."""
         pairs = zip(self._taps.items(), self._deltas(losses), strict=True)
@@ -283,7 +188,7 @@ def _prefix(name: str) -> str:
     return f"{name}." if name else ""
 
 
-def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[str, Tensor], victims: int) -> _Tap:
+def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[str, Tensor], victims: int) -> Tap:
     """Replace `layer` by its folded counterpart and return that."""
     prefix = _prefix(name)
     weight, bias = stacked.get(f"{prefix}weight"), stacked.get(f"{prefix}bias")
@@ -292,11 +197,11 @@ def _replace(module: nn.Module, name: str, layer: nn.Module, stacked: Mapping[st
             f"model: layer '{name}' ({type(layer).__name__}) has parameters and is neither "
             "Conv2d nor Linear; the matching attacks cannot fold it over victims."
         )
-    tap: _Tap
+    tap: Tap
     if isinstance(layer, nn.Conv2d):
-        tap = _FoldedConv2d(victims, layer, weight, bias)
+        tap = FoldedConv2d(victims, layer, weight, bias)
     else:
-        tap = _FoldedLinear(victims, weight, bias)
+        tap = FoldedLinear(victims, weight, bias)
     _put(module, name, tap)
     return tap
 

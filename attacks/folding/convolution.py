@@ -101,12 +101,13 @@ class _WeightGradient(Function):
         return gradients[1]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # noqa: ANN401
         inputs, delta = ctx.saved_tensors
         for_inputs = None
         if ctx.needs_input_grad[0]:
             for_inputs = _adjoint(delta, gradients[0], ctx.geometry, inputs.shape[2:])
-        return for_inputs, _forward(inputs, gradients[0], ctx.geometry), None, None
+        for_delta = _forward(inputs, gradients[0], ctx.geometry) if ctx.needs_input_grad[1] else None
+        return for_inputs, for_delta, None, None
 
 
 def _forward(inputs: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:

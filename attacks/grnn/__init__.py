@@ -6,12 +6,12 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from attacks.contracts import Progress, Reconstruction, StopReason
+from attacks.descent.track import Track
 from attacks.grnn.generator import LATENT, Generators, draw, layout_of
 from attacks.grnn.rmsprop import RMSprop, RMSpropRule
 from attacks.matching import MatchingProblem, clamped
@@ -83,7 +83,7 @@ class GRNN:
                 progress(len(found), len(captures))
         return [found[index] for index in range(len(captures))]
 
-    def _answer(self, fit: _Fit, track: _Track, victim: int, *, seconds: float, seed: int) -> Reconstruction:
+    def _answer(self, fit: _Fit, track: Track, victim: int, *, seconds: float, seed: int) -> Reconstruction:
         """Return the result of the fit for one victim."""
         capture = fit.captures[victim]
         inputs, logits = fit.problem.split(track.best[victim : victim + 1].cpu().float())
@@ -110,34 +110,6 @@ class GRNN:
         )
 
 
-@dataclass
-class _Track:
-    """The best and last candidates of V victims, (V,) or (V, unknowns) each; those of a diverged victim are frozen."""
-
-    best: Tensor
-    last: Tensor
-    best_loss: Tensor
-    diverged: Tensor
-    evaluations: Tensor
-    curve: list[Tensor] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, points: Tensor) -> _Track:
-        losses = points.new_full((len(points),), torch.inf)
-        zeros = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        return cls(points.clone(), points.clone(), losses, zeros.bool(), zeros)
-
-    def see(self, points: Tensor, losses: Tensor) -> None:
-        """Update the best and the last candidates from points and their losses."""
-        running = ~self.diverged
-        self.evaluations += running
-        self.last = torch.where(running[:, None], points, self.last)
-        self.diverged |= ~losses.isfinite()
-        better = ~self.diverged & (losses < self.best_loss)
-        self.best = torch.where(better[:, None], points, self.best)
-        self.best_loss = torch.where(better, losses, self.best_loss)
-
-
 class _Fit:
     """The generators of one batch of victims and their optimisation, for one call of `run`."""
 
@@ -156,11 +128,11 @@ class _Fit:
         rule = RMSpropRule(settings.learning_rate, settings.momentum, settings.alpha)
         self._optimiser = RMSprop(self._generators.parameters, self._generators.spans, rule)
 
-    def run(self) -> _Track:
+    def run(self) -> Track:
         """Take all steps, or stop early if all victims have diverged; return the candidates."""
         every = math.ceil((self._settings.steps + 1) / _CURVE_POINTS)
         points = self._generators.points()
-        track = _Track.start(points.detach())
+        track = Track.start(points.detach())
         for step in range(self._settings.steps + 1):
             losses, slopes = self.problem.evaluate(points)
             track.see(points.detach(), losses)

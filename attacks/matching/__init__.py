@@ -80,7 +80,7 @@ def reconstruct(
         victims.labels,
         precision=precision,
         device=device,
-        weighted=settings.weighting == "auto",
+        measure="weighted" if settings.weighting == "auto" else "squared",
         tau=tau,
         slots=victims.slots,
     )

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from attacks.engines.choice import choose, open_engine
+from attacks.engines.engine import Engine
 from attacks.matching.texts import TextUnknowns
+from attacks.replay.measures import Measure
 from attacks.thresholding import straight_through
 from fl_sim.losses import free_targets, targets_of
-from fl_sim.observed import batch_size, local_steps
+from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate
 
 Labels = Sequence[Tensor] | None
 """The labels (N,) of each victim, or None if they are optimised with the input."""
+
+Opened = Callable[[Sequence[CapturedUpdate]], Engine]
+"""Captures -> an engine that is loaded with them."""
 
 
 class MatchingProblem:
@@ -32,7 +37,8 @@ class MatchingProblem:
         slots: V, the number of victims at a time; the others are inserted by `replace`. None for all of them.
         precision: torch dtype of the computation.
         device: where to compute.
-        weighted: whether the distances of several local steps are weighted sums, see `MatchingSettings.weighting`.
+        measure: how updates are compared, see `attacks.replay.measures`.
+        opened: opens another engine than the one that is chosen.
         tau: threshold that turns the unknowns into inputs by straight-through thresholding; None to use the unknowns
             as inputs.
 
@@ -52,7 +58,8 @@ class MatchingProblem:
         *,
         precision: torch.dtype,
         device: str,
-        weighted: bool = False,
+        measure: Measure = "squared",
+        opened: Opened | None = None,
         tau: float | None = None,
         slots: int | None = None,
     ) -> None:
@@ -73,8 +80,10 @@ class MatchingProblem:
             self._texts = TextUnknowns(captures, self.examples, precision=precision, device=device)
             self.input_size = math.prod(self._texts.shape)
         self._present = torch.arange(len(present))
-        weighted = weighted and len(local_steps(captures[0])) > 1
-        self.engine = open_engine(present, self.choice, device=device, precision=precision, weighted=weighted)
+        if opened is None:
+            self.engine = open_engine(present, self.choice, device=device, precision=precision, measure=measure)
+        else:
+            self.engine = opened(present)
 
     @property
     def unknowns(self) -> int:

@@ -14,9 +14,9 @@ import torch
 
 from attacks.engines.choice import Choice, choose
 from attacks.engines.plain import planted
-from attacks.labels import recover_labels
 from attacks.preflight.evaluation import Evaluation, evaluated
 from attacks.preflight.layers import Layers, drawing, layers_of
+from attacks.reading.labels import recover_labels
 from attacks.settings import IDLGSettings
 from fl_sim.errors import ConfigError, SpikeleakError
 from fl_sim.observed import batch_size, contradictions, local_steps

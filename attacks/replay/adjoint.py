@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from attacks.replay.measures import Measure, cosine_distance
 from attacks.replay.module import Tensors
 from attacks.replay.steps import State, Trained, gradients, start, step
 from fl_sim.client_training import ClientTraining
@@ -25,13 +26,19 @@ class Replay:
         client: its module.
         steps: the examples of each local step.
         together: whether there is an axis of clients.
-        weighted: see `Replay.weights`.
+        measure: of the distance, see `attacks.replay.measures`.
     """
 
     def __init__(
-        self, capture: CapturedUpdate, client: Trained, steps: Steps, *, together: bool = False, weighted: bool = False
+        self,
+        capture: CapturedUpdate,
+        client: Trained,
+        steps: Steps,
+        *,
+        together: bool = False,
+        measure: Measure = "squared",
     ) -> None:
-        self._client, self._steps, self._together, self._weighted = client, steps, together, weighted
+        self._client, self._steps, self._together, self._measure = client, steps, together, measure
         self._training: ClientTraining = capture.training.taken()
         self._is_gradient = capture.kind == "gradient"
         self._rate = 1.0 if self._is_gradient else capture.learning_rate or 1.0
@@ -83,7 +90,10 @@ class Replay:
         scale = -1.0 if self._is_gradient else -1.0 / (self._rate * len(self._steps))
         wanted = -1.0 if self._is_gradient else 1.0
         shared = {name: value for name, value in final.moved.items() if name in observed}  # of what it trains
-        weights = self.weights({name: observed[name] for name in shared}) if self._weighted else {}
+        if self._measure in ("cosine", "layer_cosine"):
+            wanted_of = {name: wanted * observed[name] for name in shared}
+            return cosine_distance(shared, wanted_of, self._summed, by_layer=self._measure == "layer_cosine")
+        weights = self.weights({name: observed[name] for name in shared}) if self._measure == "weighted" else {}
         terms = [
             weights.get(name, 1.0) * self._summed((scale * (value - wanted * observed[name])).square())
             for name, value in shared.items()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from attacks.replay.adjoint import Replay, with_derivatives
+from attacks.replay.measures import Measure
 from attacks.replay.module import ClientModule, Tensors
 from fl_sim.observed import Steps, local_steps
 from fl_sim.records import CapturedUpdate
@@ -25,7 +26,7 @@ class ReplayedClients:
         device: where to compute.
         precision: torch dtype of the computation.
         steps: the examples of each local step; by default as an attack takes them, see `local_steps`.
-        weighted: whether the distances are weighted sums, see `Replay.weights`.
+        measure: of the distances, see `attacks.replay.measures`.
 
     Raises:
         ConfigError: an update is a delta, and its learning rate or number of steps is not known.
@@ -40,13 +41,13 @@ class ReplayedClients:
         device: str,
         precision: torch.dtype,
         steps: Steps | None = None,
-        weighted: bool = False,
+        measure: Measure = "squared",
     ) -> None:
-        self._captures, self._steps, self._weighted = list(captures), steps or local_steps(captures[0]), weighted
+        self._captures, self._steps, self._measure = list(captures), steps or local_steps(captures[0]), measure
         self._device, self._precision = device, precision
         self._client = ClientModule(captures[0], device=device, dtype=precision)
         self._targets = [self._target(capture) for capture in captures]
-        self._replay, self._loaded = Replay(captures[0], self._client, self._steps, weighted=weighted), 0
+        self._replay, self._loaded = Replay(captures[0], self._client, self._steps, measure=measure), 0
 
     def keep(self, rows: Tensor) -> None:
         """Drop all victims but those at indices `rows`."""
@@ -82,6 +83,6 @@ class ReplayedClients:
         """Return the distance of one victim, and its derivatives with respect to inputs and targets."""
         if self._loaded != victim:
             self._client.load(self._captures[victim].parameters)
-            self._replay = Replay(self._captures[victim], self._client, self._steps, weighted=self._weighted)
+            self._replay = Replay(self._captures[victim], self._client, self._steps, measure=self._measure)
             self._loaded = victim
         return self._replay.evaluate(inputs, targets, self._targets[victim])

@@ -10,6 +10,7 @@ from torch import Tensor
 from attacks.folding import Fold
 from attacks.folding.losses import cross_entropies
 from attacks.replay.adjoint import Replay, with_derivatives
+from attacks.replay.measures import Measure
 from attacks.replay.module import Tensors
 from fl_sim.client_steps import trainable
 from fl_sim.losses import normalised
@@ -25,7 +26,7 @@ class ReplayedTogether:
         captures: one per victim, all of one model spec, training, learning rate and number of examples.
         device: where to compute.
         precision: torch dtype of the computation.
-        weighted: whether the distances are weighted sums, see `Replay.weights`.
+        measure: of the distances, see `attacks.replay.measures`.
 
     Raises:
         ConfigError: the model cannot be folded.
@@ -34,11 +35,11 @@ class ReplayedTogether:
     name = "replayed together"
 
     def __init__(
-        self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype, weighted: bool = False
+        self, captures: Sequence[CapturedUpdate], *, device: str, precision: torch.dtype, measure: Measure = "squared"
     ) -> None:
         self._clients = _FoldedModule(captures, device=device, dtype=precision)
         steps = local_steps(captures[0])
-        self._replay = Replay(captures[0], self._clients, steps, together=True, weighted=weighted)
+        self._replay = Replay(captures[0], self._clients, steps, together=True, measure=measure)
         self._observed = {
             name: torch.stack([capture.update[name] for capture in captures]).to(device=device, dtype=precision)
             for name in self._clients.trained

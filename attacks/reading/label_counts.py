@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.last_layer import LastLayer
+from attacks.reading.last_layer import LastLayer
 from fl_sim.errors import ConfigError
 
 MOST_VARIATION = 0.4

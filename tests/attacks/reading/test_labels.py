@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.idlg import IDLG
-from attacks.labels import LabelRule, read_labels, recover_labels
+from attacks.reading.labels import LabelRule, read_labels, recover_labels
 from attacks.settings import IDLGSettings
 from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError

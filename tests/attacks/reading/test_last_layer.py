@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.label_counts import whole
-from attacks.last_layer import LastLayer, dummy_inputs
+from attacks.reading.label_counts import whole
+from attacks.reading.last_layer import LastLayer, dummy_inputs
 from fl_sim.models import MODELS
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec
 from tests.attacks.helpers import LENET, SMALL, SPIKING_LENET, captures_of, truth

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.label_counts import count_labels, no_last_layer
-from attacks.last_layer import LastLayer
+from attacks.reading.label_counts import count_labels, no_last_layer
+from attacks.reading.last_layer import LastLayer
 from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size, local_steps, observed_gradient
 from fl_sim.records import CapturedUpdate
@@ -37,9 +37,9 @@ def read_labels(capture: CapturedUpdate, *, rule: LabelRule) -> ReadLabels:
     entries (Yin et al. 2021, CVPR, section 3.2), each once. That is wrong whenever a class occurs twice, and it may be
     wrong if all labels differ: entry c is the mean of p_c over the batch, less 1/N if the class occurs, so an absent
     class of small p_c may come before a present one of large p_c. "counts" reads how often each class occurs; see
-    `attacks.label_counts`, which also tells whether the counts are certain. "auto" is "weights" for one example and
-    "counts" for more; for one text it is "bias" where there is one, since features of recurrent layers and transformers
-    have both signs. attacks/README.md says how often each rule is right.
+    `attacks.reading.label_counts`, which also tells whether the counts are certain. "auto" is "weights" for one example
+    and "counts" for more; for one text it is "bias" where there is one, since features of recurrent layers and
+    transformers have both signs. attacks/README.md says how often each rule is right.
 
     The gradient of several local steps with momentum is that of one step with a gradient that is the same in each.
 
@@ -79,3 +79,16 @@ def _momentum_gain(capture: CapturedUpdate) -> float:
         first = momentum * first + (1.0 - (training.dampening or 0.0)) if number else 1.0
         moved += 1.0 + momentum * first if training.nesterov else first
     return moved / steps
+
+
+def best_labels(capture: CapturedUpdate) -> Tensor:
+    """Return the labels (N,) that the server was told, or that are read by the rule that fits the last layer.
+
+    That is "bias" for one example if the last layer has one, since features may be silent or negative, "weights" if
+    not, and "counts" for more.
+    """
+    if capture.labels is not None:
+        return capture.labels
+    if batch_size(capture) > 1:
+        return recover_labels(capture, rule="counts")
+    return recover_labels(capture, rule="bias" if LastLayer(capture).bias else "weights")
