@@ -177,13 +177,15 @@ class InvertingGradientsSettings(DescentSettings):
     Attributes:
         steps: number of steps (1,000; the published code has 4,800 to 24,000).
         learning_rate: of the first step (0.1, as published), divided by ten after 3/8, 5/8 and 7/8 of the steps.
-        tv_weight: "auto" is 0.1, as in the published code.
+        tv_weight: "auto" is 10 if it is relative, and 0.1, as in the published code, if it is absolute.
+        tv_scale: "relative" multiplies the weight by the current matching loss; "absolute", as published, does not.
         start: "auto" is "normal", as in the published code.
         cosine: "whole" compares whole updates, as published; "layers" takes the mean over the tensors.
     """
 
     steps: int = Field(default=1000, ge=0)
     learning_rate: float = Field(default=0.1, gt=0)
+    tv_scale: Literal["relative", "absolute"] = "relative"
     cosine: Literal["whole", "layers"] = "whole"
 
 
@@ -191,20 +193,21 @@ class FrozenDeltaSettings(DescentSettings):
     """Settings of frozen-delta matching.
 
     Attributes:
-        tv_weight, start, measure: "auto" depends on the inputs: 0.1, "black" and "cosine" for grey images; 0.8, "grey"
-            and "relative" for colour, since the cosine does not tell the contrast; 2, "black" and "cosine" for events.
+        tv_weight, start, measure, blur: "auto" depends on the inputs: 0.1, "black", "cosine" and 0.7 for grey images;
+            0.8, "grey", "relative" and 0 for colour, since the cosine does not tell the contrast; 2, "black", "cosine"
+            and 0 for events.
         measure: of a layer's distance: "cosine", or "relative", the squared difference relative to the captured square.
         layers: the layers whose gradients are matched: "early", the first (weight 0.3) and the second (1) that have
             weights; "late", all but the first, with the last layer's features; or names of weights with factors, such
             as "body.2.weight=1 body.0.weight=0.3". "auto" is "early" if the last hidden layer is all but silent
             for this example, or nothing is known of it, else "late".
-        blur: standard deviation, in pixels, of a Gaussian blur of the slopes, which falls to 0.6 at the last step; 0
+        blur: standard deviation, in pixels, of a Gaussian blur of the slopes, which falls to 0.4 at the last step; 0
             for none.
     """
 
     measure: Literal["auto", "cosine", "relative"] = "auto"
     layers: str = "auto"
-    blur: float = Field(default=0.0, ge=0)
+    blur: float | Literal["auto"] = "auto"
 
 
 class FeatureKalmanSettings(InversionSettings):

@@ -2,10 +2,10 @@
 
     python -m tests.bench_models [NAME ...]
 
-Each client shares the gradient of one example: a digit in the size, channels and range of the network's pictures, or a
-row of random numbers. DLG and iDLG start from U(0.45, 0.55) and may start once more, Inverting Gradients starts from
-noise; the answer is that whose update is nearest to the captured one, which never involves the truth. Networks whose training draws random numbers or needs several examples are
-trained in eval mode. Not part of the tests.
+Each client shares the gradient of one example: a digit in the size, channels and range of the network's pictures, or
+a row of random numbers. DLG and iDLG start from U(0.45, 0.55) and may start once more, Inverting Gradients starts
+from noise; the answer is that whose update is nearest to the captured one, which never involves the truth. Networks
+whose training draws random numbers or needs several examples are trained in eval mode. Not part of the tests.
 """
 
 from __future__ import annotations

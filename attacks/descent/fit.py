@@ -40,6 +40,8 @@ class Course:
         learning_rate: of the first step, in units of the range of the inputs.
         rates: its decay.
         tv_weight: weight of the total variation, see `absolute_variation`.
+        relative: whether this weight is multiplied by the current matching loss of each victim. What is minimised is
+            then the logarithm of the loss, plus the total variation, which matters less the nearer the loss is to 0.
         blur: standard deviations in pixels of the blur of the slopes at the first and the last step; zeros for none.
         late: share of the steps after which candidates may become the answer.
     """
@@ -48,6 +50,7 @@ class Course:
     learning_rate: float
     rates: Rates
     tv_weight: float
+    relative: bool = False
     blur: tuple[float, float] = (0.0, 0.0)
     late: float = 0.0
 
@@ -69,19 +72,25 @@ def descend(problem: MatchingProblem, points: Tensor, course: Course) -> Track:
         done = step / max(course.steps, 1)
         losses, slopes = problem.evaluate(points)
         variation, roughness = _variation(problem, points)
-        objective = losses + course.tv_weight * variation
+        weight = _weight(course, losses)
+        objective = losses + weight * variation
         track.see(points, objective, candidates=done >= course.late)
         if step % every == 0:
             track.curve.append(objective)
         if step == course.steps or bool(track.diverged.all()):
             break
-        slopes = _smoothed(problem, slopes, _sigma(course.blur, done)) + course.tv_weight * roughness
+        slopes = _smoothed(problem, slopes, _sigma(course.blur, done)) + weight[:, None] * roughness
         size = problem.input_size
         direction = torch.cat([slopes[:, :size].sign(), slopes[:, size:]], 1)
         move = _adam(direction.nan_to_num(0.0), moments, step + 1)
         points = points - course.learning_rate * course.rates(done) * move
         points = torch.cat([points[:, :size].clamp(0.0, 1.0), points[:, size:]], 1)
     return track
+
+
+def _weight(course: Course, losses: Tensor) -> Tensor:
+    """Return the weight (V,) of the total variation."""
+    return course.tv_weight * losses if course.relative else torch.full_like(losses, course.tv_weight)
 
 
 def _variation(problem: MatchingProblem, points: Tensor) -> tuple[Tensor, Tensor]:

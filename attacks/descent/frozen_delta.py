@@ -24,7 +24,7 @@ FIRST_WEIGHT = 0.3
 FAINT = 0.05
 """Share of active features below which the last hidden layer says next to nothing about an example."""
 
-LAST_SIGMA = 0.6
+LAST_SIGMA = 0.4
 
 
 class Usual(NamedTuple):
@@ -33,12 +33,13 @@ class Usual(NamedTuple):
     tv_weight: float
     start: str
     measure: Literal["cosine", "relative"]
+    blur: float
 
 
 GREY_IMAGES, COLOUR, EVENTS = (
-    Usual(0.1, "black", "cosine"),
-    Usual(0.8, "grey", "relative"),
-    Usual(2.0, "black", "cosine"),
+    Usual(0.1, "black", "cosine", 0.7),
+    Usual(0.8, "grey", "relative", 0.0),
+    Usual(2.0, "black", "cosine", 0.0),
 )
 
 
@@ -93,8 +94,9 @@ class FrozenDelta(DescentAttack):
     def course(self, spec: InputSpec) -> Course:
         """Return how to descend: a rate that falls linearly."""
         weight = usual_for(spec).tv_weight if self.settings.tv_weight == "auto" else self.settings.tv_weight
-        blur = (self._own.blur, LAST_SIGMA) if self._own.blur else (0.0, 0.0)
-        return Course(self.settings.steps, self.settings.learning_rate, linear, weight, blur)
+        sigma = usual_for(spec).blur if self._own.blur == "auto" else self._own.blur
+        blur = (sigma, min(sigma, LAST_SIGMA))
+        return Course(self.settings.steps, self.settings.learning_rate, linear, weight, blur=blur)
 
     def start_of(self, spec: InputSpec) -> str:
         """Return the kind of the first candidate."""

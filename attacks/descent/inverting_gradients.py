@@ -13,14 +13,16 @@ from attacks.matching.problem import MatchingProblem
 from attacks.settings import InvertingGradientsSettings
 from fl_sim.records import CapturedUpdate, InputSpec
 
-_TV_WEIGHT = 0.1
+_RELATIVE, _ABSOLUTE = 10.0, 0.1
 
 
 class InvertingGradients(DescentAttack):
     """Minimises 1 - cos(update of the candidate, captured update) + w TV(x) by Adam on the sign of the slope.
 
     The loss does not depend on the length of the update, so that a clipped update or a summed loss is no obstacle.
-    Labels are read off the last layer beforehand.
+    Labels are read off the last layer beforehand. By default w is a multiple of the current loss, which is not as
+    published: under torch's initialisation, 1 - cos of a sigmoid LeNet is about 1e-5 for any image, so that the sign of
+    the slope is that of the total variation alone, whatever its published weight.
 
     Source: Geiping, Bauermeister, Droege and Moeller, "Inverting Gradients - How easy is it to break privacy in
     federated learning?", NeurIPS 2020, eq. 4, with the constants of its published code. Adversary B: the update and
@@ -45,8 +47,10 @@ class InvertingGradients(DescentAttack):
 
     def course(self, spec: InputSpec) -> Course:  # noqa: ARG002 - the same for all inputs
         """Return how to descend: rates in steps, as published."""
-        weight = _TV_WEIGHT if self.settings.tv_weight == "auto" else self.settings.tv_weight
-        return Course(self.settings.steps, self.settings.learning_rate, stepwise, weight)
+        relative = self._own.tv_scale == "relative"
+        usual = _RELATIVE if relative else _ABSOLUTE
+        weight = usual if self.settings.tv_weight == "auto" else self.settings.tv_weight
+        return Course(self.settings.steps, self.settings.learning_rate, stepwise, weight, relative=relative)
 
     def start_of(self, spec: InputSpec) -> str:  # noqa: ARG002 - the same for all inputs
         """Return the kind of the first candidate."""

@@ -112,7 +112,7 @@ class FrozenClients:
 
     def _distance(self, name: str, found: Tensor) -> Tensor:
         found, wanted = found.flatten(1), self._observed[name].flatten(1)
-        if self._measure == "cosine" and name != self._names[-1]:
-            return 1.0 - F.cosine_similarity(found, wanted, dim=1)
         size = wanted.square().sum(1)
+        if self._measure == "cosine" and name != self._names[-1]:
+            return torch.where(size > 0, 1.0 - F.cosine_similarity(found, wanted, dim=1), 0.0)
         return (found - wanted).square().sum(1) / torch.where(size > 0, size, 1.0)

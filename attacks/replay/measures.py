@@ -19,18 +19,28 @@ _LEAST = 1e-30
 def cosine_distance(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], summed: Callable[[Tensor], Tensor], *, by_layer: bool
 ) -> Tensor:
-    """Return 1 - cosine of two updates, or the mean over their tensors; 1 where one of them is 0.
+    """Return 1 - cosine of two updates, or the mean over their tensors; 1/2 where one of them is 0.
+
+    It is half the squared distance of the updates divided by their norms, which float32 resolves near 0.
 
     Args:
         found, wanted: {name: tensor}, of the same names.
         summed: sum over the entries of a tensor, except perhaps over an axis of clients.
         by_layer: whether each tensor has its own cosine. Those whose wanted value is 0 are left out.
     """
-    products = torch.stack([summed(found[name] * wanted[name]) for name in wanted])
-    ours = torch.stack([summed(found[name].square()) for name in wanted])
-    theirs = torch.stack([summed(wanted[name].square()) for name in wanted])
+    ours, theirs = ({name: summed(one[name].square()) for name in wanted} for one in (found, wanted))
     if not by_layer:
-        return 1.0 - products.sum(0) / (ours.sum(0) * theirs.sum(0)).clamp(min=_LEAST).sqrt()
-    known = theirs > 0
-    distances = torch.where(known, 1.0 - products / (ours * theirs).clamp(min=_LEAST).sqrt(), 0.0)
-    return distances.sum(0) / known.sum(0).clamp(min=1)
+        ours, theirs = (dict.fromkeys(wanted, torch.stack(list(one.values())).sum(0)) for one in (ours, theirs))
+    distances = []
+    for name, target in wanted.items():
+        own, other = (_like(one[name].clamp(min=_LEAST).rsqrt(), target) for one in (ours, theirs))
+        distances.append(0.5 * summed((own * found[name] - other * target).square()))
+    if not by_layer:
+        return torch.stack(distances).sum(0)
+    known = torch.stack([theirs[name] > 0 for name in wanted])
+    return torch.where(known, torch.stack(distances), 0.0).sum(0) / known.sum(0).clamp(min=1)
+
+
+def _like(value: Tensor, tensor: Tensor) -> Tensor:
+    """Return a number, or (V,), so that it multiplies a tensor, or (V, ...)."""
+    return value.view(-1, *(1,) * (tensor.dim() - 1)) if value.dim() else value
