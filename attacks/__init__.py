@@ -18,6 +18,7 @@ from attacks.inversion_settings import (
 )
 from attacks.settings import (
     DLGSettings,
+    EnsembleSettings,
     FeatureKalmanSettings,
     FrozenDeltaSettings,
     GRNNSettings,
@@ -89,6 +90,12 @@ _OWN_ATTACKS = {
         FeatureKalmanSettings,
         "B",
         "ensemble Kalman inversion of the last layer's exact features, by forward passes only; D with auxiliary data",
+    ),
+    "ensemble": AttackEntry(
+        "attacks.ensemble:Ensemble",
+        EnsembleSettings,
+        "B",
+        "every attack here that fits the victim, the answer chosen without the truth; D with auxiliary data",
     ),
 }
 ATTACKS = Table("spikeleak.attacks", AttackEntry, _OWN_ATTACKS)

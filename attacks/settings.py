@@ -235,3 +235,23 @@ class FeatureKalmanSettings(InversionSettings):
     def untouched(self) -> Self:
         """Return these settings with no rounds, so that the attack returns the mean of its prior."""
         return self.model_copy(update={"rounds": 0, "dark_background": 0.0, "denoising": 0.0})
+
+
+class EnsembleSettings(InversionSettings):
+    """Settings of the ensemble.
+
+    Attributes:
+        adversary: the letter of the strongest adversary whose attacks are tried: "A", the update only; "B", with priors
+            of inputs; "D", with auxiliary data. "auto" is "D" if there are auxiliary data, else "B".
+        effort: budgets of the attacks, in evaluations, so that answers do not depend on the machine: "quick",
+            "standard", "thorough" with the published budgets, or "none", which tries nothing.
+        dark_background: margin of a prior of black backgrounds; see `DescentSettings`.
+    """
+
+    adversary: Literal["auto", "A", "B", "D"] = "auto"
+    effort: Literal["none", "quick", "standard", "thorough"] = "quick"
+    dark_background: float = Field(default=0.0, ge=0, lt=0.5)
+
+    def untouched(self) -> Self:
+        """Return these settings without any attack, so that the answers are grey images or empty recordings."""
+        return self.model_copy(update={"effort": "none"})

@@ -15,15 +15,12 @@ from attacks.engines.folded import FoldedClients
 from attacks.engines.frozen import FrozenClients, Sight
 from attacks.folding import Fold
 from attacks.matching.problem import MatchingProblem
-from attacks.reading.head import HeadRead, read_head
+from attacks.reading.head import FAINT, HeadRead, read_head
 from attacks.settings import FrozenDeltaSettings
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.records import CapturedUpdate, InputSpec
 
 FIRST_WEIGHT = 0.3
-FAINT = 0.05
-"""Share of active features below which the last hidden layer says next to nothing about an example."""
-
 LAST_SIGMA = 0.4
 
 

@@ -11,6 +11,9 @@ from attacks.reading.last_layer import LastLayer
 from fl_sim.observed import batch_size, local_steps, observed_gradient
 from fl_sim.records import CapturedUpdate
 
+FAINT = 0.05
+"""Share of active features below which the last hidden layer says next to nothing about an example."""
+
 _ZERO = 1e-6
 """Features up to this share of the largest that a model has for dummy inputs, or of 1, are 0 but for rounding."""
 

@@ -1,0 +1,232 @@
+"""Every attack that fits a victim, within a budget, and the choice of an answer without the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from attacks import ATTACKS, build_attack
+from attacks.contracts import Auxiliary, Progress, Reconstruction, StopReason, UsesAuxiliary
+from attacks.engines.truth import mismatches
+from attacks.matching import clamped
+from attacks.reading.head import FAINT, read_head
+from attacks.reading.labels import best_labels
+from attacks.settings import EnsembleSettings
+from fl_sim.errors import ConfigError
+from fl_sim.observed import batch_size
+from fl_sim.records import CapturedUpdate, Scalar
+
+Settings = Mapping[str, Scalar]
+
+
+ROUNDING = 1e-3
+"""Distance of an update from the captured one, relative to its norm, up to which they differ by rounding only."""
+
+
+class Member(NamedTuple):
+    """An attack of the ensemble.
+
+    Attributes:
+        name: in the table of attacks.
+        efforts: {effort: settings}; efforts that are not named do without it.
+        auxiliary: whether it needs auxiliary data.
+        prior: whether it takes the setting `dark_background`.
+    """
+
+    name: str
+    efforts: Mapping[str, Settings]
+    auxiliary: bool = False
+    prior: bool = False
+
+    @property
+    def letter(self) -> str:
+        """Return the letter of the adversary."""
+        return "D" if self.auxiliary else ATTACKS[self.name].adversary
+
+
+_SEARCH: Settings = {"guess": "uniform", "restarts": 1, "tolerance_change": 1e-12}
+_STROKES: Settings = {"prior": "strokes"}
+_DATA: Settings = {"prior": "auxiliary"}
+
+MEMBERS = (
+    Member(
+        "idlg",
+        {
+            "quick": {**_SEARCH, "iterations": 30, "label_rule": "auto"},
+            "standard": {**_SEARCH, "iterations": 100},
+            "thorough": {**_SEARCH, "iterations": 300, "restarts": 2},
+        },
+    ),
+    Member("dlg", {"standard": {**_SEARCH, "iterations": 100}, "thorough": {**_SEARCH, "iterations": 300}}),
+    Member(
+        "inverting_gradients",
+        {"quick": {"steps": 500}, "standard": {"steps": 1000}, "thorough": {"steps": 4800, "restarts": 1}},
+        prior=True,
+    ),
+    Member(
+        "frozen_delta",
+        {"quick": {"steps": 300}, "standard": {"steps": 300}, "thorough": {"steps": 1000}},
+        prior=True,
+    ),
+    Member(
+        "feature_kalman",
+        {"quick": {**_STROKES, "prior_count": 2000, "draws": 400}, "standard": _STROKES, "thorough": _STROKES},
+        prior=True,
+    ),
+    Member(
+        "feature_kalman",
+        {"quick": {**_DATA, "prior_count": 2000, "draws": 400}, "standard": _DATA, "thorough": _DATA},
+        auxiliary=True,
+        prior=True,
+    ),
+    Member("grnn", {"thorough": {"steps": 1000}}),
+)
+
+
+class Ensemble:
+    """Tries the attacks of an adversary on each victim and names one answer.
+
+    An answer whose update is the captured one, but for rounding, wins by the smallest distance. If there is none, the
+    distance does not say which answer is best: under a spiking network's surrogate, noise fits the update as well as
+    the picture does. Then the order of `preference` decides, which depends on what the update tells and on the kind of
+    model, never on the truth. attacks/README.md has the measurement.
+
+    Adversary B, or D with auxiliary data. `Reconstruction.engine` names the member and its engine.
+    """
+
+    name = "ensemble"
+
+    def __init__(self, settings: EnsembleSettings | None = None, auxiliary: Auxiliary | None = None) -> None:
+        self.settings = settings or EnsembleSettings()
+        self._auxiliary = auxiliary
+
+    def informed(self, auxiliary: Auxiliary) -> Self:
+        """Return this attack with auxiliary data."""
+        return type(self)(self.settings, auxiliary)
+
+    def reconstruct(
+        self, captures: Sequence[CapturedUpdate], *, seed: int, device: str = "cpu", progress: Progress | None = None
+    ) -> list[Reconstruction]:
+        """Return one reconstruction for each captured update, in the same order.
+
+        Members that do not take a victim, for its kind of input, model or update, are passed over.
+
+        Args:
+            captures: captured updates of any model specs; each may have its own parameters.
+            seed: of all draws.
+            device: where to compute.
+            progress: called whenever victims are finished.
+
+        Raises:
+            ConfigError: no attack takes a victim; the message is that of the last one.
+        """
+        started = time.perf_counter()
+        if self.settings.effort == "none":
+            return [self._grey(capture, seed) for capture in captures]
+        found: list[dict[str, Reconstruction]] = [{} for _ in captures]
+        refusal: ConfigError | None = None
+        members = self._members()
+        for number, member in enumerate(members):
+            try:
+                answers = self._built(member).reconstruct(captures, seed=seed, device=device)
+            except ConfigError as error:
+                refusal = error
+                continue
+            for own, answer in zip(found, answers, strict=True):
+                own[f"{member.name} {member.letter}"] = answer
+            if progress is not None:
+                progress(len(captures) * (number + 1) // (len(members) + 1), len(captures))
+        if not all(found):
+            raise refusal or ConfigError("attack.adversary: no attack of this adversary takes the victims.")
+        seconds = (time.perf_counter() - started) / len(captures)
+        chosen = [
+            self._chosen(capture, own, seed=seed, seconds=seconds) for capture, own in zip(captures, found, strict=True)
+        ]
+        if progress is not None:
+            progress(len(captures), len(captures))
+        return chosen
+
+    def _members(self) -> list[Member]:
+        """Return the members of the adversary that have a budget in this effort."""
+        letter = self.settings.adversary
+        if letter == "auto":
+            letter = "B" if self._auxiliary is None else "D"
+        if letter == "D" and self._auxiliary is None:
+            raise ConfigError("attack.adversary: 'D' needs auxiliary data, and the experiment names none.")
+        return [member for member in MEMBERS if self.settings.effort in member.efforts and member.letter <= letter]
+
+    def _built(self, member: Member) -> Any:  # noqa: ANN401 - a GradientInversion, perhaps with auxiliary data
+        settings = dict(member.efforts[self.settings.effort])
+        if member.prior:
+            settings["dark_background"] = self.settings.dark_background
+        attack = build_attack(member.name, settings)
+        if self._auxiliary is not None and isinstance(attack, UsesAuxiliary):
+            return attack.informed(self._auxiliary)
+        return attack
+
+    def _chosen(
+        self, capture: CapturedUpdate, own: Mapping[str, Reconstruction], *, seed: int, seconds: float
+    ) -> Reconstruction:
+        """Return the answer to a victim, with the counts of all members."""
+        name = _choice(capture, own)
+        answer = own[name]
+        return dataclasses.replace(
+            answer,
+            attack=self.name,
+            settings=self.settings.model_dump(),
+            iterations=sum(one.iterations for one in own.values()),
+            gradient_evaluations=sum(one.gradient_evaluations for one in own.values()),
+            restarts=sum(one.restarts for one in own.values()),
+            seconds=seconds,
+            seed=seed,
+            engine=f"{answer.attack}: {answer.engine}",
+        )
+
+    def _grey(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
+        """Return grey images, or empty recordings, and labels that are read."""
+        spec, count = capture.model.input, batch_size(capture)
+        shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
+        grey = clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
+        return Reconstruction(
+            capture_id=capture.id,
+            attack=self.name,
+            settings=self.settings.model_dump(),
+            inputs=grey,
+            labels=best_labels(capture).cpu(),
+            matching_loss=float("inf"),
+            last_inputs=grey.clone(),
+            loss_history=torch.empty(0),
+            iterations=0,
+            gradient_evaluations=0,
+            restarts=1,
+            stop_reason=StopReason.BUDGET,
+            seconds=0.0,
+            seed=seed,
+        )
+
+
+def _choice(capture: CapturedUpdate, own: Mapping[str, Reconstruction]) -> str:
+    """Return the key of the answer to a victim."""
+    examples = [(answer.inputs, answer.labels) for answer in own.values()]
+    distances = dict(zip(own, mismatches([capture] * len(own), examples), strict=True))
+    nearest = min(distances, key=lambda name: distances[name])
+    preferred = [name for name in preference(capture) if name in own]
+    return nearest if distances[nearest] <= ROUNDING or not preferred else preferred[0]
+
+
+def preference(capture: CapturedUpdate) -> tuple[str, ...]:
+    """Return the members, with their letters, whose answers are preferred where no answer matches; () for the nearest.
+
+    For spiking networks: the inversion of features where these are active, then frozen deltas.
+    """
+    if capture.model.spiking is None:
+        return ()
+    read = read_head(capture)
+    frozen = ("frozen_delta B", "inverting_gradients B")
+    if read is None or read.active < FAINT:
+        return frozen
+    return ("feature_kalman D", "feature_kalman B", *frozen)

@@ -1,0 +1,83 @@
+"""The ensemble: who takes part, and how an answer is chosen without the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from attacks import ensemble
+from attacks.contracts import Auxiliary
+from attacks.ensemble import MEMBERS, Ensemble, Member, preference
+from attacks.settings import EnsembleSettings
+from fl_sim.errors import ConfigError
+from fl_sim.models import build_model
+from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
+from fl_sim.training import capture_gradient, parameters_of
+
+SPEC = InputSpec(channels=1, height=16, width=16, classes=10)
+FEW = (
+    Member("idlg", {"quick": {"iterations": 1}}),
+    Member("inverting_gradients", {"quick": {"steps": 2}}),
+    Member("frozen_delta", {"quick": {"steps": 3}}),
+    Member("feature_kalman", {"quick": {"prior": "strokes", "prior_count": 50, "rounds": 1, "draws": 40}}),
+    Member("feature_kalman", {"quick": {"prior": "auxiliary", "rounds": 1, "draws": 40}}, auxiliary=True),
+)
+
+
+def captured(name: str, init: str, count: int = 1) -> CapturedUpdate:
+    spiking = SpikingSpec(timesteps=4) if name == "spiking_lenet" else None
+    model = ModelSpec(name, SPEC, spiking=spiking, init=init)
+    pictures = torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    capture = capture_gradient(model, parameters_of(build_model(model, seed=1)), pictures, torch.arange(count))
+    return dataclasses.replace(capture, id="own/r001-c000")
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensemble, "MEMBERS", FEW)
+
+
+@pytest.mark.parametrize(("letter", "most"), [("A", 1), ("B", 4), ("auto", 4), ("D", 5)])
+def test_an_adversary_has_the_attacks_up_to_its_letter(few: None, letter: str, most: int) -> None:
+    auxiliary = Auxiliary("own", torch.rand(20, 1, 16, 16), torch.zeros(20, dtype=torch.int64))
+    attack = Ensemble(EnsembleSettings(adversary=letter))  # type: ignore[arg-type]
+    attack = attack.informed(auxiliary) if letter == "D" else attack
+    assert [member.name for member in attack._members()] == [member.name for member in FEW[:most]]
+
+
+def test_letter_d_needs_auxiliary_data() -> None:
+    with pytest.raises(ConfigError, match=r"attack.adversary: 'D' needs auxiliary data"):
+        Ensemble(EnsembleSettings(adversary="D")).reconstruct([captured("lenet", "torch")], seed=0)
+
+
+def test_members_that_do_not_take_a_victim_are_passed_over(few: None) -> None:
+    (answer,) = Ensemble().reconstruct([captured("lenet", "uniform", count=2)], seed=0)
+    assert answer.attack == "ensemble"
+    assert answer.labels.tolist() == [0, 1]
+    assert answer.engine.partition(":")[0] in {"idlg", "inverting_gradients", "frozen_delta"}
+
+
+def test_the_nearest_update_wins_for_an_ann_and_the_counts_are_of_all(few: None) -> None:
+    (answer,) = Ensemble().reconstruct([captured("lenet", "uniform")], seed=0)
+    assert answer.gradient_evaluations > 3 + 4 + 50
+    assert answer.settings == EnsembleSettings().model_dump()
+
+
+def test_what_the_update_tells_decides_for_a_spiking_network() -> None:
+    assert preference(captured("lenet", "uniform")) == ()
+    assert preference(captured("spiking_lenet", "torch"))[0] == "frozen_delta B"
+    assert preference(captured("spiking_lenet", "uniform"))[0] == "feature_kalman D"
+    assert preference(captured("spiking_lenet", "uniform", count=2))[0] == "frozen_delta B"
+
+
+def test_a_chosen_answer_is_that_of_its_member(few: None) -> None:
+    (answer,) = Ensemble().reconstruct([captured("spiking_lenet", "uniform")], seed=0)
+    assert answer.engine == "feature_kalman: forward passes only"
+
+
+def test_every_effort_has_members_with_valid_settings() -> None:
+    for effort in ("quick", "standard", "thorough"):
+        attack = Ensemble(EnsembleSettings(effort=effort))
+        assert len([attack._built(member) for member in MEMBERS if effort in member.efforts]) >= 5
