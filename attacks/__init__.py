@@ -64,6 +64,8 @@ class AttackEntry:
         refuse_class(self, "settings", InversionSettings)
         refuse_text(self, "adversary", "summary")
         refuse_switch(self, "draws", "matching", "needs_auxiliary")
+        if self.needs_auxiliary:
+            refuse_class(self, "settings", AuxiliarySettings)
 
 
 _OWN_ATTACKS = {
