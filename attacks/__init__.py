@@ -17,6 +17,8 @@ from attacks.inversion_settings import (
     ModelInversionSettings,
 )
 from attacks.settings import (
+    NO_AUXILIARY,
+    AuxiliarySettings,
     DLGSettings,
     EnsembleSettings,
     FeatureKalmanSettings,
@@ -25,6 +27,7 @@ from attacks.settings import (
     IDLGSettings,
     InversionSettings,
     InvertingGradientsSettings,
+    LearnedSettings,
 )
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.plugins import Table, located, refuse_class, refuse_place, refuse_switch, refuse_text
@@ -45,6 +48,7 @@ class AttackEntry:
         draws: whether it draws random numbers; if not, its answer is the same for every seed.
         matching: whether it looks for inputs whose update equals the captured one; a run then first checks that such
             an update can be computed for the model.
+        needs_auxiliary: whether it answers only with auxiliary data, see `attacks.settings.AuxiliarySettings`.
     """
 
     attack: str | type[GradientInversion]
@@ -53,13 +57,16 @@ class AttackEntry:
     summary: str
     draws: bool = True
     matching: bool = True
+    needs_auxiliary: bool = False
 
     def __post_init__(self) -> None:
         """Validate on construction, so that an invalid entry fails where it is defined."""
         refuse_place(self, "attack")
         refuse_class(self, "settings", InversionSettings)
         refuse_text(self, "adversary", "summary")
-        refuse_switch(self, "draws", "matching")
+        refuse_switch(self, "draws", "matching", "needs_auxiliary")
+        if self.needs_auxiliary:
+            refuse_class(self, "settings", AuxiliarySettings)
 
 
 _OWN_ATTACKS = {
@@ -96,6 +103,14 @@ _OWN_ATTACKS = {
         EnsembleSettings,
         "B",
         "every attack here that fits the victim, the answer chosen without the truth; D with auxiliary data",
+    ),
+    "learned": AttackEntry(
+        "attacks.learned.attack:Learned",
+        LearnedSettings,
+        "D",
+        "a regression from gradients to inputs, learned on auxiliary data; images and whole recordings",
+        draws=False,
+        needs_auxiliary=True,
     ),
 }
 ATTACKS = Table("spikeleak.attacks", AttackEntry, _OWN_ATTACKS)
@@ -161,6 +176,17 @@ def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> Gradie
         raise unknown_name("attack.name", name, ATTACKS)
     built: GradientInversion = build_entry(name, ATTACKS[name], settings)
     return built
+
+
+def adversary_of(name: str, settings: Mapping[str, Any]) -> str:
+    """Return the letter of the adversary of a gradient inversion with all its settings: D if these name auxiliary data.
+
+    An attack that is in no table has no letter, "".
+    """
+    if name not in ATTACKS:
+        return ""
+    named = settings.get("auxiliary", NO_AUXILIARY) != NO_AUXILIARY
+    return "D" if named and issubclass(ATTACKS[name].settings, AuxiliarySettings) else ATTACKS[name].adversary
 
 
 def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> ModelInversion:

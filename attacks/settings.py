@@ -11,6 +11,9 @@ from fl_sim.specs import Settings
 UNTHRESHOLDED, POST, IN, STRAIGHT_THROUGH = "none", "post_optimisation", "in_optimisation", "straight_through"
 """Names of the kinds of thresholding; see `attacks.thresholding`."""
 
+NO_AUXILIARY, PUBLIC = "none", "public"
+"""Names in place of a data set: no auxiliary data, and the public pictures of an audit."""
+
 
 class InversionSettings(Settings):
     """Base of the settings of every gradient inversion."""
@@ -18,6 +21,21 @@ class InversionSettings(Settings):
     def untouched(self) -> Self:
         """Return these settings with no steps, so that the attack returns its initial guess."""
         raise NotImplementedError
+
+
+class AuxiliarySettings(InversionSettings):
+    """Settings of every attack that can use examples of other people than the victims, see `attacks.contracts`.
+
+    Attributes:
+        auxiliary: where these come from: a data set, "public" for the public pictures of an audit, or "none". With
+            them the adversary has letter D.
+        auxiliary_split: the split of that data set, which must not be the one that the victims' clients hold.
+        auxiliary_count: number of examples, drawn at random.
+    """
+
+    auxiliary: str = NO_AUXILIARY
+    auxiliary_split: Literal["train", "test"] = "train"
+    auxiliary_count: int = Field(default=4000, ge=2)
 
 
 class MatchingSettings(InversionSettings):
@@ -210,7 +228,7 @@ class FrozenDeltaSettings(DescentSettings):
     blur: float | Literal["auto"] = "auto"
 
 
-class FeatureKalmanSettings(InversionSettings):
+class FeatureKalmanSettings(AuxiliarySettings):
     """Settings of the ensemble Kalman inversion of features, with the schedule that was found on other victims.
 
     Attributes:
@@ -237,7 +255,7 @@ class FeatureKalmanSettings(InversionSettings):
         return self.model_copy(update={"rounds": 0, "dark_background": 0.0, "denoising": 0.0})
 
 
-class EnsembleSettings(InversionSettings):
+class EnsembleSettings(AuxiliarySettings):
     """Settings of the ensemble.
 
     Attributes:
@@ -255,3 +273,29 @@ class EnsembleSettings(InversionSettings):
     def untouched(self) -> Self:
         """Return these settings without any attack, so that the answers are grey images or empty recordings."""
         return self.model_copy(update={"effort": "none"})
+
+
+class LearnedSettings(AuxiliarySettings):
+    """Settings of the regression from gradients to inputs that is learned on auxiliary data.
+
+    Attributes:
+        regressor: "kernel", kernel ridge regression; "ridge", linear; "mlp", a network of one hidden layer; "mean", the
+            mean of the auxiliary inputs, which ignores the update.
+        layers: the layers whose gradients are used, as for frozen-delta matching, with weights as factors. The features
+            of the last layer stand for its gradient.
+        most_coordinates: gradients of more numbers are projected to this many at random; 0 for no projection.
+        hidden: hidden units of the network.
+        epochs: passes of the network over the auxiliary data, of which the best by a held-out tenth counts.
+        memory_mb: memory limit of the auxiliary examples whose gradients are computed at once.
+    """
+
+    regressor: Literal["kernel", "ridge", "mlp", "mean"] = "kernel"
+    layers: str = "auto"
+    most_coordinates: int = Field(default=4096, ge=0)
+    hidden: int = Field(default=512, ge=1)
+    epochs: int = Field(default=30, ge=1)
+    memory_mb: int = Field(default=2048, ge=16)
+
+    def untouched(self) -> Self:
+        """Return these settings with no regression, so that the attack returns the mean of the auxiliary inputs."""
+        return self.model_copy(update={"regressor": "mean"})

@@ -100,6 +100,9 @@ ROOMS: dict[str, Room] = {
     "attacks": Room(SEEN, ("torch", "spikingjelly")),
     "attacks.testing": Room((*SEEN, "attacks.*", "fl_sim.testing.promises", "fl_sim.training"), ("torch",)),
     "judges": Room(),
+    "judges.auxiliary": Room(
+        (*ATTACKS, *RECORDS, *DATA, *PUBLIC, "fl_sim.config", "judges.plans.gradient_inversion"), ("torch",)
+    ),
     "judges.live": Room(("judges.bench.live",)),
     "judges.cli": Room(
         ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
@@ -112,7 +115,7 @@ ROOMS: dict[str, Room] = {
         (*ATTACKS, "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS,
-         "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
+         "judges.auxiliary", "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
     ),
     "judges.export": Room(
@@ -147,8 +150,8 @@ ROOMS: dict[str, Room] = {
 """Room -> what it may import; the line of the longest name holds for a module."""
 
 FLOORS = (
-    "live", "cli", "bench", "export", "report", "summaries", "scoring", "kinds", "plans", "runs", "classifiers",
-    "progress", "intervals",
+    "live", "cli", "bench", "auxiliary", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
+    "classifiers", "progress", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""
 

@@ -82,7 +82,7 @@ def descend(problem: MatchingProblem, points: Tensor, course: Course) -> Track:
         slopes = _smoothed(problem, slopes, _sigma(course.blur, done)) + weight[:, None] * roughness
         size = problem.input_size
         direction = torch.cat([slopes[:, :size].sign(), slopes[:, size:]], 1)
-        move = _adam(direction.nan_to_num(0.0), moments, step + 1)
+        move = adam(direction.nan_to_num(0.0), moments, step + 1)
         points = points - course.learning_rate * course.rates(done) * move
         points = torch.cat([points[:, :size].clamp(0.0, 1.0), points[:, size:]], 1)
     return track
@@ -116,8 +116,14 @@ def _sigma(blur: tuple[float, float], done: float) -> float:
     return first if first <= 0 or last <= 0 else last * (first / last) ** (1.0 - done)
 
 
-def _adam(direction: Tensor, moments: tuple[Tensor, Tensor], count: int) -> Tensor:
-    """Return Adam's step for a direction, and update its moments (Kingma and Ba 2015)."""
+def adam(direction: Tensor, moments: tuple[Tensor, Tensor], count: int) -> Tensor:
+    """Return Adam's step for a direction, and update its moments (Kingma and Ba 2015).
+
+    Args:
+        direction: the slopes, or their signs.
+        moments: running means of the slopes and of their squares; zeros at first.
+        count: number of the step, from 1.
+    """
     for moment, beta, value in zip(moments, _BETAS, (direction, direction.square()), strict=True):
         moment.mul_(beta).add_(value, alpha=1.0 - beta)
     mean, square = (moment / (1.0 - beta**count) for moment, beta in zip(moments, _BETAS, strict=True))

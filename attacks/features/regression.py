@@ -7,7 +7,9 @@ from torch import Tensor
 
 _KERNEL_RIDGE = 0.1
 _LEAST_SPREAD = 0.1
-_OUTLIER = 4.0
+OUTLIER = 4.0
+"""Standard deviations beyond which a coordinate is taken for an outlier."""
+
 _DEAD = 1e-3
 _RIDGES = torch.logspace(-2.0, 1.0, 10)
 """Candidate ridges, in units of the mean eigenvalue."""
@@ -23,7 +25,7 @@ def kernel_ridge(features: Tensor, inputs: Tensor, wanted: Tensor) -> Tensor:
         inputs: (n, P).
         wanted: (F,).
     """
-    known, target = _standardised(features, wanted, clip=False)
+    known, target = standardised(features, wanted, least=_LEAST_SPREAD)
     distances = torch.cdist(known, known).square()
     median = distances.median().clamp(min=1e-12)
     kernel = torch.exp(-distances / median)
@@ -41,20 +43,20 @@ def local_ridge(features: Tensor, inputs: Tensor, wanted: Tensor) -> Tensor:
     Args:
         features, inputs, wanted: as for `kernel_ridge`.
     """
-    known, target = _standardised(features, wanted, clip=True)
+    known, target = standardised(features, wanted, least=_LEAST_SPREAD)
     mean = inputs.mean(0)
     centred = inputs - mean
     values, vectors = torch.linalg.eigh(known @ known.T)
     values = values.clamp(min=0.0)
     rotated = vectors.T @ centred
     ridges = _RIDGES.to(values) * values.mean().clamp(min=1e-12)
-    ridge = min(ridges, key=lambda one: _left_out(values, vectors, rotated, centred, one))
-    weights = vectors @ ((vectors.T @ (known @ target)) / (values + ridge))
+    ridge = min(ridges, key=lambda one: left_out(values, vectors, rotated, centred, one))
+    weights = vectors @ ((vectors.T @ (known @ target.clamp(-OUTLIER, OUTLIER))) / (values + ridge))
     predicted: Tensor = mean + weights @ centred
     return predicted
 
 
-def _left_out(values: Tensor, vectors: Tensor, rotated: Tensor, centred: Tensor, ridge: Tensor) -> float:
+def left_out(values: Tensor, vectors: Tensor, rotated: Tensor, centred: Tensor, ridge: Tensor) -> float:
     """Return the mean squared leave-one-out error of a ridge."""
     shrunk = values / (values + ridge)
     leverage = (vectors.square() * shrunk).sum(1)
@@ -62,10 +64,15 @@ def _left_out(values: Tensor, vectors: Tensor, rotated: Tensor, centred: Tensor,
     return float(residual.square().mean())
 
 
-def _standardised(features: Tensor, wanted: Tensor, *, clip: bool) -> tuple[Tensor, Tensor]:
-    """Return features (n, F') and wanted ones (F',) by the mean and spread of the former, without dead ones."""
-    mean, spread = features.mean(0), features.std(0)
+def standardised(known: Tensor, wanted: Tensor, *, least: float) -> tuple[Tensor, Tensor]:
+    """Return rows (n, F') and a wanted row (F',) by the mean and spread of the former, without dead coordinates.
+
+    Args:
+        known, wanted: (n, F) and (F,).
+        least: coordinates of smaller spread, relative to the largest, are divided by this one.
+    """
+    mean, spread = known.mean(0), known.std(0)
     alive = spread > _DEAD * spread.max()
-    scale = spread.clamp(min=_LEAST_SPREAD * float(spread.max()))
-    known, target = ((value - mean) / scale for value in (features, wanted))
-    return known[:, alive], (target.clamp(-_OUTLIER, _OUTLIER) if clip else target)[alive]
+    scale = spread.clamp(min=least * float(spread.max()))
+    rows, row = ((value - mean) / scale for value in (known, wanted))
+    return rows[:, alive], row[alive]

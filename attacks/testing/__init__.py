@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry
-from attacks.testing.gradients import ATTACK_PROMISES, COUNTERS, Attacked, Solves
+from attacks.testing.attacked import Attacked, Solves
+from attacks.testing.gradients import ATTACK_PROMISES, COUNTERS
 from attacks.testing.inversions import INVERSION_PROMISES, Inverted
 from attacks.testing.victims import LENET, SPIKING_LENET, TARGETS
 from fl_sim.errors import unknown_name

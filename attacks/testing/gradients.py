@@ -3,82 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from attacks import AttackEntry, build_entry
+from attacks import build_entry
 from attacks.contracts import GradientInversion, Reconstruction, StopReason
-from attacks.settings import InversionSettings
+from attacks.testing.attacked import Attacked
 from attacks.testing.victims import captures_of, shuffled, truth, with_noise
 from fl_sim.errors import ConfigError
-from fl_sim.records import CapturedUpdate, ModelSpec, Scalar, load_record, save_record
+from fl_sim.records import CapturedUpdate, Scalar, load_record, save_record
 from fl_sim.testing.promises import by_name, require
 
 FEW = 3
 COUNTERS = ("iterations", "steps")
 ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Solves:
-    """The claimed success of an attack on the first model, with random inputs whose mean squared error to grey is 1/12.
-
-    Attributes:
-        steps: number of steps.
-        mse: upper bound of the median error over six victims.
-        settings: further settings.
-    """
-
-    steps: int
-    mse: float
-    settings: Mapping[str, Scalar]
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """An attack under test.
-
-    Attributes:
-        name: name of the attack.
-        entry: its entry in the table.
-        settings: settings for all checks.
-        models: models to attack; only the first if one is enough.
-        counter: the setting that limits its steps; "" if it has none.
-        solves: the claimed success; None to claim nothing.
-    """
-
-    name: str
-    entry: AttackEntry
-    settings: Mapping[str, Scalar]
-    models: Sequence[ModelSpec]
-    counter: str
-    solves: Solves | None = None
-
-    def chosen(self, *, steps: int | None = None, **wanted: Scalar) -> InversionSettings:
-        """Return settings with this number of steps, and those of `wanted` that the attack has."""
-        fields = self.entry.settings.model_fields
-        changes = {key: value for key, value in wanted.items() if key in fields}
-        if steps is not None and self.counter:
-            changes[self.counter] = steps
-        return self.entry.settings(**{**self.settings, **changes})
-
-    def run(self, captures: Sequence[CapturedUpdate], chosen: InversionSettings, *, seed: int = 0) -> Answers:
-        """Return the reconstructions from captures."""
-        attack: GradientInversion = build_entry(self.name, self.entry, chosen.model_dump())
-        return attack.reconstruct(captures, seed=seed)
-
-    def victims(self, count: int) -> tuple[list[CapturedUpdate], Tensor]:
-        """Return captures of the first model, and the inputs (V, ...) behind them."""
-        inputs, labels = truth(count, self.models[0].input)
-        return captures_of(self.models[0], inputs, labels), inputs
-
-
-Answers = list[Reconstruction]
 
 
 def settings_are_plain_and_unknown_ones_are_refused(attack: Attacked) -> None:
@@ -122,8 +65,8 @@ def an_answer_says_how_it_was_made(attack: Attacked) -> None:
     """Name, settings, seed, counts and progress are reported; the settings are needed to resume a run."""
     captures, _ = attack.victims(2)
     chosen, calls = attack.chosen(steps=FEW), []
-    built: GradientInversion = build_entry(attack.name, attack.entry, chosen.model_dump())
-    results = built.reconstruct(captures, seed=3, device="cpu", progress=lambda done, of: calls.append((done, of)))
+    told = attack.build(chosen)
+    results = told.reconstruct(captures, seed=3, device="cpu", progress=lambda done, of: calls.append((done, of)))
     for result in results:
         require(result.attack == attack.name, f"attack: expected its name in the table, found '{result.attack}'.")
         settings = dict(result.settings)
@@ -244,6 +187,19 @@ def an_answer_survives_the_disk(attack: Attacked) -> None:
     require(same, "a stored reconstruction differs when it is read back.")
 
 
+def without_the_auxiliary_data_that_it_needs_it_says_so(attack: Attacked) -> None:
+    """An attack that needs auxiliary data refuses to answer without them, with a ConfigError."""
+    if not attack.entry.needs_auxiliary:
+        return
+    built: GradientInversion = build_entry(attack.name, attack.entry, attack.chosen().model_dump())
+    try:
+        built.reconstruct(attack.victims(1)[0], seed=0)
+    except ConfigError as error:
+        require("auxiliary" in str(error), f"without auxiliary data it says only: {error}")
+        return
+    raise AssertionError("it answered without auxiliary data; its entry says needs_auxiliary=True.")
+
+
 def captures_are_left_alone(attack: Attacked) -> None:
     """An attack does not modify its evidence."""
     captures, _ = attack.victims(2)
@@ -289,6 +245,7 @@ ATTACK_PROMISES = by_name(
     a_hopeless_victim_is_a_failure_and_disturbs_no_other,
     a_batch_ends_where_each_victim_would_alone,
     an_answer_survives_the_disk,
+    without_the_auxiliary_data_that_it_needs_it_says_so,
     captures_are_left_alone,
     it_solves_what_it_claims_and_noise_hurts,
 )

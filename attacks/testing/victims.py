@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from attacks.contracts import Auxiliary
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec, TrainedModel
 from fl_sim.specs import BRAINLEAKS_NEURONS
@@ -39,6 +40,12 @@ def truth(count: int, spec: InputSpec = SMALL, *, seed: int = 0) -> tuple[Tensor
     inputs = torch.rand(count, *steps, 1, *spec.frame, generator=generator)
     labels = torch.randint(spec.classes, (count, 1), generator=generator)
     return (inputs.round() if spec.timesteps else inputs), labels
+
+
+def auxiliary_for(spec: InputSpec, count: int = 48) -> Auxiliary:
+    """Return auxiliary examples of the same distribution as `truth`, and none of them."""
+    inputs, labels = truth(count, spec, seed=1)
+    return Auxiliary("random", inputs.squeeze(2).transpose(0, 1) if spec.timesteps else inputs[:, 0], labels[:, 0])
 
 
 def captures_of(model: ModelSpec, inputs: Tensor, labels: Tensor, *, seed: int = 0) -> list[CapturedUpdate]:

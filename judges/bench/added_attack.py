@@ -9,9 +9,10 @@ from pathlib import Path
 from attacks.preflight.self_check import check_attackable
 from fl_sim.config import read_toml, validate
 from fl_sim.errors import ConfigError
+from judges.bench.cells import Start, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.gradient_inversion import Run, Start, match_updates, starts_of
+from judges.bench.gradient_inversion import Run
 from judges.kinds import KINDS, kind_in
 from judges.plans.gradient_inversion import Cell, ExperimentConfig, Plan, make_plan, override_attack
 from judges.progress import Watch
@@ -32,7 +33,12 @@ class AddedAttack(Run):
         self._cells = list(cells)
 
     def check(self) -> None:
-        """Let the models pass the self-check of attacks that match updates; their federations have run."""
+        """Read the auxiliary data, and let the models pass the self-check of attacks that match updates.
+
+        Their federations have run.
+        """
+        for one in self.plan.federations:
+            self.read_auxiliary(one, (cell for cell in self._cells if cell.federation == one.label))
         matching = {cell.federation for cell in self._cells if match_updates([cell])}
         there = [one for one in self.plan.federations if one.label in matching and not self.lacking(one)]
         keys = [key for one in there for key in self.captures.listed(one.repetition(0)[0])[:1]]

@@ -26,10 +26,11 @@ from fl_sim.models import MODELS
 from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
+from judges.bench.cells import match_updates
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.folder import remove_entries
-from judges.bench.gradient_inversion import AttackedUpdates, match_updates
+from judges.bench.folder import facts_of_datasets, remove_entries
+from judges.bench.gradient_inversion import AttackedUpdates
 from judges.plans.audit import TASK, AuditPlan
 from judges.progress import Watch
 from judges.runs.identity import Attacked
@@ -54,7 +55,7 @@ class Audit(AttackedUpdates[AuditPlan]):
     complete = False
 
     def __init__(self, plan: AuditPlan, folder: Path, watch: Watch, options: EngineOptions | None = None) -> None:
-        super().__init__(plan, folder, watch, options, name=folder.resolve().name)
+        super().__init__(plan, folder, watch, options, name=folder.resolve().name, public=plan.base.public)
         self._evidence: list[Evidence] = []
         self._doubts: list[str] = []
         self._problems: dict[Hashable, str] = {}
@@ -74,6 +75,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         for evidence in self._evidence:
             self._check_dataset(evidence)
             self._read_public(evidence.spec)
+            self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
         self._doubts = _remarks(self.captures)
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
@@ -107,22 +109,28 @@ class Audit(AttackedUpdates[AuditPlan]):
                     "sealed/."
                 )
             self.recall()
-            self._tell_of_other_pictures()
-            if fresh or earlier != self.plan.raw or self.before.get(EVIDENCE, self._digest) != self._digest:
+            learned = self._tell_of_other_pictures() and any(cell.auxiliary for cell in self.plan.cells)
+            other = earlier != self.plan.raw or self.before.get(EVIDENCE, self._digest) != self._digest
+            if fresh or other or learned:
                 remove_entries(self.folder, set(WRITTEN) - set(GIVEN))
         atomic_write(path, tomli_w.dumps(self.plan.raw))
         self.recall()
         write_manifest(self.folder, {**self.before, EVIDENCE: self._digest})
 
-    def _tell_of_other_pictures(self) -> None:
-        """Say that public pictures are others than those of the audit before; controls are always scored anew."""
+    def _tell_of_other_pictures(self) -> bool:
+        """Say, and return, that public pictures are others than those of the audit before.
+
+        Controls are always scored anew, and attacks that had these pictures must be made anew.
+        """
         before = self.before.get(PUBLIC)
         now = next((one.digest for one in self._public.values()), None)
-        if isinstance(before, dict) and now not in (None, before.get("sha256")):
+        others = isinstance(before, dict) and now not in (None, before.get("sha256"))
+        if others:
             self.watch.say(
                 f"note: the public pictures in {self.plan.base.public} are others than those of the audit before in "
                 "this folder; its controls are scored anew."
             )
+        return others
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures exist
         """Yield the captures that can share a call, model by model."""
@@ -136,9 +144,11 @@ class Audit(AttackedUpdates[AuditPlan]):
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
         facts: dict[str, Any] = {"experiment": f"audit of {len(self._victims())} captures", EVIDENCE: self._digest}
+        facts |= super().facts()
         if not self.session.datasets:
             source = "the clients of the audited federation"
-            facts["datasets"] = {CAPTURES: {"people": self.plan.base.people, "source": source}}
+            known = facts_of_datasets(self.datasets())
+            facts["datasets"] = {CAPTURES: {"people": self.plan.base.people, "source": source}, **known}
         if self._public:
             facts[PUBLIC] = public_facts(next(iter(self._public.values())), self.plan.base.public)
         if self.rows():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from fl_sim.errors import lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import load_record
 from fl_sim.specs import Scalar
+from judges.auxiliary import Source, informed, source_of
 from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
 from judges.scoring.controls import NO_LABEL
 from judges.scoring.session import Evidence
+
+Start = tuple[str, float | None]
+"""How an attack's first candidate is drawn, and the threshold."""
 
 _Key = tuple[str, str]
 """Name of the evidence and path of the reconstructions."""
@@ -37,6 +41,7 @@ class Attacks:
         chunk: number of captures in one call of an attack.
         device: device on which attacks compute.
         assumed: facts about the clients to assume where their captures do not state them.
+        public: folder of the public pictures of an audit.
 
     Attributes:
         seconds: wall time of the attacks that this call ran, summed over all processes.
@@ -52,12 +57,13 @@ class Attacks:
         chunk: int,
         device: str,
         assumed: Mapping[str, Scalar] | None = None,
+        public: str = "",
     ) -> None:
         self.captures = CaptureStore(folder / "captures")
         self.seconds = 0.0
         self.pieces: dict[str, int] = {}
         self._folder, self._engine, self._watch = folder, engine, watch
-        self._chunk, self._device, self._assumed = chunk, device, dict(assumed or {})
+        self._chunk, self._device, self._assumed, self._public = chunk, device, dict(assumed or {}), public
         self._started: dict[_Key, list[tuple[int, Started]]] = {}
         self._ended: dict[_Key, str] = {}
 
@@ -101,7 +107,7 @@ class Attacks:
         The list is empty if memory does not suffice for a single guess.
         """
         settings = ATTACKS[cell.attack].settings(**cell.settings).untouched().model_dump()
-        attack, size = build_attack(cell.attack, settings), self._chunk
+        attack, size = informed(build_attack(cell.attack, settings), self.auxiliary(evidence, cell)), self._chunk
         guesses: list[Reconstruction] = []
         while len(guesses) < len(ids) and size:
             part = ids[len(guesses) : len(guesses) + size]
@@ -143,10 +149,25 @@ class Attacks:
             source=kept.source,
             captures=chunk,
             assumed=self._assumed,
+            auxiliary=self.auxiliary(evidence, kept),
         )
+
+    def auxiliary(self, evidence: Evidence, cell: Cell) -> Source | None:
+        """Return where the auxiliary data of a cell come from; None if it has none."""
+        return source_of(cell.all_settings, evidence.spec, evidence.dataset, seed=evidence.seed, public=self._public)
 
     def _is_done(self, kept: Cell, chunk: Sequence[str]) -> bool:
         """Return whether all answers of a chunk exist and have the cell's settings."""
         paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in chunk]
         settings = kept.all_settings
         return all(path.is_file() and load_record(Reconstruction, path).settings == settings for path in paths)
+
+
+def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:
+    """Return {way in which an attack starts: the first cell that starts so}."""
+    return {(cell.guess, cell.tau): cell for cell in reversed(cells)}
+
+
+def match_updates(cells: Iterable[Cell]) -> bool:
+    """Return whether any of these attacks looks for inputs whose update equals the captured one."""
+    return any(ATTACKS[cell.attack].matching for cell in cells)

@@ -56,12 +56,17 @@ def describe_run(
         "device": plan.base.device,
         "threads": torch.get_num_threads(),
         **made_by(before),
-        "datasets": {
-            name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
-            for name, data in datasets.items()
-        },
+        "datasets": facts_of_datasets(datasets),
         **({"added": before["added"]} if before.get("added") else {}),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+def facts_of_datasets(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return the manifest's entries on data sets, by name."""
+    return {
+        name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
+        for name, data in datasets.items()
     }
 
 

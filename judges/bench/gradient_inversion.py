@@ -12,35 +12,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attacks import ATTACKS
 from attacks.contracts import Reconstruction
 from attacks.preflight.self_check import check_attackable
-from attacks.preflight.stand_in import stand_in
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
-from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.global_models import trained_model_path
 from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
-from judges.bench.cells import Attacks
+from judges.auxiliary import AuxiliaryData
+from judges.bench.cells import Attacks, Start, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import FederationJob
+from judges.bench.targets import client_of, data_of
 from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP
+from judges.runs.manifest import AUXILIARY, auxiliary_data
 from judges.runs.names import no_op_name
 from judges.runs.rows import Score, read_scores, write_scores
 from judges.scoring.session import Evidence, Session, Victim
 from judges.summaries.gradient_inversion import summarise, write_summary
-
-Start = tuple[str, float | None]
-"""How an attack's first candidate is drawn, and the threshold."""
 
 Attacking = TypeVar("Attacking", bound=Plan | AuditPlan)
 
@@ -52,7 +49,14 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     """Whether the truth of every capture must exist."""
 
     def __init__(
-        self, plan: Attacking, folder: Path, watch: Watch, options: EngineOptions | None = None, *, name: str = ""
+        self,
+        plan: Attacking,
+        folder: Path,
+        watch: Watch,
+        options: EngineOptions | None = None,
+        *,
+        name: str = "",
+        public: str = "",
     ) -> None:
         super().__init__(plan, folder, watch, options, name=name)
         base = plan.base
@@ -63,6 +67,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self._scores: list[Score] = []
         self._kept: list[Score] = []
         self._attacks: Attacks | None = None
+        self.auxiliary = AuxiliaryData(base.seed, public)
 
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the attacks on a piece of evidence."""
@@ -78,7 +83,12 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
 
     def datasets(self) -> Mapping[str, Dataset]:
         """Return the data sets that were read, by name."""
-        return self.session.datasets
+        return {**self.auxiliary.datasets, **self.session.datasets}
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return further entries of the manifest: which auxiliary data each attack has."""
+        told = {**auxiliary_data(self.before), **self.auxiliary.told}
+        return {AUXILIARY: told} if told else {}
 
     def clock_now(self) -> Mapping[str, float]:
         """Return the wall time of each part, including earlier calls."""
@@ -89,7 +99,13 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         if self._attacks is None:
             base = self.plan.base
             self._attacks = Attacks(
-                self.folder, engine, self.watch, chunk=base.chunk, device=base.device, assumed=self.assumed()
+                self.folder,
+                engine,
+                self.watch,
+                chunk=base.chunk,
+                device=base.device,
+                assumed=self.assumed(),
+                public=self.auxiliary.public,
             )
         for cell in self.cells_on(evidence):
             self._attacks.start(evidence, cell)
@@ -151,6 +167,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Score those answers of a cell whose truth is known, and save pictures of all."""
         context = self.session.context(evidence, cell.name)
         context = replace(context, attack=cell.attack, attack_settings=cell.varied, guess=cell.guess)
+        context = replace(context, adversary=cell.adversary, auxiliary=cell.auxiliary)
         scored = [result for result in results if self.session.knows(result.capture_id)]
         inputs = {guess.capture_id: guess.inputs for guess in guesses}
         self._scores += self.session.rows(evidence, context, scored, guesses=inputs, pictures=True)
@@ -185,6 +202,7 @@ class Run(AttackedUpdates[Plan]):
         refuse_ray_in_ray(self.plan.base.federation.engine, self.options)
         for federation in self.plan.federations:
             check_federation(federation.config)
+            self.read_auxiliary(federation, self.plan.cells_on(federation.label))
         check_attackable(
             client_of(federation.config)
             for federation in self.plan.federations
@@ -214,7 +232,11 @@ class Run(AttackedUpdates[Plan]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        return {"repeats": self.plan.base.repeats, "engine": self.plan.base.federation.engine}
+        return {"repeats": self.plan.base.repeats, "engine": self.plan.base.federation.engine, **super().facts()}
+
+    def read_auxiliary(self, federation: Federation, cells: Iterable[Cell]) -> None:
+        """Read the auxiliary data of attacks on a federation."""
+        self.auxiliary.read(cells, data_of(federation.config).spec, federation.config.dataset)
 
     def _is_planned(self, row: Score, planned: Collection[str]) -> bool:
         """Return whether the plan makes a row of an earlier call anew: in one of its cells, or as their control."""
@@ -261,34 +283,3 @@ class Run(AttackedUpdates[Plan]):
             dataset=federation.config.dataset,
             models={name: trained_model_path(models, name) for name in names.values()},
         )
-
-
-def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:
-    """Return {way in which an attack starts: the first cell that starts so}."""
-    return {(cell.guess, cell.tau): cell for cell in reversed(cells)}
-
-
-def client_of(config: SimulationConfig) -> CapturedUpdate:
-    """Return what the server of a federation would capture of a client, with zeros in place of its update."""
-    data, federation = config.dataset, config.federation
-    spec = load_dataset(data.name, root=data.root, size=data.size, framing=data.framing).spec
-    mu = config.strategy.arguments.get("proximal_mu", 0.0)
-    capture = stand_in(
-        config.model.spec(spec),
-        config.client.filled({"proximal_mu": mu}),
-        kind="gradient" if config.strategy.name == "FedSGD" else "delta",
-        seed=config.seed,
-        buffers=False,
-    )
-    return replace(
-        capture,
-        learning_rate=federation.learning_rate,
-        local_steps=federation.local_steps,
-        batch_size=federation.batch_size,
-        num_examples=federation.batch_size * federation.local_steps,
-    )
-
-
-def match_updates(cells: Iterable[Cell]) -> bool:
-    """Return whether any of these attacks looks for inputs whose update equals the captured one."""
-    return any(ATTACKS[cell.attack].matching for cell in cells)

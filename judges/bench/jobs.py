@@ -27,6 +27,7 @@ from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
+from judges.auxiliary import Source, informed
 from judges.progress import Advance
 
 _CLASSES = -4
@@ -112,6 +113,7 @@ class AttackJob:
         captures: ids of the chunk.
         pieces: number of calls of the attack over which the chunk is split.
         assumed: facts about the clients to assume where their captures do not state them.
+        auxiliary: where the attack's auxiliary data come from.
     """
 
     attack: str
@@ -123,10 +125,12 @@ class AttackJob:
     captures: tuple[str, ...]
     pieces: int = 1
     assumed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+    auxiliary: Source | None = None
 
     def run(self, advance: Advance) -> None:
         """Attack the chunk and save the answers of each piece as soon as it is done."""
-        store, attack = CaptureStore(self.folder / "captures"), build_attack(self.attack, self.settings)
+        store = CaptureStore(self.folder / "captures")
+        attack = informed(build_attack(self.attack, self.settings), self.auxiliary)
         done = 0
         for piece in _cut(self.captures, self.pieces):
             results = attack.reconstruct(

@@ -21,10 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from attacks import build_attack
+from attacks import ATTACKS, build_attack
 from attacks.contracts import Reconstruction
+from attacks.settings import NO_AUXILIARY
 from fl_sim.accounts import Account
 from fl_sim.captures import CaptureStore, StoredUpdate
+from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write
 from fl_sim.models import MODELS
 from fl_sim.records import CapturedUpdate, load_record
@@ -81,7 +83,7 @@ class LiveAttack:
         imports: modules that the worker imports first, such as one that adds your own model to `MODELS`.
 
     Raises:
-        ConfigError: the attack or one of its settings is not known.
+        ConfigError: the attack or one of its settings is not known, or it needs auxiliary data.
     """
 
     def __init__(
@@ -96,6 +98,11 @@ class LiveAttack:
         self.folder = Path(folder)
         self._attack, self._settings, self._seed = attack, dict(settings or {}), seed
         build_attack(attack, self._settings)  # so that a wrong setting fails now, not in the worker
+        if ATTACKS[attack].needs_auxiliary or self._settings.get("auxiliary", NO_AUXILIARY) != NO_AUXILIARY:
+            raise ConfigError(
+                f"attack.auxiliary: a live attack has no auxiliary data, which '{attack}' needs or is given; attack "
+                "the stored captures later, with `spikeleak audit FOLDER`."
+            )
         self._store = CaptureStore(self.folder / "captures")
         self._stack = contextlib.ExitStack()
         options = EngineOptions(imports=tuple(imports))

@@ -1,17 +1,22 @@
-"""The models under attack: trained centrally, or the global models of a federation. Each is stored in the run."""
+"""The models under attack: trained centrally, or the global models of a federation. Each is stored in the run.
+
+And what the server of a federation captures of its clients, before there are any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attacks.posterior import model_id
+from attacks.preflight.stand_in import stand_in
 from fl_sim.central import CentralTraining, central_training
+from fl_sim.config import SimulationConfig
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
-from fl_sim.records import TrainedModel, load_record, save_record
+from fl_sim.records import CapturedUpdate, TrainedModel, load_record, save_record
 from fl_sim.simulation import run_federation
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
@@ -57,8 +62,7 @@ def central(plan: TargetPlan, seed: int, advance: Advance | None = None) -> Cent
 
 def target_data(plan: TargetPlan) -> Dataset:
     """Return the data set on which targets are trained."""
-    settings = plan.config.dataset
-    return load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
+    return data_of(plan.config)
 
 
 def trained_targets(plan: TargetPlan, seed: int, folder: Path, *, spent: Mapping[str, float]) -> Iterator[Trained]:
@@ -104,3 +108,29 @@ def _with_facts(
             shape=dataset.spec.frame,
         ),
     )
+
+
+def client_of(config: SimulationConfig) -> CapturedUpdate:
+    """Return what the server of a federation would capture of a client, with zeros in place of its update."""
+    federation, spec = config.federation, data_of(config).spec
+    mu = config.strategy.arguments.get("proximal_mu", 0.0)
+    capture = stand_in(
+        config.model.spec(spec),
+        config.client.filled({"proximal_mu": mu}),
+        kind="gradient" if config.strategy.name == "FedSGD" else "delta",
+        seed=config.seed,
+        buffers=False,
+    )
+    return replace(
+        capture,
+        learning_rate=federation.learning_rate,
+        local_steps=federation.local_steps,
+        batch_size=federation.batch_size,
+        num_examples=federation.batch_size * federation.local_steps,
+    )
+
+
+def data_of(config: SimulationConfig) -> Dataset:
+    """Return the data set of a federation, or of a training."""
+    data = config.dataset
+    return load_dataset(data.name, root=data.root, size=data.size, framing=data.framing)

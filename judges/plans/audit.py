@@ -16,6 +16,7 @@ from fl_sim.config import DatasetSettings, Raw, expand, override, validate
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Settings
 from judges.classifiers.settings import NONE, JudgeOptions
+from judges.plans.auxiliary import checked_auxiliary
 from judges.plans.base import AttackSettings, axes, checked_attack, plan_digest, unit_digest
 from judges.plans.gradient_inversion import Cell, Federation, cell_of
 
@@ -61,7 +62,8 @@ class AuditSettings(Settings):
         dataset: the clients' data set, if it is in the table; the judge needs it, and the mean images as controls are
             of its train split.
         public: folder of public pictures of the same kind as the clients', whose mean images are then controls, in
-            place of dataset: one subfolder for each class, or pictures without classes.
+            place of dataset: one subfolder for each class, or pictures without classes. Attacks that can use auxiliary
+            data get them too, unless attack.auxiliary says otherwise.
         class_distances: number of its examples that are compared with each other; 0 for none.
         judge: the classifier that tells what a reconstruction shows; "none" by default.
         attack: the attack of one combination of the lists.
@@ -144,7 +146,10 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
             f"public: the mean images come from the data set '{base.dataset.name}' or from '{base.public}', not from "
             "both; leave out --public or dataset."
         )
-    checked = [checked_attack(one.attack, raw, ATTACKS) for one in settings]
+    checked = [
+        checked_auxiliary(checked_attack(one.attack, raw, ATTACKS), base.dataset, public=base.public)
+        for one in settings
+    ]
     cells = {cell.label: cell for cell in (cell_of("", attack, varying) for attack in checked)}
     units = {label: unit_digest(base, {"name": cell.attack, **cell.all_settings}) for label, cell in cells.items()}
     resolved = base.model_dump(exclude={"attack"}, exclude_none=True)

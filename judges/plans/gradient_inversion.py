@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import Field
 
-from attacks import ATTACKS
+from attacks import ATTACKS, adversary_of
 from attacks.settings import POST, UNTHRESHOLDED
 from fl_sim.config import Raw, SimulationConfig, expand, override, validate
 from fl_sim.config.defence import agreed_settings, with_own_settings
@@ -19,6 +19,7 @@ from fl_sim.models import MODELS
 from fl_sim.plugins import OURS
 from fl_sim.specs import Scalar, SpikingSpec
 from judges.classifiers.settings import JudgeOptions
+from judges.plans.auxiliary import auxiliary_name, checked_auxiliary
 from judges.plans.base import (
     NO_ATTACK,
     AttackSettings,
@@ -124,12 +125,23 @@ class Cell:
         return None if self.thresholding == UNTHRESHOLDED else float(self.all_settings["tau"])
 
     @property
+    def adversary(self) -> str:
+        """Return the letter of the adversary's knowledge; see `attacks.AttackEntry`."""
+        return adversary_of(self.attack, self.all_settings)
+
+    @property
+    def auxiliary(self) -> str:
+        """Return the name of the adversary's auxiliary data; "" for none."""
+        return auxiliary_name(self.all_settings)
+
+    @property
     def guess(self) -> str:
         """Return how the initial guess is drawn; attacks that share this value start alike.
 
-        Those of our attacks that have a choice of guess draw it alike; other attacks may each draw it in their own way.
+        Those of our attacks that have a choice of guess draw it alike; other attacks may each draw it in their own way,
+        or from their auxiliary data.
         """
-        kind = str(self.all_settings.get("guess", ""))
+        kind = str(self.all_settings.get("guess", self.auxiliary))
         return kind if self.starts_like_others else f"{self.attack} {kind}".strip()
 
     @property
@@ -273,7 +285,10 @@ def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     """Return one combination as settings, without the keys of another attack or defence of the same experiment."""
     config = validate(ExperimentConfig, with_own_settings(combination, raw))
-    return config.model_copy(update={"attack": checked_attack(config.attack, raw, ATTACKS, NO_ATTACK)})
+    attack = checked_attack(config.attack, raw, ATTACKS, NO_ATTACK)
+    if attack.name != NO_ATTACK:
+        attack = checked_auxiliary(attack, config.dataset)
+    return config.model_copy(update={"attack": attack})
 
 
 def _simulation(config: ExperimentConfig) -> SimulationConfig:

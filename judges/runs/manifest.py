@@ -17,6 +17,9 @@ FAILED = "failed"
 CONTROLS = "controls"
 """Key of the manifest for where controls of other examples come from, or that they are lacking: text."""
 
+AUXILIARY = "auxiliary"
+"""Key of the manifest for auxiliary data: {attack, with the settings that vary: which examples it was given}."""
+
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 
@@ -49,10 +52,16 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def without_people(manifest: Mapping[str, Any], dataset: str) -> bool:
-    """Return whether the manifest says that a data set's pictures show no people (`datasets.NAME.people = false`)."""
+    """Return whether the manifest says that a data set's pictures show no people (`datasets.NAME.people = false`).
+
+    Where attacks had auxiliary data, their answers may look like any data set of the run, so none may show people.
+    """
     datasets = manifest.get("datasets")
-    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
-    return isinstance(entry, dict) and entry.get("people") is False
+    if not isinstance(datasets, dict):
+        return False
+    names = datasets if auxiliary_data(manifest) else [dataset]
+    entries = [datasets.get(name) for name in (dataset, *names)]
+    return all(isinstance(entry, dict) and entry.get("people") is False for entry in entries)
 
 
 def failed_cells(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -65,6 +74,12 @@ def told_controls(manifest: Mapping[str, Any]) -> list[str]:
     """Return what the manifest says of where controls come from, as a list of at most one text."""
     told = manifest.get(CONTROLS)
     return [told] if isinstance(told, str) else []
+
+
+def auxiliary_data(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return {attack: which auxiliary examples it was given} from the manifest."""
+    given = manifest.get(AUXILIARY)
+    return {str(attack): plain_text(told) for attack, told in given.items()} if isinstance(given, dict) else {}
 
 
 def plain_text(value: object) -> str:

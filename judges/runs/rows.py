@@ -26,6 +26,8 @@ class Context(Approach, Attacked):
     Attributes:
         experiment, cell: names of the run and of the combination.
         guess: how the attack draws its initial guess. Attacks with the same guess and threshold share a no-op control.
+        adversary: the adversary's knowledge as a letter, see `attacks.AttackEntry`; "" for a control.
+        auxiliary: the adversary's auxiliary data, such as "mnist train 4000"; "" for none.
         seed: root seed of the repetition.
         repeat: number of the repetition.
         round: round of the federation in which the update was captured, from 1.
@@ -35,6 +37,8 @@ class Context(Approach, Attacked):
     experiment: str = ""
     cell: str = ""
     guess: str = ""
+    adversary: str = ""
+    auxiliary: str = ""
     seed: int = 0
     repeat: int = 0
     round: int = 0

@@ -6,7 +6,9 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from judges.report.gradient_inversion.events import spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
@@ -21,9 +23,10 @@ from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
-from judges.runs.manifest import read_manifest, told_controls, without_people
+from judges.runs.manifest import auxiliary_data, read_manifest, told_controls, without_people
+from judges.runs.names import attack_name
 from judges.runs.pictures import ANSWERS, GALLERY, load_pictures
-from judges.runs.rows import read_scores
+from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
 
 
@@ -68,7 +71,22 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]
     found = [*findings(summary), *_told_labels(run_dir / "config.toml"), *told_controls(manifest)]
-    return write_page(run_dir, manifest, sections, words=WORDS, findings=found)
+    words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
+    return write_page(run_dir, manifest, sections, words=words, findings=found)
+
+
+def _adversaries(scores: Iterable[Score], manifest: Mapping[str, Any]) -> list[str]:
+    """Return the letters of the attacks' adversaries, and their auxiliary data, as sentences."""
+    letters = dict.fromkeys((attack_name(row), row.adversary) for row in scores if row.adversary)
+    given = [f"'{attack}' also has {told}" for attack, told in auxiliary_data(manifest).items()]
+    named = ", ".join(f"{name} {letter}" for name, letter in letters)
+    return [
+        *(
+            [f"In the letters of Carletti et al. (USENIX Security 2025), the attacks' adversaries are: {named}."]
+            * bool(named)
+        ),
+        *([f"Besides updates, {'; '.join(given)}."] * bool(given)),
+    ]
 
 
 def _told_labels(config: Path) -> list[str]:

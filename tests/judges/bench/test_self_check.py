@@ -24,7 +24,7 @@ from judges.bench import gradient_inversion
 from judges.bench.added_attack import attack_run
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import run_plan
-from judges.bench.gradient_inversion import client_of
+from judges.bench.targets import client_of
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.rows import read_scores
