@@ -18,6 +18,7 @@ from attacks.inversion_settings import (
 )
 from attacks.settings import (
     DLGSettings,
+    ExactSettings,
     FeatureKalmanSettings,
     FrozenDeltaSettings,
     GRNNSettings,
@@ -67,6 +68,14 @@ _OWN_ATTACKS = {
     ),
     "idlg": AttackEntry(
         "attacks.idlg:IDLG", IDLGSettings, "A", "improved DLG: the label is read off the last layer, the image matched"
+    ),
+    "exact": AttackEntry(
+        "attacks.exact:Exact",
+        ExactSettings,
+        "A",
+        "no search: labels, and the input where the first layer gives it in closed form",
+        draws=False,
+        matching=False,
     ),
     "grnn": AttackEntry(
         "attacks.grnn:GRNN", GRNNSettings, "B", "GRNN: a generator of image and soft label fitted to each update"
