@@ -69,14 +69,6 @@ _OWN_ATTACKS = {
     "idlg": AttackEntry(
         "attacks.idlg:IDLG", IDLGSettings, "A", "improved DLG: the label is read off the last layer, the image matched"
     ),
-    "exact": AttackEntry(
-        "attacks.exact:Exact",
-        ExactSettings,
-        "A",
-        "no search: labels, and the input where the first layer gives it in closed form",
-        draws=False,
-        matching=False,
-    ),
     "grnn": AttackEntry(
         "attacks.grnn:GRNN", GRNNSettings, "B", "GRNN: a generator of image and soft label fitted to each update"
     ),
@@ -98,6 +90,14 @@ _OWN_ATTACKS = {
         FeatureKalmanSettings,
         "B",
         "ensemble Kalman inversion of the last layer's exact features, by forward passes only; D with auxiliary data",
+    ),
+    "exact": AttackEntry(
+        "attacks.exact:Exact",
+        ExactSettings,
+        "A",
+        "no search: labels, and the input where the first layer gives it in closed form",
+        draws=False,
+        matching=False,
     ),
 }
 ATTACKS = Table("spikeleak.attacks", AttackEntry, _OWN_ATTACKS)

@@ -21,7 +21,7 @@ Seen = Literal["input", "direction", "time mean"]
 """What a first layer's gradient tells of a single example: the input; the input but for its sign and length, without a
 bias; or, where spikes enter that differ from step to step, their mean over time, weighted by the layer's deltas."""
 
-_PROBES, _POWERS = 4, 3
+_PROBES, _UNITS, _POWERS = 4, 64, 3
 _ROUNDING = 1e-3
 
 
@@ -85,11 +85,13 @@ def find_first_layer(capture: CapturedUpdate) -> FirstLayer | None:
         rows = normalised(capture.training, pictures).flatten(1).double()
         gradient = _gradients(model, named, pictures, capture)
         for name in wide:
-            deltas = torch.linalg.lstsq(rows.T, gradient[name].T).solution.T
-            if _is_small(gradient[name] - deltas @ rows, gradient[name]):
+            units = gradient[name].norm(dim=1).argsort(descending=True)[:_UNITS]
+            found = gradient[name][units].double()
+            deltas = torch.linalg.lstsq(rows.T, found.T).solution.T
+            if _is_small(found - deltas @ rows, found):
                 total = deltas.sum(1)
-                flat = (one for one, found in gradient.items() if found.shape == total.shape)
-                bias = next((one for one in flat if _is_small(gradient[one] - total, total)), "")
+                flat = (one for one, biases in gradient.items() if biases.shape == gradient[name].shape[:1])
+                bias = next((one for one in flat if _is_small(gradient[one][units].double() - total, total)), "")
                 return FirstLayer(name, bias, constant)
     return None
 
@@ -160,7 +162,7 @@ def _gradients(
     outputs = single_output(answers, (count, spec.classes))
     probe = torch.randn(outputs.shape, generator=torch_stream(0, "first layer's probe"))
     found = torch.autograd.grad((outputs * probe).sum(), tensors, allow_unused=True, materialize_grads=True)
-    return {name: gradient.double() for name, gradient in zip(named, found, strict=True)}
+    return dict(zip(named, found, strict=True))
 
 
 def _is_small(difference: Tensor, whole: Tensor) -> bool:

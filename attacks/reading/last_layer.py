@@ -52,7 +52,7 @@ class LastLayer:
             dummies = dummy_inputs(spec)
             answers = model(as_read(dummies, spec))
         count = dummies.shape[dummies.dim() - 4]
-        self._outputs = single_output(answers, (count, spec.classes))
+        self._outputs = single_output(answers, (count, spec.classes)).reshape(count, -1)
         self.logits = self._outputs.detach()
         self._probes = _directions(spec.classes)
         answers = [self._pulled_back(self._outputs, direction) for direction in self._probes]

@@ -85,6 +85,8 @@ def labels_in(capture: CapturedUpdate, layer: LastLayer) -> tuple[Tensor | None,
     """
     if capture.labels is not None:
         return capture.labels, "told", True
+    if capture.model.input.classes == 1:  # what one output says depends on the loss
+        return None, "", False
     try:
         if batch_size(capture) > 1:
             counted = read_labels(capture, rule="counts", layer=layer)
@@ -105,14 +107,14 @@ def _is_residual(residual: Tensor) -> bool:
 
 
 def _least_examples(capture: CapturedUpdate, layer: LastLayer, first: FirstLayer | None) -> int | None:
-    """Return a lower bound on the number of different examples, of several local steps just 1; see `Reads`.
+    """Return a lower bound on the number of different examples, of several local steps just 1; see `Reads.examples`.
 
     The gradient at the weights of a layer is a sum over the examples, and over the time steps unless the layer reads
     the same input at all of them, or its output is averaged over them. The rank of a sum of K products of two vectors
     is at most K.
     """
-    spec, found = capture.model.input, 1
-    if len(local_steps(capture)) > 1:
+    spec, found, told = capture.model.input, 1, batch_size(capture)
+    if told == 1 or len(local_steps(capture)) > 1:
         return found
     if layer.weight and layer.bias and layer.is_affine():
         found = max(found, _rank(capture, layer.weight))
@@ -120,7 +122,7 @@ def _least_examples(capture: CapturedUpdate, layer: LastLayer, first: FirstLayer
         spiking = capture.model.spiking
         steps = 1 if first.constant else spec.timesteps or (spiking.timesteps if spiking else 1)
         found = max(found, -(-_rank(capture, first.weight) // steps))
-    return found if found <= batch_size(capture) else None
+    return found if found <= told else None
 
 
 def _rank(capture: CapturedUpdate, name: str) -> int:
