@@ -56,9 +56,18 @@ def test_labels_are_told_or_uncertain_or_not_there() -> None:
         read(replace(capture, kind="delta"))
 
 
-@pytest.mark.parametrize(
-    "model", [MLP, replace(SPIKING_MLP, spiking=SPIKING_LENET.spiking)], ids=["mlp", "spiking_mlp"]
-)
+def test_what_one_output_says_depends_on_the_loss(register: Register) -> None:
+    spec = InputSpec(1, 4, 4, 1)
+    model = replace(register(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 1), nn.Flatten(0))), input=spec)
+    training = ClientTraining(loss="mse")
+    capture, (inputs, _) = client(training, model=model, kind="gradient", local_steps=1, num_examples=1)
+    found = read(capture)
+    assert (found.labels, found.how) == (None, "")
+    assert found.input is not None
+    torch.testing.assert_close(found.input.inputs, inputs[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", [MLP, DIRECT], ids=["mlp", "spiking_mlp"])
 def test_the_rank_counts_different_examples(model: ModelSpec) -> None:
     assert read(batch_of(model, 5)).examples == 5
     assert read(batch_of(model, 5, again=2)).examples == 3
