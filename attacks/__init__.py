@@ -21,6 +21,7 @@ from attacks.settings import (
     AuxiliarySettings,
     DLGSettings,
     EnsembleSettings,
+    ExactSettings,
     FeatureKalmanSettings,
     FrozenDeltaSettings,
     GRNNSettings,
@@ -111,6 +112,14 @@ _OWN_ATTACKS = {
         "a regression from gradients to inputs, learned on auxiliary data; images and whole recordings",
         draws=False,
         needs_auxiliary=True,
+    ),
+    "exact": AttackEntry(
+        "attacks.exact:Exact",
+        ExactSettings,
+        "A",
+        "no search: labels, and the input where the first layer gives it in closed form",
+        draws=False,
+        matching=False,
     ),
 }
 ATTACKS = Table("spikeleak.attacks", AttackEntry, _OWN_ATTACKS)

@@ -20,7 +20,7 @@ class StopReason(enum.StrEnum):
 
     Converged: the matching loss is below its tolerance and no longer changes. Stalled: the loss no longer changes, but
     is above its tolerance. Diverged: the candidate grew without bound, or is not finite. Not attempted: the batch is
-    too large, and only labels were read.
+    too large, or the model has no closed form that the attack needs, and only labels were read.
     """
 
     CONVERGED = "converged"

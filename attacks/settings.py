@@ -128,6 +128,22 @@ class IDLGSettings(MatchingSettings):
     label_rule: Literal["auto", "weights", "bias", "counts"] = "auto"
 
 
+class ExactSettings(InversionSettings):
+    """Settings of the attack that reads what an update tells for certain.
+
+    Attributes:
+        closed_form: whether inputs are computed where there is a closed form; otherwise, all answers are grey.
+        memory_mb: memory limit of an answer.
+    """
+
+    closed_form: bool = True
+    memory_mb: int = Field(default=4096, ge=16)
+
+    def untouched(self) -> Self:
+        """Return these settings without the closed form, so that the attack returns grey inputs."""
+        return self.model_copy(update={"closed_form": False})
+
+
 class GRNNSettings(InversionSettings):
     """Settings of GRNN, with the defaults of its published code.
 

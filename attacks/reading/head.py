@@ -29,7 +29,9 @@ class HeadRead:
     Attributes:
         residual: (classes,), d. With cross-entropy it is p - y, the probabilities less the one-hot label.
         features: (F,), what the weights of the last layer are multiplied with; of a spiking model, the sum of its
-            last hidden spikes with the weights that the readout gives to the time steps.
+            last hidden spikes with the weights that the readout gives to the time steps. If the logits are the mean
+            potential of output neurons without leak over T steps, a spike at step t counts (T - t + 1) / T, so that T
+            times a feature is a whole number from 0 to T (T + 1) / 2, the sum of T - t + 1 over its spikes.
         error: |g_W - d F^T| / |g_W|: about 0 if the update is the unmodified gradient of one example.
         active: share of the features that are not 0.
     """
@@ -40,7 +42,7 @@ class HeadRead:
     active: float
 
 
-def read_head(capture: CapturedUpdate) -> HeadRead | None:
+def read_head(capture: CapturedUpdate, layer: LastLayer | None = None) -> HeadRead | None:
     """Return what the last layer tells, or None.
 
     It tells nothing if there are several examples or local steps, or no last layer with a bias and weights, or if the
@@ -48,10 +50,11 @@ def read_head(capture: CapturedUpdate) -> HeadRead | None:
 
     Args:
         capture: what the server saw.
+        layer: its last layer, if that was found before.
     """
     if batch_size(capture) != 1 or len(local_steps(capture)) != 1:
         return None
-    layer = LastLayer(capture)
+    layer = layer or LastLayer(capture)
     if not layer.bias or not layer.weight or not layer.is_affine():
         return None
     gradient = observed_gradient(capture)

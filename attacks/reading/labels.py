@@ -28,7 +28,7 @@ def recover_labels(capture: CapturedUpdate, *, rule: LabelRule) -> Tensor:
     return read_labels(capture, rule=rule).labels
 
 
-def read_labels(capture: CapturedUpdate, *, rule: LabelRule) -> ReadLabels:
+def read_labels(capture: CapturedUpdate, *, rule: LabelRule, layer: LastLayer | None = None) -> ReadLabels:
     """Return the labels recovered from the gradient of the last layer.
 
     With cross-entropy, the gradient at logit c is p_c - 1 for the true label and p_c > 0 for every other. The rule
@@ -46,13 +46,14 @@ def read_labels(capture: CapturedUpdate, *, rule: LabelRule) -> ReadLabels:
     Args:
         capture: what the server saw.
         rule: "auto", "weights", "bias" or "counts".
+        layer: the last layer, if it was found before.
 
     Raises:
         ConfigError: the model has no last layer of the kind that the rule needs, or the capture is a delta without a
             learning rate.
     """
     count, classes = batch_size(capture), capture.model.input.classes
-    scale, layer = 1.0 / _momentum_gain(capture), LastLayer(capture)
+    scale, layer = 1.0 / _momentum_gain(capture), layer or LastLayer(capture)
     gradient = {name: scale * entries for name, entries in observed_gradient(capture).items()}
     if rule == "counts" or (rule == "auto" and count > 1):
         counts, certain = count_labels(layer, gradient, count)

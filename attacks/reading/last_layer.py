@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fl_sim.losses import single_output
 from fl_sim.models import build_model
@@ -41,10 +41,7 @@ class LastLayer:
     """
 
     def __init__(self, capture: CapturedUpdate) -> None:
-        model, spec = build_model(capture.model, parameters=capture.parameters, partly=True), capture.model.input
-        state = model.state_dict()
-        model.load_state_dict(state | {name: capture.parameters[name] for name in state.keys() & capture.parameters})
-        model.requires_grad_(False)
+        model, spec = served(capture), capture.model.input
         self._parameters = {
             name: parameter.requires_grad_()
             for name, parameter in model.named_parameters()
@@ -55,7 +52,7 @@ class LastLayer:
             dummies = dummy_inputs(spec)
             answers = model(as_read(dummies, spec))
         count = dummies.shape[dummies.dim() - 4]
-        self._outputs = single_output(answers, (count, spec.classes))
+        self._outputs = single_output(answers, (count, spec.classes)).reshape(count, -1)
         self.logits = self._outputs.detach()
         self._probes = _directions(spec.classes)
         answers = [self._pulled_back(self._outputs, direction) for direction in self._probes]
@@ -116,6 +113,14 @@ class LastLayer:
         scaled = self._scaled(first)
         even = float((scaled - scaled.mean(0)).norm()) <= _ROUNDING * float(scaled.norm())
         return _HEAD if even else _UNEVEN
+
+
+def served(capture: CapturedUpdate) -> nn.Module:
+    """Return the model that the server sent, in the mode in which it is built; no parameter requires a gradient."""
+    model = build_model(capture.model, parameters=capture.parameters, partly=True)
+    state = model.state_dict()
+    model.load_state_dict(state | {name: capture.parameters[name] for name in state.keys() & capture.parameters})
+    return model.requires_grad_(False)
 
 
 def dummy_inputs(spec: InputSpec) -> Tensor:

@@ -32,11 +32,13 @@ from judges.bench.targets import client_of, data_of
 from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
-from judges.runs.identity import NO_OP
+from judges.runs.identity import NO_OP, Group
 from judges.runs.manifest import AUXILIARY, auxiliary_data
+from judges.runs.measures import Readable
 from judges.runs.names import no_op_name
 from judges.runs.rows import Score, read_scores, write_scores
 from judges.scoring.session import Evidence, Session, Victim
+from judges.scoring.updates.reads import readable
 from judges.summaries.gradient_inversion import summarise, write_summary
 
 Attacking = TypeVar("Attacking", bound=Plan | AuditPlan)
@@ -68,6 +70,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self._kept: list[Score] = []
         self._attacks: Attacks | None = None
         self.auxiliary = AuxiliaryData(base.seed, public)
+        self._reads: dict[Group, Readable] = {}
 
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the attacks on a piece of evidence."""
@@ -150,7 +153,9 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         return assuming(self.captures.load(capture_id), self.assumed())
 
     def examine(self, evidence: Evidence) -> None:
-        """Take the measurements that accompany the rows: distances between examples, health of the model."""
+        """Take the measurements that accompany the rows: what can be read off, distances, health of the model."""
+        if evidence.attacked.group not in self._reads:
+            self._reads[evidence.attacked.group] = readable(evidence.attacked, map(self.victim, evidence.ids))
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
 
@@ -159,7 +164,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         rows, session, seed = self.rows(), self.session, self.plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
-        write_summary(summary, self.folder / "summary.json")
+        write_summary(replace(summary, reads=tuple(self._reads.values())), self.folder / "summary.json")
 
     def _judge_answers(
         self, evidence: Evidence, cell: Cell, results: Sequence[Reconstruction], guesses: Sequence[Reconstruction]

@@ -1,4 +1,5 @@
-"""Measurements that accompany the rows: the health of the models under attack, and distances between examples."""
+"""Measurements that accompany the rows: the health of the models under attack, what their updates tell without a
+search, and distances between examples."""
 
 from __future__ import annotations
 
@@ -43,6 +44,41 @@ class Health(Attacked):
     def all_silent(self) -> bool:
         """Return whether this is a spiking network of which no neuron in any layer spiked on any input."""
         return bool(self.silent) and min(self.silent.values()) >= 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readable(Attacked):
+    """What the updates of a group tell without a search and without the truth, see `attacks.reading.reads`.
+
+    Attributes:
+        updates: number of updates that were read.
+        examples: number of examples behind them, as far as the server knows.
+        how: {rule by which labels were read: number of updates}; "" where they could not be.
+        certain: share of the updates whose labels are certain.
+        histogram: {class: number of its examples in all updates together}, as the labels are read.
+        residual: share of the updates that give the residual of their logits and the features of their last layer.
+        residual_error: median relative error of these, about 0 for the gradient of one example; None if there are none.
+        active: mean share of the features that are not 0; None if there are none.
+        inputs: {what the first layer's closed form gives: number of updates}; {} if it gives nothing.
+        input_error: median relative error of these; None if there are none.
+        fewest, most: smallest and largest lower bound on the number of different examples behind an update, by ranks;
+            None if no update can be an unmodified gradient.
+        unmodified: share of the updates whose ranks agree with the number of examples that they tell of.
+    """
+
+    updates: int
+    examples: int
+    how: Mapping[str, int]
+    certain: float
+    histogram: Mapping[str, int]
+    residual: float
+    residual_error: float | None
+    active: float | None
+    inputs: Mapping[str, int]
+    input_error: float | None
+    fewest: int | None
+    most: int | None
+    unmodified: float
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.runs.identity import Approach, Attacked, Group, columns_of
-from judges.runs.measures import ClassDistances, Health
+from judges.runs.measures import ClassDistances, Health, Readable
 from judges.runs.names import CONTROL, attack_key, defence_name, model_name
 from judges.runs.rows import Score
 from judges.summaries.published import PUBLISHED, Published
@@ -93,6 +93,7 @@ class Summary:
         seed: seed of the bootstrap.
         distances: {data set: distances between its examples}, as far as they were requested.
         health: health of the models under attack, in the order of the groups, as far as it was measured.
+        reads: what can be read off the updates of each group of victims, scored or not.
     """
 
     cells: tuple[CellSummary, ...]
@@ -100,6 +101,7 @@ class Summary:
     seed: int
     distances: Mapping[str, ClassDistances]
     health: tuple[Health, ...] = ()
+    reads: tuple[Readable, ...] = ()
 
 
 class Line(NamedTuple):

@@ -79,7 +79,8 @@ def verdict_on(
     1. recovered: at least half of the victims are recognisable and above their best control;
     2. partly recovered: some are;
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
-    4. not attempted: at least half of the batches are too large for the attack, which then names labels only;
+    4. not attempted: at least half of the batches are too large for the attack, or the model has no closed form that it
+       needs, and it names labels only;
     5. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
        truth is not about 0;
     6. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
@@ -149,7 +150,7 @@ def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[s
     """Return {verdict: evidence} for all causes of an attack's failure; the caller counts divergence."""
     unattempted = sum(row.stop_reason == NOT_ATTEMPTED for row in rows)
     causes = {
-        NOT_ATTEMPTED: f"{unattempted} of {len(rows)} in batches too large" if unattempted >= MOST * len(rows) else "",
+        NOT_ATTEMPTED: f"only labels of {unattempted} of {len(rows)}" if unattempted >= MOST * len(rows) else "",
         WRONG_PROBLEM: _of_problem(rows),
         DEAD: _of_dead(health),
     }

@@ -79,6 +79,7 @@ def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
     assert "Truth beside reconstruction" in page
     assert "Answers without a truth" not in page
     assert "Health of the victim" in page
+    assert "What can be read off" in page
     assert verify(tmp_path).is_sound
     assert read_manifest(tmp_path)["scores_sha256"]
 
@@ -88,6 +89,9 @@ def test_without_a_truth_the_answers_are_shown_and_nothing_is_claimed(tmp_path: 
     page = audit(tmp_path, "attack.iterations=5").read_text()
     assert read_scores(tmp_path / "scores.csv") == []
     assert "No attack was scored in this run." in page
+    (reads,) = read_summary(tmp_path / "summary.json").reads
+    assert (reads.updates, reads.how, reads.certain, reads.residual) == (3, {"bias": 3}, 1.0, 1.0)
+    assert "What can be read off" in page
     assert page.count('alt="answer to mine/r001-c00') == 3
     assert "| mine/r001-c001 | lenet/idlg | 1 |" in (tmp_path / "report.md").read_text()
     assert verify(tmp_path).is_sound
@@ -330,7 +334,7 @@ def test_a_batch_that_is_too_large_is_a_result(tmp_path: Path) -> None:
     assert [row.label_found for row in rows] == [True] * 3
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.verdict, cell.label_accuracy) == ("not attempted", 1.0)
-    assert "3 of 3 in batches too large" in (tmp_path / "report.md").read_text()
+    assert "only labels of 3 of 3" in (tmp_path / "report.md").read_text()
 
 
 def test_an_attack_on_the_wrong_problem_is_no_failed_attack(tmp_path: Path) -> None:

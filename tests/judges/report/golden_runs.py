@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fl_sim.records import Scalar
@@ -11,6 +12,7 @@ from judges.runs.identity import Attacked, columns_of
 from judges.runs.rows import Score, write_scores
 from judges.summaries.gradient_inversion import summarise, write_summary
 from tests.judges.class_runs import Toy, central_run, federated_run
+from tests.judges.report.gradient_inversion.test_reads import BATCHES, reads_of
 from tests.judges.report.gradient_inversion.test_trends import health
 from tests.judges.spike_rows import DISTANCES, spike_rows
 
@@ -29,7 +31,9 @@ def gradient_run(folder: Path, row: Row) -> Path:
     healths = [health(**columns_of(firsts[group], Attacked), **({} if group.spiking else _still())) for group in groups]
     judges: dict[str, dict[str, Scalar]] = {"mnist": JUDGE, "dvs_gesture": {"accuracy": 0.8, "chance": 1 / 11}}
     write_scores(rows, folder / "scores.csv")
-    write_summary(summarise(rows, judges=judges, distances=DISTANCES, health=healths), folder / "summary.json")
+    summary = summarise(rows, judges=judges, distances=DISTANCES, health=healths)
+    reads = (reads_of(dataset="mnist", model="lenet"), reads_of(**BATCHES, dataset="mnist", model="spiking_lenet"))
+    write_summary(replace(summary, reads=reads), folder / "summary.json")
     manifest = {"title": "golden", "failed": {"mnist/grnn": "no memory: 3 GB & more"}, "wall_seconds": 12.5}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "config.toml").write_text('name = "golden"\n')
