@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from fl_sim.defences import NO_DEFENCE
 from judges.intervals import Rate
 from judges.runs.measures import Health
 from judges.runs.rows import LARGEST_MISMATCH, Score
+from judges.summaries.comparison import Comparison
 
 SIGNIFICANCE = 0.05
 
@@ -52,25 +52,6 @@ FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED)
 """Verdicts that say why an attack could not work; they say nothing about what the update reveals."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """An attack compared with the best control of the same victim, by SSIM. Answers of diverged attacks are included.
-
-    Where SSIM is not defined, MSE and "solved" stand in for SSIM and "recognisable".
-
-    Attributes:
-        victims: number of victims with a control.
-        better: number of answers that are more similar to the truth than the best control.
-        succeeded: number of these that are recognisable.
-        p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
-    """
-
-    victims: int
-    better: int
-    succeeded: int
-    p: float
-
-
 def verdict_on(
     rows: Sequence[Score], successes: Rate, comparison: Comparison | None, health: Health | None = None
 ) -> tuple[str, str]:
@@ -104,7 +85,7 @@ def verdict_on(
         health: health of the models under attack; None if it was not measured.
     """
     if rows[0].is_control:
-        return CONTROL, "needs no gradient"
+        return CONTROL, "needs nothing of the victim's update"
     lost = sum(row.diverged for row in rows)
     succeeded, of, p = successes.count, successes.of, 1.0
     if comparison is not None:

@@ -71,7 +71,7 @@ def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=3)
     page = audit(tmp_path, "attack=idlg", "attack.iterations=60").read_text()
     rows = read_scores(tmp_path / "scores.csv")
-    assert {row.control for row in rows} == {"", "no-op", "black", "grey"}
+    assert {row.control for row in rows} == {"", "no-op", "black", "grey", "swapped"}
     assert {(row.attack, row.guess) for row in rows if row.control == "no-op"} == {("", "normal")}
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.n, cell.verdict) == (3, "recovered")

@@ -61,6 +61,7 @@ def _images(row: Row) -> Iterator[Score]:
         for init in ("uniform", "torch")[: 2 - bool(steps)]:
             yield from _cell(row, 0.9 - 0.2 * place, **known, init=init, attack="dlg", cell="dlg")
             yield from _cell(row, 0.8 - 0.3 * place, **known, init=init, attack="idlg", cell="idlg")
+            yield from _cell(row, 0.1, **known, init=init, control="swapped", attack="dlg", cell="swapped dlg")
             yield from _cell(row, 0.1, **known, init=init, control="black", cell="")
             yield from _cell(row, 0.2, **known, init=init, control="no-op", cell="", judge_correct=False)
     noisy = {"dataset": "mnist", "defence": "noise", "defence_settings": {"multiplier": 4}}

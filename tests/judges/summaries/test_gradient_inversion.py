@@ -15,10 +15,11 @@ from scipy.stats import bootstrap, wilcoxon
 from fl_sim.errors import DataError
 from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
 from judges.report.gradient_inversion.sentences import findings
+from judges.runs.names import line_name
 from judges.runs.rows import Score
+from judges.summaries.comparison import Comparison
 from judges.summaries.gradient_inversion import read_summary, stream_of, summarise, write_summary
 from judges.summaries.published import PUBLISHED
-from judges.summaries.verdicts import Comparison
 
 Row = Callable[..., Score]
 
@@ -172,6 +173,16 @@ def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
     assert cell.recognisable is not None
     assert cell.recognisable.share == 1.0
     assert cell.verdict == "trivial: no better than the controls"
+
+
+def test_a_swapped_answer_is_a_control_of_its_own_attack_only(row: Row) -> None:
+    rows = cell_of(row, [0.6] * 6, "idlg", cell="x") + cell_of(row, [0.6] * 6, "dlg", cell="y")
+    rows += cell_of(row, [0.6] * 6, "dlg", cell="z", attack_settings={"restarts": 2})
+    swapped = [replace(one, control="swapped", cell="s", ssim=0.7) for one in cell_of(row, [0.6] * 6, "dlg", cell="y")]
+    summary = summarise(rows + swapped + control_of(row, [0.3] * 6, "black"))
+    told = {(cell.cell, cell.comparison.better if cell.comparison else None) for cell in summary.cells}
+    assert told == {("x", 6), ("y", 0), ("z", 6), ("s", None), ("", None)}
+    assert line_name(next(cell for cell in summary.cells if cell.cell == "s")) == "dlg, swapped"
 
 
 def test_without_controls_the_verdict_says_so(row: Row) -> None:
