@@ -95,10 +95,16 @@ def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: s
 def wilcoxon_greater(differences: Sequence[float]) -> float:
     """Return the one-sided p of Wilcoxon's signed-rank test that the differences tend to be above 0.
 
-    Zero differences carry no information and are left out (Wilcoxon 1945); if nothing is left, p is 1.
+    Zero differences carry no information and are left out (Wilcoxon 1945); if nothing is left, p is 1. The normal
+    approximation, which stands in where differences are tied, is never taken for less than `least_p`.
     """
     nonzero = [value for value in differences if value != 0.0]
-    return float(wilcoxon(nonzero, alternative="greater").pvalue) if nonzero else 1.0
+    return max(float(wilcoxon(nonzero, alternative="greater").pvalue), least_p(len(nonzero))) if nonzero else 1.0
+
+
+def least_p(count: int) -> float:
+    """Return the smallest p that `wilcoxon_greater` can give for so many differences: that of all being above 0."""
+    return 0.5**count
 
 
 def _quantile(ordered: np.ndarray, q: float) -> float:

@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from judges.intervals import wilcoxon_greater
+from judges.intervals import Rate, least_p, rate, wilcoxon_greater
 from judges.runs.identity import SWAPPED
 from judges.runs.rows import Score
+
+SIGNIFICANCE = 0.05
 
 Best = Mapping[tuple[object, ...], float]
 """{(victim, and the attack to which a control belongs, if it is one's own): similarity}."""
@@ -24,14 +26,21 @@ class Comparison:
     Attributes:
         victims: number of victims with a control.
         better: number of answers that are more similar to the truth than the best control.
-        succeeded: number of these that are recognisable.
+        succeeded: how many of these are recognisable, among all victims with a control.
+        units: number of federations, or of batches of a single one, over which the test and the intervals are taken.
         p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
     """
 
     victims: int
     better: int
-    succeeded: int
+    succeeded: Rate
+    units: int
     p: float
+
+    @property
+    def can_tell(self) -> bool:
+        """Return whether the test of so few units can be significant at all."""
+        return least_p(self.units) < SIGNIFICANCE
 
 
 def best_controls(scores: Sequence[Score]) -> Best:
@@ -44,20 +53,28 @@ def best_controls(scores: Sequence[Score]) -> Best:
     return best
 
 
-def compare(rows: Sequence[Score], best: Best) -> Comparison | None:
-    """Return the paired comparison of a cell with the controls of its victims; None if none has a control."""
+def compare(rows: Sequence[Score], best: Best, *, seed: int, stream: str) -> Comparison | None:
+    """Return the paired comparison of a cell with the controls of its victims; None if none has a control.
+
+    Args:
+        rows: rows of the cell.
+        best: result of `best_controls`.
+        seed, stream: of the bootstrap.
+    """
     pairs = [(row, control) for row in rows if (control := _best_beside(row, best)) is not None]
     if not pairs:
         return None
+    units = units_of([row for row, _ in pairs])
     differences = [row.similarity - control for row, control in pairs]
-    better = [difference > 0 for difference in differences]
+    found = [row.success and difference > 0 for (row, _), difference in zip(pairs, differences, strict=True)]
     by_unit: dict[object, list[float]] = defaultdict(list)
-    for unit, difference in zip(units_of([row for row, _ in pairs]), differences, strict=True):
+    for unit, difference in zip(units, differences, strict=True):
         by_unit[unit].append(difference)
     return Comparison(
         victims=len(pairs),
-        better=sum(better),
-        succeeded=sum(row.success and above for (row, _), above in zip(pairs, better, strict=True)),
+        better=sum(difference > 0 for difference in differences),
+        succeeded=rate(found, units, seed=seed, stream=stream),
+        units=len(by_unit),
         p=wilcoxon_greater([sum(own) / len(own) for own in by_unit.values()]),
     )
 

@@ -170,7 +170,7 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
     first = rows[0]
     units = units_of(rows)
     stream = "/".join((*stream_of(first), first.cell))
-    comparison = None if first.is_control else compare(rows, best_control)
+    comparison = None if first.is_control else compare(rows, best_control, seed=seed, stream=stream)
     successes = rate([row.success for row in rows], units, seed=seed, stream=stream)
     verdict, reason = verdict_on(rows, successes, comparison, health)
     values = {name: _defined(rows, name) for name in (*_METRICS, "last_ssim")}

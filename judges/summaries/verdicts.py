@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from statistics import median
 
 from fl_sim.defences import NO_DEFENCE
-from judges.intervals import Rate
+from judges.intervals import Rate, least_p
 from judges.runs.measures import Health
 from judges.runs.rows import LARGEST_MISMATCH, Score
-from judges.summaries.comparison import Comparison
-
-SIGNIFICANCE = 0.05
+from judges.summaries.comparison import SIGNIFICANCE, Comparison
 
 MOST = 0.5
 """Share of victims, attacks, updates or labels that decides a cell."""
@@ -35,6 +33,7 @@ _KEEP_LIFE = ("none", "clip", "noise")
 RECOVERED = "recovered"
 PARTLY = "partly recovered"
 TRACES = "traces only"
+TOO_FEW = "too few victims to tell"
 NO_BETTER = "trivial: no better than the controls"
 ALONE = "not recognisable"
 STUCK = "stuck at the guess"
@@ -45,11 +44,11 @@ NOT_ATTEMPTED = "not attempted"
 DIVERGED = "diverged"
 CONTROL = "control"
 VERDICTS = (
-    RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED,
-    CONTROL,
+    RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, TOO_FEW, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM,
+    NOT_ATTEMPTED, CONTROL,
 )  # fmt: skip
-FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED)
-"""Verdicts that say why an attack could not work; they say nothing about what the update reveals."""
+OPEN = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED, TOO_FEW)
+"""Verdicts that say why nothing was found; nothing follows from them about what the update reveals."""
 
 
 def verdict_on(
@@ -68,7 +67,9 @@ def verdict_on(
     8. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
        if no guess is known, the matching loss of at least half has not decreased by 1 %;
     9. wrong label: the attack names labels, and at least half are not those of the victim's batch;
-    10. trivial: no better than the controls (or not recognisable, if there is no control).
+    10. too few victims to tell: there are controls, but with less than 5 federations, or batches of a single one, no
+        SSIMs can tend to be above them (p is at least 0.0625);
+    11. trivial: no better than the controls (or not recognisable, if there is no control).
 
     4 to 9 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
     an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
@@ -87,14 +88,13 @@ def verdict_on(
     if rows[0].is_control:
         return CONTROL, "needs nothing of the victim's update"
     lost = sum(row.diverged for row in rows)
-    succeeded, of, p = successes.count, successes.of, 1.0
-    if comparison is not None:
-        succeeded, of, p = comparison.succeeded, comparison.victims, comparison.p
     parts = [*_compared(rows[0], successes, comparison), *([f"{lost} of {len(rows)} diverged"] if lost else [])]
-    name = _success(succeeded / of, p)
+    name = _success(successes if comparison is None else comparison.succeeded, comparison)
     if name is not None:
         return name, "; ".join(parts)
     causes = _causes(rows, lost / len(rows), health)
+    if not causes and comparison is not None and not comparison.can_tell:
+        causes = {TOO_FEW: f"with {comparison.units} to compare, p is at least {least_p(comparison.units):.3f}"}
     parts = [text for text in causes.values() if text] + parts
     return next(iter(causes), ALONE if comparison is None else NO_BETTER), "; ".join(parts)
 
@@ -110,20 +110,22 @@ def _compared(row: Score, successes: Rate, comparison: Comparison | None) -> lis
     if comparison is None:
         return [f"{successes.count} of {successes.of} {success}", "no controls to compare with", *why]
     p = ("p < 0.001" if comparison.p < 0.001 else f"p = {comparison.p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
+    found = comparison.succeeded
+    bounds = f"95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %".replace(" %", "\N{NO-BREAK SPACE}%")
     return [
-        f"{comparison.succeeded} of {comparison.victims} {success} and {above} their best control",
+        f"{found.count} of {found.of} {success} and {above} their best control ({bounds})",
         f"{comparison.better} of {comparison.victims} {above} it at all (signed-rank {p})",
         *why,
     ]
 
 
-def _success(succeeded: float, p: float) -> str | None:
-    """Return the verdict for the share that succeeded and p against the controls; None if nothing was found."""
-    if succeeded >= MOST:
+def _success(succeeded: Rate, comparison: Comparison | None) -> str | None:
+    """Return the verdict for how many succeeded, and p against the controls; None if nothing was found."""
+    if succeeded.share >= MOST:
         return RECOVERED
-    if succeeded > 0:
+    if succeeded.count:
         return PARTLY
-    return TRACES if p < SIGNIFICANCE else None
+    return TRACES if comparison is not None and comparison.p < SIGNIFICANCE else None
 
 
 def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[str, str]:

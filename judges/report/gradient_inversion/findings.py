@@ -11,7 +11,7 @@ from judges.report.gradient_inversion.tables import by_group, plain_groups
 from judges.runs.identity import Group
 from judges.runs.names import attack_name, line_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.verdicts import FAILED, NO_BETTER, VERDICTS
+from judges.summaries.verdicts import NO_BETTER, OPEN, VERDICTS
 
 
 class Scored(NamedTuple):
@@ -31,14 +31,11 @@ class OfVerdict(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """Groups on which no attack found anything, with (verdict, attacks) of those that failed of themselves.
-
-    If all did, nothing follows.
-    """
+    """Groups on which no attack found anything, with (verdict, attacks) of those from which nothing follows."""
 
     groups: tuple[Group, ...]
-    failed: tuple[tuple[str, tuple[str, ...]], ...]
-    all_failed: bool
+    open: tuple[tuple[str, tuple[str, ...]], ...]
+    all_open: bool
 
 
 class BestControls(NamedTuple):
@@ -118,11 +115,11 @@ def _missed(attacks: Sequence[CellSummary]) -> Iterator[Missed]:
     outcomes: dict[tuple[tuple[tuple[str, tuple[str, ...]], ...], bool], list[Group]] = defaultdict(list)
     for group, cells in by_group(attacks).items():
         verdicts = {cell.verdict for cell in cells}
-        if verdicts <= {NO_BETTER, *FAILED}:
-            named = ((name, tuple(attack_name(cell) for cell in cells if cell.verdict == name)) for name in FAILED)
+        if verdicts <= {NO_BETTER, *OPEN}:
+            named = ((name, tuple(attack_name(cell) for cell in cells if cell.verdict == name)) for name in OPEN)
             outcomes[tuple(one for one in named if one[1]), NO_BETTER not in verdicts].append(group)
-    for (failed, all_failed), groups in outcomes.items():
-        yield Missed(tuple(groups), failed, all_failed)
+    for (told, all_open), groups in outcomes.items():
+        yield Missed(tuple(groups), told, all_open)
 
 
 def _best_controls(summary: Summary) -> Iterator[BestControls]:

@@ -64,7 +64,7 @@ def test_table_iv_has_our_numbers_and_the_papers(row: Row, write: Callable[..., 
     assert line[8] == "0.86"
     assert line[9].startswith("15.0 [")
     assert line[9].endswith("median 15.0")
-    assert line[10:] == ["28.0", "1", "trivial: no better than the controls"]
+    assert line[10:] == ["28.0", "1", "too few victims to tell"]
     assert "idlg on mnist judge, %: held-out 98.1, chance 10" in [cells[0] for cells in cells_of(page, "table-iv")]
     assert "99.7 %" in text_of(page, "judges")
 

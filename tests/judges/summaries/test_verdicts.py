@@ -25,11 +25,12 @@ from judges.summaries.verdicts import (
     ALONE,
     DEAD,
     DIVERGED,
-    FAILED,
     NO_BETTER,
+    OPEN,
     PARTLY,
     RECOVERED,
     STUCK,
+    TOO_FEW,
     TRACES,
     VERDICTS,
     WRONG_LABEL,
@@ -138,6 +139,43 @@ def test_the_reason_tells_of_all_causes(row: Row) -> None:
     assert "median" not in stopped.reason
 
 
+@pytest.mark.parametrize(
+    ("victims", "change", "verdict", "reason"),
+    [
+        (4, miss(), TOO_FEW, "with 4 to compare, p is at least 0.062"),
+        (
+            4,
+            miss(ssim=0.4),
+            TOO_FEW,
+            "4 of 4 above it at all",
+        ),
+        (5, miss(), NO_BETTER, "0 of 5 above it at all"),
+        (5, miss(ssim=0.4), TRACES, "5 of 5 above it at all"),
+        (4, LOST, DIVERGED, "4 of 4 diverged"),
+        (4, STILL, STUCK, "a median of 0.009"),
+    ],
+)
+def test_few_victims_are_no_evidence_against_an_attack(
+    row: Row, victims: int, change: dict[str, Any], verdict: str, reason: str
+) -> None:
+    """Of four signs alike, p is 1/16."""
+    cell = cell_of(row, [change] * victims, ALIVE)
+    assert (cell.verdict, reason in cell.reason) == (verdict, True), cell.reason
+
+
+def test_few_victims_that_are_found_count_with_their_interval(row: Row) -> None:
+    cell = cell_of(row, [HIT] * 2, ALIVE)
+    low = 100 * 0.025**0.5  # Clopper and Pearson, 2 of 2
+    interval = f"95 % interval {low:.0f} to 100 %".replace(" %", "\N{NO-BREAK SPACE}%")
+    assert cell.verdict == RECOVERED
+    assert f"2 of 2 recognisable and above their best control ({interval})" in cell.reason
+
+
+def test_many_victims_of_few_federations_are_few(row: Row) -> None:
+    rows = [miss(repeat=index % 2) for index in range(6)]
+    assert cell_of(row, rows, ALIVE).verdict == TOO_FEW
+
+
 def test_causes_come_before_the_lack_of_controls(row: Row) -> None:
     assert cell_of(row, [miss()] * 4, ALIVE, controls=False).verdict == ALONE
     assert cell_of(row, [STILL] * 4, ALIVE, controls=False).verdict == STUCK
@@ -155,7 +193,7 @@ def test_labels_of_a_batch_are_compared_as_a_whole(row: Row) -> None:
         ]
 
     whole = cell_of(row, batch([1, 2, 3, 0]), ALIVE)
-    assert (whole.verdict, whole.label_accuracy, whole.label_accuracy_paired) == (NO_BETTER, 1.0, 0.0)
+    assert (whole.verdict, whole.label_accuracy, whole.label_accuracy_paired) == (TOO_FEW, 1.0, 0.0)
     cell = cell_of(row, batch([0, 0, 0, 0]), ALIVE)
     assert cell.label_accuracy == 0.25
     assert (cell.verdict, "3 of 4 labels" in cell.reason) == (WRONG_LABEL, True)
@@ -225,8 +263,8 @@ def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
     sentences = [sentence for sentence in findings(summarise(rows)) if sentence.startswith("On ")]
     failed, missed = sentences
     assert "one" in failed
-    assert "every attack failed (dlg, mine: stuck at the guess; grnn: diverged), so nothing follows" in failed
+    assert "no attack found anything (dlg, mine: stuck at the guess; grnn: diverged), and nothing follows" in failed
     assert "two" in missed
     assert "no attack tried here did better than the controls (grnn: diverged)" in missed
     assert not any("three" in sentence or "defended" in sentence for sentence in sentences)
-    assert set(FAILED) < set(VERDICTS)
+    assert set(OPEN) < set(VERDICTS)
