@@ -25,7 +25,7 @@ from fl_sim.global_models import trained_model_path
 from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
-from judges.bench.cells import Attacks
+from judges.bench.cells import Attacks, adversary_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
@@ -150,7 +150,10 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     ) -> None:
         """Score those answers of a cell whose truth is known, beside swapped ones, and save pictures of all."""
         context = self.session.context(evidence, cell.name)
-        context = replace(context, attack=cell.attack, attack_settings=cell.varied, guess=cell.guess)
+        adversary = adversary_of(cell.attack, self.captures.stored(evidence.ids[0]))
+        context = replace(
+            context, attack=cell.attack, attack_settings=cell.varied, guess=cell.guess, adversary=adversary
+        )
         scored = [result for result in results if self.session.knows(result.capture_id)]
         inputs = {guess.capture_id: guess.inputs for guess in guesses}
         self._scores += self.session.rows(evidence, context, scored, guesses=inputs, pictures=True)

@@ -26,6 +26,8 @@ class Context(Approach, Attacked):
     Attributes:
         experiment, cell: names of the run and of the combination.
         guess: how the attack draws its initial guess. Attacks with the same guess and threshold share a no-op control.
+        adversary: what the attack's adversary knows, as a letter of Carletti et al. (USENIX Security 2025).
+        auxiliary: name of the further examples, of other people, that the attack was given; "" for none.
         seed: root seed of the repetition.
         repeat: number of the repetition.
         round: round of the federation in which the update was captured, from 1.
@@ -35,6 +37,8 @@ class Context(Approach, Attacked):
     experiment: str = ""
     cell: str = ""
     guess: str = ""
+    adversary: str = ""
+    auxiliary: str = ""
     seed: int = 0
     repeat: int = 0
     round: int = 0

@@ -34,7 +34,7 @@ class CellSummary(Approach, Attacked):
     """One line: an attack, or a control, on one group of victims.
 
     Attributes:
-        cell, guess, thresholding, tau: as in the rows.
+        cell, guess, adversary, auxiliary, thresholding, tau: as in the rows.
         n: number of examples.
         ssim, psnr_db, mse, l2: distributions over the answers; ssim is None where it is not defined, for pictures
             smaller than 7x7, and so are last_ssim and recognisable. ssim, last_ssim and psnr_db are None for texts.
@@ -58,6 +58,8 @@ class CellSummary(Approach, Attacked):
 
     cell: str
     guess: str
+    adversary: str
+    auxiliary: str
     thresholding: str
     tau: float | None
     n: int
@@ -176,7 +178,8 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
     values = {name: _defined(rows, name) for name in (*_METRICS, "last_ssim")}
     last = values.pop("last_ssim")
     columns: dict[str, Any] = columns_of(first, Approach, Attacked)
-    columns |= {name: getattr(first, name) for name in ("cell", "guess", "thresholding", "tau")}
+    same = ("cell", "guess", "adversary", "auxiliary", "thresholding", "tau")
+    columns |= {name: getattr(first, name) for name in same}
     columns |= {name: distribution(column) if column else None for name, column in values.items()}
     columns |= _label_accuracies(rows)
     for name in ("token_accuracy", "tokens_found"):

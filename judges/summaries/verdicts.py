@@ -7,11 +7,12 @@ attack is not evidence that the data are safe.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
 
 from fl_sim.defences import NO_DEFENCE
-from judges.intervals import Rate, least_p
+from judges.intervals import Rate, binomial_greater, least_p, named_by_chance
 from judges.runs.measures import Health
 from judges.runs.rows import LARGEST_MISMATCH, Score
 from judges.summaries.comparison import SIGNIFICANCE, Comparison
@@ -33,22 +34,20 @@ _KEEP_LIFE = ("none", "clip", "noise")
 RECOVERED = "recovered"
 PARTLY = "partly recovered"
 TRACES = "traces only"
+LABELS = "labels only"
+UPDATE_TELLS = "attack failed although the update tells"
+NOTHING = "nothing found"
 TOO_FEW = "too few victims to tell"
-NO_BETTER = "trivial: no better than the controls"
-ALONE = "not recognisable"
 STUCK = "stuck at the guess"
 WRONG_LABEL = "wrong label"
-DEAD = "dead network"
+DEAD = "dead: the update carries nothing"
 WRONG_PROBLEM = "wrong problem"
 NOT_ATTEMPTED = "not attempted"
 DIVERGED = "diverged"
 CONTROL = "control"
-VERDICTS = (
-    RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, TOO_FEW, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM,
-    NOT_ATTEMPTED, CONTROL,
-)  # fmt: skip
-OPEN = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED, TOO_FEW)
-"""Verdicts that say why nothing was found; nothing follows from them about what the update reveals."""
+OPEN = (UPDATE_TELLS, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED, TOO_FEW)
+"""Verdicts that say why nothing was found; nothing follows from them about what another attack would find."""
+VERDICTS = (RECOVERED, PARTLY, TRACES, LABELS, NOTHING, *OPEN, CONTROL)
 
 
 def verdict_on(
@@ -59,25 +58,27 @@ def verdict_on(
     1. recovered: at least half of the victims are recognisable and above their best control;
     2. partly recovered: some are;
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
-    4. not attempted: at least half of the batches are too large for the attack, which then names labels only;
-    5. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
+    4. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
        truth is not about 0;
-    6. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
-    7. diverged: at least half of the attacks did;
-    8. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
+    5. labels only: at least half of the labels are read right, more than by chance (p < 0.05), and no client told them;
+    6. not attempted: at least half of the batches are too large for the attack, which then names labels only;
+    7. dead: at least half of the updates are 0 outside the output layer;
+    8. diverged: at least half of the attacks did;
+    9. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
        if no guess is known, the matching loss of at least half has not decreased by 1 %;
-    9. wrong label: the attack names labels, and at least half are not those of the victim's batch;
-    10. too few victims to tell: there are controls, but with less than 5 federations, or batches of a single one, no
+    10. wrong label: the attack names labels, and at least half are not those of the victim's batch;
+    11. too few victims to tell: there are controls, but with less than 5 federations, or batches of a single one, no
         SSIMs can tend to be above them (p is at least 0.0625);
-    11. trivial: no better than the controls (or not recognisable, if there is no control).
+    12. attack failed although the update tells: to the updates no defence was applied, and most are not dead;
+    13. nothing found.
 
-    4 to 9 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
+    4 and 6 to 10 are causes of failure, before their possible effects: on a dead network any search diverges or stalls, and
     an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
     since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
     Pictures smaller than 7x7 have no SSIM: in 1 and 2 "solved" then stands for "recognisable", in 3 MSE for SSIM. A
     text is recognisable if all its tokens are named, in any order, and what stands for SSIM is the mean of the shares
-    of its tokens that are named and that are in their places; in 8, 0.01 is a share of its tokens.
+    of its tokens that are named and that are in their places; in 9, 0.01 is a share of its tokens.
 
     Args:
         rows: rows of the cell.
@@ -92,11 +93,10 @@ def verdict_on(
     name = _success(successes if comparison is None else comparison.succeeded, comparison)
     if name is not None:
         return name, "; ".join(parts)
-    causes = _causes(rows, lost / len(rows), health)
-    if not causes and comparison is not None and not comparison.can_tell:
-        causes = {TOO_FEW: f"with {comparison.units} to compare, p is at least {least_p(comparison.units):.3f}"}
-    parts = [text for text in causes.values() if text] + parts
-    return next(iter(causes), ALONE if comparison is None else NO_BETTER), "; ".join(parts)
+    reasons = _causes(rows, lost / len(rows), health) or _without_cause(rows[0].adversary, comparison, health)
+    if health is not None and health.all_silent:
+        parts = [f"no neuron of {len(health.silent)} spiking layers fired on the inputs", *parts]
+    return next(iter(reasons)), "; ".join([*filter(None, reasons.values()), *parts])
 
 
 def _compared(row: Score, successes: Rate, comparison: Comparison | None) -> list[str]:
@@ -129,11 +129,12 @@ def _success(succeeded: Rate, comparison: Comparison | None) -> str | None:
 
 
 def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[str, str]:
-    """Return {verdict: evidence} for all causes of an attack's failure; the caller counts divergence."""
+    """Return {verdict: evidence} for labels and all causes of an attack's failure; the caller counts divergence."""
     unattempted = sum(row.stop_reason == NOT_ATTEMPTED for row in rows)
     causes = {
-        NOT_ATTEMPTED: f"{unattempted} of {len(rows)} in batches too large" if unattempted >= MOST * len(rows) else "",
         WRONG_PROBLEM: _of_problem(rows),
+        LABELS: _of_labels_read(rows, health),
+        NOT_ATTEMPTED: f"{unattempted} of {len(rows)} in batches too large" if unattempted >= MOST * len(rows) else "",
         DEAD: _of_dead(health),
     }
     if lost < MOST:
@@ -154,15 +155,10 @@ def _of_problem(rows: Sequence[Score]) -> str:
 
 
 def _of_dead(health: Health | None) -> str:
-    """Return the evidence that a network is dead, or ""."""
-    if health is None:
+    """Return the evidence that updates carry nothing, or ""."""
+    if health is None or health.dead < MOST or health.defence not in _KEEP_LIFE:
         return ""
-    parts, of = [], health.captures
-    if health.dead >= MOST and health.defence in _KEEP_LIFE:
-        parts.append(f"{round(health.dead * of)} of {of} updates are exactly 0 outside the output layer")
-    if health.all_silent:
-        parts.append(f"no neuron of {len(health.silent)} spiking layers fired on the inputs of {of} updates")
-    return "; ".join(parts)
+    return f"{round(health.dead * health.captures)} of {health.captures} updates are exactly 0 outside the output layer"
 
 
 def _of_standstill(rows: Sequence[Score]) -> str:
@@ -186,3 +182,27 @@ def _of_labels(rows: Sequence[Score]) -> str:
     named = sum(row.label_recovered >= 0 for row in rows)
     wrong = named - sum(row.label_found for row in rows)
     return f"{wrong} of {named} labels named wrongly" if named and wrong >= MOST * named else ""
+
+
+def _of_labels_read(rows: Sequence[Score], health: Health | None) -> str:
+    """Return how many labels an attack read if most are right and chance does not explain it, or ""."""
+    found = sum(row.label_found and row.label_recovered >= 0 for row in rows)
+    if health is None or health.told_labels or found < MOST * len(rows):
+        return ""
+    batches: dict[object, list[int]] = defaultdict(list)
+    for row in rows:
+        batches[row.seed, row.repeat, row.capture_id].append(row.label)
+    expected = sum(named_by_chance(labels, round(1 / health.chance)) for labels in batches.values())
+    if binomial_greater(found, len(rows), expected / len(rows)) >= SIGNIFICANCE:
+        return ""
+    return f"{found} of {len(rows)} labels read right, {expected:.2g} by chance"
+
+
+def _without_cause(adversary: str, comparison: Comparison | None, health: Health | None) -> dict[str, str]:
+    """Return {verdict: evidence} for an attack that found nothing, for no known cause."""
+    if comparison is not None and not comparison.can_tell:
+        return {TOO_FEW: f"with {comparison.units} to compare, p is at least {least_p(comparison.units):.3f}"}
+    if health is not None and health.defence == NO_DEFENCE:
+        alive = health.captures - round(health.dead * health.captures)
+        return {UPDATE_TELLS: f"{alive} of {health.captures} updates are not 0 outside the output layer"}
+    return {NOTHING: f"tried by adversary {adversary}" if adversary else ""}

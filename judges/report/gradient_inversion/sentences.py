@@ -77,11 +77,12 @@ def _with_numbers(cell: CellSummary) -> str:
 @sentence.register
 def _(missed: found.Missed) -> str:
     told = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in missed.open)
-    text = f"no attack found anything ({told}), and nothing follows about what the updates give away"
+    text = f"no attack found anything ({told}), and nothing follows about what another would find"
     if not missed.all_open:
         besides = f" ({told})" if told else ""
         text = f"no attack tried here did better than the controls{besides}, which does not mean that none would"
-    return f"On {', '.join(map(group_name, missed.groups))}: {text}."
+    tried = f" Tried by adversary {', '.join(missed.adversaries)}." if missed.adversaries else ""
+    return f"On {', '.join(map(group_name, missed.groups))}: {text}.{tried}"
 
 
 @sentence.register

@@ -113,6 +113,7 @@ def test_every_victim_has_a_row_for_each_attack_and_each_control(finished: Path)
         )  # fmt: skip
         assert row.cell.startswith(f"digits-{row.model}-uniform/")
         assert (row.seconds == 0.0) is row.is_control
+        assert (row.adversary, row.auxiliary) == ("A" if row.attack else "", "")
         assert row.judge_correct is None
         assert row.iterations <= (0 if row.is_control else 2 * 4)
 

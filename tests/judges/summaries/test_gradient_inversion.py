@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,14 @@ import pytest
 from scipy.stats import bootstrap, wilcoxon
 
 from fl_sim.errors import DataError
-from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
+from judges.intervals import (
+    binomial_greater,
+    bootstrap_mean,
+    distribution,
+    named_by_chance,
+    rate,
+    wilcoxon_greater,
+)
 from judges.report.gradient_inversion.sentences import findings
 from judges.runs.names import line_name
 from judges.runs.rows import Score
@@ -90,6 +98,16 @@ def test_wilcoxon() -> None:
     assert wilcoxon_greater([]) == 1.0
 
 
+def test_labels_named_by_chance() -> None:
+    assert binomial_greater(2, 2, 0.1) == pytest.approx(0.01)
+    assert named_by_chance([3], 10) == pytest.approx(0.1)
+    assert named_by_chance([1, 2], 2) == pytest.approx(1.5)  # of 4 equally likely answers 2 name both, 2 one
+    assert named_by_chance([1, 1], 2) == pytest.approx(1.0)
+    drawn = np.random.default_rng(0).integers(0, 4, size=(4000, 5)).tolist()
+    share = np.mean([(Counter(one) & Counter([0, 0, 0, 1, 2])).total() for one in drawn])
+    assert named_by_chance([0, 0, 0, 1, 2], 4) == pytest.approx(share, abs=0.05)
+
+
 def test_a_cell_by_hand(row: Row) -> None:
     rows = [
         row(capture_id="a", ssim=0.9, mse=0.0005, solved=True, judge_correct=True, label_correct=True),
@@ -128,7 +146,7 @@ def test_a_cell_by_hand(row: Row) -> None:
         ([0.9, 0.9, 0.1, 0.1], 0, "recovered"),
         ([0.9, 0.1, 0.1, 0.1], 3, "partly recovered"),
         ([0.35] * 6, 0, "traces only"),
-        ([0.1] * 6, 0, "trivial: no better than the controls"),
+        ([0.1] * 6, 0, "nothing found"),
         ([0.1] * 6, 3, "diverged"),
         ([0.9] * 6, 6, "traces only"),
     ],
@@ -171,7 +189,7 @@ def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
     (cell, _) = summarise(cell_of(row, [0.6] * 5) + control_of(row, [0.7] * 5, "mean image")).cells
     assert cell.recognisable is not None
     assert cell.recognisable.share == 1.0
-    assert cell.verdict == "trivial: no better than the controls"
+    assert cell.verdict == "nothing found"
 
 
 def test_a_swapped_answer_is_a_control_of_its_own_attack_only(row: Row) -> None:
@@ -189,7 +207,7 @@ def test_without_controls_the_verdict_says_so(row: Row) -> None:
     assert (found.verdict, found.comparison) == ("recovered", None)
     assert "no controls" in found.reason
     (missed,) = summarise(cell_of(row, [0.2, 0.1])).cells
-    assert missed.verdict == "not recognisable"
+    assert missed.verdict == "nothing found"
 
 
 def test_controls_of_the_same_victims_count_once(row: Row) -> None:
