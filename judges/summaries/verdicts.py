@@ -72,9 +72,9 @@ def verdict_on(
     12. attack failed although the update tells: to the updates no defence was applied, and most are not dead;
     13. nothing found.
 
-    4 and 6 to 10 are causes of failure, before their possible effects: on a dead network any search diverges or stalls, and
-    an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
-    since an attack may also be stuck because it inferred a wrong label from the update beforehand.
+    4 and 6 to 10 are causes of failure, before their possible effects: on a dead network any search diverges or stalls,
+    and an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that
+    hold, since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
     Pictures smaller than 7x7 have no SSIM: in 1 and 2 "solved" then stands for "recognisable", in 3 MSE for SSIM. A
     text is recognisable if all its tokens are named, in any order, and what stands for SSIM is the mean of the shares
