@@ -1,13 +1,14 @@
-"""Statistics of a cell: quartiles, bootstrap intervals, and the paired comparison with the controls."""
+"""Statistics of a cell: quartiles, bootstrap intervals, and comparisons with controls and with chance."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import binom, wilcoxon
 
 from fl_sim.seeding import numpy_stream
 
@@ -95,10 +96,31 @@ def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: s
 def wilcoxon_greater(differences: Sequence[float]) -> float:
     """Return the one-sided p of Wilcoxon's signed-rank test that the differences tend to be above 0.
 
-    Zero differences carry no information and are left out (Wilcoxon 1945); if nothing is left, p is 1.
+    Zero differences carry no information and are left out (Wilcoxon 1945); if nothing is left, p is 1. The normal
+    approximation, which stands in where differences are tied, is never taken for less than `least_p`.
     """
     nonzero = [value for value in differences if value != 0.0]
-    return float(wilcoxon(nonzero, alternative="greater").pvalue) if nonzero else 1.0
+    return max(float(wilcoxon(nonzero, alternative="greater").pvalue), least_p(len(nonzero))) if nonzero else 1.0
+
+
+def least_p(count: int) -> float:
+    """Return the smallest p that `wilcoxon_greater` can give for so many differences: that of all being above 0."""
+    return 0.5**count
+
+
+def binomial_greater(count: int, of: int, share: float) -> float:
+    """Return the p of at least so many hits, if each of the cases is a hit with probability `share`."""
+    return float(binom.sf(count - 1, of, share))
+
+
+def named_by_chance(labels: Sequence[int], classes: int) -> float:
+    """Return how many labels of a batch are named on average by as many random ones, in any order.
+
+    Of N random labels, those of a class are Bin(N, 1 / classes); of a class that occurs c times in the batch, at most c
+    count.
+    """
+    counts = Counter(labels).values()
+    return sum(float(binom.sf(range(count), len(labels), 1 / classes).sum()) for count in counts)
 
 
 def _quantile(ordered: np.ndarray, q: float) -> float:

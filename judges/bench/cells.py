@@ -11,7 +11,7 @@ import torch
 from attacks import ATTACKS, build_attack
 from attacks.contracts import Reconstruction
 from attacks.thresholding import thresholded
-from fl_sim.captures import CaptureStore
+from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.errors import lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import load_record
@@ -29,6 +29,15 @@ Start = tuple[str, float | None]
 
 _Key = tuple[str, str]
 """Name of the evidence and path of the reconstructions."""
+
+
+def at_least(letter: str, attack: str, capture: StoredUpdate) -> str:
+    """Return the letter of an attack's adversary on a captured update.
+
+    To match a difference of weights it replays the client's steps, so the adversary then knows how the client trains: C
+    at least.
+    """
+    return max(letter, "C") if ATTACKS[attack].matching and capture.kind == "delta" else letter
 
 
 class Attacks:

@@ -23,7 +23,7 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.auxiliary import AuxiliaryData
-from judges.bench.cells import Attacks, Start, match_updates, starts_of
+from judges.bench.cells import Attacks, Start, at_least, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
@@ -32,7 +32,7 @@ from judges.bench.targets import client_of, data_of
 from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
-from judges.runs.identity import NO_OP, Group
+from judges.runs.identity import NO_OP, SWAPPED, Group
 from judges.runs.manifest import AUXILIARY, auxiliary_data
 from judges.runs.measures import Readable
 from judges.runs.names import no_op_name
@@ -169,13 +169,15 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def _judge_answers(
         self, evidence: Evidence, cell: Cell, results: Sequence[Reconstruction], guesses: Sequence[Reconstruction]
     ) -> None:
-        """Score those answers of a cell whose truth is known, and save pictures of all."""
+        """Score those answers of a cell whose truth is known, beside swapped ones, and save pictures of all."""
         context = self.session.context(evidence, cell.name)
         context = replace(context, attack=cell.attack, attack_settings=cell.varied, guess=cell.guess)
-        context = replace(context, adversary=cell.adversary, auxiliary=cell.auxiliary)
+        adversary = at_least(cell.adversary, cell.attack, self.captures.stored(evidence.ids[0]))
+        context = replace(context, adversary=adversary, auxiliary=cell.auxiliary)
         scored = [result for result in results if self.session.knows(result.capture_id)]
         inputs = {guess.capture_id: guess.inputs for guess in guesses}
         self._scores += self.session.rows(evidence, context, scored, guesses=inputs, pictures=True)
+        self._scores += self.session.swapped(evidence, replace(context, cell=cell.swapped), scored)
         self.session.show(evidence, context, [one for one in results if not self.session.knows(one.capture_id)])
 
     def _judge_controls(
@@ -217,7 +219,8 @@ class Run(AttackedUpdates[Plan]):
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""
         super().claim(fresh=fresh)
-        path, planned = self.folder / "scores.csv", {cell.name for cell in self.plan.cells}
+        path = self.folder / "scores.csv"
+        planned = {name for cell in self.plan.cells for name in (cell.name, cell.swapped)}
         earlier = read_scores(path) if path.is_file() else []
         self._kept = [row for row in earlier if not self._is_planned(row, planned)]
         added = self.before.get("added", {}).keys() - planned
@@ -245,7 +248,7 @@ class Run(AttackedUpdates[Plan]):
 
     def _is_planned(self, row: Score, planned: Collection[str]) -> bool:
         """Return whether the plan makes a row of an earlier call anew: in one of its cells, or as their control."""
-        if not row.is_control:
+        if row.control in ("", SWAPPED):
             return row.cell in planned
         federations = {federation.attacked.group: federation.label for federation in self.plan.federations}
         cells = self.plan.cells_on(federations.get(row.group, ""))

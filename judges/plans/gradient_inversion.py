@@ -32,8 +32,8 @@ from judges.plans.base import (
     unit_digest,
     varying_settings,
 )
-from judges.runs.identity import Attacked
-from judges.runs.names import attack_label, federation_label
+from judges.runs.identity import SWAPPED, Attacked
+from judges.runs.names import attack_label, control_cell, federation_label
 
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge")
 ONE_VALUE = (
@@ -107,6 +107,11 @@ class Cell:
     def name(self) -> str:
         """Return its name in the rows."""
         return f"{self.federation}/{self.label}"
+
+    @property
+    def swapped(self) -> str:
+        """Return the name of its control with swapped targets."""
+        return control_cell(self.federation, f"{SWAPPED} {self.label}")
 
     @property
     def all_settings(self) -> dict[str, Scalar]:

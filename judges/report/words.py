@@ -12,7 +12,9 @@ from judges.summaries import class_verdicts, verdicts
 
 _TONES = (
     dict.fromkeys((verdicts.RECOVERED, class_verdicts.RECOVERED), "yes")
-    | dict.fromkeys((verdicts.PARTLY, verdicts.TRACES, class_verdicts.PARTLY, class_verdicts.TRACES), "some")
+    | dict.fromkeys(
+        (verdicts.PARTLY, verdicts.TRACES, verdicts.LABELS, class_verdicts.PARTLY, class_verdicts.TRACES), "some"
+    )
     | dict.fromkeys((verdicts.CONTROL, class_verdicts.CONTROL), "control")
 )
 

@@ -17,6 +17,7 @@ Pairs = tuple[tuple[str, Scalar], ...]
 NO_OP = "no-op"
 BLACK, GREY, MEAN_IMAGE, CLASS_MEAN = "black", "grey", "mean image", "class mean"
 SHUFFLED, REAL = "shuffled", "real examples"
+SWAPPED = "swapped"
 """The kinds of control."""
 
 

@@ -26,6 +26,7 @@ class Health(Attacked):
             input.
         gradient_norm: distribution of the l2 norms of the gradients in the updates, see
             `fl_sim.observed.observed_gradient`; all None if they are not known.
+        told_labels: whether clients told the server their labels, which an attack then need not read.
 
     The updates are taken after the defence, so noise that it adds hides a dead network: `dead` is then 0, and only
     `silent` shows it.
@@ -39,6 +40,7 @@ class Health(Attacked):
     zero_gradient: float
     dead: float
     gradient_norm: Distribution
+    told_labels: bool = False
 
     @property
     def all_silent(self) -> bool:

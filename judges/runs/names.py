@@ -10,7 +10,7 @@ from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.runs.class_rows import FEDERATION, Target
-from judges.runs.identity import NO_OP, SHUFFLED, Attacked, Group, Varied
+from judges.runs.identity import NO_OP, SHUFFLED, SWAPPED, Attacked, Group, Varied
 
 LONGEST = 90
 ANN, SNN = "ANN", "SNN"
@@ -100,12 +100,12 @@ def way_name(thresholding: str) -> str:
 
 
 def attack_name(one: Named) -> str:
-    """Return the name of an attack with the settings that vary, or of a control of a model inversion."""
+    """Return the name of an attack with the settings that vary, or of a control."""
     name = _PUBLISHED.get(one.attack, one.attack)
     if one.attack_settings:
         name = f"{name}, {settings_name(one.attack_settings)}"
-    if one.control == SHUFFLED:
-        return f"{name}, {SHUFFLED}"
+    if one.control in (SHUFFLED, SWAPPED):
+        return f"{name}, {one.control}"
     return one.control or name
 
 
@@ -114,7 +114,7 @@ def line_name(one: NamedAtThreshold) -> str:
     if one.control == NO_OP:
         return no_op_name(one.guess, one.tau)
     threshold = "" if one.tau is None else f"tau {one.tau:g}"
-    way = way_name(one.thresholding) if threshold and not one.control else ""
+    way = way_name(one.thresholding) if threshold and one.control in ("", SWAPPED) else ""
     return ", ".join(part for part in (attack_name(one), way, threshold if way else "") if part)
 
 

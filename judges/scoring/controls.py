@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -120,6 +122,49 @@ def control_reconstructions(sealed: SealedBatch, spec: InputSpec, means: Means |
         )
         for kind, inputs in answers.items()
     }
+
+
+def swapped_answers(answers: Sequence[Reconstruction], truths: Mapping[str, SealedBatch]) -> Iterator[Reconstruction]:
+    """Yield a control for each victim: the attack's answer to the update of another one.
+
+    It shows what the attack's prior scores without the victim's update. The other one is the next in turn that has as
+    few labels in common with the victim as any, and no example: the same client may have been observed twice. Where
+    there is no other one with inputs of the same shape, there is no control.
+
+    Args:
+        answers: of one attack to the updates of one model, in the order of the victims.
+        truths: {capture id: the truth}, of all of them.
+    """
+    owners = [truths[answer.capture_id] for answer in answers]
+    examples = [_contents(truth.inputs) for truth in owners]
+    labels = [Counter(truth.labels.tolist()) for truth in owners]
+    for at, truth in enumerate(owners):
+        best: tuple[int, int] | None = None
+        for place in (*range(at + 1, len(owners)), *range(at)):
+            if owners[place].inputs.shape != truth.inputs.shape or examples[place] & examples[at]:
+                continue
+            common = (labels[place] & labels[at]).total()
+            best = (common, place) if best is None or common < best[0] else best
+            if common == 0:
+                break
+        if best is not None:
+            other = answers[best[1]]
+            yield replace(
+                other,
+                capture_id=truth.capture_id,
+                labels=torch.full_like(other.labels, NO_LABEL),
+                matching_loss=float("nan"),
+                loss_history=torch.empty(0),
+                iterations=0,
+                gradient_evaluations=0,
+                seconds=0.0,
+            )
+
+
+def _contents(inputs: Tensor) -> set[bytes]:
+    """Return the digests of the examples of a batch."""
+    rows = inputs.cpu().movedim(-4, 0)
+    return {hashlib.sha256(row.contiguous().numpy().tobytes()).digest() for row in rows}
 
 
 def mean_inputs(examples: Examples) -> Means:

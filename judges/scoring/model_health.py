@@ -31,6 +31,7 @@ class Vitals:
         dead: whether all entries of the update outside the output layer are exactly 0.
         gradient_norm: l2 norm of the gradient in the update; NaN for a delta whose learning rate or number of steps is
             not known.
+        told_labels: whether the client told the server its labels.
     """
 
     firing_rates: Mapping[str, float]
@@ -38,6 +39,7 @@ class Vitals:
     zero_gradient: float
     dead: bool
     gradient_norm: float
+    told_labels: bool = False
 
 
 def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
@@ -61,6 +63,7 @@ def vitals(capture: CapturedUpdate, inputs: Tensor) -> Vitals:
         zero_gradient=sum(zeros.values()) / sum(sizes.values()),
         dead=bool(inner) and all(zeros[name] == sizes[name] for name in inner),
         gradient_norm=_norm(capture),
+        told_labels=capture.labels is not None,
     )
 
 
@@ -84,6 +87,7 @@ def examine(attacked: Attacked, found: Sequence[Vitals], *, accuracies: Sequence
         zero_gradient=fmean(one.zero_gradient for one in found),
         dead=fmean(one.dead for one in found),
         gradient_norm=distribution([one.gradient_norm for one in found]),
+        told_labels=any(one.told_labels for one in found),
     )
 
 

@@ -22,14 +22,14 @@ from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
 from judges.classifiers.settings import NONE, JudgeOptions
 from judges.progress import Watch
-from judges.runs.identity import NO_OP, Attacked, Group
+from judges.runs.identity import NO_OP, SWAPPED, Attacked, Group
 from judges.runs.measures import ClassDistances, Health
 from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.audit_checks import matched, measured
-from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs
+from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import examine, vitals
@@ -259,6 +259,11 @@ class Session:
         """
         context = self.context(evidence, control_cell(evidence.name, name))
         return self.rows(evidence, replace(context, control=NO_OP, attack=attack, guess=guess), results)
+
+    def swapped(self, evidence: Evidence, context: Context, results: Sequence[Reconstruction]) -> list[Score]:
+        """Return the rows of an attack's answers to other updates as a control, whose columns are in `context`."""
+        answers = list(swapped_answers(results, self._truths))
+        return self.rows(evidence, replace(context, control=SWAPPED), answers)
 
     def examine(self, evidence: Evidence, captures: CaptureStore) -> None:
         """Measure the health of the models behind the captured updates, and add it to `health`."""

@@ -17,13 +17,14 @@ import pydantic
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
-from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate, wilcoxon_greater
-from judges.runs.identity import Approach, Attacked, Group, columns_of
+from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate
+from judges.runs.identity import SWAPPED, Approach, Attacked, Group, columns_of
 from judges.runs.measures import ClassDistances, Health, Readable
 from judges.runs.names import CONTROL, attack_key, defence_name, model_name
 from judges.runs.rows import Score
+from judges.summaries.comparison import Best, Comparison, best_controls, compare, units_of
 from judges.summaries.published import PUBLISHED, Published
-from judges.summaries.verdicts import Comparison, verdict_on
+from judges.summaries.verdicts import verdict_on
 
 _METRICS = ("ssim", "psnr_db", "mse", "l2")
 
@@ -33,7 +34,7 @@ class CellSummary(Approach, Attacked):
     """One line: an attack, or a control, on one group of victims.
 
     Attributes:
-        cell, guess, thresholding, tau: as in the rows.
+        cell, guess, adversary, auxiliary, thresholding, tau: as in the rows.
         n: number of examples.
         ssim, psnr_db, mse, l2: distributions over the answers; ssim is None where it is not defined, for pictures
             smaller than 7x7, and so are last_ssim and recognisable. ssim, last_ssim and psnr_db are None for texts.
@@ -57,6 +58,8 @@ class CellSummary(Approach, Attacked):
 
     cell: str
     guess: str
+    adversary: str
+    auxiliary: str
     thresholding: str
     tau: float | None
     n: int
@@ -105,7 +108,7 @@ class Summary:
 
 
 class Line(NamedTuple):
-    """A key that all rows of a line of a summary share: an attack's cell, or a control of a group."""
+    """A key that all rows of a line of a summary share: the cell of an attack or its own control, or a shared one."""
 
     group: Group
     is_control: bool
@@ -114,7 +117,8 @@ class Line(NamedTuple):
 
 def line_of(one: Score | CellSummary) -> Line:
     """Return the line of a row or of a summary."""
-    return Line(one.group, one.is_control, (one.approach, one.guess, one.tau) if one.is_control else one.cell)
+    of_cell = one.control in ("", SWAPPED)
+    return Line(one.group, one.is_control, one.cell if of_cell else (one.approach, one.guess, one.tau))
 
 
 def summarise(
@@ -133,7 +137,7 @@ def summarise(
         judges, distances, seed: as in `Summary`.
         health: health of the models under attack, at most one for each group; groups without a row are left out.
     """
-    best_control = _best_controls(scores)
+    best_control = best_controls(scores)
     cells: dict[Line, dict[object, Score]] = defaultdict(dict)
     for index, score in enumerate(scores):
         cells[line_of(score)][(score.victim, score.mse, score.ssim) if score.is_control else index] = score
@@ -161,33 +165,23 @@ def read_summary(path: Path) -> Summary:
         raise DataError(f"{path}: expected a summary as written by spikeleak ({error}).") from error
 
 
-def _best_controls(scores: Sequence[Score]) -> dict[tuple[object, ...], float]:
-    """Return the similarity of the best control of each victim that has one."""
-    best: dict[tuple[object, ...], float] = {}
-    for score in scores:
-        if score.is_control:
-            best[score.victim] = max(score.similarity, best.get(score.victim, -math.inf))
-    return best
-
-
 def _by_victim(score: Score) -> tuple[str, float]:
     return repr(score.victim), score.mse
 
 
-def _cell(
-    rows: Sequence[Score], best_control: Mapping[tuple[object, ...], float], health: Health | None, *, seed: int
-) -> CellSummary:
+def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, seed: int) -> CellSummary:
     """Return the line of a cell's rows."""
     first = rows[0]
     units = units_of(rows)
     stream = "/".join((*stream_of(first), first.cell))
-    comparison = None if first.is_control else _compare(rows, best_control)
+    comparison = None if first.is_control else compare(rows, best_control, seed=seed, stream=stream)
     successes = rate([row.success for row in rows], units, seed=seed, stream=stream)
     verdict, reason = verdict_on(rows, successes, comparison, health)
     values = {name: _defined(rows, name) for name in (*_METRICS, "last_ssim")}
     last = values.pop("last_ssim")
     columns: dict[str, Any] = columns_of(first, Approach, Attacked)
-    columns |= {name: getattr(first, name) for name in ("cell", "guess", "thresholding", "tau")}
+    same = ("cell", "guess", "adversary", "auxiliary", "thresholding", "tau")
+    columns |= {name: getattr(first, name) for name in same}
     columns |= {name: distribution(column) if column else None for name, column in values.items()}
     columns |= _label_accuracies(rows)
     for name in ("token_accuracy", "tokens_found"):
@@ -257,32 +251,8 @@ def _intervals(
     return {**intervals, "asr": (seen.low, seen.high)}
 
 
-def units_of(rows: Sequence[Score]) -> list[object]:
-    """Return each row's unit of the bootstrap: its federation, or its batch if there is only one federation."""
-    federations = [(row.seed, row.repeat) for row in rows]
-    return list(federations) if len(set(federations)) > 1 else [row.capture_id for row in rows]
-
-
 def _share(flags: Sequence[bool | None]) -> float | None:
     """Return the share of set flags; None if every flag is None. A None among others counts as not set."""
     if all(flag is None for flag in flags):
         return None
     return sum(flag is True for flag in flags) / len(flags)
-
-
-def _compare(rows: Sequence[Score], best_control: Mapping[tuple[object, ...], float]) -> Comparison | None:
-    """Return the paired comparison of a cell with the controls of its victims; None if none has a control."""
-    pairs = [(row, best_control[row.victim]) for row in rows if row.victim in best_control]
-    if not pairs:
-        return None
-    differences = [row.similarity - control for row, control in pairs]
-    better = [difference > 0 for difference in differences]
-    by_unit: dict[object, list[float]] = defaultdict(list)
-    for unit, difference in zip(units_of([row for row, _ in pairs]), differences, strict=True):
-        by_unit[unit].append(difference)
-    return Comparison(
-        victims=len(pairs),
-        better=sum(better),
-        succeeded=sum(row.success and above for (row, _), above in zip(pairs, better, strict=True)),
-        p=wilcoxon_greater([sum(own) / len(own) for own in by_unit.values()]),
-    )

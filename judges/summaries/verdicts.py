@@ -7,16 +7,15 @@ attack is not evidence that the data are safe.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from fl_sim.defences import NO_DEFENCE
-from judges.intervals import Rate
+from judges.intervals import Rate, binomial_greater, least_p, named_by_chance
 from judges.runs.measures import Health
 from judges.runs.rows import LARGEST_MISMATCH, Score
-
-SIGNIFICANCE = 0.05
+from judges.summaries.comparison import SIGNIFICANCE, Comparison
 
 MOST = 0.5
 """Share of victims, attacks, updates or labels that decides a cell."""
@@ -35,40 +34,20 @@ _KEEP_LIFE = ("none", "clip", "noise")
 RECOVERED = "recovered"
 PARTLY = "partly recovered"
 TRACES = "traces only"
-NO_BETTER = "trivial: no better than the controls"
-ALONE = "not recognisable"
+LABELS = "labels only"
+UPDATE_TELLS = "attack failed although the update tells"
+NOTHING = "nothing found"
+TOO_FEW = "too few victims to tell"
 STUCK = "stuck at the guess"
 WRONG_LABEL = "wrong label"
-DEAD = "dead network"
+DEAD = "dead: the update carries nothing"
 WRONG_PROBLEM = "wrong problem"
 NOT_ATTEMPTED = "not attempted"
 DIVERGED = "diverged"
 CONTROL = "control"
-VERDICTS = (
-    RECOVERED, PARTLY, TRACES, NO_BETTER, ALONE, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED,
-    CONTROL,
-)  # fmt: skip
-FAILED = (STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED)
-"""Verdicts that say why an attack could not work; they say nothing about what the update reveals."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An attack compared with the best control of the same victim, by SSIM. Answers of diverged attacks are included.
-
-    Where SSIM is not defined, MSE and "solved" stand in for SSIM and "recognisable".
-
-    Attributes:
-        victims: number of victims with a control.
-        better: number of answers that are more similar to the truth than the best control.
-        succeeded: number of these that are recognisable.
-        p: one-sided Wilcoxon signed-rank p that the attack's SSIM tends to be above the best control's.
-    """
-
-    victims: int
-    better: int
-    succeeded: int
-    p: float
+OPEN = (UPDATE_TELLS, STUCK, WRONG_LABEL, DIVERGED, DEAD, WRONG_PROBLEM, NOT_ATTEMPTED, TOO_FEW)
+"""Verdicts that say why nothing was found; nothing follows from them about what another attack would find."""
+VERDICTS = (RECOVERED, PARTLY, TRACES, LABELS, NOTHING, *OPEN, CONTROL)
 
 
 def verdict_on(
@@ -79,24 +58,28 @@ def verdict_on(
     1. recovered: at least half of the victims are recognisable and above their best control;
     2. partly recovered: some are;
     3. traces only: none, but the SSIMs tend to be above the best control's (p < 0.05);
-    4. not attempted: at least half of the batches are too large for the attack, or the model has no closed form that it
-       needs, and it names labels only;
-    5. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
+    4. wrong problem: for at least half of the updates, to which no defence was applied, the attack's own loss at the
        truth is not about 0;
-    6. dead network: at least half of the updates are 0 outside the output layer, or no neuron ever spiked;
-    7. diverged: at least half of the attacks did;
-    8. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
+    5. labels only: at least half of the labels are read right, more than by chance (p < 0.05), and no client told them;
+    6. not attempted: at least half of the batches are too large for the attack, or the model has no closed form that
+       it needs, and it names labels only;
+    7. dead: at least half of the updates are 0 outside the output layer;
+    8. diverged: at least half of the attacks did;
+    9. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
        if no guess is known, the matching loss of at least half has not decreased by 1 %;
-    9. wrong label: the attack names labels, and at least half are not those of the victim's batch;
-    10. trivial: no better than the controls (or not recognisable, if there is no control).
+    10. wrong label: the attack names labels, and at least half are not those of the victim's batch;
+    11. too few victims to tell: there are controls, but with less than 5 federations, or batches of a single one, no
+        SSIMs can tend to be above them (p is at least 0.0625);
+    12. attack failed although the update tells: to the updates no defence was applied, and most are not dead;
+    13. nothing found.
 
-    4 to 9 are failures, with causes before their possible effects: on a dead network any search diverges or stalls, and
-    an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that hold,
-    since an attack may also be stuck because it inferred a wrong label from the update beforehand.
+    4 and 6 to 10 are causes of failure, before their possible effects: on a dead network any search diverges or stalls,
+    and an attack that optimises labels along with the inputs has wrong labels if it stalls. The reason names all that
+    hold, since an attack may also be stuck because it inferred a wrong label from the update beforehand.
 
     Pictures smaller than 7x7 have no SSIM: in 1 and 2 "solved" then stands for "recognisable", in 3 MSE for SSIM. A
     text is recognisable if all its tokens are named, in any order, and what stands for SSIM is the mean of the shares
-    of its tokens that are named and that are in their places; in 8, 0.01 is a share of its tokens.
+    of its tokens that are named and that are in their places; in 9, 0.01 is a share of its tokens.
 
     Args:
         rows: rows of the cell.
@@ -105,18 +88,16 @@ def verdict_on(
         health: health of the models under attack; None if it was not measured.
     """
     if rows[0].is_control:
-        return CONTROL, "needs no gradient"
+        return CONTROL, "needs nothing of the victim's update"
     lost = sum(row.diverged for row in rows)
-    succeeded, of, p = successes.count, successes.of, 1.0
-    if comparison is not None:
-        succeeded, of, p = comparison.succeeded, comparison.victims, comparison.p
     parts = [*_compared(rows[0], successes, comparison), *([f"{lost} of {len(rows)} diverged"] if lost else [])]
-    name = _success(succeeded / of, p)
+    name = _success(successes if comparison is None else comparison.succeeded, comparison)
     if name is not None:
         return name, "; ".join(parts)
-    causes = _causes(rows, lost / len(rows), health)
-    parts = [text for text in causes.values() if text] + parts
-    return next(iter(causes), ALONE if comparison is None else NO_BETTER), "; ".join(parts)
+    reasons = _causes(rows, lost / len(rows), health) or _without_cause(rows[0].adversary, comparison, health)
+    if health is not None and health.all_silent:
+        parts = [f"no neuron of {len(health.silent)} spiking layers fired on the inputs", *parts]
+    return next(iter(reasons)), "; ".join([*filter(None, reasons.values()), *parts])
 
 
 def _compared(row: Score, successes: Rate, comparison: Comparison | None) -> list[str]:
@@ -130,28 +111,31 @@ def _compared(row: Score, successes: Rate, comparison: Comparison | None) -> lis
     if comparison is None:
         return [f"{successes.count} of {successes.of} {success}", "no controls to compare with", *why]
     p = ("p < 0.001" if comparison.p < 0.001 else f"p = {comparison.p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
+    found = comparison.succeeded
+    bounds = f"95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %".replace(" %", "\N{NO-BREAK SPACE}%")
     return [
-        f"{comparison.succeeded} of {comparison.victims} {success} and {above} their best control",
+        f"{found.count} of {found.of} {success} and {above} their best control ({bounds})",
         f"{comparison.better} of {comparison.victims} {above} it at all (signed-rank {p})",
         *why,
     ]
 
 
-def _success(succeeded: float, p: float) -> str | None:
-    """Return the verdict for the share that succeeded and p against the controls; None if nothing was found."""
-    if succeeded >= MOST:
+def _success(succeeded: Rate, comparison: Comparison | None) -> str | None:
+    """Return the verdict for how many succeeded, and p against the controls; None if nothing was found."""
+    if succeeded.share >= MOST:
         return RECOVERED
-    if succeeded > 0:
+    if succeeded.count:
         return PARTLY
-    return TRACES if p < SIGNIFICANCE else None
+    return TRACES if comparison is not None and comparison.p < SIGNIFICANCE else None
 
 
 def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[str, str]:
-    """Return {verdict: evidence} for all causes of an attack's failure; the caller counts divergence."""
+    """Return {verdict: evidence} for labels and all causes of an attack's failure; the caller counts divergence."""
     unattempted = sum(row.stop_reason == NOT_ATTEMPTED for row in rows)
     causes = {
-        NOT_ATTEMPTED: f"only labels of {unattempted} of {len(rows)}" if unattempted >= MOST * len(rows) else "",
         WRONG_PROBLEM: _of_problem(rows),
+        LABELS: _of_labels_read(rows, health),
+        NOT_ATTEMPTED: f"only labels of {unattempted} of {len(rows)}" if unattempted >= MOST * len(rows) else "",
         DEAD: _of_dead(health),
     }
     if lost < MOST:
@@ -172,15 +156,10 @@ def _of_problem(rows: Sequence[Score]) -> str:
 
 
 def _of_dead(health: Health | None) -> str:
-    """Return the evidence that a network is dead, or ""."""
-    if health is None:
+    """Return the evidence that updates carry nothing, or ""."""
+    if health is None or health.dead < MOST or health.defence not in _KEEP_LIFE:
         return ""
-    parts, of = [], health.captures
-    if health.dead >= MOST and health.defence in _KEEP_LIFE:
-        parts.append(f"{round(health.dead * of)} of {of} updates are exactly 0 outside the output layer")
-    if health.all_silent:
-        parts.append(f"no neuron of {len(health.silent)} spiking layers fired on the inputs of {of} updates")
-    return "; ".join(parts)
+    return f"{round(health.dead * health.captures)} of {health.captures} updates are exactly 0 outside the output layer"
 
 
 def _of_standstill(rows: Sequence[Score]) -> str:
@@ -204,3 +183,27 @@ def _of_labels(rows: Sequence[Score]) -> str:
     named = sum(row.label_recovered >= 0 for row in rows)
     wrong = named - sum(row.label_found for row in rows)
     return f"{wrong} of {named} labels named wrongly" if named and wrong >= MOST * named else ""
+
+
+def _of_labels_read(rows: Sequence[Score], health: Health | None) -> str:
+    """Return how many labels an attack read if most are right and chance does not explain it, or ""."""
+    found = sum(row.label_found and row.label_recovered >= 0 for row in rows)
+    if health is None or health.told_labels or found < MOST * len(rows):
+        return ""
+    batches: dict[object, list[int]] = defaultdict(list)
+    for row in rows:
+        batches[row.seed, row.repeat, row.capture_id].append(row.label)
+    expected = sum(named_by_chance(labels, round(1 / health.chance)) for labels in batches.values())
+    if binomial_greater(found, len(rows), expected / len(rows)) >= SIGNIFICANCE:
+        return ""
+    return f"{found} of {len(rows)} labels read right, {expected:.2g} by chance"
+
+
+def _without_cause(adversary: str, comparison: Comparison | None, health: Health | None) -> dict[str, str]:
+    """Return {verdict: evidence} for an attack that found nothing, for no known cause."""
+    if comparison is not None and not comparison.can_tell:
+        return {TOO_FEW: f"with {comparison.units} to compare, p is at least {least_p(comparison.units):.3f}"}
+    if health is not None and health.defence == NO_DEFENCE:
+        alive = health.captures - round(health.dead * health.captures)
+        return {UPDATE_TELLS: f"{alive} of {health.captures} updates are not 0 outside the output layer"}
+    return {NOTHING: f"tried by adversary {adversary}" if adversary else ""}

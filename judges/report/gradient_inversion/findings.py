@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from judges.report.gradient_inversion.events import SpikeTable, nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, plain_groups
 from judges.runs.identity import Group
 from judges.runs.names import attack_name, line_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.verdicts import FAILED, NO_BETTER, VERDICTS
+from judges.summaries.verdicts import NOTHING, OPEN, VERDICTS
 
 
 class Scored(NamedTuple):
@@ -31,14 +31,12 @@ class OfVerdict(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """Groups on which no attack found anything, with (verdict, attacks) of those that failed of themselves.
-
-    If all did, nothing follows.
-    """
+    """Groups on which no attack found anything, with (verdict, attacks) of those from which nothing follows."""
 
     groups: tuple[Group, ...]
-    failed: tuple[tuple[str, tuple[str, ...]], ...]
-    all_failed: bool
+    open: tuple[tuple[str, tuple[str, ...]], ...]
+    all_open: bool
+    adversaries: tuple[str, ...]  # the letters of those who tried, as far as they are known
 
 
 class BestControls(NamedTuple):
@@ -115,14 +113,15 @@ def _missed(attacks: Sequence[CellSummary]) -> Iterator[Missed]:
 
     Groups without controls are left out: there was nothing to be better than.
     """
-    outcomes: dict[tuple[tuple[tuple[str, tuple[str, ...]], ...], bool], list[Group]] = defaultdict(list)
+    outcomes: dict[tuple[Any, ...], list[Group]] = defaultdict(list)
     for group, cells in by_group(attacks).items():
         verdicts = {cell.verdict for cell in cells}
-        if verdicts <= {NO_BETTER, *FAILED}:
-            named = ((name, tuple(attack_name(cell) for cell in cells if cell.verdict == name)) for name in FAILED)
-            outcomes[tuple(one for one in named if one[1]), NO_BETTER not in verdicts].append(group)
-    for (failed, all_failed), groups in outcomes.items():
-        yield Missed(tuple(groups), failed, all_failed)
+        if verdicts <= {NOTHING, *OPEN} and all(cell.comparison for cell in cells):
+            named = ((name, tuple(attack_name(cell) for cell in cells if cell.verdict == name)) for name in OPEN)
+            letters = tuple(sorted({cell.adversary for cell in cells if cell.adversary}))
+            outcomes[tuple(one for one in named if one[1]), NOTHING not in verdicts, letters].append(group)
+    for outcome, groups in outcomes.items():
+        yield Missed(tuple(groups), *outcome)
 
 
 def _best_controls(summary: Summary) -> Iterator[BestControls]:

@@ -76,12 +76,13 @@ def _with_numbers(cell: CellSummary) -> str:
 
 @sentence.register
 def _(missed: found.Missed) -> str:
-    failed = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in missed.failed)
-    text = f"every attack failed ({failed}), so nothing follows about what the updates give away"
-    if not missed.all_failed:
-        besides = f" ({failed})" if failed else ""
+    told = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in missed.open)
+    text = f"no attack found anything ({told}), and nothing follows about what another would find"
+    if not missed.all_open:
+        besides = f" ({told})" if told else ""
         text = f"no attack tried here did better than the controls{besides}, which does not mean that none would"
-    return f"On {', '.join(map(group_name, missed.groups))}: {text}."
+    tried = f" Tried by adversary {', '.join(missed.adversaries)}." if missed.adversaries else ""
+    return f"On {', '.join(map(group_name, missed.groups))}: {text}.{tried}"
 
 
 @sentence.register

@@ -1,4 +1,4 @@
-"""What stands around the attacks: leaks against the round and T, health of the victims, answers without a truth."""
+"""What stands around the attacks: who tried, leaks against round and T, health of victims, answers without a truth."""
 
 from __future__ import annotations
 
@@ -6,15 +6,37 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from judges.report.curves import Rates, firing_figure
-from judges.report.formats import DASH, counted, digits, error, interval, number, out_of_100, percent_span, span
+from judges.report.formats import (
+    DASH,
+    between,
+    counted,
+    digits,
+    error,
+    grouped,
+    interval,
+    number,
+    out_of_100,
+    percent_span,
+    span,
+)
 from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell, share_cell
 from judges.runs.measures import Health
-from judges.runs.names import group_name
+from judges.runs.names import attack_name, group_name
 from judges.runs.pictures import Pictures
-from judges.summaries.gradient_inversion import Summary
+from judges.summaries.gradient_inversion import CellSummary, Summary
+
+ADVERSARIES = {
+    "A": "the update only",
+    "B": "a prior of the inputs, too",
+    "C": "how the client trains, too",
+    "D": "examples of other people, too",
+    "E": "statistics of the client's data, too",
+    "F to H": "may also tamper with the training, which is not this threat model",
+}
+"""{letter of Carletti et al. (USENIX Security 2025): what this adversary knows}."""
 
 
 class Firing(NamedTuple):
@@ -57,6 +79,48 @@ def _accuracy(health: Health) -> Cell:
 
 def _dead(health: Health) -> Cell:
     return Cell(out_of_100(health.dead), css="alarm" if health.dead > 0 else "")
+
+
+class Tried(NamedTuple):
+    """An attack with its adversary; or an adversary with whose knowledge no attack was tried, and no cells."""
+
+    adversary: str
+    attack: str
+    cells: Sequence[CellSummary]
+
+
+def tried(summary: Summary) -> list[Tried]:
+    """Return who tried what, by the adversary's letter: every letter of `ADVERSARIES`, and others of added attacks."""
+    attacks = [cell for cell in summary.cells if not cell.is_control]
+    by_letter = grouped(attacks, lambda cell: cell.adversary)
+    lines = []
+    for letter in dict.fromkeys((*ADVERSARIES, *by_letter)):
+        own = grouped(by_letter.get(letter, ()), lambda cell: (attack_name(cell), cell.auxiliary))
+        lines += [Tried(letter, name, cells) for (name, _), cells in own.items()] or [Tried(letter, "", ())]
+    return lines if attacks else []
+
+
+def tried_section(summary: Summary) -> Section:
+    """Return the section on who tried what, with which budget, and who did not."""
+    rows, title = tried(summary), "Who tried what"
+    columns: list[Column[Tried]] = [
+        Column("Adversary", lambda row: Cell(row.adversary or DASH, under=(ADVERSARIES.get(row.adversary, ""),)),
+               under="knows"),
+        Column("Attack", lambda row: row.attack or "not tried", left=True),
+        Column("Victims", lambda row: str(sum(cell.n for cell in row.cells)) if row.cells else DASH),
+        Column("Evaluations", lambda row: _medians(row, "gradient_evaluations", "{:.0f}"), unit="a victim"),
+        Column("Seconds", lambda row: _medians(row, "seconds", "{:.2f}"), unit="a victim"),
+    ]  # fmt: skip
+    if any(cell.auxiliary for row in rows for cell in row.cells):
+        columns.append(Column("Auxiliary data", lambda row: row.cells[0].auxiliary if row.cells else "", left=True))
+    table = Table(title, columns, [Group(rows)], css="plain numbers", apart=lambda row: row.adversary)
+    return Section("tried", title, [table], lead=NOTES["tried"])
+
+
+def _medians(row: Tried, name: str, form: str) -> str:
+    """Return the least and the greatest of the medians of an attack's cells; a dash where it was not tried."""
+    values = [getattr(cell, name) for cell in row.cells]
+    return between(form.format(min(values)), form.format(max(values))) if values else DASH
 
 
 def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) -> Section:

@@ -19,7 +19,8 @@ from judges.report.gradient_inversion.tables import judge_facts, plain_groups
 from judges.runs.identity import Group
 from judges.runs.names import CONTROL, attack_name, group_name, line_name, model_name
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Score
-from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, stream_of, units_of
+from judges.summaries.comparison import units_of
+from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, stream_of
 from judges.summaries.gradient_inversion import Line as SummaryLine
 
 MOST_LINES = 12  # how many attacks a figure of distributions shows at most

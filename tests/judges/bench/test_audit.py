@@ -71,7 +71,7 @@ def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=3)
     page = audit(tmp_path, "attack=idlg", "attack.iterations=60").read_text()
     rows = read_scores(tmp_path / "scores.csv")
-    assert {row.control for row in rows} == {"", "no-op", "black", "grey"}
+    assert {row.control for row in rows} == {"", "no-op", "black", "grey", "swapped"}
     assert {(row.attack, row.guess) for row in rows if row.control == "no-op"} == {("", "normal")}
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.n, cell.verdict) == (3, "recovered")
@@ -267,7 +267,8 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
         audit(tmp_path, "attack.iterations=60")
     told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
     audit(tmp_path, "attack.iterations=60", *told)
-    assert [row.solved for row in read_scores(tmp_path / "scores.csv") if not row.is_control] == [True]
+    (row,) = (row for row in read_scores(tmp_path / "scores.csv") if not row.is_control)
+    assert (row.solved, row.adversary) == (True, "C")
     store(replace(store.load("mine/r001-c000"), learning_rate=0.5))
     with pytest.raises(ConfigError, match=r"assumed\.learning_rate: 0.4 is assumed, but .* 0\.5"):
         audit(tmp_path, "assumed.learning_rate=0.4", "assumed.local_steps=1", "assumed.batch_size=1")

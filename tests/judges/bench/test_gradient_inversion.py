@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from attacks.contracts import Reconstruction
+from fl_sim.captures import SealedStore
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record
@@ -62,11 +63,13 @@ def rows_of(folder: Path) -> list[tuple[str, str]]:
     return [(row.cell, row.capture_id) for row in read_scores(folder / "scores.csv")]
 
 
-def expected_rows(attacks: Sequence[str]) -> set[tuple[str, str]]:
+def expected_rows(names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return (cell, capture) of the named attacks and controls, and of the control that each attack has of its own."""
+    swapped = [f"control: swapped {name}" for name in names if not name.startswith("control: ")]
     return {
-        (f"{label}/{attack}", f"{label}-000/r001-c00{client}")
+        (f"{label}/{name}", f"{label}-000/r001-c00{client}")
         for label in FEDERATIONS
-        for attack in attacks
+        for name in (*names, *swapped)
         for client in (0, 1)
     }
 
@@ -102,7 +105,7 @@ def test_a_run_writes_what_the_folder_is_said_to_hold(finished: Path) -> None:
 
 def test_every_victim_has_a_row_for_each_attack_and_each_control(finished: Path) -> None:
     rows = rows_of(finished)
-    assert len(rows) == len(set(rows)) == 2 * 2 * (2 + len(CONTROLS))
+    assert len(rows) == len(set(rows)) == 2 * 2 * (2 + 2 + len(CONTROLS))
     assert set(rows) == expected_rows(["dlg", "idlg", *CONTROLS])
     for row in read_scores(finished / "scores.csv"):
         assert (row.experiment, row.dataset, row.init, row.defence, row.seed, row.repeat) == (
@@ -110,8 +113,24 @@ def test_every_victim_has_a_row_for_each_attack_and_each_control(finished: Path)
         )  # fmt: skip
         assert row.cell.startswith(f"digits-{row.model}-uniform/")
         assert (row.seconds == 0.0) is row.is_control
+        assert (row.adversary, row.auxiliary) == ("A" if row.attack else "", "")
         assert row.judge_correct is None
         assert row.iterations <= (0 if row.is_control else 2 * 4)
+
+
+def test_a_swapped_row_has_the_distance_of_the_other_answer(finished: Path) -> None:
+    names = [f"{FEDERATIONS[0]}-000/r001-c00{client}" for client in (0, 1)]
+    rows = [row for row in read_scores(finished / "scores.csv") if row.control == "swapped"]
+    own = {row.capture_id: row for row in rows if row.attack == "idlg" and row.model == "lenet"}
+    assert list(own) == names
+    for victim, other in (names, names[::-1]):
+        truth = SealedStore(finished / "sealed").load(victim)
+        (answer,) = finished.glob(f"reconstructions/idlg/{other}.safetensors")
+        distance = (load_record(Reconstruction, answer).inputs - truth.inputs).square().mean()
+        assert own[victim].mse == pytest.approx(distance.item(), rel=1e-5)
+        assert (own[victim].label_recovered, own[victim].gradient_evaluations, own[victim].moved) == (-1, 0, None)
+    page = (finished / "report.md").read_text(encoding="utf-8")
+    assert "dlg, swapped" in page
 
 
 def test_both_attacks_have_the_same_victims_and_the_twins_too(finished: Path) -> None:
@@ -127,7 +146,7 @@ def test_the_manifest_and_the_summary_are_of_this_run(finished: Path) -> None:
     assert manifest["experiment"] == "tiny"
     assert set(manifest["datasets"]) == {"digits"}
     assert {"federations", "attacks"} <= set(manifest["seconds"])
-    assert len(summary.cells) == 2 * (2 + len(CONTROLS))
+    assert len(summary.cells) == 2 * (2 + 2 + len(CONTROLS))
     assert all(cell.n == 2 for cell in summary.cells)
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "idlg" in page
@@ -326,7 +345,7 @@ def test_another_attack_adds_its_rows_and_leaves_the_others(folder: Path) -> Non
     after = times(folder)
     assert {path: after[path] for path in before} == before
     assert {path.split("/")[1] for path in set(after) - set(before)} == {label}
-    added = [cell for cell in read_summary(folder / "summary.json").cells if cell.cell.endswith(label)]
+    added = [cell for cell in read_summary(folder / "summary.json").cells if cell.cell.endswith(f"/{label}")]
     assert [cell.attack_settings for cell in added] == [{"iterations": 1, "label_rule": "bias"}] * 2
     assert "idlg, iterations=1 label\\_rule=bias" in (folder / "report.md").read_text(encoding="utf-8")
     manifest = read_manifest(folder)

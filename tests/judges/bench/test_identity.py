@@ -103,7 +103,7 @@ def test_an_added_attack_brings_its_own_no_op_control(tmp_path: Path) -> None:
     attack_run(folder, [f"attack={NAME}", "attack.iterations=0"], quiet())
     check_starts(folder)
     after = list(map(repr, read_scores(folder / "scores.csv")))
-    assert len(after) == len(before) + 2 + 2  # of two clients: the attack, and its control
+    assert len(after) == len(before) + 3 * 2  # of two clients: the attack, and its two controls
     assert set(before) < set(after)
 
 

@@ -63,14 +63,17 @@ def _images(row: Row) -> Iterator[Score]:
         model: dict[str, object] = {"model": "spiking_lenet", "varied": {"timesteps": steps}} if steps else {}
         known = {"dataset": "mnist", "timesteps": steps, **model}
         for init in ("uniform", "torch")[: 2 - bool(steps)]:
-            yield from _cell(row, 0.9 - 0.2 * place, **known, init=init, attack="dlg", cell="dlg")
-            yield from _cell(row, 0.8 - 0.3 * place, **known, init=init, attack="idlg", cell="idlg")
+            yield from _cell(row, 0.9 - 0.2 * place, **known, init=init, attack="dlg", cell="dlg", adversary="A")
+            yield from _cell(row, 0.8 - 0.3 * place, **known, init=init, attack="idlg", cell="idlg", adversary="C")
+            yield from _cell(row, 0.1, **known, init=init, control="swapped", attack="dlg", cell="swapped dlg")
             yield from _cell(row, 0.1, **known, init=init, control="black", cell="")
             yield from _cell(row, 0.2, **known, init=init, control="no-op", cell="", judge_correct=False)
     noisy = {"dataset": "mnist", "defence": "noise", "defence_settings": {"multiplier": 4}}
-    yield from _cell(row, 0.3, **noisy, attack="dlg", cell="dlg")
+    yield from _cell(row, 0.3, **noisy, attack="dlg", cell="dlg", adversary="A")
     for budget in (30, 300):  # two cells of one attack
-        yield from _cell(row, 0.5, dataset="digits", attack="idlg", cell=f"{budget} steps", judge_correct=None)
+        known = {"dataset": "digits", "attack": "idlg", "cell": f"{budget} steps", "judge_correct": None}
+        effort = {"gradient_evaluations": budget, "seconds": 0.01 * budget}
+        yield from _cell(row, 0.5, **known, **effort, adversary="D", auxiliary="mnist")
 
 
 def _cell(row: Row, ssim: float, **changes: object) -> Iterator[Score]:

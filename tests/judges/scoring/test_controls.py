@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
+from attacks.contracts import Reconstruction
+from fl_sim.records import SealedBatch
 from judges.scoring import controls
-from judges.scoring.controls import class_means, class_samples, nearest, shuffled
+from judges.scoring.controls import NO_LABEL, class_means, class_samples, nearest, shuffled, swapped_answers
 from tests.judges.toys import gestures, stripes
 
 
@@ -72,3 +75,42 @@ def test_class_means_and_samples_are_of_their_class() -> None:
     assert class_means(events.train, classes).shape == class_samples(events.test, classes, seed=0).shape
     with pytest.raises(ValueError, match="no example of class 7"):
         class_means(data.train, torch.tensor([7]))
+
+
+def victims(*labels: Sequence[int], shapes: Sequence[int] | None = None) -> list[SealedBatch]:
+    """Return batches with these labels, whose pictures show their places, of squares with these sides."""
+    sides = shapes or [3] * len(labels)
+    return [
+        SealedBatch(f"v{place}", torch.full((len(own), 1, side, side), float(place)), torch.tensor(list(own)))
+        for place, (own, side) in enumerate(zip(labels, sides, strict=True))
+    ]
+
+
+def whose(batches: Sequence[SealedBatch], answer: Callable[..., Reconstruction]) -> dict[str, int]:
+    """Return {victim: place of the victim whose answer it is given}, if each victim is answered exactly."""
+    truths = {batch.capture_id: batch for batch in batches}
+    given = swapped_answers([answer(batch) for batch in batches], truths)
+    return {one.capture_id: int(one.inputs.flatten()[0]) for one in given}
+
+
+def test_victims_are_given_the_answer_to_the_next_one_with_another_label(answer: Callable[..., Reconstruction]) -> None:
+    assert whose(victims([1], [2], [3]), answer) == {"v0": 1, "v1": 2, "v2": 0}
+    assert whose(victims([1], [1], [2], [1]), answer) == {"v0": 2, "v1": 2, "v2": 3, "v3": 2}
+    assert whose(victims([1], [1], [1]), answer) == {"v0": 1, "v1": 2, "v2": 0}
+    assert whose(victims([1, 2], [1, 2], [2, 3]), answer) == {"v0": 2, "v1": 2, "v2": 0}
+    assert whose(victims([1]), answer) == {}
+
+
+def test_no_victim_is_given_its_own_example_or_one_of_another_shape(answer: Callable[..., Reconstruction]) -> None:
+    twice = victims([1], [1], [1])
+    twice[1] = SealedBatch("v1", twice[0].inputs.clone(), twice[0].labels)
+    assert whose(twice, answer) == {"v0": 2, "v1": 2, "v2": 0}
+    assert whose(twice[:2], answer) == {}
+    assert whose(victims([1], [2], [3], shapes=[3, 4, 3]), answer) == {"v0": 2, "v2": 0}
+
+
+def test_a_swapped_answer_cost_nothing_and_names_no_label(answer: Callable[..., Reconstruction]) -> None:
+    batches = victims([1], [2])
+    one, _ = swapped_answers([answer(batch) for batch in batches], {batch.capture_id: batch for batch in batches})
+    assert (one.labels.tolist(), one.seconds, one.gradient_evaluations, one.iterations) == ([NO_LABEL], 0.0, 0, 0)
+    assert (math.isnan(one.matching_loss), len(one.loss_history)) == (True, 0)

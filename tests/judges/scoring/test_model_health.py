@@ -147,6 +147,14 @@ def test_a_group_has_the_means_of_its_captures() -> None:
     assert (health.gradient_norm.mean, health.gradient_norm.median) == (4.0, 3.0)
     assert not health.all_silent
     assert examine(ATTACKED, found, accuracies=[math.nan], classes=4).accuracy is None
+    assert not health.told_labels
+
+
+def test_labels_that_one_client_told_are_known_to_the_server() -> None:
+    capture = capture_of(spec_of("lenet"))
+    found = [vitals(one, inputs_of()) for one in (capture, replace(capture, labels=LABELS))]
+    assert [one.told_labels for one in found] == [False, True]
+    assert examine(ATTACKED, found, accuracies=[], classes=4).told_labels
 
 
 @dataclass(frozen=True)

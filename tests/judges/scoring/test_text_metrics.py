@@ -18,7 +18,7 @@ from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.scoring.text_metrics import token_accuracy, tokens_found, written
 from judges.summaries.gradient_inversion import summarise
-from judges.summaries.verdicts import NO_BETTER, RECOVERED, STUCK
+from judges.summaries.verdicts import RECOVERED, STUCK, TOO_FEW
 
 SPEC = InputSpec(1, 4, 9, 3, vocabulary=9)
 CONTEXT = Context(cell="c", attack="dlg", model="words")
@@ -93,8 +93,8 @@ def test_pictures_are_no_controls_of_texts() -> None:
     [
         ([1, 2, 2, 8], RECOVERED),
         ([2, 1, 8, 2], RECOVERED),  # all words of a bag, in another order
-        ([1, 2, 2, 7], NO_BETTER),
-        ([6, 6, 7, 7], NO_BETTER),
+        ([1, 2, 2, 7], TOO_FEW),
+        ([6, 6, 7, 7], TOO_FEW),
         ([1, 0, 0, 0], STUCK),
     ],
 )

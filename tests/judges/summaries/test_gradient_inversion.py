@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,19 @@ import pytest
 from scipy.stats import bootstrap, wilcoxon
 
 from fl_sim.errors import DataError
-from judges.intervals import bootstrap_mean, distribution, rate, wilcoxon_greater
+from judges.intervals import (
+    binomial_greater,
+    bootstrap_mean,
+    distribution,
+    named_by_chance,
+    rate,
+    wilcoxon_greater,
+)
 from judges.report.gradient_inversion.sentences import findings
+from judges.runs.names import line_name
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import read_summary, stream_of, summarise, write_summary
 from judges.summaries.published import PUBLISHED
-from judges.summaries.verdicts import Comparison
 
 Row = Callable[..., Score]
 
@@ -85,8 +93,19 @@ def test_wilcoxon() -> None:
     differences = [0.3, 0.1, -0.05, 0.2, 0.4, 0.25]
     assert wilcoxon_greater(differences) == pytest.approx(wilcoxon(differences, alternative="greater").pvalue)
     assert wilcoxon_greater([0.1, 0.2, 0.3]) == pytest.approx(1 / 8)
+    assert wilcoxon_greater([0.1] * 4) == 1 / 16  # tied: the normal approximation is 0.023
     assert wilcoxon_greater([0.0, 0.0]) == 1.0
     assert wilcoxon_greater([]) == 1.0
+
+
+def test_labels_named_by_chance() -> None:
+    assert binomial_greater(2, 2, 0.1) == pytest.approx(0.01)
+    assert named_by_chance([3], 10) == pytest.approx(0.1)
+    assert named_by_chance([1, 2], 2) == pytest.approx(1.5)  # of 4 equally likely answers 2 name both, 2 one
+    assert named_by_chance([1, 1], 2) == pytest.approx(1.0)
+    drawn = np.random.default_rng(0).integers(0, 4, size=(4000, 5)).tolist()
+    share = np.mean([(Counter(one) & Counter([0, 0, 0, 1, 2])).total() for one in drawn])
+    assert named_by_chance([0, 0, 0, 1, 2], 4) == pytest.approx(share, abs=0.05)
 
 
 def test_a_cell_by_hand(row: Row) -> None:
@@ -110,10 +129,9 @@ def test_a_cell_by_hand(row: Row) -> None:
     assert cell.recognisable is not None
     assert (cell.solved.count, cell.recognisable.count, cell.diverged) == (1, 2, 1)
     assert (cell.asr, cell.ceiling, cell.label_accuracy) == (0.5, 0.75, 0.75)
-    assert cell.comparison == Comparison(
-        victims=4, better=2, succeeded=1, p=cell.comparison.p if cell.comparison else 0
-    )
     assert cell.comparison is not None
+    assert (cell.comparison.victims, cell.comparison.better, cell.comparison.units) == (4, 2, 4)
+    assert (cell.comparison.succeeded.count, cell.comparison.succeeded.of) == (1, 4)
     expected = wilcoxon([0.6, -0.1, -0.2, 0.5], alternative="greater").pvalue
     assert cell.comparison.p == pytest.approx(expected)
     assert cell.verdict == "partly recovered"
@@ -128,7 +146,7 @@ def test_a_cell_by_hand(row: Row) -> None:
         ([0.9, 0.9, 0.1, 0.1], 0, "recovered"),
         ([0.9, 0.1, 0.1, 0.1], 3, "partly recovered"),
         ([0.35] * 6, 0, "traces only"),
-        ([0.1] * 6, 0, "trivial: no better than the controls"),
+        ([0.1] * 6, 0, "nothing found"),
         ([0.1] * 6, 3, "diverged"),
         ([0.9] * 6, 6, "traces only"),
     ],
@@ -168,10 +186,20 @@ def test_a_summary_without_an_ssim_comes_back(row: Row, tmp_path: Path) -> None:
 
 
 def test_a_picture_that_a_control_also_reaches_is_no_recovery(row: Row) -> None:
-    (cell, _) = summarise(cell_of(row, [0.6] * 4) + control_of(row, [0.7] * 4, "mean image")).cells
+    (cell, _) = summarise(cell_of(row, [0.6] * 5) + control_of(row, [0.7] * 5, "mean image")).cells
     assert cell.recognisable is not None
     assert cell.recognisable.share == 1.0
-    assert cell.verdict == "trivial: no better than the controls"
+    assert cell.verdict == "nothing found"
+
+
+def test_a_swapped_answer_is_a_control_of_its_own_attack_only(row: Row) -> None:
+    rows = cell_of(row, [0.6] * 6, "idlg", cell="x") + cell_of(row, [0.6] * 6, "dlg", cell="y")
+    rows += cell_of(row, [0.6] * 6, "dlg", cell="z", attack_settings={"restarts": 2})
+    swapped = [replace(one, control="swapped", cell="s", ssim=0.7) for one in cell_of(row, [0.6] * 6, "dlg", cell="y")]
+    summary = summarise(rows + swapped + control_of(row, [0.3] * 6, "black"))
+    told = {(cell.cell, cell.comparison.better if cell.comparison else None) for cell in summary.cells}
+    assert told == {("x", 6), ("y", 0), ("z", 6), ("s", None), ("", None)}
+    assert line_name(next(cell for cell in summary.cells if cell.cell == "s")) == "dlg, swapped"
 
 
 def test_without_controls_the_verdict_says_so(row: Row) -> None:
@@ -179,7 +207,7 @@ def test_without_controls_the_verdict_says_so(row: Row) -> None:
     assert (found.verdict, found.comparison) == ("recovered", None)
     assert "no controls" in found.reason
     (missed,) = summarise(cell_of(row, [0.2, 0.1])).cells
-    assert missed.verdict == "not recognisable"
+    assert missed.verdict == "nothing found"
 
 
 def test_controls_of_the_same_victims_count_once(row: Row) -> None:

@@ -22,17 +22,20 @@ from judges.runs.rows import Context, Score
 from judges.scoring.gradient_inversion import labels_found, score
 from judges.summaries.gradient_inversion import CellSummary, summarise
 from judges.summaries.verdicts import (
-    ALONE,
     DEAD,
     DIVERGED,
-    FAILED,
-    NO_BETTER,
+    LABELS,
+    NOTHING,
+    OPEN,
     PARTLY,
     RECOVERED,
     STUCK,
+    TOO_FEW,
     TRACES,
+    UPDATE_TELLS,
     VERDICTS,
     WRONG_LABEL,
+    WRONG_PROBLEM,
 )
 
 Row = Callable[..., Score]
@@ -52,7 +55,11 @@ ALIVE = Health(
 )
 BEYOND_REACH = replace(ALIVE, dead=0.5)
 SILENT = replace(ALIVE, firing_rates={"a": 0.0, "b": 0.0}, silent={"a": 1.0, "b": 1.0})
-MISS: dict[str, Any] = {"ssim": 0.1, "recognisable": False, "moved": 0.3, "first_loss": 1.0, "matching_loss": 0.1}
+NOISY = replace(ALIVE, defence="noise")
+MISS: dict[str, Any] = {
+    "ssim": 0.1, "recognisable": False, "moved": 0.3, "first_loss": 1.0, "matching_loss": 0.1,
+    "label_recovered": -1, "label_correct": False,
+}  # fmt: skip
 
 
 def cell_of(
@@ -74,7 +81,8 @@ HIT: dict[str, Any] = {"ssim": 0.9, "recognisable": True}
 LOST = miss(stop_reason="diverged")
 STILL = miss(moved=0.009)
 FLAT = miss(matching_loss=0.995, moved=None)
-MISNAMED = miss(label_recovered=2, label_correct=False)
+MISNAMED = miss(label_recovered=2)
+READ = miss(label_recovered=1, label_correct=True)
 
 
 @pytest.mark.parametrize(
@@ -83,25 +91,32 @@ MISNAMED = miss(label_recovered=2, label_correct=False)
         ([HIT] * 3 + [miss()] * 3, ALIVE, RECOVERED, "3 of 6 recognisable and above"),
         ([HIT] + [miss()] * 5, ALIVE, PARTLY, "1 of 6 recognisable and above"),
         ([miss(ssim=0.4)] * 6, ALIVE, TRACES, "6 of 6 above it at all"),
-        ([miss()] * 6, ALIVE, NO_BETTER, "0 of 6 above it at all"),
-        ([miss()] * 6, None, NO_BETTER, "0 of 6 above it at all"),
+        ([miss()] * 6, ALIVE, UPDATE_TELLS, "6 of 6 updates are not 0 outside the output layer; 0 of 6 recognisable"),
+        ([miss()] * 6, replace(ALIVE, dead=0.49), UPDATE_TELLS, "3 of 6 updates are not 0"),
+        ([miss()] * 6, None, NOTHING, "0 of 6 above it at all"),
+        ([miss(defence="noise", adversary="B")] * 6, NOISY, NOTHING, "tried by adversary B; 0 of 6 recognisable"),
+        ([READ] * 6, ALIVE, LABELS, "6 of 6 labels read right, 1.5 by chance; 0 of 6 recognisable"),
+        ([READ] * 4 + [miss()] * 2, ALIVE, LABELS, "4 of 6 labels read right"),
+        ([READ] * 3 + [miss()] * 3, ALIVE, UPDATE_TELLS, "0 of 6"),
+        ([READ] * 6, replace(ALIVE, told_labels=True), UPDATE_TELLS, "0 of 6"),
+        ([READ] * 6, None, NOTHING, "0 of 6"),
+        ([READ | {"mismatch": 0.5}] * 6, ALIVE, WRONG_PROBLEM, "6 of 6 labels read right"),
+        ([READ | {"moved": 0.0}] * 6, BEYOND_REACH, LABELS, "3 of 6 updates are exactly 0 outside the output layer"),
         ([miss()] * 6, BEYOND_REACH, DEAD, "3 of 6 updates are exactly 0 outside the output layer"),
-        ([miss(defence="prune")] * 6, replace(BEYOND_REACH, defence="prune"), NO_BETTER, "0 of 6"),
+        ([miss(defence="prune")] * 6, replace(BEYOND_REACH, defence="prune"), NOTHING, "0 of 6"),
         ([miss(defence="clip")] * 6, replace(BEYOND_REACH, defence="clip"), DEAD, "3 of 6 updates are exactly 0"),
-        ([miss()] * 6, SILENT, DEAD, "no neuron of 2 spiking layers fired on the inputs of 6 updates"),
-        ([miss()] * 6, replace(SILENT, silent={"a": 1.0, "b": 0.999}), NO_BETTER, "0 of 6"),
-        ([miss()] * 6, replace(ALIVE, dead=0.49), NO_BETTER, "0 of 6"),
+        ([miss()] * 6, SILENT, UPDATE_TELLS, "no neuron of 2 spiking layers fired on the inputs"),
+        ([miss()] * 6, replace(SILENT, dead=1.0), DEAD, "no neuron of 2 spiking layers fired on the inputs"),
         ([LOST] * 3 + [miss()] * 3, ALIVE, DIVERGED, "3 of 6 diverged"),
-        ([LOST] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "2 of 6 diverged"),
+        ([LOST] * 2 + [miss()] * 4, ALIVE, UPDATE_TELLS, "2 of 6 diverged"),
         ([STILL] * 4 + [miss()] * 2, ALIVE, STUCK, "a median of 0.009 of the data range from the initial guess"),
-        ([STILL] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
+        ([STILL] * 2 + [miss()] * 4, ALIVE, UPDATE_TELLS, "0 of 6"),
         ([FLAT] * 3 + [miss(moved=None)] * 3, ALIVE, STUCK, "the matching loss fell by less than 1 % for 3 of 6"),
-        ([FLAT] * 2 + [miss(moved=None)] * 4, ALIVE, NO_BETTER, "0 of 6"),
-        ([miss(matching_loss=0.995)] * 6, ALIVE, NO_BETTER, "0 of 6"),
-        ([miss(moved=None, first_loss=None)] * 6, ALIVE, NO_BETTER, "0 of 6"),
-        ([MISNAMED] * 3 + [miss()] * 3, ALIVE, WRONG_LABEL, "3 of 6 labels named wrongly"),
-        ([MISNAMED] * 2 + [miss()] * 4, ALIVE, NO_BETTER, "0 of 6"),
-        ([miss(label_recovered=-1, label_correct=False)] * 6, ALIVE, NO_BETTER, "0 of 6"),
+        ([FLAT] * 2 + [miss(moved=None)] * 4, ALIVE, UPDATE_TELLS, "0 of 6"),
+        ([miss(matching_loss=0.995)] * 6, ALIVE, UPDATE_TELLS, "0 of 6"),
+        ([miss(moved=None, first_loss=None)] * 6, ALIVE, UPDATE_TELLS, "0 of 6"),
+        ([MISNAMED] * 3 + [READ] * 3, ALIVE, WRONG_LABEL, "3 of 6 labels named wrongly"),
+        ([MISNAMED] * 2 + [READ] * 3 + [miss()], ALIVE, UPDATE_TELLS, "0 of 6"),
     ],
 )  # fmt: skip
 def test_each_verdict_and_its_numbers(
@@ -129,17 +144,60 @@ def test_what_comes_first(row: Row, rows: list[dict[str, Any]], health: Health, 
 
 
 def test_the_reason_tells_of_all_causes(row: Row) -> None:
-    cell = cell_of(row, [{**MISNAMED, "moved": 0.0}] * 6, SILENT)
+    cell = cell_of(row, [{**MISNAMED, "moved": 0.0}] * 6, replace(SILENT, dead=1.0))
     assert cell.verdict == DEAD
-    for words in ("no neuron of 2", "a median of 0 of the data range", "6 of 6 labels named wrongly", "0 of 6 above"):
+    for words in (
+        "6 of 6 updates are exactly 0",
+        "no neuron of 2",
+        "a median of 0 of the data range",
+        "6 of 6 labels named wrongly",
+        "0 of 6 above",
+    ):
         assert words in cell.reason
     stopped = cell_of(row, [LOST | {"moved": 0.0}] * 6, SILENT)
     assert "6 of 6 diverged" in stopped.reason
     assert "median" not in stopped.reason
 
 
+@pytest.mark.parametrize(
+    ("victims", "change", "verdict", "reason"),
+    [
+        (4, miss(), TOO_FEW, "with 4 to compare, p is at least 0.062"),
+        (
+            4,
+            miss(ssim=0.4),
+            TOO_FEW,
+            "4 of 4 above it at all",
+        ),
+        (5, miss(), UPDATE_TELLS, "0 of 5 above it at all"),
+        (5, miss(ssim=0.4), TRACES, "5 of 5 above it at all"),
+        (4, LOST, DIVERGED, "4 of 4 diverged"),
+        (4, STILL, STUCK, "a median of 0.009"),
+    ],
+)
+def test_few_victims_are_no_evidence_against_an_attack(
+    row: Row, victims: int, change: dict[str, Any], verdict: str, reason: str
+) -> None:
+    """Of four signs alike, p is 1/16."""
+    cell = cell_of(row, [change] * victims, ALIVE)
+    assert (cell.verdict, reason in cell.reason) == (verdict, True), cell.reason
+
+
+def test_few_victims_that_are_found_count_with_their_interval(row: Row) -> None:
+    cell = cell_of(row, [HIT] * 2, ALIVE)
+    low = 100 * 0.025**0.5  # Clopper and Pearson, 2 of 2
+    interval = f"95 % interval {low:.0f} to 100 %".replace(" %", "\N{NO-BREAK SPACE}%")
+    assert cell.verdict == RECOVERED
+    assert f"2 of 2 recognisable and above their best control ({interval})" in cell.reason
+
+
+def test_many_victims_of_few_federations_are_few(row: Row) -> None:
+    rows = [miss(repeat=index % 2) for index in range(6)]
+    assert cell_of(row, rows, ALIVE).verdict == TOO_FEW
+
+
 def test_causes_come_before_the_lack_of_controls(row: Row) -> None:
-    assert cell_of(row, [miss()] * 4, ALIVE, controls=False).verdict == ALONE
+    assert cell_of(row, [miss()] * 4, ALIVE, controls=False).verdict == UPDATE_TELLS
     assert cell_of(row, [STILL] * 4, ALIVE, controls=False).verdict == STUCK
 
 
@@ -155,13 +213,16 @@ def test_labels_of_a_batch_are_compared_as_a_whole(row: Row) -> None:
         ]
 
     whole = cell_of(row, batch([1, 2, 3, 0]), ALIVE)
-    assert (whole.verdict, whole.label_accuracy, whole.label_accuracy_paired) == (NO_BETTER, 1.0, 0.0)
+    assert (whole.verdict, whole.label_accuracy, whole.label_accuracy_paired) == (TOO_FEW, 1.0, 0.0)
+    of_ten = cell_of(row, batch([1, 2, 3, 0]), replace(ALIVE, chance=0.1))
+    assert of_ten.verdict == LABELS  # four random ones of ten classes name 1.4 of these four; four of four have p 0.014
+    assert "4 of 4 labels read right, 1.4 by chance" in of_ten.reason
     cell = cell_of(row, batch([0, 0, 0, 0]), ALIVE)
     assert cell.label_accuracy == 0.25
     assert (cell.verdict, "3 of 4 labels" in cell.reason) == (WRONG_LABEL, True)
 
 
-SMALL: dict[str, Any] = {"ssim": None, "last_ssim": None, "recognisable": None}
+SMALL: dict[str, Any] = {"ssim": None, "last_ssim": None, "recognisable": None, "label_recovered": -1}
 
 
 @pytest.mark.parametrize(
@@ -169,9 +230,9 @@ SMALL: dict[str, Any] = {"ssim": None, "last_ssim": None, "recognisable": None}
     [
         ([1e-5] * 4 + [0.2] * 2, 0.1, RECOVERED, "4 of 6 solved and nearer than their best control"),
         ([1e-5] + [0.2] * 5, 0.1, PARTLY, "1 of 6 solved and nearer than their best control"),
-        ([1e-5] * 6, 1e-6, NO_BETTER, "0 of 6 solved and nearer"),
+        ([1e-5] * 6, 1e-6, UPDATE_TELLS, "0 of 6 solved and nearer"),
         ([0.05] * 6, 0.1, TRACES, "6 of 6 nearer than it at all"),
-        ([0.2] * 5 + [math.inf], 0.1, NO_BETTER, "0 of 6 nearer than it at all"),
+        ([0.2] * 5 + [math.inf], 0.1, UPDATE_TELLS, "0 of 6 nearer than it at all"),
         ([1e-5] * 3, None, RECOVERED, "3 of 3 solved; no controls to compare with; by MSE, since SSIM is not defined"),
     ],
 )
@@ -208,10 +269,10 @@ def test_a_search_without_a_step_is_stuck_at_its_guess(iterations: int, *, stuck
 
 
 def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
-    """Only where an attack that worked was no better than the controls is that said, and no more than that."""
+    """Only of updates that may tell nothing is it said that no attack did better, by whom, and no more than that."""
 
     def rows_of(attack: str, change: dict[str, Any], model: str) -> list[Score]:
-        changes = change | {"attack": attack, "cell": attack, "model": model}
+        changes = change | {"attack": attack, "cell": attack, "model": model, "adversary": "B"}
         return [row(**(changes | {"capture_id": f"v{index}"})) for index in range(6)]
 
     rows = rows_of("dlg", STILL, "one") + rows_of("mine", STILL, "one") + rows_of("grnn", LOST, "one")
@@ -225,8 +286,9 @@ def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
     sentences = [sentence for sentence in findings(summarise(rows)) if sentence.startswith("On ")]
     failed, missed = sentences
     assert "one" in failed
-    assert "every attack failed (dlg, mine: stuck at the guess; grnn: diverged), so nothing follows" in failed
+    assert "no attack found anything (dlg, mine: stuck at the guess; grnn: diverged), and nothing follows" in failed
+    assert all(sentence.endswith(" Tried by adversary B.") for sentence in sentences)
     assert "two" in missed
     assert "no attack tried here did better than the controls (grnn: diverged)" in missed
     assert not any("three" in sentence or "defended" in sentence for sentence in sentences)
-    assert set(FAILED) < set(VERDICTS)
+    assert set(OPEN) < set(VERDICTS)

@@ -18,7 +18,7 @@ from judges.report.gradient_inversion.findings import (
 from judges.runs.identity import Attacked
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import summarise
-from judges.summaries.verdicts import DIVERGED, NO_BETTER, RECOVERED
+from judges.summaries.verdicts import DIVERGED, RECOVERED, TOO_FEW
 from tests.judges.report.gradient_inversion.test_trends import many
 from tests.judges.spike_rows import spike_rows
 
@@ -38,7 +38,7 @@ def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> 
     assert isinstance(recovered, OfVerdict)
     assert isinstance(trivial, OfVerdict)
     assert [(one.verdict, [cell.attack for cell in one.cells]) for one in (recovered, trivial)] == [
-        (RECOVERED, ["idlg"]), (NO_BETTER, ["dlg"]),
+        (RECOVERED, ["idlg"]), (TOO_FEW, ["dlg"]),
     ]  # fmt: skip
     assert controls == BestControls(("black",), 0.25, 0.25)
 
@@ -46,10 +46,13 @@ def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> 
 def test_groups_where_every_attack_failed_are_no_evidence(row: Row) -> None:
     lost = many(row, [0.1, 0.1], stop_reason="diverged") + many(row, [0.2, 0.3], control="black")
     (missed,) = [one for one in find(summarise(lost)) if isinstance(one, Missed)]
-    assert missed == Missed((GROUP,), ((DIVERGED, ("idlg",)),), all_failed=True)
-    both = lost + many(row, [0.1, 0.1], attack="dlg")
+    assert missed == Missed((GROUP,), ((DIVERGED, ("idlg",)),), all_open=True, adversaries=())
+    few = lost + many(row, [0.1, 0.1], attack="dlg")
+    (missed,) = [one for one in find(summarise(few)) if isinstance(one, Missed)]
+    assert missed == Missed((GROUP,), ((DIVERGED, ("idlg",)), (TOO_FEW, ("dlg",))), all_open=True, adversaries=())
+    both = lost + many(row, [0.1] * 5, attack="dlg") + many(row, [0.2] * 5, control="black")
     (missed,) = [one for one in find(summarise(both)) if isinstance(one, Missed)]
-    assert (missed.failed, missed.all_failed) == (((DIVERGED, ("idlg",)),), False)
+    assert (missed.open, missed.all_open) == (((DIVERGED, ("idlg",)),), False)
 
 
 def test_thresholding_is_told_by_distance(row: Row) -> None:
