@@ -22,6 +22,9 @@ from fl_sim.records import CapturedUpdate, Scalar
 
 Settings = Mapping[str, Scalar]
 
+Answers = dict[str, tuple[Reconstruction, float]]
+"""{member and letter: answer, and the distance of its update from the captured one}."""
+
 
 ROUNDING = 1e-3
 """Distance of an update from the captured one, relative to its norm, up to which they differ by rounding only."""
@@ -33,12 +36,14 @@ class Member(NamedTuple):
     Attributes:
         name: in the table of attacks.
         efforts: {effort: settings}; efforts that are not named do without it.
+        spiking: the least effort at which it is tried on spiking networks, whose surrogates mislead it.
         auxiliary: whether it needs auxiliary data.
         prior: whether it takes the setting `dark_background`.
     """
 
     name: str
     efforts: Mapping[str, Settings]
+    spiking: str = "quick"
     auxiliary: bool = False
     prior: bool = False
 
@@ -47,6 +52,13 @@ class Member(NamedTuple):
         """Return the letter of the adversary."""
         return "D" if self.auxiliary else ATTACKS[self.name].adversary
 
+    def takes(self, capture: CapturedUpdate, effort: str) -> bool:
+        """Return whether it is tried on a victim."""
+        is_spiking = capture.model.spiking is not None
+        return not is_spiking or EFFORTS.index(effort) >= EFFORTS.index(self.spiking)
+
+
+EFFORTS = ("none", "quick", "standard", "thorough")
 
 _SEARCH: Settings = {"guess": "uniform", "restarts": 1, "tolerance_change": 1e-12}
 _STROKES: Settings = {"prior": "strokes"}
@@ -60,11 +72,13 @@ MEMBERS = (
             "standard": {**_SEARCH, "iterations": 100},
             "thorough": {**_SEARCH, "iterations": 300, "restarts": 2},
         },
+        spiking="standard",
     ),
     Member("dlg", {"standard": {**_SEARCH, "iterations": 100}, "thorough": {**_SEARCH, "iterations": 300}}),
     Member(
         "inverting_gradients",
         {"quick": {"steps": 500}, "standard": {"steps": 1000}, "thorough": {"steps": 4800, "restarts": 1}},
+        spiking="standard",
         prior=True,
     ),
     Member(
@@ -83,6 +97,7 @@ MEMBERS = (
         auxiliary=True,
         prior=True,
     ),
+    Member("learned", {"quick": {}, "standard": {}, "thorough": {}}, auxiliary=True),
     Member("grnn", {"thorough": {"steps": 1000}}),
 )
 
@@ -113,7 +128,8 @@ class Ensemble:
     ) -> list[Reconstruction]:
         """Return one reconstruction for each captured update, in the same order.
 
-        Members that do not take a victim, for its kind of input, model or update, are passed over.
+        Members that do not take a victim, for its kind of input, model or update, are passed over. A victim whose
+        update an answer matches but for rounding is left to no further member.
 
         Args:
             captures: captured updates of any model specs; each may have its own parameters.
@@ -127,28 +143,28 @@ class Ensemble:
         started = time.perf_counter()
         if self.settings.effort == "none":
             return [self._grey(capture, seed) for capture in captures]
-        found: list[dict[str, Reconstruction]] = [{} for _ in captures]
+        found: list[Answers] = [{} for _ in captures]
         refusal: ConfigError | None = None
-        members = self._members()
-        for number, member in enumerate(members):
+        for member in self._members():
+            open_ones = [
+                index
+                for index, capture in enumerate(captures)
+                if member.takes(capture, self.settings.effort) and not _is_matched(found[index])
+            ]
+            chosen = [captures[index] for index in open_ones]
             try:
-                answers = self._built(member).reconstruct(captures, seed=seed, device=device)
+                answers = self._built(member).reconstruct(chosen, seed=seed, device=device) if chosen else []
             except ConfigError as error:
                 refusal = error
                 continue
-            for own, answer in zip(found, answers, strict=True):
-                own[f"{member.name} {member.letter}"] = answer
-            if progress is not None:
-                progress(len(captures) * (number + 1) // (len(members) + 1), len(captures))
+            for index, answer, distance in zip(open_ones, answers, _distances(chosen, answers), strict=True):
+                found[index][f"{member.name} {member.letter}"] = answer, distance
         if not all(found):
             raise refusal or ConfigError("attack.adversary: no attack of this adversary takes the victims.")
         seconds = (time.perf_counter() - started) / len(captures)
-        chosen = [
-            self._chosen(capture, own, seed=seed, seconds=seconds) for capture, own in zip(captures, found, strict=True)
-        ]
         if progress is not None:
             progress(len(captures), len(captures))
-        return chosen
+        return [self._chosen(*pair, seed=seed, seconds=seconds) for pair in zip(captures, found, strict=True)]
 
     def _members(self) -> list[Member]:
         """Return the members of the adversary that have a budget in this effort."""
@@ -168,11 +184,12 @@ class Ensemble:
             return attack.informed(self._auxiliary)
         return attack
 
-    def _chosen(
-        self, capture: CapturedUpdate, own: Mapping[str, Reconstruction], *, seed: int, seconds: float
-    ) -> Reconstruction:
+    def _chosen(self, capture: CapturedUpdate, found: Answers, *, seed: int, seconds: float) -> Reconstruction:
         """Return the answer to a victim, with the counts of all members."""
-        name = _choice(capture, own)
+        own = {name: answer for name, (answer, _) in found.items()}
+        nearest = min(found, key=lambda name: found[name][1])
+        preferred = [name for name in preference(capture) if name in own]
+        name = nearest if _is_matched(found) or not preferred else preferred[0]
         answer = own[name]
         return dataclasses.replace(
             answer,
@@ -209,24 +226,28 @@ class Ensemble:
         )
 
 
-def _choice(capture: CapturedUpdate, own: Mapping[str, Reconstruction]) -> str:
-    """Return the key of the answer to a victim."""
-    examples = [(answer.inputs, answer.labels) for answer in own.values()]
-    distances = dict(zip(own, mismatches([capture] * len(own), examples), strict=True))
-    nearest = min(distances, key=lambda name: distances[name])
-    preferred = [name for name in preference(capture) if name in own]
-    return nearest if distances[nearest] <= ROUNDING or not preferred else preferred[0]
+def _distances(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction]) -> list[float]:
+    """Return how far the updates of answers are from the captured ones, relative to their norm."""
+    return mismatches(captures, [(answer.inputs, answer.labels) for answer in answers])
+
+
+def _is_matched(found: Answers) -> bool:
+    """Return whether the update of an answer is the captured one but for rounding."""
+    return any(distance <= ROUNDING for _, distance in found.values())
 
 
 def preference(capture: CapturedUpdate) -> tuple[str, ...]:
     """Return the members, with their letters, whose answers are preferred where no answer matches; () for the nearest.
 
-    For spiking networks: the inversion of features where these are active, then frozen deltas.
+    For spiking networks: for recordings the learned regression, for images the inversion of features where these are
+    active, then frozen deltas.
     """
     if capture.model.spiking is None:
         return ()
-    read = read_head(capture)
     frozen = ("frozen_delta B", "inverting_gradients B")
+    if capture.model.input.timesteps:
+        return ("learned D", *frozen)
+    read = read_head(capture)
     if read is None or read.active < FAINT:
         return frozen
     return ("feature_kalman D", "feature_kalman B", *frozen)

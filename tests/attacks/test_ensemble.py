@@ -77,6 +77,13 @@ def test_a_chosen_answer_is_that_of_its_member(few: None) -> None:
     assert answer.engine == "feature_kalman: forward passes only"
 
 
+def test_a_match_ends_the_search(few: None) -> None:
+    (alone,) = Ensemble(EnsembleSettings(adversary="A")).reconstruct([captured("lenet", "uniform")], seed=0)
+    matched = {"idlg A": (alone, 1e-4)}
+    assert ensemble._is_matched(matched)
+    assert not ensemble._is_matched({"idlg A": (alone, 1e-2)})
+
+
 def test_every_effort_has_members_with_valid_settings() -> None:
     for effort in ("quick", "standard", "thorough"):
         attack = Ensemble(EnsembleSettings(effort=effort))
