@@ -26,15 +26,15 @@ from fl_sim.training import capture_gradient, parameters_of
 from judges.bench.process import prepare_process
 
 BATCHES = 40
-SIZES = (1, 2, 4, 8, 16)
+SIZES = (1, 2, 4, 8, 16, 32)
 RULES: tuple[LabelRule, ...] = ("weights", "bias", "counts")
 SHAPE = InputSpec(1, 28, 28, 10)
 TRAINING = TrainingSettings(epochs=30, batch_size=50, learning_rate=1e-3)
 
 
 def model_of(name: str, init: str) -> ModelSpec:
-    """Return a LeNet or its twin with T = 5."""
-    return ModelSpec(name, SHAPE, init, SpikingSpec(timesteps=5) if name == "spiking_lenet" else None)
+    """Return a LeNet, its twin with T = 5, or a network with one hidden layer of 300 units."""
+    return ModelSpec(name, SHAPE, init, SpikingSpec(timesteps=5) if name == "spiking_lenet" else None, hidden=300)
 
 
 def batches(count: int, *, distinct: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -72,7 +72,7 @@ def main() -> None:
     table = Table("model", "labels", *(f"N = {count}" for count in SIZES), box=None)
     cases: list[tuple[str, ModelSpec, Mapping[str, Tensor] | None]] = [
         (f"{name}, {init}", model_of(name, init), None)
-        for name in ("lenet", "spiking_lenet")
+        for name in ("lenet", "spiking_lenet", "mlp")
         for init in ("uniform", "torch")
     ]
     for name in ("lenet", "spiking_lenet"):

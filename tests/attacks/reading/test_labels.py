@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.idlg import IDLG
+from attacks.reading.label_counts import refined
 from attacks.reading.labels import LabelRule, read_labels, recover_labels
+from attacks.reading.last_layer import LastLayer
 from attacks.settings import IDLGSettings
 from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError
@@ -242,6 +244,20 @@ def test_labels_that_are_not_certain_are_optimised_beside_others_that_are(regist
     (fixed,) = IDLG(IDLGSettings(iterations=3, label_rule="counts")).reconstruct([captures[1]], seed=0)
     assert not found[1].inputs.equal(fixed.inputs)
     assert found[1].labels.tolist() == [1, 2, 3, 3]  # no match after three steps, so the search names no better ones
+
+
+def test_features_and_counts_of_equal_examples_agree() -> None:
+    """All examples of a class have its mean features, so that the right counts are where the iteration stays."""
+    model = ModelSpec("mlp", SMALL, "uniform", hidden=40)
+    pictures, labels = truth(3)[0][:, 0], torch.tensor([0, 0, 0, 0, 1, 3, 3, 3])
+    inputs = pictures[torch.tensor([0, 0, 0, 0, 1, 2, 2, 2])]
+    capture = capture_gradient(model, parameters_of(build_model(model, seed=0)), inputs, labels)
+    layer, counts = LastLayer(capture), torch.bincount(labels, minlength=4)
+    surplus, rows = capture.update["head.bias"].double(), capture.update["head.weight"].double()
+    for start in (counts, torch.tensor([3, 2, 0, 3])):
+        found = refined(start, layer, surplus, rows)
+        assert found.counts.equal(counts)
+        assert float(found.missed.abs().max()) < 0.1
 
 
 def test_momentum_over_several_steps_is_no_larger_gradient() -> None:
