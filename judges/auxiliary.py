@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from attacks.contracts import Auxiliary, GradientInversion, UsesAuxiliary
 from attacks.settings import NO_AUXILIARY, PUBLIC
@@ -153,17 +154,31 @@ def informed(attack: GradientInversion, source: Source | None) -> GradientInvers
     return attack.informed(examples(source))
 
 
-@functools.lru_cache(maxsize=2)
 def examples(source: Source) -> Auxiliary:
     """Return the examples of a source, in the range of the victims' inputs; the same ones wherever it is called."""
+    dataset = source.dataset()
+    if dataset is not None:
+        return _drawn(source, dataset.digest)
+    pictures = source.pictures()
+    return Auxiliary(source.name, *pictures.batch(_order(source, len(pictures))))
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn(source: Source, digest: str) -> Auxiliary:  # noqa: ARG001 - the files may change within a process
+    """Return examples of a data set; they are drawn once per process, since a job attacks a few victims only."""
     dataset, spec = source.dataset(), source.spec
-    held: Examples | PublicPictures = source.pictures() if dataset is None else _split(dataset, source.split)
-    theirs = spec if dataset is None else dataset.spec
-    generator = torch_stream(source.seed, "auxiliary", source.name, source.split)
-    inputs, labels = held.batch(torch.randperm(len(held), generator=generator)[: source.count])
-    if (theirs.low, theirs.high) != (spec.low, spec.high):
-        inputs = spec.low + (spec.high - spec.low) * (inputs - theirs.low) / (theirs.high - theirs.low)
+    assert dataset is not None  # noqa: S101 - public pictures are read above
+    inputs, labels = _split(dataset, source.split).batch(_order(source, len(_split(dataset, source.split))))
+    low, high = dataset.spec.low, dataset.spec.high
+    if (low, high) != (spec.low, spec.high):
+        inputs = spec.low + (spec.high - spec.low) * (inputs - low) / (high - low)
     return Auxiliary(source.name, inputs, labels)
+
+
+def _order(source: Source, held: int) -> Tensor:
+    """Return indices of the examples that are drawn from so many."""
+    generator = torch_stream(source.seed, "auxiliary", source.name, source.split)
+    return torch.randperm(held, generator=generator)[: source.count]
 
 
 def _split(dataset: Dataset, name: str) -> Examples:

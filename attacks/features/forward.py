@@ -34,8 +34,9 @@ class Features:
         axis = dummies.dim() - 4
         self._factors = self._of_time(dummies.narrow(axis, 0, 1))
         known = LastLayer(capture).features()
-        error = float((self.of(dummies).cpu() - known).norm())
-        if not error <= _ROUNDING * max(float(known.norm()), _ROUNDING):
+        errors = (self.of(dummies).cpu() - known).norm(dim=1) / known.norm(dim=1).clamp(min=_ROUNDING)
+        # Rounding alone may decide whether a neuron at its threshold spikes, so a few inputs may differ.
+        if not float(errors.median()) <= _ROUNDING:
             raise ConfigError(
                 f"{capture.id}: the logits of model '{capture.model.architecture}' do not depend on the input of its "
                 "last layer as on the features of a linear layer, so these cannot be read off the update."
