@@ -152,7 +152,7 @@ def test_every_row_of_markdown_has_all_columns(run_dir: Path) -> None:
             tables[-1].append(line.replace("\\|", "").count("|"))
         elif tables[-1]:
             tables.append([])
-    assert len([table for table in tables if table]) == 5
+    assert len([table for table in tables if table]) == 6
     assert all(len(set(table)) <= 1 for table in tables)
 
 
