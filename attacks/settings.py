@@ -27,8 +27,8 @@ class AuxiliarySettings(InversionSettings):
     """Settings of every attack that can use examples of other people than the victims, see `attacks.contracts`.
 
     Attributes:
-        auxiliary: where these come from: a data set, "public" for the public pictures of an audit, or "none". With
-            them the adversary has letter D.
+        auxiliary: the data set from which the adversary has examples of other people than the victims, "public" for the
+            public pictures of an audit, or "none". With such examples the adversary has letter D.
         auxiliary_split: the split of that data set, which must not be the one that the victims' clients hold.
         auxiliary_count: number of examples, drawn at random.
     """
