@@ -33,7 +33,7 @@ from judges.summaries.gradient_inversion import summarise, write_summary
 from tests import programs
 
 STATM, OPEN = Path("/proc/self/statm"), Path("/proc/self/fd")
-MOST_GROWTH = 0.05
+MOST_GROWTH = 0.02
 CONTEXT = Context(
     experiment="growth", cell="toy/idlg", dataset="toy", model="lenet", family="lenet", init="uniform", attack="idlg"
 )
@@ -131,12 +131,12 @@ def assert_written(page: Path) -> None:
 
 
 LOOPS = {
-    "idlg on 500 victims": Loop(attacked("idlg", LENET, 10, iterations=2, inner_iterations=2), 50, 10),
-    "idlg on 200 spiking victims": Loop(attacked("idlg", SPIKING_LENET, 10, iterations=2, inner_iterations=2), 20, 5),
+    "idlg on 250 victims": Loop(attacked("idlg", LENET, 10, iterations=2, inner_iterations=2), 25, 5),
+    "idlg on 100 spiking victims": Loop(attacked("idlg", SPIKING_LENET, 10, iterations=2, inner_iterations=2), 10, 4),
     "grnn on 60 victims": Loop(attacked("grnn", LENET, 5, steps=4), 12, 4),
     "mi_face on 100 models": Loop(inverted("mi_face", MLP, iterations=20), 100, 20),
     "brainleaks_v2 on 60 models": Loop(inverted("brainleaks_v2", SPIKING_MLP, iterations=6), 60, 15),
-    "20 reports": Loop(reported, 25, 5),
+    "10 reports": Loop(reported, 14, 4),
 }
 
 

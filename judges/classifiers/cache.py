@@ -43,7 +43,7 @@ class Judge:
         model: maps inputs (N, C, H, W), or (T, N, P, H, W) for events, to logits (N, classes).
         accuracy: accuracy on the test split, which was not used in training, in [0, 1].
         chance: 1 / classes.
-        n_train, n_test: sizes of the splits.
+        n_train, n_test: sizes of the splits; at most `JudgeSettings.max_examples` of the train split are seen.
         description: one line.
         events: whether it reads recordings of events.
         train_accuracy: accuracy on the train split, or on `TRAIN_MEASURED` of its examples, in [0, 1]; None if unknown.
@@ -190,7 +190,7 @@ def cached_judge(
         def train_it(resume: Checkpoint | None, keep: Keep) -> tuple[State, Mapping[str, Scalar]]:
             with _one_thread():
                 trained = train(model, dataset.train, settings, seed=options.seed, resume=resume, keep=keep)
-                return trained.best_state, _facts(options.name, model, dataset, trained)
+                return trained.best_state, _facts(options.name, model, dataset, settings, trained)
 
         epochs = settings.epochs(len(dataset.train))
         stored = trained_once(StoredJudge, path, model, train_it, epochs=epochs, progress=progress)
@@ -211,7 +211,9 @@ def load_judge(path: Path) -> StoredJudge | None:
     return load_stored(StoredJudge, path)
 
 
-def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Checkpoint) -> dict[str, Scalar]:
+def _facts(
+    name: str, model: JudgeModel, dataset: Dataset, settings: JudgeSettings, trained: Checkpoint
+) -> dict[str, Scalar]:
     """Return the facts about a judge that was just trained."""
     return Judge(
         name=name,
@@ -219,7 +221,7 @@ def _facts(name: str, model: JudgeModel, dataset: Dataset, trained: Checkpoint) 
         model=model,
         accuracy=measured_accuracy(model, dataset.test),
         chance=1.0 / dataset.spec.classes,
-        n_train=len(dataset.train),
+        n_train=min(len(dataset.train), settings.max_examples),
         n_test=len(dataset.test),
         description="; ".join(part for part in (JUDGES[name].summary, model.note) if part),
         events=dataset.spec.timesteps > 0,

@@ -37,7 +37,8 @@ class JudgeSettings:
         weight_decay: weight decay, decoupled from the gradient (Loshchilov and Hutter 2019).
         batch_size: examples of a step; fewer if they are large, see `TRAINED_AT_ONCE`.
         max_epochs: largest number of epochs.
-        max_examples: largest number of examples seen; it reduces the epochs of a large data set, to at least one.
+        max_examples: largest number of examples seen; it reduces the epochs of a large data set, and where it does not
+            suffice for one, that many examples are drawn for it.
         patience: epochs without a better held-out loss after which training stops.
         holdout: share of the train split that is held out for early stopping; 0 trains on all of it, for all epochs.
         shift: largest shift of a training input in pixels, in each direction.
@@ -96,7 +97,7 @@ def train(
     """
     order = torch.randperm(len(split), generator=torch_stream(seed, "judge", "held-out slice"))
     held_back = max(1, round(settings.holdout * len(split))) if settings.holdout else 0
-    held_out, members = order.tensor_split([held_back])
+    held_out, members = order[:held_back], order[held_back:][: settings.max_examples]
     generator = torch_stream(seed, "judge", "order and changes")
     # Batches have about equal sizes, so that none has a single example, whose variance is 0.
     count = math.ceil(len(members) / max(4, min(settings.batch_size, TRAINED_AT_ONCE // _pixels(split))))

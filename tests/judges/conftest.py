@@ -74,7 +74,7 @@ def answer() -> Callable[..., Reconstruction]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def row() -> Callable[..., Score]:
     """Return a function that makes a row; keywords replace fields.
 

@@ -204,6 +204,29 @@ def test_a_large_data_set_gets_fewer_passes() -> None:
     assert [settings.epochs(count) for count in (10, 100, 5000)] == [40, 10, 1]
 
 
+def test_no_more_than_the_largest_number_of_examples_is_seen() -> None:
+    data = stripes()
+    seen: set[int] = set()
+
+    class Watched:
+        labels = data.train.labels
+
+        def __len__(self) -> int:
+            return len(data.train)
+
+        def batch(self, indices: torch.Tensor | slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+            if isinstance(indices, torch.Tensor):
+                seen.update(indices.tolist())
+            return data.train.batch(indices)
+
+    settings = JudgeSettings(max_epochs=3, max_examples=12, holdout=0.0)
+    assert train(lenet(data.spec), Watched(), settings, seed=0).epoch == 1
+    assert len(seen - {0}) in (11, 12)  # the first example is looked at for its size
+    whole = JudgeSettings(max_epochs=3, max_examples=len(data.train), holdout=0.0)
+    train(lenet(data.spec), Watched(), whole, seed=0)
+    assert len(seen) == len(data.train)
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     settings = JudgeSettings(learning_rate=0.1, warmup=0.1)
     assert [settings.rate(share) for share in (0.0, 0.05, 0.5, 1.0)] == pytest.approx(
