@@ -239,13 +239,13 @@ def _is_matched(found: Answers) -> bool:
 def preference(capture: CapturedUpdate) -> tuple[str, ...]:
     """Return the members, with their letters, whose answers are preferred where no answer matches; () for the nearest.
 
-    For spiking networks: for recordings the learned regression, for images the inversion of features where these are
-    active, then frozen deltas.
+    For spiking networks: for recordings and colour the learned regression, for grey images the inversion of features
+    where these are active, then frozen deltas.
     """
     if capture.model.spiking is None:
         return ()
     frozen = ("frozen_delta B", "inverting_gradients B")
-    if capture.model.input.timesteps:
+    if capture.model.input.timesteps or capture.model.input.channels > 1:
         return ("learned D", *frozen)
     read = read_head(capture)
     if read is None or read.active < FAINT:
