@@ -73,13 +73,13 @@ def test_an_empty_config_is_one_attack_on_one_federation() -> None:
     assert made.cells[0].name == "digits-lenet-uniform/idlg"
 
 
-def test_the_demo_is_four_federations_under_two_attacks() -> None:
+def test_the_demo_is_four_federations_under_three_attacks() -> None:
     made = read(Path(__file__).parents[3] / "configs" / "demo.toml")
     assert labels(made) == [
         "digits-lenet-uniform", "digits-lenet-torch", "digits-spiking_lenet-uniform", "digits-spiking_lenet-torch",
     ]  # fmt: skip
     assert {cell.name for cell in made.cells} == {
-        f"{one}/{attack}" for one in labels(made) for attack in ("dlg", "idlg")
+        f"{one}/{attack}" for one in labels(made) for attack in ("dlg", "idlg", "ensemble")
     }
 
 

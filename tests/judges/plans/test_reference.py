@@ -32,7 +32,7 @@ from judges.plans.reference import COMMAND, FLOWER_DEFAULTS, FURTHER, reference
 FILE = Path(__file__).parents[3] / "configs" / "REFERENCE.md"
 PLACES = {place.name: place for place in all_places()}
 ENTRIES = all_entries(tuple(PLACES.values()))
-SETTINGS = {"name": '"x"', "model.tau": "3.0", "repeat": "1", "dataset.split": '"test"'}
+SETTINGS = {"name": '"x"', "model.tau": "3.0", "repeat": "1", "dataset.split": '"test"', "attack.auxiliary": '"mnist"'}
 OF_CLIENTS = {
     "loss": '"mse"', "frozen": '"head.*"', "nesterov": "false", "drop_last": "true",
     **dict.fromkeys(("label_smoothing", "momentum", "beta_1", "beta_2"), "0.5"),
@@ -144,6 +144,8 @@ def value_of(entry: Entry, use: Use) -> str:
 def assignments(entry: Entry, use: Use, value: str) -> list[str]:
     owner = [f"{entry.table}.name={json.dumps(use.owner)}"] if use.owner else []
     needed = ["model.reset=soft"] if entry.key == "model.reset_order" else []
+    if '"learned"' in (json.dumps(use.owner), value) and entry.key != "attack.auxiliary":
+        needed.append("attack.auxiliary=mnist")  # it answers only with auxiliary data
     if use.place == "audit" and entry.table == "judge":
         needed.append("dataset=digits")  # it is trained on
     return [*owner, *needed, f"{entry.key}={value}"]
