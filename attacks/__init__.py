@@ -49,6 +49,7 @@ class AttackEntry:
         draws: whether it draws random numbers; if not, its answer is the same for every seed.
         matching: whether it looks for inputs whose update equals the captured one; a run then first checks that such
             an update can be computed for the model.
+        averages: whether its answer is a mean of candidates, whose own loss may be above theirs.
         needs_auxiliary: whether it answers only with auxiliary data, see `attacks.settings.AuxiliarySettings`.
     """
 
@@ -58,6 +59,7 @@ class AttackEntry:
     summary: str
     draws: bool = True
     matching: bool = True
+    averages: bool = False
     needs_auxiliary: bool = False
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class AttackEntry:
         refuse_place(self, "attack")
         refuse_class(self, "settings", InversionSettings)
         refuse_text(self, "adversary", "summary")
-        refuse_switch(self, "draws", "matching", "needs_auxiliary")
+        refuse_switch(self, "draws", "matching", "averages", "needs_auxiliary")
         if self.needs_auxiliary:
             refuse_class(self, "settings", AuxiliarySettings)
 
@@ -98,6 +100,7 @@ _OWN_ATTACKS = {
         FeatureKalmanSettings,
         "B",
         "ensemble Kalman inversion of the last layer's exact features, by forward passes only; D with auxiliary data",
+        averages=True,
     ),
     "ensemble": AttackEntry(
         "attacks.ensemble:Ensemble",

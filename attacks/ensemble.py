@@ -144,27 +144,41 @@ class Ensemble:
         if self.settings.effort == "none":
             return [self._grey(capture, seed) for capture in captures]
         found: list[Answers] = [{} for _ in captures]
-        refusal: ConfigError | None = None
-        for member in self._members():
-            open_ones = [
-                index
-                for index, capture in enumerate(captures)
-                if member.takes(capture, self.settings.effort) and not _is_matched(found[index])
-            ]
-            chosen = [captures[index] for index in open_ones]
-            try:
-                answers = self._built(member).reconstruct(chosen, seed=seed, device=device) if chosen else []
-            except ConfigError as error:
-                refusal = error
-                continue
-            for index, answer, distance in zip(open_ones, answers, _distances(chosen, answers), strict=True):
-                found[index][f"{member.name} {member.letter}"] = answer, distance
+        refusal = self._try(captures, found, spare=True, seed=seed, device=device)
+        if not all(found):  # but for members that spiking networks are spared
+            refusal = self._try(captures, found, spare=False, seed=seed, device=device) or refusal
         if not all(found):
             raise refusal or ConfigError("attack.adversary: no attack of this adversary takes the victims.")
         seconds = (time.perf_counter() - started) / len(captures)
         if progress is not None:
             progress(len(captures), len(captures))
         return [self._chosen(*pair, seed=seed, seconds=seconds) for pair in zip(captures, found, strict=True)]
+
+    def _try(
+        self, captures: Sequence[CapturedUpdate], found: Sequence[Answers], *, spare: bool, seed: int, device: str
+    ) -> ConfigError | None:
+        """Let each member answer for those victims that need it; return the last refusal.
+
+        Args:
+            captures: of all victims.
+            found: their answers so far, to which others are added.
+            spare: whether to try a member on those only that it takes at this effort; if not, on those without answers.
+            seed, device: as for `reconstruct`.
+        """
+        refusal: ConfigError | None = None
+        for member in self._members():
+            takes = [member.takes(capture, self.settings.effort) or not spare for capture in captures]
+            over = [_is_matched(own) if spare else bool(own) for own in found]
+            wanted = [index for index in range(len(captures)) if takes[index] and not over[index]]
+            chosen = [captures[index] for index in wanted]
+            try:
+                answers = self._built(member).reconstruct(chosen, seed=seed, device=device) if chosen else []
+            except ConfigError as error:
+                refusal = error
+                continue
+            for index, answer, distance in zip(wanted, answers, _distances(chosen, answers), strict=True):
+                found[index][f"{member.name} {member.letter}"] = answer, distance
+        return refusal
 
     def _members(self) -> list[Member]:
         """Return the members of the adversary that have a budget in this effort."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from attacks import AttackEntry, InversionEntry, build_entry
+from attacks import ATTACKS, AttackEntry, InversionEntry, build_entry
 from attacks.inversion_settings import ModelInversionSettings
 from attacks.settings import DLGSettings
 from fl_sim import plugins
@@ -136,7 +136,7 @@ def test_list_names_the_plugin_and_its_origin_and_what_was_left_out(site: Path) 
     assert done.returncode == 0
     there, _, left_out = done.stdout.partition("\n\nleft out:\n")
     rows = [line.split(None, 2) for line in there.splitlines()]
-    assert [row[0] for row in rows][:4] == ["dlg", "idlg", "grnn", "grey_dlg"]
+    assert [row[0] for row in rows][: len(ATTACKS) + 1] == [*ATTACKS, "grey_dlg"]
     lines = {line.split()[0]: " ".join(line.split()) for line in there.splitlines()}
     assert lines["grey_dlg"] == "grey_dlg grey-dlg 1.2 DLG that starts from grey"
     assert lines["gone"] == "gone mistakes 1.2 whose class is not there"

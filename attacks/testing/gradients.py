@@ -126,7 +126,9 @@ def untouched_settings_return_the_guess(attack: Attacked) -> None:
 
 
 def the_candidate_is_the_one_with_the_smallest_loss(attack: Attacked) -> None:
-    """The answer has the smallest matching loss of all iterates, so that no step makes it worse."""
+    """The answer has the smallest matching loss of all iterates, unless its entry says that it is a mean of some."""
+    if attack.entry.averages:
+        return
     for model in attack.models:
         inputs, labels = truth(3, model.input)
         captures = captures_of(model, inputs, labels)

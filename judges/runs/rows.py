@@ -26,7 +26,7 @@ class Context(Approach, Attacked):
     Attributes:
         experiment, cell: names of the run and of the combination.
         guess: how the attack draws its initial guess. Attacks with the same guess and threshold share a no-op control.
-        adversary: the adversary's knowledge as a letter, see `attacks.AttackEntry`; "" for a control.
+        adversary: the adversary's knowledge as a letter, see `attacks.AttackEntry`; "" for a control without attack.
         auxiliary: the adversary's auxiliary data, such as "mnist train 4000"; "" for none.
         seed: root seed of the repetition.
         repeat: number of the repetition.

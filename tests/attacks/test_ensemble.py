@@ -77,6 +77,14 @@ def test_a_chosen_answer_is_that_of_its_member(few: None) -> None:
     assert answer.engine == "feature_kalman: forward passes only"
 
 
+def test_a_spiking_network_is_spared_no_member_if_no_other_takes_it() -> None:
+    capture = captured("spiking_lenet", "torch")
+    (alone,) = Ensemble(EnsembleSettings(adversary="A")).reconstruct([capture], seed=0)
+    assert alone.engine == "idlg: folded"
+    assert not MEMBERS[0].takes(capture, "quick")
+    assert MEMBERS[0].takes(capture, "standard")
+
+
 def test_a_match_ends_the_search(few: None) -> None:
     (alone,) = Ensemble(EnsembleSettings(adversary="A")).reconstruct([captured("lenet", "uniform")], seed=0)
     matched = {"idlg A": (alone, 1e-4)}

@@ -80,7 +80,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
 
 def _adversaries(scores: Iterable[Score], manifest: Mapping[str, Any]) -> list[str]:
     """Return the letters of the attacks' adversaries, and their auxiliary data, as sentences."""
-    letters = dict.fromkeys((attack_name(row), row.adversary) for row in scores if row.adversary)
+    letters = dict.fromkeys((attack_name(row), row.adversary) for row in scores if row.adversary and not row.is_control)
     given = [f"'{attack}' also has {told}" for attack, told in auxiliary_data(manifest).items()]
     named = ", ".join(f"{name} {letter}" for name, letter in letters)
     return [

@@ -155,7 +155,7 @@ def test_a_named_data_set_brings_its_judge_and_the_controls_of_means(tmp_path: P
     settings = ("attack.iterations=1", "dataset=digits", "dataset.size=12", "class_distances=20")
     audit(tmp_path / "audit", *settings, "judge=lenet", "judge.max_epochs=1")
     rows = read_scores(tmp_path / "audit" / "scores.csv")
-    assert {row.control for row in rows} == {"", "no-op", "black", "grey", "mean image", "class mean"}
+    assert {row.control for row in rows} == {"", "no-op", "swapped", "black", "grey", "mean image", "class mean"}
     assert {row.dataset for row in rows} == {"digits"}
     assert {row.model for row in rows} == {"lenet", "spiking_lenet"}
     assert all(row.judge_correct is not None for row in rows)

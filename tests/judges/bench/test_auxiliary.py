@@ -21,6 +21,7 @@ from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
 from judges.bench.live import LiveAttack
 from judges.plans.gradient_inversion import make_plan
+from judges.runs.identity import SWAPPED
 from judges.runs.manifest import read_manifest, without_people
 from judges.runs.rows import Score, read_scores
 from tests.judges.bench.test_audit import audit, leave_captures
@@ -47,7 +48,7 @@ def test_a_run_gives_an_attack_its_data_and_says_so_everywhere(tmp_path: Path) -
     run_plan(make_plan(RAW), tmp_path / "one", quiet())
     rows = read_scores(tmp_path / "one" / "scores.csv")
     assert {(row.adversary, row.auxiliary) for row in attacked(rows)} == {("D", "digits train 60")}
-    assert {(row.adversary, row.auxiliary) for row in rows if row.is_control} == {("", "")}
+    assert {(row.adversary, row.auxiliary) for row in rows if row.is_control and row.control != SWAPPED} == {("", "")}
     own, mean = attacked(rows), torch.stack([*examples(LEARNED).inputs]).mean(0)
     no_op = [row for row in rows if row.control == "no-op"]
     truth = load_dataset("digits", size=12).test.batch()[0]

@@ -47,7 +47,7 @@ def test_one_key_is_printed_with_all_that_it_means(call: Call) -> None:
         "* read by: gradients, models, `flwr run`",
         "* a list is an axis: yes",
     ]
-    assert call("attack.precision")[1].count("`attack.precision`: ") == 2
+    assert call("attack.precision")[1].count("`attack.precision`: ") == 3
     assert call("dataset")[1].startswith("`dataset.name`: ")
 
 

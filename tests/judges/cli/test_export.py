@@ -52,11 +52,11 @@ def test_the_command_leaves_the_run_as_it_is(folder: Path, call: Call) -> None:
     code, out, err = call("export", folder, "--to", "tensorboard")
     assert (code, err) == (0, "")
     assert out == f"tensorboard --logdir {folder}.tensorboard\n"
-    assert len(boards(Path(f"{folder}.tensorboard"))) == 2 + 5
+    assert len(boards(Path(f"{folder}.tensorboard"))) == 2 + 5 + 2  # each attack has a control of its own
     code, out, _ = call("export", folder, "--to", "mlflow")
     assert code == 0
     assert out == f"experiment 'tiny' in sqlite:///{folder}.mlflow/mlflow.db\n"
-    assert len(runs_in(f"sqlite:///{folder}.mlflow/mlflow.db", "tiny")) == 2 + 5
+    assert len(runs_in(f"sqlite:///{folder}.mlflow/mlflow.db", "tiny")) == 2 + 5 + 2
     assert verify(folder).is_sound
 
 

@@ -111,7 +111,7 @@ def altered(folder: Path) -> None:
 def test_tensorboard_reads_the_numbers_of_each_cell(finished: Path, tmp_path: Path) -> None:
     write_tensorboard(read_export(finished), tmp_path)
     found, summary = boards(tmp_path), read_summary(finished / "summary.json")
-    assert len(found) == len(summary.cells) == 3 + 5
+    assert len(found) == len(summary.cells) == 3 + 5 + 3  # each attack has a control of its own
     for cell in summary.cells:
         place = cell.cell.replace(": ", "__").replace(" ", "_")
         told = {name.partition("/")[2]: values for name, values in scalars(found[place]).items() if "score/" in name}
@@ -207,12 +207,12 @@ def test_an_export_to_tensorboard_takes_the_place_of_the_one_before(folder: Path
     before = {place: scalars(one) for place, one in boards(board).items()}
     write_tensorboard(read_export(folder), board)
     assert {place: scalars(one) for place, one in boards(board).items()} == before
-    assert len(list(board.rglob("*.spikeleak"))) == len(before) == 8
+    assert len(list(board.rglob("*.spikeleak"))) == len(before) == 11
     altered(folder)
     write_tensorboard(read_export(folder), board)
     after = {place: scalars(one) for place, one in boards(board).items()}
     assert after[CELL]["score/ssim"] == [(0, 0.125)]
-    assert len(after) == len([path for path in board.glob("*/*") if path.is_dir()]) == 7
+    assert len(after) == len([path for path in board.glob("*/*") if path.is_dir()]) == 10
     assert (board / CELL / "events.out.tfevents.1.theirs").is_file()
 
 
@@ -250,7 +250,7 @@ def test_an_export_to_mlflow_takes_the_place_of_the_one_before(folder: Path, uri
     log_mlflow(read_export(folder), uri)
     after = runs_in(uri, "tiny")
     assert after[CELL].data.metrics["ssim"] == 0.125
-    assert len(after) == 7 + 1
+    assert len(after) == 10 + 1
     assert len(client.get_metric_history(after[CELL].info.run_id, "ssim")) == 1
     assert after["theirs"].data.tags.get(CELL_TAG) is None
 

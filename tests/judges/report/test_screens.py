@@ -24,10 +24,10 @@ SMALLEST_TEXT = 11.0
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the report of the demo with fewer federations, steps and training than the demo has."""
+    """Return the report of the demo with fewer federations, attacks, steps and training than the demo has."""
     raw: dict[str, Any] = read_toml(Path(__file__).parents[3] / "configs" / "demo.toml")
     raw |= {"repeats": 2, "judge": {"name": "lenet", "max_epochs": 1}}
-    raw["attack"] |= {"iterations": 2, "restarts": 1}
+    raw["attack"] |= {"name": ["dlg", "idlg"], "iterations": 2, "restarts": 1}
     folder = tmp_path_factory.mktemp("screens")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPIKELEAK_CACHE", str(folder / "cache"))
