@@ -166,7 +166,7 @@ def test_plugins_load_no_torch_and_may_be_imported_before_the_tables(site: Path)
         "import grey_dlg, sys; from attacks import ATTACKS; import judges.cli\n"
         "assert ATTACKS['grey_dlg'] is grey_dlg.ENTRY\n"
         "assert ATTACKS['dlg'].attack == 'attacks.dlg:DLG'\n"
-        "assert list(ATTACKS.own) == ['dlg', 'idlg', 'grnn']\n"
+        "assert 'dlg' in ATTACKS.own and 'grey_dlg' not in ATTACKS.own\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = call(site, "-c", code)
