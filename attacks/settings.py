@@ -11,8 +11,8 @@ from fl_sim.specs import Settings
 UNTHRESHOLDED, POST, IN, STRAIGHT_THROUGH = "none", "post_optimisation", "in_optimisation", "straight_through"
 """Names of the kinds of thresholding; see `attacks.thresholding`."""
 
-NO_AUXILIARY, PUBLIC = "none", "public"
-"""Names in place of a data set: no auxiliary data, and the public pictures of an audit."""
+NO_AUXILIARY, PUBLIC, OWN = "none", "public", "own"
+"""Names in place of a data set: no auxiliary data, the public pictures of an audit, and the clients' own data set."""
 
 
 class InversionSettings(Settings):
@@ -27,15 +27,22 @@ class AuxiliarySettings(InversionSettings):
     """Settings of every attack that can use examples of other people than the victims, see `attacks.contracts`.
 
     Attributes:
-        auxiliary: the data set from which the adversary has examples of other people than the victims, "public" for the
-            public pictures of an audit, or "none". With such examples the adversary has letter D.
-        auxiliary_split: the split of that data set, which must not be the one that the victims' clients hold.
+        auxiliary: the data set from which the adversary has examples of other people than the victims, "own" for the
+            split of the clients' data set that they do not hold, "public" for the public pictures of an audit, or
+            "none". With such examples the adversary has letter D.
+        auxiliary_split: the split of that data set, which must not be the one that the victims' clients hold; of "own",
+            it is always the other one.
         auxiliary_count: number of examples, drawn at random.
     """
 
     auxiliary: str = NO_AUXILIARY
     auxiliary_split: Literal["train", "test"] = "train"
     auxiliary_count: int = Field(default=4000, ge=2)
+
+    @property
+    def uses_auxiliary(self) -> bool:
+        """Return whether the attack is given auxiliary data."""
+        return self.auxiliary != NO_AUXILIARY
 
 
 class MatchingSettings(InversionSettings):
@@ -285,6 +292,11 @@ class EnsembleSettings(AuxiliarySettings):
     adversary: Literal["auto", "A", "B", "D"] = "auto"
     effort: Literal["none", "quick", "standard", "thorough"] = "quick"
     dark_background: float = Field(default=0.0, ge=0, lt=0.5)
+
+    @property
+    def uses_auxiliary(self) -> bool:
+        """Return whether the attack is given auxiliary data: not to an adversary who has none."""
+        return super().uses_auxiliary and self.adversary in ("auto", "D")
 
     def untouched(self) -> Self:
         """Return these settings without any attack, so that the answers are grey images or empty recordings."""

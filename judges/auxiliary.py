@@ -135,7 +135,9 @@ class AuxiliaryData:
             source = source_of(cell.all_settings, spec, victims, seed=self._seed, public=self.public)
             dataset = source.dataset() if source else None
             self.datasets |= {dataset.name: dataset} if dataset else {}
-            self.told |= {cell.source: source.told()} if source else {}
+            if source:
+                told = self.told.setdefault(cell.source, source.told())
+                self.told[cell.source] = told if source.told() in told else f"{told}; {source.told()}"
 
 
 def informed(attack: GradientInversion, source: Source | None) -> GradientInversion:

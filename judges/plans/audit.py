@@ -22,6 +22,7 @@ from judges.plans.gradient_inversion import Cell, Federation, cell_of
 
 TASK = "audit"
 TABLES = ("dataset", "attack", "judge")
+DEFAULT_ATTACK = "ensemble"
 
 
 class Assumptions(ClientTraining):
@@ -66,7 +67,7 @@ class AuditSettings(Settings):
             data get them too, unless attack.auxiliary says otherwise.
         class_distances: number of its examples that are compared with each other; 0 for none.
         judge: the classifier that tells what a reconstruction shows; "none" by default.
-        attack: the attack of one combination of the lists.
+        attack: the attack of one combination of the lists; the ensemble by default.
         assumed: facts about the clients.
     """
 
@@ -81,7 +82,7 @@ class AuditSettings(Settings):
     public: str = ""
     class_distances: int = Field(default=0, ge=0, le=5000)
     judge: JudgeOptions = JudgeOptions(name=NONE)
-    attack: AttackSettings = AttackSettings()
+    attack: AttackSettings = AttackSettings(name=DEFAULT_ATTACK)
     assumed: Assumptions = Assumptions()
 
 
@@ -133,6 +134,8 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
     """
     if isinstance(raw.get("judge"), dict):
         raw = {**raw, "judge": {"name": NONE, **raw["judge"]}}
+    if isinstance(raw.get("attack"), dict):
+        raw = {**raw, "attack": {"name": DEFAULT_ATTACK, **raw["attack"]}}
     varying = axes(raw, TABLES)
     for path in varying:
         if not path.startswith("attack"):

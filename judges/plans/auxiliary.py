@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attacks import ATTACKS
-from attacks.settings import NO_AUXILIARY, PUBLIC, AuxiliarySettings
+from attacks.settings import NO_AUXILIARY, OWN, PUBLIC, AuxiliarySettings
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.table import constants_of
@@ -43,10 +43,11 @@ def checked_auxiliary(
         return attack
     if public and "auxiliary" not in attack.settings:
         attack = AttackSettings(name=attack.name, **{**attack.settings, "auxiliary": PUBLIC})
+    attack = _named(attack, entry.settings(**attack.settings), victims)
     settings = entry.settings(**attack.settings)
     name, split = settings.auxiliary, settings.auxiliary_split
     if name == NO_AUXILIARY:
-        if entry.needs_auxiliary:
+        if entry.needs_auxiliary or getattr(settings, "adversary", "auto") == "D":
             more = "" if public is None else ", or give public pictures of the same kind with --public FOLDER"
             raise ConfigError(
                 f"{KEY}: '{attack.name}' learns from examples of other people than the victims; name a data set whose "
@@ -65,6 +66,23 @@ def checked_auxiliary(
             f"such that the adversary has the {other} split of '{victims.name}', or name other data."
         )
     return attack
+
+
+def _named(attack: AttackSettings, settings: AuxiliarySettings, victims: DatasetSettings | None) -> AttackSettings:
+    """Return an attack's settings with the name of its auxiliary data: none for an adversary who has none.
+
+    Raises:
+        ConfigError: they are of the clients' own data set, and that is not known.
+    """
+    if not settings.uses_auxiliary:
+        given = {"auxiliary": NO_AUXILIARY} if settings.auxiliary != NO_AUXILIARY else {}
+    elif settings.auxiliary != OWN:
+        given = {}
+    elif victims is None:
+        raise ConfigError(f"{KEY}: '{OWN}' is the clients' own data set, so name it: --set dataset=NAME.")
+    else:
+        given = {"auxiliary": victims.name, "auxiliary_split": "test" if victims.split == "train" else "train"}
+    return AttackSettings(name=attack.name, **{**attack.settings, **given})
 
 
 def _are_victims(victims: DatasetSettings, name: str, split: str) -> bool:

@@ -28,6 +28,29 @@ def test_auxiliary_data_make_the_adversary_one_with_letter_d() -> None:
     ]
 
 
+def test_own_is_the_split_of_each_data_set_that_its_clients_do_not_hold() -> None:
+    attack = {"name": ["idlg", "ensemble"], "auxiliary": "own", "auxiliary_count": 9, "adversary": ["B", "D"]}
+    made = plan(dataset={"name": ["digits", "mnist"], "split": "test"}, attack=attack)
+    assert [(cell.label, cell.adversary, cell.auxiliary) for cell in made.cells] == [
+        (label, letter, f"{data} train 9" if letter == "D" else "")
+        for data in ("digits", "mnist")
+        for label, letter in (("idlg", "A"), ("ensemble-adversary=B", "B"), ("ensemble-adversary=D", "D"))
+    ]
+    held = plan(dataset={"name": "digits", "split": "train"}, attack=learned(auxiliary="own"))
+    assert [cell.auxiliary for cell in held.cells] == ["digits test 4000"]
+
+
+def test_own_needs_the_name_of_the_clients_data_set() -> None:
+    with pytest.raises(ConfigError, match="'own' is the clients' own data set, so name it"):
+        make_audit_plan({"attack": learned(auxiliary="own")})
+    made = make_audit_plan({"dataset": DIGITS, "attack": learned(auxiliary="own")})
+    assert [cell.auxiliary for cell in made.cells] == ["digits train 4000"]
+
+
+def test_an_adversary_with_data_needs_some() -> None:
+    assert "'ensemble' learns from examples of other people" in refusal(attack={"name": "ensemble", "adversary": "D"})
+
+
 def test_attacks_with_other_data_do_not_share_a_start() -> None:
     made = plan(dataset=DIGITS, attack=learned(auxiliary=["digits", "mnist"]))
     assert [cell.guess for cell in made.cells] == ["learned digits train 4000", "learned mnist train 4000"]

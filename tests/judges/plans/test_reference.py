@@ -144,7 +144,7 @@ def value_of(entry: Entry, use: Use) -> str:
 def assignments(entry: Entry, use: Use, value: str) -> list[str]:
     owner = [f"{entry.table}.name={json.dumps(use.owner)}"] if use.owner else []
     needed = ["model.reset=soft"] if entry.key == "model.reset_order" else []
-    if '"learned"' in (json.dumps(use.owner), value) and entry.key != "attack.auxiliary":
+    if {'"learned"', '"D"'} & {json.dumps(use.owner), value} and entry.key != "attack.auxiliary":
         needed.append("attack.auxiliary=mnist")  # it answers only with auxiliary data
     if use.place == "audit" and entry.table == "judge":
         needed.append("dataset=digits")  # it is trained on
