@@ -4,13 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench soak setup clean
+.PHONY: demo test endurance lint bench soak setup clean
 
 demo: $(READY)          ## a federation, two attacks, a report: about a minute, no download
 	@$(BIN)/spikeleak run configs/demo.toml --fresh
 
-test: $(READY)          ## all tests, in two processes; those that read real data skip where SPIKELEAK_DATA is unset
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+test: $(READY)          ## all tests but the next, in two processes; those that read real data skip without SPIKELEAK_DATA
+	@$(PYTEST) -m "not endurance"
+
+endurance: $(READY)     ## whole runs that are killed, lack memory, or are made again in other processes: five minutes
+	@$(PYTEST) -m endurance
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

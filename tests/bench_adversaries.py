@@ -30,6 +30,7 @@ from fl_sim.specs import Framing, Scalar
 from fl_sim.training import capture_gradient, parameters_of
 from judges.bench.process import prepare_process
 from judges.intervals import bootstrap_mean
+from judges.scoring.controls import mean_inputs
 from judges.scoring.image_metrics import psnr_db, ssim
 
 SEED = 2025
@@ -78,19 +79,20 @@ CASES = {
 }
 
 
-def victims(case: Case, dataset: Dataset) -> tuple[list[CapturedUpdate], list[Tensor]]:
-    """Return captures and their inputs (1, C, H, W), or (T, 1, C, H, W) for events."""
+def victims(case: Case, dataset: Dataset) -> tuple[list[CapturedUpdate], list[Tensor], list[int]]:
+    """Return captures, their inputs (1, C, H, W), or (T, 1, C, H, W) for events, and their labels."""
     spiking = SpikingSpec(timesteps=dataset.spec.timesteps or 10) if case.model == "spiking_lenet" else None
     spec = ModelSpec(case.model, dataset.spec, spiking=spiking, init=case.init)
     rows = torch.randperm(len(dataset.test), generator=torch_stream(SEED, "victims", case.data))[:VICTIMS]
-    captures, inputs = [], []
+    captures, inputs, labels = [], [], []
     for number, row in enumerate(rows):
         picture, label = dataset.test.batch(row[None])
         parameters = parameters_of(build_model(spec, seed=1000 * SEED + number))
         capture = capture_gradient(spec, parameters, picture, label)
         captures.append(dataclasses.replace(capture, id=f"bench/r001-c{number:03d}"))
         inputs.append(picture)
-    return captures, inputs
+        labels.append(int(label))
+    return captures, inputs, labels
 
 
 def others(case: Case, dataset: Dataset) -> Auxiliary:
@@ -111,7 +113,7 @@ def line(case: Case) -> str:
     """Return the row of a case."""
     events = case.data in EVENTS
     dataset = load_dataset(case.data, size=32 if events else 0, framing=WINDOWS if events else None)
-    captures, inputs = victims(case, dataset)
+    captures, inputs, labels = victims(case, dataset)
     attack = build_attack(case.attack, case.settings)
     if case.letter == "D":
         assert isinstance(attack, UsesAuxiliary)
@@ -120,11 +122,21 @@ def line(case: Case) -> str:
     answers = [answer.inputs for answer in attack.reconstruct(captures, seed=SEED)]
     seconds = (time.process_time() - start) / len(captures)
     told = " ".join(f"{key}={value}" for key, value in case.settings.items())
-    cells = [case.data, case.model, case.init, case.attack, told, case.letter, *scores(answers, inputs, dataset)]
+    cells = [
+        case.data,
+        case.model,
+        case.init,
+        case.attack,
+        told,
+        case.letter,
+        *scores(answers, inputs, labels, dataset),
+    ]
     return f"| {' | '.join(cells)} | {seconds:.1f} |"
 
 
-def scores(answers: Sequence[Tensor], inputs: Sequence[Tensor], dataset: Dataset) -> tuple[str, str, str]:
+def scores(
+    answers: Sequence[Tensor], inputs: Sequence[Tensor], labels: Sequence[int], dataset: Dataset
+) -> tuple[str, str, str]:
     """Return similarity, PSNR and successes of images; l2 and its paired gains over two controls for events."""
     low, high = dataset.spec.low, dataset.spec.high
     if not dataset.spec.timesteps:
@@ -132,11 +144,14 @@ def scores(answers: Sequence[Tensor], inputs: Sequence[Tensor], dataset: Dataset
         similar = torch.cat([ssim(*pair, low=low, high=high) for pair in pairs])
         decibels = torch.cat([psnr_db(*pair, low=low, high=high) for pair in pairs])
         return interval(similar), interval(decibels), f"{int((similar > 0.8).sum())} of {len(pairs)}"
-    ours, empty = (
+    means = mean_inputs(dataset.train)
+    of_class = [means.of(label).unsqueeze(-4) for label in labels]
+    ours, empty, mean = (
         torch.stack([(one - truth).norm() for one, truth in zip(some, inputs, strict=True)])
-        for some in (answers, [torch.zeros_like(truth) for truth in inputs])
+        for some in (answers, [torch.zeros_like(truth) for truth in inputs], of_class)
     )
-    return interval(ours), f"nearer than the empty recording by {interval(empty - ours)}", ""
+    gains = f"nearer than the empty recording by {interval(empty - ours)}, than the class mean by"
+    return interval(ours), f"{gains} {interval(mean - ours)}", ""
 
 
 def main() -> None:

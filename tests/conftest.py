@@ -28,7 +28,7 @@ settings.load_profile("steady")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the files that hold slow tests come first, so that no long file is left to one process at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "endurance")))}
     items.sort(key=lambda item: item.path not in slow)
 
 

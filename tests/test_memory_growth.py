@@ -159,7 +159,7 @@ def resident() -> tuple[float, int]:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(list(OPEN.iterdir()))
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.skipif(not STATM.exists(), reason="reads /proc, which Linux has")
 @pytest.mark.parametrize("name", LOOPS)
 def test_memory_stops_growing_and_no_file_stays_open(name: str, tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Pa
     assert "spikeleak: attack 'gone': 'mistaken:Gone' could not be imported: AttributeError" in refused.stderr
 
 
+@pytest.mark.endurance
 def test_the_readmes_own_test_passes_without_pytest(site: Path) -> None:
     code = (
         "import sys, own_test; own_test.test_it_keeps_the_promises_that_ours_keep(); assert 'pytest' not in sys.modules"

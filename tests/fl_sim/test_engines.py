@@ -154,7 +154,7 @@ run_federation(validate(SimulationConfig, json.loads(sys.argv[1])), output=Path(
 """
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.ray
 def test_every_engine_writes_the_same_bytes(tmp_path: Path, flower_home: dict[str, str]) -> None:
     """With a defence, so that a client's noise is the same everywhere too."""

@@ -63,8 +63,11 @@ def leave_captures(folder: Path, sealed: int, count: int = 3, spec: ModelSpec = 
 
 
 def audit(folder: Path, *assignments: str, show_faces: bool = False, workers: int = 1) -> Path:
+    """Audit a folder, with iDLG unless another attack is named."""
+    named = any(one.startswith("attack=") for one in assignments)
+    plan = read_audit(assignments if named else ["attack=idlg", *assignments])
     options = EngineOptions(workers=workers)
-    return run_plan(read_audit(assignments), folder, Watch.silent(), show_faces=show_faces, options=options)
+    return run_plan(plan, folder, Watch.silent(), show_faces=show_faces, options=options)
 
 
 def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
@@ -278,7 +281,7 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     ("assignment", "text"),
     [
         ("attack=idlgg", "'idlgg' is not known. Did you mean 'idlg'?"),
-        ("attack.iteration=1", "attack.iteration: unknown key. Did you mean 'iterations'?"),
+        ("attack.efort=quick", "attack.efort: unknown key. Did you mean 'effort'?"),
         ("assumed.learnig_rate=1", "assumed.learnig_rate: unknown key. Did you mean 'learning_rate'?"),
         ("assumed.local_steps=0", "assumed.local_steps: "),
     ],
@@ -307,9 +310,8 @@ def test_the_command_imports_a_model_of_the_users_own(tmp_path: Path) -> None:
     missing = programs.run(programs.COMMAND, "audit", "mine", "--import", "my_model", cwd=tmp_path)
     assert missing.returncode == ConfigError.exit_code
     assert "--import my_model: cannot be imported" in missing.stderr
-    done = programs.run(
-        programs.COMMAND, "audit", "mine", "--import", "my_models", "--set", "attack.iterations=30", cwd=tmp_path
-    )
+    told = ("--import", "my_models", "--set", "attack=idlg", "--set", "attack.iterations=30")
+    done = programs.run(programs.COMMAND, "audit", "mine", *told, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("report: file://")
     assert {row.model for row in read_scores(tmp_path / "mine" / "scores.csv")} == {"foreign_net"}

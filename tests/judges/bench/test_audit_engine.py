@@ -74,7 +74,7 @@ def test_a_run_and_an_audit_of_its_captures_have_the_same_numbers(tmp_path: Path
     assert numbers[0] == numbers[1]
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_two_workers_give_the_same_bytes_as_one_process(tmp_path: Path) -> None:
     one, two = (tmp_path / name / "mine" for name in ("one", "two"))
     for folder in (one, two):
@@ -90,7 +90,7 @@ def test_two_workers_give_the_same_bytes_as_one_process(tmp_path: Path) -> None:
     assert verify(two).is_sound
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_an_audit_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     settings = ("attack=idlg", "attack.iterations=20", "attack.tolerance_change=0.0,1e-12", "chunk=1")
     calm, killed = (tmp_path / name / "mine" for name in ("calm", "killed"))
@@ -137,7 +137,7 @@ def test_where_memory_lacks_it_is_cut_and_then_a_cell_is_left_out(
 
     leave_captures(tmp_path, sealed=2, count=2)
     monkeypatch.setattr(IDLG, "reconstruct", hungry)
-    done = CliRunner().invoke(app, ["audit", str(tmp_path), "--set", "attack.iterations=2,3"])
+    done = CliRunner().invoke(app, ["audit", str(tmp_path), "--set", "attack=idlg", "--set", "attack.iterations=2,3"])
     assert done.exit_code == 4
     manifest = manifest_so_far(tmp_path)
     assert manifest["pieces"] == {"lenet/idlg-iterations=2": 2}
@@ -189,7 +189,7 @@ def test_models_of_one_architecture_are_told_apart_by_what_differs(tmp_path: Pat
 
 def test_events_and_quiet_are_those_of_a_run(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=1, count=1)
-    arguments = ["audit", str(tmp_path), "--set", "attack.iterations=1"]
+    arguments = ["audit", str(tmp_path), "--set", "attack=idlg", "--set", "attack.iterations=1"]
     told = CliRunner().invoke(app, [*arguments, "--events", "jsonl"])
     events = [json.loads(line) for line in told.stdout.splitlines()]
     assert (events[0]["event"], events[0]["task"]) == ("start", "idlg on lenet")

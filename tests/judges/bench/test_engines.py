@@ -70,7 +70,7 @@ def alone(alone_folder: Path) -> dict[str, str]:
     return results(alone_folder)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("workers", [2, 4])
 def test_two_and_four_workers_give_the_same_bytes_as_one_process(
     alone: dict[str, str], alone_folder: Path, tmp_path: Path, workers: int
@@ -96,14 +96,14 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_ray_cluster_gives_the_same_bytes(alone: dict[str, str], tmp_path: Path, cluster: str) -> None:
     options = EngineOptions("ray", ray_address=cluster)
     run_plan(make_plan(GRID), tmp_path / "run", quiet(), options=options)
     assert results(tmp_path / "run") == alone
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_model_inversion_in_two_workers_gives_the_same_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
@@ -134,7 +134,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path, arguments: 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_cluster_that_is_not_there_is_told_in_one_paragraph(tmp_path: Path) -> None:
     asked = ("run", _config(tmp_path), "--engine", "ray", "--ray-address", "127.0.0.1:1")
     done = programs.run(programs.COMMAND, *asked, cwd=tmp_path)
@@ -146,7 +146,7 @@ def test_a_cluster_that_is_not_there_is_told_in_one_paragraph(tmp_path: Path) ->
 # Ctrl-C
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("captures", [0, 4])
 def test_ctrl_c_ends_in_five_seconds_and_the_run_goes_on_later(tmp_path: Path, workers: int, captures: int) -> None:

@@ -36,7 +36,7 @@ def test_a_job_that_lacks_memory_is_tried_in_smaller_pieces(tmp_path: Path) -> N
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_worker_that_is_killed_costs_its_job_a_smaller_piece_and_others_nothing(tmp_path: Path) -> None:
     with open_engine(EngineOptions(workers=2), threads=1) as engine:
         wanted = (("a", 8, 8), ("b", 8, 4), ("c", 2, 0))
@@ -128,7 +128,7 @@ main()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_that_is_capped_too_low_costs_the_cell_and_not_the_grid(tmp_path: Path) -> None:
     """300 MB a victim: four at once do not go into one gigabyte, two do. 2,000 MB a victim never do."""
