@@ -1,4 +1,4 @@
-"""The attacks of a run, and their sanity checks: splits cells into jobs, starts them, and returns answers or failures."""
+"""The attacks of a run, and their sanity checks: splits cells into jobs, and returns answers or failures."""
 
 from __future__ import annotations
 

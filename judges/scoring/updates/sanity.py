@@ -25,6 +25,8 @@ from judges.runs.rows import Score
 NOISY, RANDOM = "noisy", "random"
 """How updates are disturbed."""
 
+_TINY = torch.finfo(torch.float64).tiny
+
 
 def disturbed(capture: CapturedUpdate, how: str, *, seed: int) -> CapturedUpdate:
     """Return a capture with noise in its update; tensors of integers and buffers stay as they are.
@@ -51,7 +53,8 @@ def disturbed(capture: CapturedUpdate, how: str, *, seed: int) -> CapturedUpdate
 def _noise(entries: Tensor, stream: torch.Generator) -> Tensor:
     """Return Gaussian noise of the norm of a tensor, float64."""
     noise = torch.randn(entries.shape, generator=stream, dtype=torch.float64)
-    return noise * (entries.double().norm() / noise.norm().clamp(min=torch.finfo(torch.float64).tiny))
+    scale: Tensor = torch.linalg.vector_norm(entries.double()) / torch.linalg.vector_norm(noise).clamp(min=_TINY)
+    return noise * scale
 
 
 def attempted(rows: Iterable[Score], most: int) -> list[Score]:
