@@ -142,6 +142,8 @@ def test_where_memory_lacks_it_is_cut_and_then_a_cell_is_left_out(
     manifest = manifest_so_far(tmp_path)
     assert manifest["pieces"] == {"lenet/idlg-iterations=2": 2}
     assert list(manifest["failed"]) == ["lenet/idlg-iterations=3"]
+    (check,) = read_summary(tmp_path / "summary.json").checks
+    assert (check.cell, len(check.victims), check.failure) == ("lenet/idlg-iterations=2", 2, "")
     cells = {row.cell for row in read_scores(tmp_path / "scores.csv") if not row.is_control}
     assert cells == {"lenet/idlg-iterations=2"}
     assert "Not computed" in (tmp_path / "report.html").read_text(encoding="utf-8")

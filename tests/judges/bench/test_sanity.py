@@ -57,8 +57,8 @@ class Cheat:
 def _answer(capture_id: str, settings: CheatSettings, inputs: Tensor, seed: int) -> Reconstruction:
     return Reconstruction(
         capture_id=capture_id, attack="cheat", settings=settings.model_dump(), inputs=inputs,
-        labels=torch.full((len(inputs),), -1), matching_loss=0.0, last_inputs=inputs.clone(), loss_history=torch.empty(0),
-        iterations=settings.steps, gradient_evaluations=settings.steps, restarts=1, stop_reason=StopReason.BUDGET,
+        labels=torch.full((len(inputs),), -1), matching_loss=0.0, last_inputs=inputs.clone(),
+        loss_history=torch.empty(0), iterations=settings.steps, gradient_evaluations=settings.steps, restarts=1, stop_reason=StopReason.BUDGET,
         seconds=0.0, seed=seed,
     )  # fmt: skip
 
@@ -111,8 +111,7 @@ def test_an_attack_that_needs_no_update_is_caught(cheated: Path, capsys: pytest.
     assert told.count("Sanity check failed: cheat on captures") == 2
     print_results(page, cheated)
     assert capsys.readouterr().out.count(": FAILED (") == 2
-    ids = len(Cheat.seen)
-    assert ids == 3 + 3 + 2 + 2  # answers, guesses, and two victims with either disturbance
+    assert len(Cheat.seen) == 3 + 3 + 2 + 2  # answers, guesses, and two victims with either disturbance
 
 
 def test_an_attack_that_refuses_a_disturbed_update_is_not_checked(cheated: Path) -> None:
@@ -125,7 +124,7 @@ def test_an_attack_that_refuses_a_disturbed_update_is_not_checked(cheated: Path)
     assert "expected an update of a client" in (cheated / "report.md").read_text()
 
 
-def test_checks_are_made_later_kept_and_left_out_without_another_attack(cheated: Path) -> None:
+def test_checks_are_made_later_and_kept_without_another_attack(cheated: Path) -> None:
     audit(cheated, "attack=cheat", "checks=0")
     assert checks_in(cheated) == ()
     assert "Sanity checks" not in (cheated / "report.md").read_text()
@@ -144,8 +143,6 @@ def test_checks_are_made_later_kept_and_left_out_without_another_attack(cheated:
     (other,) = checks_in(cheated)
     assert other.random == pytest.approx(other.plain)
     assert other.plain < 0.9
-    audit(cheated, "attack=cheat", "checks=0")
-    assert checks_in(cheated) == ()
 
 
 def test_labels_without_a_search_are_not_checked(tmp_path: Path) -> None:
