@@ -58,7 +58,8 @@ def _answer(capture_id: str, settings: CheatSettings, inputs: Tensor, seed: int)
     return Reconstruction(
         capture_id=capture_id, attack="cheat", settings=settings.model_dump(), inputs=inputs,
         labels=torch.full((len(inputs),), -1), matching_loss=0.0, last_inputs=inputs.clone(),
-        loss_history=torch.empty(0), iterations=settings.steps, gradient_evaluations=settings.steps, restarts=1, stop_reason=StopReason.BUDGET,
+        loss_history=torch.empty(0), iterations=settings.steps,
+        gradient_evaluations=settings.steps, restarts=1, stop_reason=StopReason.BUDGET,
         seconds=0.0, seed=seed,
     )  # fmt: skip
 
