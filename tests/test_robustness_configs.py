@@ -27,6 +27,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "threads": [0, "all", [1, 2]],
     "device": ["gpu", ["cpu", "cuda"]],
     "class_distances": [-1, [10, 20], "all"],
+    "checks": [-1, [1, 2], "all"],
     "dataset.split": ["validation", 3, []],
     "dataset.size": [6, -1, 2048, [7, 8], "big"],
     "dataset.alpha": [0.0, -1.0, float("nan"), float("inf"), "much"],

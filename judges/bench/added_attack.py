@@ -50,6 +50,7 @@ class AddedAttack(Run):
         lacking = {federation.label for federation in self.plan.federations if self.lacking(federation)}
         fresh_cells = [cell for cell in self._cells if cell.federation not in lacking]
         replaced, planned = {cell.name for cell in fresh_cells}, {cell.name for cell in self.plan.cells}
+        self.checks.forget(replaced)
         self._kept = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
         self.failed |= {cell.name: "there are no captures" for cell in self._cells if cell.federation in lacking}

@@ -1,28 +1,33 @@
-"""The attacks of a run: splits cells into jobs, starts them, waits for them, and returns their answers or failures."""
+"""The attacks of a run, and their sanity checks: splits cells into jobs, and returns answers or failures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from attacks import ATTACKS, build_attack
-from attacks.contracts import Reconstruction
+from attacks.contracts import GradientInversion, Reconstruction
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore, StoredUpdate
-from fl_sim.errors import lack_of_memory
+from fl_sim.errors import ConfigError, DataError, lack_of_memory
 from fl_sim.observed import assuming
-from fl_sim.records import load_record
+from fl_sim.records import CapturedUpdate, load_record
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source, informed, source_of
 from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
+from judges.runs.measures import SanityCheck
+from judges.runs.rows import Score
 from judges.scoring.controls import NO_LABEL
-from judges.scoring.session import Evidence
+from judges.scoring.session import Evidence, Session
+from judges.scoring.updates import sanity
+from judges.summaries.gradient_inversion import Summary, read_summary
 
 Start = tuple[str, float | None]
 """How an attack's first candidate is drawn, and the threshold."""
@@ -116,19 +121,62 @@ class Attacks:
         The list is empty if memory does not suffice for a single guess.
         """
         settings = ATTACKS[cell.attack].settings(**cell.settings).untouched().model_dump()
-        attack, size = informed(build_attack(cell.attack, settings), self.auxiliary(evidence, cell)), self._chunk
-        guesses: list[Reconstruction] = []
-        while len(guesses) < len(ids) and size:
-            part = ids[len(guesses) : len(guesses) + size]
+        attack = informed(build_attack(cell.attack, settings), self.auxiliary(evidence, cell))
+        guesses = self._answers(attack, ids, self._capture, seed=evidence.seed)
+        return [replace(guess, labels=torch.full_like(guess.labels, NO_LABEL), seconds=0.0) for guess in guesses]
+
+    def disturbed(
+        self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str
+    ) -> tuple[list[Reconstruction], str]:
+        """Return an attack's answers to disturbed updates, and the reason if there are none, else "".
+
+        Args:
+            evidence: the captures.
+            cell: the attack.
+            ids: of the captures.
+            how: see `judges.scoring.updates.sanity.disturbed`.
+        """
+        seed = evidence.seed
+        attack = informed(build_attack(cell.attack, cell.kept.settings), self.auxiliary(evidence, cell))
+        try:
+            answers = self._answers(
+                attack,
+                ids,
+                lambda name: sanity.disturbed(self._capture(name), how, seed=seed),
+                seed=seed,
+                device=self._device,
+            )
+        except (ConfigError, RuntimeError) as error:  # such as a system of equations that noise makes singular
+            return [], f"the attack fails on a {how} update: {str(error).splitlines()[0]}"
+        if cell.kept is not cell and cell.tau is not None:
+            answers = [thresholded(answer, cell.tau) for answer in answers]
+        return answers, "" if answers else "not enough memory"
+
+    def _capture(self, capture_id: str) -> CapturedUpdate:
+        """Return a capture with all facts that an attack assumes."""
+        return assuming(self.captures.load(capture_id), self._assumed)
+
+    def _answers(
+        self,
+        attack: GradientInversion,
+        ids: Sequence[str],
+        load: Callable[[str], CapturedUpdate],
+        *,
+        seed: int,
+        device: str = "cpu",
+    ) -> list[Reconstruction]:
+        """Return the answers to captures, computed in this process; [] if memory does not suffice for one alone."""
+        size = self._chunk
+        answers: list[Reconstruction] = []
+        while len(answers) < len(ids) and size:
+            part = ids[len(answers) : len(answers) + size]
             try:
-                captures = [assuming(self.captures.load(capture_id), self._assumed) for capture_id in part]
-                guesses += attack.reconstruct(captures, seed=evidence.seed)
+                answers += attack.reconstruct(list(map(load, part)), seed=seed, device=device)
             except (MemoryError, RuntimeError) as error:
                 if not lack_of_memory(error):
                     raise
                 size //= 2
-        whole = guesses if len(guesses) == len(ids) else []
-        return [replace(guess, labels=torch.full_like(guess.labels, NO_LABEL), seconds=0.0) for guess in whole]
+        return answers if len(answers) == len(ids) else []
 
     def _finish(self, evidence: Evidence, kept: Cell) -> str:
         """Wait for the jobs of a cell; return why one failed, or ""."""
@@ -170,6 +218,71 @@ class Attacks:
         paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in chunk]
         settings = kept.all_settings
         return all(path.is_file() and load_record(Reconstruction, path).settings == settings for path in paths)
+
+
+class SanityChecks:
+    """The sanity checks of the attacks of a run, see `judges.scoring.updates.sanity`.
+
+    Args:
+        session: scores the answers.
+        most: number of victims of each group; 0 for no checks.
+        watch: shows progress.
+
+    Attributes:
+        seconds: wall time of the checks that this call made.
+    """
+
+    def __init__(self, session: Session, most: int, watch: Watch) -> None:
+        self.seconds = 0.0
+        self._session, self._most, self._watch = session, most, watch
+        self._found: dict[str, SanityCheck] = {}
+
+    def recall(self, path: Path) -> None:
+        """Read the checks in the summary of an earlier call, if there is one that can be read."""
+        try:
+            self._found = {check.cell: check for check in read_summary(path).checks}
+        except DataError:
+            self._found = {}
+
+    def forget(self, cells: Iterable[str]) -> None:
+        """Remove the checks of cells whose answers are made anew."""
+        for cell in cells:
+            self._found.pop(cell, None)
+
+    def make(self, evidence: Evidence, cell: Cell, rows: Sequence[Score], attacks: Attacks) -> None:
+        """Make the checks of an attack that was scored, unless an earlier call made them.
+
+        Args:
+            evidence: the captures, which have been opened.
+            cell: the attack.
+            rows: of the run, with those of the cell and of its controls.
+            attacks: those of the run.
+        """
+        own = sanity.attempted((row for row in rows if row.cell == cell.name), self._most)
+        if not own:
+            self.forget([cell.name])
+            return
+        check = sanity.sanity_check(own, rows, evidence.spec, swapped=cell.swapped)
+        if sanity.known_before(check, self._found.get(cell.name)):
+            return
+        started, context = time.perf_counter(), self._session.context(evidence, cell.name)
+        similarities: dict[str, float] = {}
+        failures = []
+        with self._watch.task(f"sanity checks of {cell.label} on {evidence.name}") as advance:
+            for done, how in enumerate((sanity.RANDOM, sanity.NOISY), start=1):
+                answers, failure = attacks.disturbed(evidence, cell, check.victims, how)
+                if answers:
+                    scored = self._session.rows(evidence, context, answers)
+                    similarities[how] = sanity.mean_similarity(scored, evidence.spec)
+                failures += [failure] if failure else []
+                advance(done, 2)
+        self._found[cell.name] = sanity.completed(check, similarities, "; ".join(failures))
+        self.seconds += time.perf_counter() - started
+
+    def of(self, summary: Summary) -> tuple[SanityCheck, ...]:
+        """Return the checks of the attacks of a summary, in the order of its cells."""
+        attacks = [line.cell for line in summary.cells if not line.is_control]
+        return tuple(self._found[name] for name in attacks if name in self._found)
 
 
 def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:

@@ -23,7 +23,7 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.auxiliary import AuxiliaryData
-from judges.bench.cells import Attacks, Start, at_least, match_updates, starts_of
+from judges.bench.cells import Attacks, SanityChecks, Start, at_least, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
@@ -66,6 +66,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self.session = Session(
             self.name, self.folder, base.judge, device=base.device, distances=base.class_distances, watch=watch
         )
+        self.checks = SanityChecks(self.session, base.checks, watch)
         self._scores: list[Score] = []
         self._kept: list[Score] = []
         self._attacks: Attacks | None = None
@@ -92,6 +93,11 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Return further entries of the manifest: which auxiliary data each attack has."""
         told = {**auxiliary_data(self.before), **self.auxiliary.told}
         return {AUXILIARY: told} if told else {}
+
+    def recall(self) -> None:
+        """Read the manifest and the sanity checks of an earlier call."""
+        super().recall()
+        self.checks.recall(self.folder / "summary.json")
 
     def clock_now(self) -> Mapping[str, float]:
         """Return the wall time of each part, including earlier calls."""
@@ -134,6 +140,11 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self.clock("attacks", work.seconds)
         work.seconds = 0.0
         self._judge_controls(evidence, starts, guesses)
+        for cell in cells:
+            self.checks.make(evidence, cell, self.rows(), work)
+        if self.checks.seconds:
+            self.clock("sanity checks", self.checks.seconds)
+            self.checks.seconds = 0.0
 
     def compare(self, evidence: Evidence, known: Iterable[Victim]) -> list[CapturedUpdate]:
         """Measure how far the updates of the truth are from the captured ones, which are returned.
@@ -164,7 +175,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         rows, session, seed = self.rows(), self.session, self.plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
-        write_summary(replace(summary, reads=tuple(self._reads.values())), self.folder / "summary.json")
+        summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
+        write_summary(summary, self.folder / "summary.json")
 
     def _judge_answers(
         self, evidence: Evidence, cell: Cell, results: Sequence[Reconstruction], guesses: Sequence[Reconstruction]

@@ -66,6 +66,7 @@ class AuditSettings(Settings):
             place of dataset: one subfolder for each class, or pictures without classes. Attacks that can use auxiliary
             data get them too, unless attack.auxiliary says otherwise.
         class_distances: number of its examples that are compared with each other; 0 for none.
+        checks: number of victims of each group on which the sanity checks of each attack are made; 0 for none.
         judge: the classifier that tells what a reconstruction shows; "none" by default.
         attack: the attack of one combination of the lists; the ensemble by default.
         assumed: facts about the clients.
@@ -81,6 +82,7 @@ class AuditSettings(Settings):
     dataset: DatasetSettings | None = None
     public: str = ""
     class_distances: int = Field(default=0, ge=0, le=5000)
+    checks: int = Field(default=2, ge=0, le=1000)
     judge: JudgeOptions = JudgeOptions(name=NONE)
     attack: AttackSettings = AttackSettings(name=DEFAULT_ATTACK)
     assumed: Assumptions = Assumptions()

@@ -1,13 +1,22 @@
 """Measurements that accompany the rows: the health of the models under attack, what their updates tell without a
-search, and distances between examples."""
+search, the sanity checks of the attacks, and distances between examples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fl_sim.defences import NO_DEFENCE
 from judges.intervals import Distribution
-from judges.runs.identity import Attacked
+from judges.runs.identity import Approach, Attacked
+from judges.runs.rows import LARGEST_MISMATCH
+
+MARGINS: Mapping[str, tuple[float, float]] = {"SSIM": (0.05, 0.2), "tokens": (0.05, 0.2), "-MSE": (0.01, 0.08)}
+"""{measure of similarity: difference between means that counts as none, of many examples and of a single one}.
+
+The latter is 1.5 standard deviations of the similarity of unrelated pictures, measured: the SSIM of 8x8 pixels has one
+of 0.13, the MSE of 14 pixels, relative to the squared data range, one of 0.05. Larger pictures vary less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,78 @@ class Readable(Attacked):
     fewest: int | None
     most: int | None
     unmodified: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SanityCheck(Approach, Attacked):
+    """What an attack scores on a few victims, and on updates that hold less of the same victims, or nothing.
+
+    Attributes:
+        cell, guess, thresholding, tau: as in the rows.
+        victims: ids of the captured updates.
+        examples: number of examples behind them, over which means are taken.
+        measure: what the similarity to the truth is, see `MARGINS`.
+        truth: median distance between the update of the truth and the captured one, relative to its norm, see
+            `judges.runs.rows.Score`; None if it was not measured.
+        plain: mean similarity of the attack's own answers.
+        noisy: the same where to each tensor of the update Gaussian noise of the tensor's own norm was added; None if it
+            was not measured.
+        random: the same where each tensor was replaced by Gaussian noise of its norm, and no client told its labels.
+        controls: {kind: mean similarity of a control of the same victims that needs neither update nor labels}.
+        best_control: mean similarity of each victim's own best of these controls; None where a victim has none.
+        failure: why noisy or random were not measured; "" if they were.
+    """
+
+    cell: str
+    guess: str
+    thresholding: str
+    tau: float | None
+    victims: tuple[str, ...]
+    examples: int
+    measure: str
+    truth: float | None
+    plain: float
+    noisy: float | None = None
+    random: float | None = None
+    controls: Mapping[str, float]
+    best_control: float | None
+    failure: str = ""
+
+    @property
+    def margin(self) -> float:
+        """Return the difference between two mean similarities that counts as none, see `MARGINS`."""
+        of_many, of_one = MARGINS[self.measure]
+        return max(of_many, of_one / math.sqrt(self.examples))
+
+    @property
+    def truth_is_fixed(self) -> bool | None:
+        """Return whether the attack has nothing to improve at the truth; None if that is not known.
+
+        A defence changes the update of the truth, which is then no fixed point of any attack.
+        """
+        if self.truth is None or self.defence != NO_DEFENCE:
+            return None
+        return self.truth <= LARGEST_MISMATCH
+
+    @property
+    def random_finds_nothing(self) -> bool | None:
+        """Return whether a random update scores no more than the best control, by the margin; None if not measured."""
+        if self.random is None or self.best_control is None:
+            return None
+        return self.random <= self.best_control + self.margin
+
+    @property
+    def noise_hurts(self) -> bool | None:
+        """Return whether less of the victim in the update makes the answers worse; None if it was not measured.
+
+        Noise must not make them better by more than the margin, except up to the best control. Where they are better
+        than that, noise must make them worse, be it added to the update or put in its place.
+        """
+        if self.noisy is None or self.random is None or self.best_control is None:
+            return None
+        helps = self.noisy > max(self.plain, self.best_control) + self.margin
+        is_leak = self.plain > self.best_control + self.margin
+        return not helps and (not is_leak or min(self.noisy, self.random) < self.plain)
 
 
 @dataclass(frozen=True)

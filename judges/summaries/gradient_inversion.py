@@ -19,7 +19,7 @@ from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate
 from judges.runs.identity import SWAPPED, Approach, Attacked, Group, columns_of
-from judges.runs.measures import ClassDistances, Health, Readable
+from judges.runs.measures import ClassDistances, Health, Readable, SanityCheck
 from judges.runs.names import CONTROL, attack_key, defence_name, model_name
 from judges.runs.rows import Score
 from judges.summaries.comparison import Best, Comparison, best_controls, compare, units_of
@@ -97,6 +97,7 @@ class Summary:
         distances: {data set: distances between its examples}, as far as they were requested.
         health: health of the models under attack, in the order of the groups, as far as it was measured.
         reads: what can be read off the updates of each group of victims, scored or not.
+        checks: the sanity checks of the attacks, as far as they were requested, in the order of the cells.
     """
 
     cells: tuple[CellSummary, ...]
@@ -105,6 +106,7 @@ class Summary:
     distances: Mapping[str, ClassDistances]
     health: tuple[Health, ...] = ()
     reads: tuple[Readable, ...] = ()
+    checks: tuple[SanityCheck, ...] = ()
 
 
 class Line(NamedTuple):

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from judges.report.gradient_inversion.events import SpikeTable, nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, plain_groups
+from judges.report.gradient_inversion.tables_leaks import outcomes
 from judges.runs.identity import Group
+from judges.runs.measures import SanityCheck
 from judges.runs.names import attack_name, line_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.verdicts import NOTHING, OPEN, VERDICTS
@@ -51,6 +53,14 @@ class SmallPictures(NamedTuple):
     """That pictures of some groups are smaller than the window of SSIM, which is not defined for them."""
 
 
+class FailedCheck(NamedTuple):
+    """A sanity check that an attack failed: what should hold, and the numbers that say otherwise."""
+
+    check: SanityCheck
+    claim: str
+    numbers: str
+
+
 class Thresholded(NamedTuple):
     """What attacks with thresholding found on one group."""
 
@@ -70,7 +80,7 @@ class Observed(NamedTuple):
     taus: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | Thresholded | Observed
+Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | FailedCheck | Thresholded | Observed
 
 
 def find(summary: Summary) -> list[Finding]:
@@ -93,6 +103,12 @@ def find(summary: Summary) -> list[Finding]:
             else []
         ),
         *map(_thresholded, spike_tables(summary)),
+        *(
+            FailedCheck(check, one.claim, one.numbers)
+            for check in summary.checks
+            for one in outcomes(check)
+            if one.holds is False
+        ),
     ]
 
 

@@ -15,7 +15,13 @@ from judges.report.gradient_inversion.pictures import answer_blocks, picture_blo
 from judges.report.gradient_inversion.sentences import findings, observations
 from judges.report.gradient_inversion.tables import ceilings, image_section
 from judges.report.gradient_inversion.tables_events import distance_section, spike_section
-from judges.report.gradient_inversion.tables_leaks import answer_section, health_section, trend_section, tried_section
+from judges.report.gradient_inversion.tables_leaks import (
+    answer_section,
+    checks_section,
+    health_section,
+    trend_section,
+    tried_section,
+)
 from judges.report.gradient_inversion.tables_reads import reads_section
 from judges.report.gradient_inversion.tables_record import record_section
 from judges.report.gradient_inversion.texts import text_section
@@ -70,6 +76,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         reads_section(summary.reads),
         health_section(summary),
         tried_section(summary),
+        checks_section(summary.checks),
         judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
         record_section(summary, scores, unfolded=not (images.shown or events.shown)),
     ]

@@ -9,7 +9,7 @@ from judges.report.formats import between, counted, joined, number, percent, ten
 from judges.report.gradient_inversion import findings as found
 from judges.report.gradient_inversion.events import SpikeTable
 from judges.report.gradient_inversion.wording import NOTES
-from judges.runs.names import attack_name, group_name, way_name
+from judges.runs.names import attack_name, group_name, line_name, way_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
 MOST_DETAILED = 8  # up to how many cells are listed with their numbers; those of more are left to the tables
@@ -94,6 +94,12 @@ def _(best: found.BestControls) -> str:
 @sentence.register
 def _(_small: found.SmallPictures) -> str:
     return NOTES["small"]
+
+
+@sentence.register
+def _(one: found.FailedCheck) -> str:
+    where = f"{line_name(one.check)} on {group_name(one.check)}"
+    return f"Sanity check failed: {where}: that {one.claim} does not hold ({one.numbers})."
 
 
 @sentence.register

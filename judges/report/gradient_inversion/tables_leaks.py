@@ -1,4 +1,5 @@
-"""What stands around the attacks: who tried, leaks against round and T, health of victims, answers without a truth."""
+"""What stands around the attacks: who tried, sanity checks, leaks against round and T, health of victims, and answers
+without a truth."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from judges.report.formats import (
     error,
     grouped,
     interval,
+    joined,
     number,
     out_of_100,
     percent_span,
@@ -23,8 +25,9 @@ from judges.report.gradient_inversion.trends import Trend, TrendRow
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell, share_cell
-from judges.runs.measures import Health
-from judges.runs.names import attack_name, group_name
+from judges.runs.identity import NO_OP
+from judges.runs.measures import Health, SanityCheck
+from judges.runs.names import attack_name, group_name, line_name
 from judges.runs.pictures import Pictures
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
@@ -121,6 +124,65 @@ def _medians(row: Tried, name: str, form: str) -> str:
     """Return the least and the greatest of the medians of an attack's cells; a dash where it was not tried."""
     values = [getattr(cell, name) for cell in row.cells]
     return between(form.format(min(values)), form.format(max(values))) if values else DASH
+
+
+class Outcome(NamedTuple):
+    """One of the sanity checks of an attack: what must hold, whether it does (None if not checked), and the numbers."""
+
+    claim: str
+    holds: bool | None
+    numbers: str
+
+
+def outcomes(check: SanityCheck) -> list[Outcome]:
+    """Return the three sanity checks of an attack in words."""
+    distance = DASH if check.truth is None else digits(check.truth)
+    nothing = f"best control {_score(check.best_control)}, no-op {_score(check.controls.get(NO_OP))}"
+    return [
+        Outcome("the truth is a fixed point", check.truth_is_fixed, f"distance of its update {distance}"),
+        Outcome(
+            "a random update scores like the controls",
+            check.random_finds_nothing,
+            check.failure or f"{check.measure} {_score(check.random)}; {nothing}",
+        ),
+        Outcome(
+            "more noise hurts",
+            check.noise_hurts,
+            check.failure or f"{check.measure} {_score(check.plain)} without noise, {_score(check.noisy)} with it",
+        ),
+    ]
+
+
+def checks_section(checks: Sequence[SanityCheck]) -> Section:
+    """Return the section on the sanity checks."""
+    columns: list[Column[SanityCheck]] = [
+        Column("Attack", line_name),
+        Column("Updates", lambda one: str(len(one.victims))),
+        Column("Truth", lambda one: Cell(DASH if one.truth is None else digits(one.truth)), unit="distance"),
+        Column("Similarity", lambda one: Cell(_score(one.plain), under=(one.measure,)), under="measure"),
+        Column("With noise", lambda one: _score(one.noisy)),
+        Column("Random update", lambda one: _score(one.random)),
+        Column("No-op", lambda one: _score(one.controls.get(NO_OP))),
+        Column("Best control", lambda one: _score(one.best_control), unit="of each victim"),
+        Column("Checks", _passed, left=True, under="not checked"),
+    ]
+    title = "Sanity checks"
+    groups = [Group(own, group_name(group)) for group, own in grouped(checks, lambda one: one.group).items()]
+    table = Table(title, columns, groups, grouped_by="Victims", css="plain numbers", note=NOTES["checks"])
+    return Section("checks", title, [table])
+
+
+def _score(similarity: float | None) -> str:
+    return DASH if similarity is None else number(similarity)
+
+
+def _passed(check: SanityCheck) -> Cell:
+    """Return "passed", or which checks failed; below it, those that were not made."""
+    made = outcomes(check)
+    failed = [one.claim for one in made if one.holds is False]
+    unmade = [one.claim for one in made if one.holds is None]
+    text = f"failed: {joined(*failed)}" if failed else DASH if len(unmade) == len(made) else "passed"
+    return Cell(text, under=(joined(*unmade), check.failure), css="alarm" if failed else "")
 
 
 def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) -> Section:

@@ -16,10 +16,12 @@ from judges.report.figures import strip_figure
 from judges.report.formats import DASH, Form, error, grouped, interval, joined, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
+from judges.report.gradient_inversion.tables_leaks import outcomes
 from judges.report.gradient_inversion.trends import has_namesake, unique_name
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, median_cell
 from judges.report.words import reasons_table, tone
+from judges.runs.measures import SanityCheck
 from judges.runs.names import group_name, line_name
 from judges.runs.rows import RECOGNISABLE_SSIM, Score
 from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, read_summary
@@ -219,4 +221,13 @@ def results_of_attacks(run_dir: Path) -> rich.table.Table | None:
     table = terminal_table(*results_tables(summary))
     if any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells):
         table.add_row(Text(NOTES["small"]))
+    if summary.checks:
+        table.add_row(Text("\n".join(["Sanity checks", *map(_line, summary.checks)])))
     return table
+
+
+def _line(check: SanityCheck) -> str:
+    """Return the sanity checks of an attack for a terminal, one per line."""
+    words = {True: "passed", False: "FAILED", None: "not checked"}
+    name = f"{line_name(check)} on {group_name(check)}"
+    return "\n".join(f"  {name}: {one.claim}: {words[one.holds]} ({one.numbers})" for one in outcomes(check))

@@ -1,1 +1,1 @@
-"""What captured updates show by themselves: nothing in this folder opens the truth."""
+"""What captured updates show by themselves, and under noise: nothing in this folder opens the truth."""

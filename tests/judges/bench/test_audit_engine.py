@@ -97,7 +97,7 @@ def test_an_audit_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     for folder in (calm, killed):
         leave_captures(folder, sealed=3)
     audit(calm, *settings)
-    flags, kept = [part for text in settings for part in ("--set", text)], killed / "reconstructions"
+    flags, kept = [part for text in (*settings, "checks=0") for part in ("--set", text)], killed / "reconstructions"
     process = programs.start(programs.COMMAND, "audit", killed, "--quiet", *flags)
     while process.is_alive() and len(list(kept.rglob("*.safetensors"))) < 2:
         time.sleep(0.01)
@@ -142,6 +142,8 @@ def test_where_memory_lacks_it_is_cut_and_then_a_cell_is_left_out(
     manifest = manifest_so_far(tmp_path)
     assert manifest["pieces"] == {"lenet/idlg-iterations=2": 2}
     assert list(manifest["failed"]) == ["lenet/idlg-iterations=3"]
+    (check,) = read_summary(tmp_path / "summary.json").checks
+    assert (check.cell, len(check.victims), check.failure) == ("lenet/idlg-iterations=2", 2, "")
     cells = {row.cell for row in read_scores(tmp_path / "scores.csv") if not row.is_control}
     assert cells == {"lenet/idlg-iterations=2"}
     assert "Not computed" in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -189,7 +191,7 @@ def test_models_of_one_architecture_are_told_apart_by_what_differs(tmp_path: Pat
 
 def test_events_and_quiet_are_those_of_a_run(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=1, count=1)
-    arguments = ["audit", str(tmp_path), "--set", "attack=idlg", "--set", "attack.iterations=1"]
+    arguments = ["audit", str(tmp_path), "--set", "attack=idlg", "--set", "attack.iterations=1", "--set", "checks=0"]
     told = CliRunner().invoke(app, [*arguments, "--events", "jsonl"])
     events = [json.loads(line) for line in told.stdout.splitlines()]
     assert (events[0]["event"], events[0]["task"]) == ("start", "idlg on lenet")
