@@ -120,6 +120,23 @@ def _update_of(one: Planted, *, precision: torch.dtype, drawn: int | None) -> di
         return {name: value - before[name] for name, value in module.state_dict().items() if name in capture.update}
 
 
+def update_of(capture: CapturedUpdate, inputs: Tensor, labels: Tensor, *, seed: int) -> dict[str, Tensor]:
+    """Return the update that a client computes in plain torch, with the names that the capture's update has.
+
+    Args:
+        capture: the client's model, parameters, training and steps.
+        inputs: (N, C, H, W), or (T, N, C, H, W) for events, in the order of the client's steps.
+        labels: (N,).
+        seed: of the random numbers that its training draws, if it does.
+
+    Raises:
+        ConfigError: the model's own code fails.
+    """
+    targets = targets_of(capture.training, labels, capture.model.input.classes).to(torch.float32)
+    one = Planted(capture, inputs.to(torch.float32), targets, labels)
+    return _update_of(one, precision=torch.float32, drawn=seed if draws(capture) else None)
+
+
 @contextlib.contextmanager
 def _seeded(module: nn.Module, seed: int) -> Iterator[None]:
     """Let the module draw from a seed, as its encoders do, to which a client gives one for each batch."""

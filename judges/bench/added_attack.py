@@ -59,9 +59,11 @@ class AddedAttack(Run):
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - nothing is simulated
         """Yield the captures of all complete federations."""
-        for federation in self.plan.federations:
-            if not self.lacking(federation):
-                yield self._evidence(federation)
+        yield from self.evidence()
+
+    def evidence(self) -> list[Evidence]:
+        """Return the captures of all complete federations."""
+        return [self._evidence(federation) for federation in self.plan.federations if not self.lacking(federation)]
 
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the added attacks on a federation."""

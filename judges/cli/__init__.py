@@ -136,6 +136,10 @@ def audit(
         ),
     ] = "",
     people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
+    ladder: Annotated[
+        bool,
+        typer.Option("--ladder", help="Attack the clients from the attacker's best case to their own setting as well."),
+    ] = False,
     fresh: Fresh = False,
     device: Device = "",
     show_faces: Faces = False,
@@ -146,7 +150,8 @@ def audit(
     ray_address: RayAddress = "",
 ) -> None:
     """Attack the captures of your own federation; score what its clients sealed; write a report."""
-    plan = read_audit([*(assignments or []), *_of_device(device), *(["people=true"] if people else [])], public=public)
+    flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
+    plan = read_audit([*flags, *(assignments or []), *_of_device(device)], public=public)
     follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 

@@ -110,6 +110,12 @@ def work(
     watch = follow.watch()
     page = run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
     follow.finish(page, folder, watch)
+    ladder = getattr(plan.base, "ladder", None)
+    if ladder is not None and ladder.examples:
+        from judges.bench.audit.ladder import FOLDER, climb
+
+        page = climb(plan, folder, watch, options=options, show_faces=show_faces)
+        follow.finish(page, folder / FOLDER, watch)
 
 
 def print_results(page: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import Settings
 from judges.classifiers.settings import NONE, JudgeOptions
 from judges.plans.auxiliary import checked_auxiliary
-from judges.plans.base import AttackSettings, axes, checked_attack, plan_digest, unit_digest
+from judges.plans.base import AttackSettings, LadderSettings, axes, checked_attack, plan_digest, unit_digest
 from judges.plans.gradient_inversion import Cell, Federation, cell_of
 
 TASK = "audit"
@@ -67,6 +67,7 @@ class AuditSettings(Settings):
             data get them too, unless attack.auxiliary says otherwise.
         class_distances: number of its examples that are compared with each other; 0 for none.
         checks: number of victims of each group on which the sanity checks of each attack are made; 0 for none.
+        ladder: the same clients from the attacker\'s best case to their own setting.
         judge: the classifier that tells what a reconstruction shows; "none" by default.
         attack: the attack of one combination of the lists; the ensemble by default.
         assumed: facts about the clients.
@@ -83,6 +84,7 @@ class AuditSettings(Settings):
     public: str = ""
     class_distances: int = Field(default=0, ge=0, le=5000)
     checks: int = Field(default=2, ge=0, le=1000)
+    ladder: LadderSettings = LadderSettings()
     judge: JudgeOptions = JudgeOptions(name=NONE)
     attack: AttackSettings = AttackSettings(name=DEFAULT_ATTACK)
     assumed: Assumptions = Assumptions()
@@ -117,6 +119,14 @@ class AuditPlan:
     def cells_on(self, group: str) -> list[Cell]:
         """Return the attacks on a group of captures, by its label."""
         return [dataclasses.replace(cell, federation=group) for cell in self.cells]
+
+
+def audit_of(raw: Raw) -> AuditPlan:
+    """Return the audit with the attacks and the judge of an experiment, as its config is resolved."""
+    same = ("seed", "threads", "chunk", "device", "judge", "attack", "ladder")
+    data = raw["dataset"]
+    named = {} if any(isinstance(value, list) for value in data.values()) else {"dataset": data}
+    return make_audit_plan({"task": TASK, **{key: raw[key] for key in same}, **named})
 
 
 def read_audit(assignments: Iterable[str], *, public: str = "") -> AuditPlan:

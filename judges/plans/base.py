@@ -21,6 +21,8 @@ from fl_sim.validation import explain
 from judges.runs.identity import Attacked
 
 NO_ATTACK = "none"
+APART = ("checks", "ladder")
+"""Keys of a config for what is made beside the answers, which stay the same."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -40,6 +42,16 @@ class AttackSettings(Settings):
     def settings(self) -> dict[str, Any]:
         """Return the arguments of the attack's constructor."""
         return dict(self.model_extra or {})
+
+
+class LadderSettings(Settings):
+    """The same clients once more, from the attacker's best case to their own setting, in the folder ladder/.
+
+    Attributes:
+        examples: number of examples that are attacked on each rung, those of whole clients; 0 for no ladder.
+    """
+
+    examples: int = Field(default=0, ge=0, le=1000)
 
 
 class ExperimentBase(SimulationConfig):
@@ -118,13 +130,13 @@ def checked_attack(
 def unit_digest(config: Settings, attack: Mapping[str, Any]) -> str:
     """Return a hash of all that the results of one cell depend on, except code and data.
 
-    The number of sanity checks is left out: the answers stay the same.
+    What is made beside the answers is left out, see `APART`.
 
     Args:
         config: config of the combination.
         attack: name and all settings of its attack; {} for no attack.
     """
-    return plan_digest({**config.model_dump(mode="json", exclude={"attack", "checks"}), "attack": dict(attack)})
+    return plan_digest({**config.model_dump(mode="json", exclude={"attack", *APART}), "attack": dict(attack)})
 
 
 def plan_digest(raw: Raw) -> str:

@@ -24,6 +24,7 @@ from judges.plans.base import (
     NO_ATTACK,
     AttackSettings,
     ExperimentBase,
+    LadderSettings,
     attacked,
     axes,
     checked_attack,
@@ -37,7 +38,8 @@ from judges.runs.names import attack_label, control_cell, federation_label
 
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge")
 ONE_VALUE = (
-    "name", "scale", "repeats", "repeat", "threads", "device", "chunk", "class_distances", "checks", "dataset.root",
+    "name", "scale", "repeats", "repeat", "threads", "device", "chunk", "class_distances", "checks", "ladder.examples",
+    "dataset.root",
     "dataset.size", "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels", "dataset.bin_ms",
     "dataset.denoise_ms", "dataset.classes", "federation.keep_every",
     *(f"judge.{key}" for key in JudgeOptions.model_fields),
@@ -54,12 +56,14 @@ class ExperimentConfig(ExperimentBase):
         class_distances: number of examples of a data set that are compared with each other for the table of distances
             inside and between classes; 0 for none.
         checks: number of victims of each group on which the sanity checks of each attack are made; 0 for none.
+        ladder: the same clients from the attacker\'s best case to their own setting.
         judge: the classifier that tells what a reconstruction shows.
     """
 
     chunk: int = Field(default=32, ge=1, le=100_000)
     class_distances: int = Field(default=0, ge=0, le=5000)
     checks: int = Field(default=0, ge=0, le=1000)
+    ladder: LadderSettings = LadderSettings()
     judge: JudgeOptions = JudgeOptions()
 
 

@@ -21,6 +21,10 @@ SWAPPED = "swapped"
 """The kinds of control."""
 
 
+RUNG = "rung"
+"""The key in `Attacked.varied` of a rung of the ladder."""
+
+
 @dataclass(frozen=True)
 class Group:
     """A key that all rows on the same victims share; its fields are those of `Attacked`."""

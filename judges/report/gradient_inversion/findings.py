@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from judges.report.gradient_inversion.events import SpikeTable, nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, plain_groups
 from judges.report.gradient_inversion.tables_leaks import outcomes
+from judges.report.ladder import Climb, climbs
 from judges.runs.identity import Group
 from judges.runs.measures import SanityCheck
 from judges.runs.names import attack_name, line_name
@@ -80,7 +81,7 @@ class Observed(NamedTuple):
     taus: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | FailedCheck | Thresholded | Observed
+Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | FailedCheck | Thresholded | Observed | Climb
 
 
 def find(summary: Summary) -> list[Finding]:
@@ -95,6 +96,7 @@ def find(summary: Summary) -> list[Finding]:
     return [
         scored,
         *(OfVerdict(verdict, [cell for cell in plain if cell.verdict == verdict], plain) for verdict in verdicts),
+        *climbs(summary),
         *_missed(plain),
         *_best_controls(summary),
         *(

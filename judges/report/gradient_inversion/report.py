@@ -28,6 +28,7 @@ from judges.report.gradient_inversion.texts import text_section
 from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
 from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
+from judges.report.ladder import ladder_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
 from judges.runs.manifest import auxiliary_data, read_manifest, told_controls, without_people
@@ -64,6 +65,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
     figures = "as Figures 3 and 4 of arXiv 2511.21181"
     sections = [
+        ladder_section(summary, WORDS.notes["ladder"]),
         images,
         events,
         distance_section(summary.distances),

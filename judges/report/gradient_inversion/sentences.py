@@ -9,8 +9,10 @@ from judges.report.formats import between, counted, joined, number, percent, ten
 from judges.report.gradient_inversion import findings as found
 from judges.report.gradient_inversion.events import SpikeTable
 from judges.report.gradient_inversion.wording import NOTES
+from judges.report.ladder import Climb, rung_of
 from judges.runs.names import attack_name, group_name, line_name, way_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
+from judges.summaries.verdicts import RECOVERED
 
 MOST_DETAILED = 8  # up to how many cells are listed with their numbers; those of more are left to the tables
 _RELATIONS = {
@@ -83,6 +85,17 @@ def _(missed: found.Missed) -> str:
         text = f"no attack tried here did better than the controls{besides}, which does not mean that none would"
     tried = f" Tried by adversary {', '.join(missed.adversaries)}." if missed.adversaries else ""
     return f"On {', '.join(map(group_name, missed.groups))}: {text}.{tried}"
+
+
+@sentence.register
+def _(climb: Climb) -> str:
+    first, last = climb.cells[0], climb.cells[-1]
+    who = f"On the ladder of {climb.clients}, {climb.attack}"
+    if first.verdict != RECOVERED:
+        return f"{who} does not recover the examples in its best case either ({first.verdict}): no setting explains it."
+    if not climb.protects:
+        return f"{who} recovers the examples on every rung, {rung_of(last)} included: nothing on the way protects them."
+    return f"{who} recovers the examples up to the rung below {climb.protects!r}: from this attack, that protects them."
 
 
 @sentence.register

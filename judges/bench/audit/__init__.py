@@ -32,6 +32,7 @@ from judges.bench.engines import Engine
 from judges.bench.folder import facts_of_datasets, remove_entries
 from judges.bench.gradient_inversion import AttackedUpdates
 from judges.plans.audit import TASK, AuditPlan
+from judges.plans.base import APART
 from judges.progress import Watch
 from judges.runs.identity import Attacked
 from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
@@ -71,7 +72,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             DataError: there are no captures, a file is corrupt, the size of a sealed batch is not its update's, or the
                 public pictures cannot be read or are in other classes.
         """
-        self._evidence = list(self._groups())
+        self._evidence = list(self.groups())
         for evidence in self._evidence:
             self._check_dataset(evidence)
             self._read_public(evidence.spec)
@@ -111,7 +112,10 @@ class Audit(AttackedUpdates[AuditPlan]):
             self.recall()
             learned = self._tell_of_other_pictures() and any(cell.auxiliary for cell in self.plan.cells)
             captures = self.before.get(EVIDENCE, self._digest)
-            other = {**earlier, "checks": 0} != {**self.plan.raw, "checks": 0} or captures != self._digest
+            unlike = [
+                {key: value for key, value in raw.items() if key not in APART} for raw in (earlier, self.plan.raw)
+            ]
+            other = unlike[0] != unlike[1] or captures != self._digest
             if fresh or other or learned:
                 remove_entries(self.folder, set(WRITTEN) - set(GIVEN))
         atomic_write(path, tomli_w.dumps(self.plan.raw))
@@ -135,7 +139,11 @@ class Audit(AttackedUpdates[AuditPlan]):
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - the captures exist
         """Yield the captures that can share a call, model by model."""
-        yield from self._evidence
+        yield from self.evidence()
+
+    def evidence(self) -> list[Evidence]:
+        """Return the captures that can share a call, model by model, after `check`."""
+        return self._evidence
 
     def assumed(self) -> Mapping[str, Scalar]:
         """Return the facts about the clients to assume where their captures do not state them."""
@@ -195,12 +203,12 @@ class Audit(AttackedUpdates[AuditPlan]):
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]
 
-    def _groups(self) -> Iterator[Evidence]:
+    def groups(self) -> Iterator[Evidence]:
         """Yield the captures that can share a call: those with the same model and batch size."""
         groups: dict[tuple[ModelSpec, int | None], list[Victim]] = defaultdict(list)
         for capture in _stored(self.folder, self.assumed()):
             groups[capture.model, capture.batch_size].append(Victim(capture.id, capture.round))
-            self._problems.setdefault(same_problem(capture), capture.id)
+            self.note_problem(capture)
         base, names = self.plan.base, Counter[str]()
         for (model, size), victims in groups.items():
             varied = _varied(model, size, groups)
@@ -217,6 +225,10 @@ class Audit(AttackedUpdates[AuditPlan]):
             names[label] += 1
             name = label if names[label] == 1 else f"{label}-{names[label]}"
             yield Evidence(name, attacked, tuple(victims), seed=base.seed, model=model, dataset=base.dataset)
+
+    def note_problem(self, capture: CapturedUpdate) -> None:
+        """Note that an update of its kind must pass the self-check."""
+        self._problems.setdefault(same_problem(capture), capture.id)
 
     def _check_dataset(self, evidence: Evidence) -> None:
         """Reject a data set whose examples the model cannot take as inputs."""

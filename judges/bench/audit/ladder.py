@@ -1,0 +1,112 @@
+"""Climbs the ladder of an audit or a run: its clients from the attacker's best case to their own setting.
+
+The folder ladder/ in that of the audit holds captures/ and sealed/ of all rungs, and is audited like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fl_sim.captures import CaptureStore, capture_id
+from fl_sim.errors import ConfigError
+from fl_sim.specs import Scalar
+from judges.bench.added_attack import AddedAttack
+from judges.bench.audit import Audit
+from judges.bench.engine_options import EngineOptions
+from judges.kinds import RunPlan
+from judges.plans.audit import AuditPlan, audit_of
+from judges.plans.gradient_inversion import Plan
+from judges.progress import Watch
+from judges.runs.identity import RUNG
+from judges.runs.names import group_label
+from judges.scoring.ladder import Rung, rungs, seal
+from judges.scoring.session import Evidence, Victim
+
+FOLDER = "ladder"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rung, whose captures are in the folder of the ladder, and the evidence that it was made from."""
+
+    rung: Rung
+    above: Evidence
+
+
+class LadderAudit(Audit):
+    """The audit of a folder whose captures are those of rungs."""
+
+    def __init__(
+        self, plan: AuditPlan, folder: Path, watch: Watch, options: EngineOptions | None, steps: Sequence[Step]
+    ) -> None:
+        super().__init__(plan, folder, watch, options)
+        self._steps = steps
+
+    def assumed(self) -> Mapping[str, Scalar]:
+        """Return nothing: all that was assumed of the clients is in the captures."""
+        return {}
+
+    def groups(self) -> Iterator[Evidence]:
+        """Yield the captures of each rung."""
+        for step in self._steps:
+            above, captures = step.above, step.rung.captures
+            attacked = replace(above.attacked, varied={**above.attacked.varied, RUNG: step.rung.name})
+            for capture in captures:
+                self.note_problem(capture)
+            victims = tuple(Victim(capture.id, capture.round) for capture in captures)
+            yield replace(above, name=group_label(attacked), attacked=attacked, victims=victims, models={})
+
+
+def climb(
+    plan: RunPlan, folder: Path, watch: Watch, *, options: EngineOptions | None, show_faces: bool = False
+) -> Path:
+    """Attack the clients of a finished audit or run on each rung of the ladder, and return the path of the report.
+
+    Args:
+        plan: of the audit, or of the run of gradient inversion; `plan.base.ladder` says how many examples to take.
+        folder: of its results.
+        watch: shows progress.
+        options: where the jobs run.
+        show_faces: whether the report shows pictures of real people.
+
+    Raises:
+        ConfigError: no client sealed its examples, or as of an audit.
+        DataError: as of an audit.
+    """
+    source: Audit | AddedAttack
+    if isinstance(plan, Plan):
+        source, above = AddedAttack(plan, folder, Watch.silent(), options, plan.cells), audit_of(plan.raw)
+    else:
+        assert isinstance(plan, AuditPlan)  # noqa: S101 - no other plan has a ladder
+        source, above = Audit(plan, folder, Watch.silent(), options), plan
+    source.check()
+    steps = list(_steps(source, folder.resolve() / FOLDER, plan.base.ladder.examples))
+    if not steps:
+        raise ConfigError(
+            f"ladder: the updates of its rungs are computed from what the clients sealed, and there is nothing in "
+            f"{folder / 'sealed'}; let the clients seal their batches."
+        )
+    return LadderAudit(above, folder.resolve() / FOLDER, watch, options, steps).execute(show_faces=show_faces)
+
+
+def _steps(source: Audit | AddedAttack, folder: Path, examples: int) -> Iterator[Step]:
+    """Write the captures and the truth of all rungs, and yield the rungs, those of each piece of evidence together."""
+    store, made = CaptureStore(folder / "captures"), 0
+    for evidence in source.evidence():
+        known = source.session.open(evidence, complete=False)
+        clients = source.compare(evidence, known)
+        truths = {client.id: source.session.truth(client.id) for client in clients}
+        found = rungs(clients, truths, source.session.mismatches, examples=examples, seed=evidence.seed)
+        for number, rung in enumerate(found, start=1):
+            made += 1
+            ids = [capture_id(f"rung-{made:03d}", 1, index) for index in range(len(rung.captures))]
+            captures = [
+                replace(one, id=name, round=1, client=index)
+                for index, (one, name) in enumerate(zip(rung.captures, ids, strict=True))
+            ]
+            for capture in captures:
+                store(capture)
+            seal(folder / "sealed", ids, rung.truths)
+            yield Step(Rung(f"{number} {rung.name}", tuple(captures), rung.truths), evidence)

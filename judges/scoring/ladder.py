@@ -1,0 +1,161 @@
+"""The ladder: the same model and examples from the attacker's best case to the client's own setting, a change a rung.
+
+The updates of the rungs are computed by plain torch from the sealed examples, as a client would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attacks.engines.plain import update_of
+from attacks.preflight.stand_in import stand_in
+from fl_sim.captures import SealedStore
+from fl_sim.errors import ConfigError
+from fl_sim.observed import batch_size, local_steps
+from fl_sim.records import CapturedUpdate, SealedBatch
+from judges.runs.rows import LARGEST_MISMATCH
+
+ONE, BATCH, STEPS, WEIGHTS, CAPTURED = "one example", "batch of {}", "{} steps", "weights as sent", "as captured"
+"""What each rung adds: to one example, an untrained model, one step and no defence."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Clients of one setting.
+
+    Attributes:
+        name: what it adds to the rung below.
+        captures: what the server sees of them; their ids are those of the clients whose examples they use.
+        truths: their examples, in the same order.
+    """
+
+    name: str
+    captures: tuple[CapturedUpdate, ...]
+    truths: tuple[SealedBatch, ...]
+
+
+def rungs(
+    captures: Sequence[CapturedUpdate],
+    truths: Mapping[str, SealedBatch],
+    mismatches: Mapping[str, float],
+    *,
+    examples: int,
+    seed: int,
+) -> list[Rung]:
+    """Return the rungs of clients with the same model, from the attacker's best case to what was captured.
+
+    A rung that would change nothing is left out, and so is one for which the model's own code fails, as that of a batch
+    normalisation does on a single example.
+
+    Args:
+        captures: of clients whose truth is known, with all facts that an attack assumes.
+        truths: {capture id: the examples for which the attack searches}.
+        mismatches: {capture id: distance of the truth's update from the captured one, relative to its norm}.
+        examples: number of examples of all clients together; whole clients are taken until there are so many.
+        seed: of the untrained model.
+    """
+    clients = list(_enough(captures, truths, examples))
+    if not clients:
+        return []
+    batches = [truths[client.id] for client in clients]
+    plain = [_undefended(client) for client in clients]
+    untrained = [_untrained(client, seed) for client in plain]
+    first = local_steps(clients[0])
+    found = [_rung(ONE, *_singles(untrained, batches, examples), seed)]
+    if len(first[0]) > 1:
+        starts = [_part(batch, local_steps(client)[0]) for client, batch in zip(clients, batches, strict=True)]
+        found.append(_rung(BATCH.format(len(first[0])), list(map(_one_step, untrained, starts)), starts, seed))
+    if len(first) > 1:
+        found.append(_rung(STEPS.format(len(first)), untrained, batches, seed))
+    name = WEIGHTS
+    if any(mismatches.get(client.id, 0.0) > LARGEST_MISMATCH for client in clients):
+        found.append(_rung(WEIGHTS, plain, batches, seed))
+        name = CAPTURED
+    return [*(one for one in found if one is not None), Rung(name, tuple(clients), tuple(batches))]
+
+
+def seal(folder: Path, ids: Sequence[str], truths: Sequence[SealedBatch]) -> None:
+    """Write the truths of captures with these ids into a folder of sealed batches."""
+    store = SealedStore(folder)
+    for name, truth in zip(ids, truths, strict=True):
+        store(dataclasses.replace(truth, capture_id=name))
+
+
+def _enough(
+    captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBatch], examples: int
+) -> Iterator[CapturedUpdate]:
+    """Yield the first captures whose truth is known, until they have so many examples together."""
+    count = 0
+    for capture in captures:
+        if capture.id in truths and count < examples:
+            count += batch_size(capture)
+            yield capture
+
+
+def _undefended(client: CapturedUpdate) -> CapturedUpdate:
+    """Return a client that does not clip its steps."""
+    return dataclasses.replace(client, training=client.training.model_copy(update={"clip_norm": 0.0}))
+
+
+def _untrained(client: CapturedUpdate, seed: int) -> CapturedUpdate:
+    """Return a client that is sent a model as its builder and its initialisation make it."""
+    fresh = stand_in(client.model, client.training, kind=client.kind, seed=seed)
+    return dataclasses.replace(
+        client,
+        parameters={name: fresh.parameters[name] for name in client.parameters},
+        update={name: value for name, value in fresh.update.items() if name in client.update},
+    )
+
+
+def _one_step(client: CapturedUpdate, batch: SealedBatch) -> CapturedUpdate:
+    """Return a client that shares the gradient of one step on a batch."""
+    count = len(batch.labels)
+    shared = stand_in(client.model, client.training, kind="gradient").update
+    return dataclasses.replace(
+        client,
+        update={name: value for name, value in shared.items() if name in client.update},
+        kind="gradient",
+        local_steps=1,
+        epochs=None,
+        batch_size=count,
+        num_examples=count,
+        clients=1,
+        labels=None if client.labels is None else batch.labels,
+    )
+
+
+def _singles(
+    clients: Sequence[CapturedUpdate], batches: Sequence[SealedBatch], examples: int
+) -> tuple[list[CapturedUpdate], list[SealedBatch]]:
+    """Return clients with one example each."""
+    found: list[CapturedUpdate] = []
+    parts: list[SealedBatch] = []
+    for client, batch in zip(clients, batches, strict=True):
+        for index in range(min(len(batch.labels), examples - len(found))):
+            parts.append(_part(batch, range(index, index + 1)))
+            found.append(_one_step(client, parts[-1]))
+    return found, parts
+
+
+def _part(batch: SealedBatch, rows: range) -> SealedBatch:
+    """Return some of the examples of a batch."""
+    index = torch.tensor(rows)
+    inputs = batch.inputs.index_select(batch.inputs.dim() - 4, index)
+    return dataclasses.replace(batch, inputs=inputs, labels=batch.labels[index], defence="none")
+
+
+def _rung(name: str, clients: Sequence[CapturedUpdate], batches: Sequence[SealedBatch], seed: int) -> Rung | None:
+    """Return a rung with the updates of its clients; None if the model's own code fails."""
+    try:
+        whole = [
+            dataclasses.replace(client, update=update_of(client, batch.inputs, batch.labels, seed=seed))
+            for client, batch in zip(clients, batches, strict=True)
+        ]
+    except ConfigError:
+        return None
+    return Rung(name, tuple(whole), tuple(batches))

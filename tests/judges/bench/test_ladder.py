@@ -1,0 +1,60 @@
+"""`--ladder`: every rung is attacked and scored in a folder of its own, and the page says what protects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fl_sim.errors import ConfigError
+from judges.bench.audit.ladder import FOLDER, climb
+from judges.bench.execution import run_plan
+from judges.plans.audit import read_audit
+from judges.plans.gradient_inversion import make_plan
+from judges.progress import Watch
+from judges.runs.rows import read_scores
+from judges.summaries.gradient_inversion import read_summary
+from tests.judges.bench.test_audit import leave_a_batch, leave_captures
+from tests.judges.bench.test_gradient_inversion import RAW, quiet
+
+SETTINGS = ("attack=idlg", "attack.iterations=60", "checks=0", "ladder.examples=3")
+
+
+def test_an_audit_climbs_to_what_was_captured(tmp_path: Path) -> None:
+    leave_a_batch(tmp_path)
+    plan = read_audit(SETTINGS)
+    run_plan(plan, tmp_path, quiet())
+    page = climb(plan, tmp_path, quiet(), options=None)
+    assert page == (tmp_path / FOLDER / "report.html").resolve()
+    attacks = [row for row in read_scores(tmp_path / FOLDER / "scores.csv") if not row.is_control]
+    assert [row.varied["rung"] for row in attacks] == [
+        *["1 one example"] * 3, *["2 batch of 3"] * 3, *["3 weights as sent"] * 3
+    ]  # fmt: skip
+    assert any(row.solved for row in attacks[:3])
+    assert all(row.label_correct for row in attacks[:3])
+    own = [row for row in read_scores(tmp_path / "scores.csv") if not row.is_control]
+    assert [row.mse for row in attacks[6:]] == [row.mse for row in own]
+    text = page.read_text(encoding="utf-8")
+    assert "From the attacker&#39;s best case to the clients&#39; setting" in text
+    assert "On the ladder of" in text
+    before = (tmp_path / FOLDER / "scores.csv").read_bytes()
+    answers = {path: path.stat().st_mtime_ns for path in (tmp_path / FOLDER / "reconstructions").rglob("*.safetensors")}
+    climb(plan, tmp_path, quiet(), options=None)
+    assert (tmp_path / FOLDER / "scores.csv").read_bytes() == before
+    assert {path: path.stat().st_mtime_ns for path in answers} == answers
+
+
+def test_a_run_climbs_too(tmp_path: Path) -> None:
+    raw = RAW | {"ladder": {"examples": 2}}
+    plan = make_plan(raw)
+    run_plan(plan, tmp_path, quiet())
+    climb(plan, tmp_path, quiet(), options=None)
+    cells = [cell for cell in read_summary(tmp_path / FOLDER / "summary.json").cells if not cell.is_control]
+    assert {cell.model for cell in cells} == {cell.attacked.model for cell in plan.federations}
+    assert {cell.varied["rung"] for cell in cells} == {"1 one example", "2 weights as sent"}
+
+
+def test_the_rungs_need_the_truth(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=0, count=1)
+    with pytest.raises(ConfigError, match="computed from what the clients sealed"):
+        climb(read_audit(SETTINGS), tmp_path, Watch.silent(), options=None)
