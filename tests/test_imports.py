@@ -108,7 +108,7 @@ ROOMS: dict[str, Room] = {
         ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
          "fl_sim.datasets.examples", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS, "judges.bench.*",
          "judges.classifiers.*", "judges.export.*",
-         "judges.progress", "judges.report.*", "judges.scoring.audit_checks", "judges.scoring.class_metrics"),
+         "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(

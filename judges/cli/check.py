@@ -129,7 +129,7 @@ def subjects(target: str, assignments: Sequence[str]) -> Iterator[Subject]:
     spec, inferred = input_of(target, task.input)
     from attacks.preflight.stand_in import stand_in
     from fl_sim.client_training import ClientTraining
-    from judges.scoring.audit_checks import filled
+    from judges.scoring.audit.checks import filled
 
     steps = task.assumed.learning_rate or task.assumed.local_steps or task.assumed.epochs
     kind, seed = task.assumed.kind or ("delta" if steps else "gradient"), None if is_place else 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from fl_sim.defences import NO_DEFENCE
 from judges.report.formats import DASH, interval, number, tenths
 from judges.report.table import Cell, Column, Group, Section, Table, rate_cell
 from judges.report.words import verdict_cell
@@ -38,7 +39,8 @@ def climbs(summary: Summary) -> list[Climb]:
     for cell in summary.cells:
         if RUNG in cell.varied and not cell.is_control and cell.tau is None:
             rest = {key: value for key, value in cell.varied.items() if key != RUNG}
-            found[group_name(replace(cell, varied=rest)), attack_name(cell)].append(cell)
+            clients = replace(cell, varied=rest, defence=NO_DEFENCE)
+            found[group_name(clients), attack_name(cell)].append(cell)
     return [Climb(*names, cells) for names, cells in found.items()]
 
 

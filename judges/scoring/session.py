@@ -28,7 +28,7 @@ from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
-from judges.scoring.audit_checks import matched, measured
+from judges.scoring.audit.checks import matched, measured
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score

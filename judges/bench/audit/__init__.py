@@ -38,8 +38,8 @@ from judges.runs.identity import Attacked
 from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit_checks import filled, other_order, out_of_range, wrong_problem
-from judges.scoring.public import origin, public_facts, public_means
+from judges.scoring.audit.checks import filled, other_order, out_of_range, wrong_problem
+from judges.scoring.audit.public import origin, public_facts, public_means
 from judges.scoring.session import Evidence, Victim
 
 INIT = "as sent"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fl_sim.captures import CaptureStore, capture_id
+from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.bench.added_attack import AddedAttack
@@ -21,7 +22,7 @@ from judges.plans.gradient_inversion import Plan
 from judges.progress import Watch
 from judges.runs.identity import RUNG
 from judges.runs.names import group_label
-from judges.scoring.ladder import Rung, rungs, seal
+from judges.scoring.audit.ladder import Rung, rungs, seal
 from judges.scoring.session import Evidence, Victim
 
 FOLDER = "ladder"
@@ -53,6 +54,8 @@ class LadderAudit(Audit):
         for step in self._steps:
             above, captures = step.above, step.rung.captures
             attacked = replace(above.attacked, varied={**above.attacked.varied, RUNG: step.rung.name})
+            if not step.rung.defended:
+                attacked = replace(attacked, defence=NO_DEFENCE, defence_settings={})
             for capture in captures:
                 self.note_problem(capture)
             victims = tuple(Victim(capture.id, capture.round) for capture in captures)
@@ -109,4 +112,4 @@ def _steps(source: Audit | AddedAttack, folder: Path, examples: int) -> Iterator
             for capture in captures:
                 store(capture)
             seal(folder / "sealed", ids, rung.truths)
-            yield Step(Rung(f"{number} {rung.name}", tuple(captures), rung.truths), evidence)
+            yield Step(replace(rung, name=f"{number} {rung.name}", captures=tuple(captures)), evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from fl_sim.client_training import ClientTraining
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch
 from fl_sim.training import local_sgd, parameters_of
-from judges.scoring.ladder import Rung, rungs
+from judges.scoring.audit.ladder import Rung, rungs
 
 SPEC = ModelSpec("mlp", InputSpec(1, 4, 4, 3), hidden=5)
 RATE = 0.2
@@ -27,7 +28,9 @@ def clients(count: int, *, steps: int, size: int) -> tuple[list[CapturedUpdate],
         labels = torch.randint(3, (steps * size,), generator=generator)
         module = build_model(SPEC, seed=50)
         sent = parameters_of(module)
-        local_sgd(module, list(zip(inputs.split(size), labels.split(size), strict=True)), learning_rate=RATE)
+        local_sgd(
+            module, list(zip(torch.split(inputs, size), torch.split(labels, size), strict=True)), learning_rate=RATE
+        )
         update = {name: value - sent[name] for name, value in parameters_of(module).items()}
         name = f"mine/r001-c{number:03d}"
         captures.append(
@@ -55,13 +58,17 @@ def test_each_rung_adds_one_thing() -> None:
     assert (one.num_examples, batch.num_examples, steps.num_examples) == (1, 4, 8)
     assert [capture.training.clip_norm for capture in (one, batch, steps, sent, captured)] == [0.0] * 4 + [9.0]
     weights = [next(iter(capture.parameters.values())) for capture in (one, batch, steps, sent, captured)]
-    same = [torch.equal(left, right) for left, right in zip(weights, weights[1:], strict=False)]
+    same = [torch.equal(left, right) for left, right in itertools.pairwise(weights)]
     assert same == [True, True, False, True]
 
 
 def test_what_changes_nothing_is_no_rung() -> None:
     assert [rung.name for rung in climb(2, steps=1, size=1, examples=2)] == ["one example", "weights as sent"]
-    assert [rung.name for rung in climb(2, steps=3, size=1, examples=9)] == ["one example", "3 steps", "weights as sent"]
+    assert [rung.name for rung in climb(2, steps=3, size=1, examples=9)] == [
+        "one example",
+        "3 steps",
+        "weights as sent",
+    ]
     assert climb(2, steps=1, size=1, examples=0) == []
 
 
@@ -99,4 +106,6 @@ def test_a_model_that_fails_on_one_example_lacks_that_rung(monkeypatch: pytest.M
 
 
 def norms(_spec: ModelSpec) -> torch.nn.Module:
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 3))
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(16, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 3)
+    )

@@ -32,11 +32,13 @@ class Rung:
         name: what it adds to the rung below.
         captures: what the server sees of them; their ids are those of the clients whose examples they use.
         truths: their examples, in the same order.
+        defended: whether the updates are those that were captured, with what the clients did to them.
     """
 
     name: str
     captures: tuple[CapturedUpdate, ...]
     truths: tuple[SealedBatch, ...]
+    defended: bool = False
 
 
 def rungs(
@@ -76,7 +78,8 @@ def rungs(
     if any(mismatches.get(client.id, 0.0) > LARGEST_MISMATCH for client in clients):
         found.append(_rung(WEIGHTS, plain, batches, seed))
         name = CAPTURED
-    return [*(one for one in found if one is not None), Rung(name, tuple(clients), tuple(batches))]
+    top = Rung(name, tuple(clients), tuple(batches), defended=name == CAPTURED)
+    return [*(one for one in found if one is not None), top]
 
 
 def seal(folder: Path, ids: Sequence[str], truths: Sequence[SealedBatch]) -> None:
