@@ -26,7 +26,7 @@ ENGINES = ["folded", "replayed together", "replayed"]
 
 def problem_of(engine: str, spec: InputSpec, **settings: Any) -> tuple[MatchingProblem, Tensor]:
     """Return the problem of one client that trains on images of some range, and its images in units of the range."""
-    steps = {"local_steps": 1, "num_examples": 1} if engine == "folded" else {}
+    steps: dict[str, Any] = {"local_steps": 1, "num_examples": 1} if engine == "folded" else {}
     capture, (inputs, labels) = client(model=ModelSpec("lenet", spec), **steps)
     if engine == ReplayedClients.name:
         settings["opened"] = functools.partial(ReplayedClients, device="cpu", precision=torch.float64)
