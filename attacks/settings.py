@@ -55,8 +55,8 @@ class MatchingSettings(InversionSettings):
             tensor's norm, since the plain sum is ruled by the last layer, in which the images of the steps are alike.
         range_weight: weight of the squared distance of the candidate from its nearest image in range, in units of the
             range, which is added to the matching loss; 0 as in the published code. It is 0 at the truth, so that a
-            match stays a match. It helps where the loss falls slowly, as with several local steps: 0.001 to 0.1 did
-            equally well there. Images only.
+            match stays a match. Of clients of several local steps without momentum it found more images, and 0.001 to
+            0.1 did equally well. Images only.
         tolerance_gradient: L-BFGS ends an outer step when max |g| is at most this (1e-7, torch's default).
         tolerance_change: L-BFGS ends an outer step when the step, the change of the loss or the slope is at most this
             (1e-9, torch's default). It is absolute: if gradients are small, as under torch's initialisation, it ends
