@@ -1,10 +1,11 @@
 """What the attacks find of clients that take several local steps: the table in configs/RESULTS.md.
 
-    python -m tests.bench_local_steps [MODEL [ITERATIONS]]
+    python -m tests.bench_local_steps [MODEL [ITERATIONS [ROWS [LABELS]]]]
 
 Clients train on `digits`, test split, with SGD and learning rate 0.1, each from a model of its own under U(-0.5, 0.5).
-The attack replays their steps. With labels known, in the order of the steps, it is iDLG; with labels unknown, DLG. An
-answer counts for the original to which it is assigned. Not part of the tests.
+The attack replays their steps. With labels known, in the order of the steps, it is iDLG; with labels unknown, DLG; with
+labels read off the update of one step, iDLG by its default rule. An answer counts for the original to which it is
+assigned. ROWS is how the names of the rows begin, and LABELS those to be measured. Not part of the tests.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ RATE = 0.1
 FOUND = 0.9
 """SSIM above which an image counts as found."""
 
+SEARCH = {"guess": "uniform", "history": 300, "restarts": 1, "tolerance_change": 0.0, "range_weight": 0.01}
+"""Settings of all rows."""
+
+ATTACKS = {"known": "idlg", "read": "idlg", "unknown": "dlg"}
+"""Attacks by what they know of the labels."""
+
 COLUMNS = ("steps", "momentum", "labels", f"SSIM > {FOUND}", "mean SSIM", "evaluations", "CPU s a client")
 
 
@@ -52,16 +59,23 @@ class Case:
     @property
     def name(self) -> str:
         """Return what a step uses."""
+        if self.steps == 1:
+            return f"1 of {self.size} images"
         if self.same:
             return f"{self.steps} on one image"
         return f"{self.steps} of {self.size} image{'s' * (self.size > 1)} each"
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Return what attacks may know of the labels; in one step, an order is nothing to know."""
+        return ("read", "unknown") if self.steps == 1 else ("known", "unknown")
 
 
 CASES = [
     Case(steps, size, same, momentum)
     for steps, size, same in ((2, 1, True), (5, 1, True), (2, 1, False), (5, 1, False), (2, 4, False))
     for momentum in (0.0, 0.9)
-]
+] + [Case(1, size, same=False, momentum=0.0) for size in (4, 8)]
 
 
 def client(model: str, case: Case, number: int) -> tuple[CapturedUpdate, Tensor, Tensor]:
@@ -83,33 +97,34 @@ def client(model: str, case: Case, number: int) -> tuple[CapturedUpdate, Tensor,
     return dataclasses.replace(capture, update=update), inputs, labels
 
 
-def line(model: str, case: Case, iterations: int, *, known: bool) -> Sequence[str]:
-    """Return the row of a case."""
+def line(model: str, case: Case, iterations: int, labels: str) -> Sequence[str]:
+    """Return the row of a case; `labels` is one of `ATTACKS`."""
     clients = [client(model, case, number) for number in range(CLIENTS)]
-    captures = [dataclasses.replace(one, labels=labels if known else None) for one, _, labels in clients]
-    settings = {"guess": "uniform", "iterations": iterations, "history": 300, "restarts": 1, "tolerance_change": 0.0}
+    captures = [dataclasses.replace(one, labels=own if labels == "known" else None) for one, _, own in clients]
     started = time.process_time()
-    answers = build_attack("idlg" if known else "dlg", settings).reconstruct(captures, seed=0)
+    attack = build_attack(ATTACKS[labels], {**SEARCH, "iterations": iterations})
+    answers = attack.reconstruct(captures, seed=0)
     seconds = (time.process_time() - started) / CLIENTS
     found = []
     for answer, (_, inputs, _) in zip(answers, clients, strict=True):
         found += ssim(answer.inputs[assigned(answer.inputs, inputs)], inputs, low=0.0, high=1.0).tolist()
     effort = sum(answer.gradient_evaluations for answer in answers) / CLIENTS
     return (
-        case.name, f"{case.momentum:g}", "known" if known else "unknown",
+        case.name, f"{case.momentum:g}", labels,
         f"{sum(value > FOUND for value in found)} of {len(found)}", f"{sum(found) / len(found):.2f}",
         f"{effort:,.0f}", f"{seconds:.0f}",
     )  # fmt: skip
 
 
-def main(model: str = "lenet", iterations: str = "150") -> None:
+def main(model: str = "lenet", iterations: str = "150", rows: str = "", labels: str = "") -> None:
     """Print the table."""
     prepare_process(1)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
-    for known in (True, False):
+    for asked in ATTACKS:
         for case in CASES:
-            console.print(f"| {' | '.join(line(model, case, int(iterations), known=known))} |")
+            if case.name.startswith(rows) and asked in case.labels and labels in ("", asked):
+                console.print(f"| {' | '.join(line(model, case, int(iterations), asked))} |")
 
 
 if __name__ == "__main__":

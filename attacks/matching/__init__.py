@@ -72,6 +72,7 @@ def reconstruct(
 ) -> list[Reconstruction]:
     """Run gradient matching on victims that can share a batch and return a reconstruction for each."""
     _refuse_thresholds(victims.captures[0], settings)
+    _refuse_ranges(victims.captures[0], settings)
     started = time.perf_counter()
     precision = getattr(torch, settings.precision)
     tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
@@ -83,6 +84,7 @@ def reconstruct(
         measure="weighted" if settings.weighting == "auto" else "squared",
         tau=tau,
         slots=victims.slots,
+        range_weight=settings.range_weight,
     )
     unknowns = problem.unknowns
 
@@ -125,6 +127,17 @@ def _refuse_thresholds(capture: CapturedUpdate, settings: MatchingSettings) -> N
         raise ConfigError(
             f"attack.thresholding: expected 'none' for {capture.id}, whose client reads texts: the answer holds the "
             f"most probable token of each position; found '{settings.thresholding}'."
+        )
+
+
+def _refuse_ranges(capture: CapturedUpdate, settings: MatchingSettings) -> None:
+    """Raise a ConfigError if inputs that are no images are to be kept in a range."""
+    spec = capture.model.input
+    if settings.range_weight and (spec.vocabulary or spec.timesteps):
+        kind = "texts" if spec.vocabulary else "recordings of events"
+        raise ConfigError(
+            f"attack.range_weight: expected 0 for {capture.id}, whose client reads {kind}: only images have a range; "
+            f"found {settings.range_weight:g}."
         )
 
 

@@ -41,6 +41,7 @@ class MatchingProblem:
         opened: opens another engine than the one that is chosen.
         tau: threshold that turns the unknowns into inputs by straight-through thresholding; None to use the unknowns
             as inputs.
+        range_weight: of the squared distance of the unknowns of images from [0, 1], which is added to the loss.
 
     Attributes:
         captures: of all victims.
@@ -62,13 +63,14 @@ class MatchingProblem:
         opened: Opened | None = None,
         tau: float | None = None,
         slots: int | None = None,
+        range_weight: float = 0.0,
     ) -> None:
         spec = captures[0].model.input
         self.examples = batch_size(captures[0])
         self.input_shape = (spec.timesteps,) * bool(spec.timesteps) + (self.examples, *spec.frame)
         self.input_size = math.prod(self.input_shape)
         self._texts: TextUnknowns | None = None
-        self._tau = tau
+        self._tau, self._range_weight = tau, range_weight
         self.classes = spec.classes
         present = captures[:slots]
         self.captures, self._labels = captures, labels
@@ -132,12 +134,16 @@ class MatchingProblem:
     def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return matching losses (V,) and their gradients (V, unknowns) at points (V, unknowns).
 
-        The loss is the sum of squared differences over all named tensors (arXiv 2511.21181, eq. 2).
+        The loss is the sum of squared differences over all named tensors (arXiv 2511.21181, eq. 2), and what is added
+        for images beyond their range.
         """
         points = points.detach().requires_grad_()
         inputs, label_logits = self.split(points)
         targets = self.known_targets() if label_logits is None else free_targets(self._training, label_logits)
         matching = self.engine.distances(inputs, targets)
+        if self._range_weight:
+            known = points[:, : self.input_size]
+            matching = matching + self._range_weight * (known - known.clamp(0.0, 1.0)).square().sum(1)
         (slope,) = torch.autograd.grad(matching.sum(), points)
         return matching.detach(), slope
 

@@ -91,6 +91,8 @@ def test_what_makes_no_texts_is_refused() -> None:
             GRNN().reconstruct([capture], seed=0)
         with pytest.raises(ConfigError, match=r"attack\.thresholding: expected 'none'"):
             DLG(DLGSettings(thresholding="post_optimisation")).reconstruct([capture], seed=0)
+        with pytest.raises(ConfigError, match=r"attack\.range_weight: expected 0 for .* reads texts"):
+            DLG(DLGSettings(range_weight=0.01)).reconstruct([capture], seed=0)
 
 
 def test_steps_lead_to_the_only_words_of_loss_zero() -> None:
