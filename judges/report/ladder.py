@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from fl_sim.defences import NO_DEFENCE
 from judges.report.formats import DASH, interval, number, tenths
 from judges.report.table import Cell, Column, Group, Section, Table, rate_cell
 from judges.report.words import verdict_cell
-from judges.runs.identity import RUNG
+from judges.runs.identity import RUNG, Attacked
 from judges.runs.names import attack_name, group_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.verdicts import RECOVERED
@@ -39,7 +38,7 @@ def climbs(summary: Summary) -> list[Climb]:
     for cell in summary.cells:
         if RUNG in cell.varied and not cell.is_control and cell.tau is None:
             rest = {key: value for key, value in cell.varied.items() if key != RUNG}
-            clients = replace(cell, varied=rest, defence=NO_DEFENCE)
+            clients = replace(cell, varied=rest, defence=Attacked.defence)
             found[group_name(clients), attack_name(cell)].append(cell)
     return [Climb(*names, cells) for names, cells in found.items()]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from fl_sim.captures import CaptureStore
 from fl_sim.errors import ConfigError
 from judges.bench.audit.ladder import FOLDER, climb
 from judges.bench.execution import run_plan
@@ -32,8 +34,9 @@ def test_an_audit_climbs_to_what_was_captured(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert any(row.solved for row in attacks[:3])
     assert all(row.label_correct for row in attacks[:3])
-    own = [row for row in read_scores(tmp_path / "scores.csv") if not row.is_control]
-    assert [row.mse for row in attacks[6:]] == [row.mse for row in own]
+    own = CaptureStore(tmp_path / "captures").load("mine/r001-c000")
+    top = CaptureStore(tmp_path / FOLDER / "captures").load(attacks[-1].capture_id)
+    assert all(torch.equal(top.update[name], value) for name, value in own.update.items())
     text = page.read_text(encoding="utf-8")
     assert "From the attacker&#39;s best case to the clients&#39; setting" in text
     assert "On the ladder of" in text
