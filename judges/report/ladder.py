@@ -44,7 +44,7 @@ def climbs(summary: Summary) -> list[Climb]:
 
 
 def rung_of(cell: CellSummary) -> str:
-    """Return the rung of a cell, such as "2 batch of 8"."""
+    """Return the rung of a cell, such as "2: batch of 8"."""
     return str(cell.varied[RUNG])
 
 

@@ -112,4 +112,4 @@ def _steps(source: Audit | AddedAttack, folder: Path, examples: int) -> Iterator
             for capture in captures:
                 store(capture)
             seal(folder / "sealed", ids, rung.truths)
-            yield Step(replace(rung, name=f"{number} {rung.name}", captures=tuple(captures)), evidence)
+            yield Step(replace(rung, name=f"{number}: {rung.name}", captures=tuple(captures)), evidence)

@@ -95,7 +95,10 @@ def _(climb: Climb) -> str:
         return f"{who} does not recover the examples in its best case either ({first.verdict}): no setting explains it."
     if not climb.protects:
         return f"{who} recovers the examples on every rung, {rung_of(last)} included: nothing on the way protects them."
-    return f"{who} recovers the examples up to the rung below {climb.protects!r}: from this attack, that protects them."
+    return (
+        f"{who} recovers the examples on the rungs below {climb.protects!r}. What that rung adds stops this attack at "
+        "this budget; a greater effort or another attack may get further."
+    )
 
 
 @sentence.register

@@ -70,8 +70,7 @@ def rungs(
     first = local_steps(clients[0])
     found = [_rung(ONE, *_singles(untrained, batches, examples), seed)]
     if len(first[0]) > 1:
-        starts = [_part(batch, local_steps(client)[0]) for client, batch in zip(clients, batches, strict=True)]
-        found.append(_rung(BATCH.format(len(first[0])), list(map(_one_step, untrained, starts)), starts, seed))
+        found.append(_rung(BATCH.format(len(first[0])), *_batches(untrained, batches), seed))
     if len(first) > 1:
         found.append(_rung(STEPS.format(len(first)), untrained, batches, seed))
     name = WEIGHTS
@@ -141,6 +140,19 @@ def _singles(
     for client, batch in zip(clients, batches, strict=True):
         for index in range(min(len(batch.labels), examples - len(found))):
             parts.append(_part(batch, range(index, index + 1)))
+            found.append(_one_step(client, parts[-1]))
+    return found, parts
+
+
+def _batches(
+    clients: Sequence[CapturedUpdate], batches: Sequence[SealedBatch]
+) -> tuple[list[CapturedUpdate], list[SealedBatch]]:
+    """Return clients with one step each, of those that the clients take on different examples."""
+    found: list[CapturedUpdate] = []
+    parts: list[SealedBatch] = []
+    for client, batch in zip(clients, batches, strict=True):
+        for step in dict.fromkeys(local_steps(client)):
+            parts.append(_part(batch, step))
             found.append(_one_step(client, parts[-1]))
     return found, parts
 

@@ -30,7 +30,7 @@ def test_an_audit_climbs_to_what_was_captured(tmp_path: Path) -> None:
     assert page == (tmp_path / FOLDER / "report.html").resolve()
     attacks = [row for row in read_scores(tmp_path / FOLDER / "scores.csv") if not row.is_control]
     assert [row.varied["rung"] for row in attacks] == [
-        *["1 one example"] * 3, *["2 batch of 3"] * 3, *["3 weights as sent"] * 3
+        *["1: one example"] * 3, *["2: batch of 3"] * 3, *["3: weights as sent"] * 3
     ]  # fmt: skip
     assert any(row.solved for row in attacks[:3])
     assert all(row.label_correct for row in attacks[:3])
@@ -54,7 +54,7 @@ def test_a_run_climbs_too(tmp_path: Path) -> None:
     climb(plan, tmp_path, quiet(), options=None)
     cells = [cell for cell in read_summary(tmp_path / FOLDER / "summary.json").cells if not cell.is_control]
     assert {cell.model for cell in cells} == {cell.attacked.model for cell in plan.federations}
-    assert {cell.varied["rung"] for cell in cells} == {"1 one example", "2 weights as sent"}
+    assert {cell.varied["rung"] for cell in cells} == {"1: one example", "2: weights as sent"}
 
 
 def test_the_rungs_need_the_truth(tmp_path: Path) -> None:

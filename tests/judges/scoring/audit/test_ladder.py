@@ -51,7 +51,7 @@ def climb(count: int, *, steps: int, size: int, examples: int, mismatch: float =
 def test_each_rung_adds_one_thing() -> None:
     found = climb(3, steps=2, size=4, examples=10, mismatch=0.5)
     assert [rung.name for rung in found] == ["one example", "batch of 4", "2 steps", "weights as sent", "as captured"]
-    assert [len(rung.captures) for rung in found] == [10, 2, 2, 2, 2]
+    assert [len(rung.captures) for rung in found] == [10, 4, 2, 2, 2]
     assert [len(rung.truths[0].labels) for rung in found] == [1, 4, 8, 8, 8]
     one, batch, steps, sent, captured = (rung.captures[0] for rung in found)
     assert [one.kind, batch.kind, steps.kind, sent.kind] == ["gradient", "gradient", "delta", "delta"]
