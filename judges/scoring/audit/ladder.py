@@ -58,7 +58,8 @@ def rungs(
         captures: of clients whose truth is known, with all facts that an attack assumes.
         truths: {capture id: the examples for which the attack searches}.
         mismatches: {capture id: distance of the truth's update from the captured one, relative to its norm}.
-        examples: number of examples of all clients together; whole clients are taken until there are so many.
+        examples: number of examples of all clients together; whole clients are taken until there are so many, those of
+            the last round first, whose model has been trained most.
         seed: of the untrained model.
     """
     clients = list(_enough(captures, truths, examples))
@@ -91,9 +92,9 @@ def seal(folder: Path, ids: Sequence[str], truths: Sequence[SealedBatch]) -> Non
 def _enough(
     captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBatch], examples: int
 ) -> Iterator[CapturedUpdate]:
-    """Yield the first captures whose truth is known, until they have so many examples together."""
+    """Yield captures whose truth is known, of the last round first, until they have so many examples together."""
     count = 0
-    for capture in captures:
+    for capture in sorted(captures, key=lambda one: -one.round):
         if capture.id in truths and count < examples:
             count += batch_size(capture)
             yield capture
