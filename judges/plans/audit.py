@@ -126,6 +126,8 @@ def audit_of(raw: Raw) -> AuditPlan:
     same = ("seed", "threads", "chunk", "device", "judge", "attack", "ladder")
     data = raw["dataset"]
     named = {} if any(isinstance(value, list) for value in data.values()) else {"dataset": data}
+    defences = raw["defence"]["name"]
+    named["defence"] = defences if isinstance(defences, str) else ", ".join(defences)
     return make_audit_plan({"task": TASK, **{key: raw[key] for key in same}, **named})
 
 
