@@ -65,6 +65,7 @@ _STROKES: Settings = {"prior": "strokes"}
 _DATA: Settings = {"prior": "auxiliary"}
 
 MEMBERS = (
+    Member("exact", {"quick": {}, "standard": {}, "thorough": {}}),
     Member(
         "idlg",
         {
@@ -177,6 +178,8 @@ class Ensemble:
                 refusal = error
                 continue
             for index, answer, distance in zip(wanted, answers, _distances(chosen, answers), strict=True):
+                if member.name == "exact" and answer.stop_reason is StopReason.NOT_ATTEMPTED:
+                    continue  # there is no closed form, so it names labels only
                 found[index][f"{member.name} {member.letter}"] = answer, distance
         return refusal
 

@@ -81,8 +81,19 @@ def test_a_spiking_network_is_spared_no_member_if_no_other_takes_it() -> None:
     capture = captured("spiking_lenet", "torch")
     (alone,) = Ensemble(EnsembleSettings(adversary="A")).reconstruct([capture], seed=0)
     assert alone.engine == "idlg: folded"
-    assert not MEMBERS[0].takes(capture, "quick")
-    assert MEMBERS[0].takes(capture, "standard")
+    search = next(member for member in MEMBERS if member.name == "idlg")
+    assert not search.takes(capture, "quick")
+    assert search.takes(capture, "standard")
+
+
+def test_where_the_first_layer_gives_the_input_nothing_is_searched() -> None:
+    model = ModelSpec("mlp", SPEC, init="torch", hidden=20)
+    picture = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    capture = capture_gradient(model, parameters_of(build_model(model, seed=1)), picture, torch.tensor([3]))
+    (answer,) = Ensemble(EnsembleSettings(adversary="A")).reconstruct([capture], seed=0)
+    assert (answer.engine.partition(":")[0], answer.labels.tolist()) == ("exact", [3])
+    assert torch.allclose(answer.inputs, picture, atol=1e-4)
+    assert answer.gradient_evaluations <= 1
 
 
 def test_a_match_ends_the_search(few: None) -> None:
