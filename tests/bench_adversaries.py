@@ -36,7 +36,7 @@ from judges.scoring.image_metrics import psnr_db, ssim
 SEED = 2025
 VICTIMS = 32
 AUXILIARY = {"lfw": 1000, "nmnist": 500}
-EVENTS = ("nmnist",)
+EVENTS = ("nmnist", "dvs_gesture")
 WINDOWS = Framing(time_bins=10, window_ms=100.0)
 DARK = {"dark_background": 0.05}
 
@@ -75,6 +75,8 @@ CASES = {
     "events": [
         Case("nmnist", "spiking_lenet", "torch", "frozen_delta"),
         Case("nmnist", "spiking_lenet", "torch", "learned", "D"),
+        Case("dvs_gesture", "spiking_lenet", "torch", "frozen_delta"),
+        Case("dvs_gesture", "spiking_lenet", "torch", "learned", "D"),
     ],
 }
 
