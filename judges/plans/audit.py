@@ -123,7 +123,7 @@ class AuditPlan:
 
 def audit_of(raw: Raw) -> AuditPlan:
     """Return the audit with the attacks and the judge of an experiment, as its config is resolved."""
-    same = ("seed", "threads", "chunk", "device", "judge", "attack", "ladder")
+    same = ("seed", "threads", "chunk", "device", "checks", "judge", "attack", "ladder")
     data = raw["dataset"]
     named = {} if any(isinstance(value, list) for value in data.values()) else {"dataset": data}
     defences = raw["defence"]["name"]
