@@ -265,6 +265,6 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert cache_folder() == tmp_path / "own" / "judges"
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_the_digits_judge_reaches_its_target(cache: Path) -> None:
     assert get_judge("lenet", load_dataset("digits"), seed=0).accuracy >= 0.95

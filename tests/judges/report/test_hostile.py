@@ -147,7 +147,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, row: Row, listener: Listener)
     return write_report(hostile_run(tmp_path_factory.mktemp("hostile"), row, listener.address))
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_hostile_names_are_text_in_every_kind_of_report(page: Path, listener: Listener) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(text.encode()) <= MOST_BYTES
