@@ -166,7 +166,7 @@ def _captured(folder: Path, raw: Raw) -> Iterator[Subject]:
         if table in raw:
             raise ConfigError(f"{table}: the captures in {folder} say it themselves; leave it out.")
     task = validate(CheckTask, raw)
-    from judges.bench.audit import clients_in
+    from judges.bench.audit.stored import clients_in
 
     for captured, assumed in clients_in(folder, task.assumed.model_dump(exclude_none=True)):
         yield Subject(captured, assumed, {})

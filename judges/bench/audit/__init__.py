@@ -16,16 +16,16 @@ from typing import Any
 import tomli_w
 
 from attacks.preflight.self_check import check_attackable
-from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.config import read_toml
 from fl_sim.datasets.reading.public import PublicPictures
 from fl_sim.defences import NO_DEFENCE
-from fl_sim.errors import ConfigError, DataError
+from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write, sha256
 from fl_sim.models import MODELS
 from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
+from judges.bench.audit.stored import remarks_on, stored_updates
 from judges.bench.cells import match_updates
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
@@ -38,7 +38,7 @@ from judges.runs.identity import Attacked
 from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit.checks import filled, other_order, out_of_range, wrong_problem
+from judges.scoring.audit.checks import other_order, out_of_range, wrong_problem
 from judges.scoring.audit.public import origin, public_facts, public_means
 from judges.scoring.session import Evidence, Victim
 
@@ -77,7 +77,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             self._check_dataset(evidence)
             self._read_public(evidence.spec)
             self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
-        self._doubts = _remarks(self.captures)
+        self._doubts = remarks_on(self.captures)
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
             check_attackable(self.victim(name) for name in self._problems.values())
@@ -206,7 +206,7 @@ class Audit(AttackedUpdates[AuditPlan]):
     def groups(self) -> Iterator[Evidence]:
         """Yield the captures that can share a call: those with the same model and batch size."""
         groups: dict[tuple[ModelSpec, int | None], list[Victim]] = defaultdict(list)
-        for capture in _stored(self.folder, self.assumed()):
+        for capture in stored_updates(self.folder, self.assumed()):
             groups[capture.model, capture.batch_size].append(Victim(capture.id, capture.round))
             self.note_problem(capture)
         base, names = self.plan.base, Counter[str]()
@@ -242,51 +242,6 @@ class Audit(AttackedUpdates[AuditPlan]):
                 f"captures' model '{evidence.model.architecture}' are {theirs.frame} in {theirs.classes}; set "
                 "dataset.size and the settings of frames as the clients have them, or leave dataset out."
             )
-
-
-def clients_in(folder: Path, assumed: Mapping[str, Scalar]) -> list[tuple[CapturedUpdate, CapturedUpdate]]:
-    """Return one update of each problem among the captures of a folder, as captured, and with what is assumed.
-
-    Args:
-        folder: holds captures/.
-        assumed: facts about the clients to assume where their captures do not state them.
-
-    Raises:
-        ConfigError: a model is not in the table, or a fact that an attack needs is neither known nor assumed.
-        DataError: there are no captures, or a file is corrupt.
-    """
-    firsts = {same_problem(capture): capture.id for capture in reversed(list(_stored(folder, assumed)))}
-    loaded = [CaptureStore(folder / "captures").load(name) for name in reversed(firsts.values())]
-    return [(capture, filled(capture, assumed)) for capture in loaded]
-
-
-def _stored(folder: Path, assumed: Mapping[str, Scalar]) -> Iterator[StoredUpdate]:
-    """Yield the captures of a folder without their parameters, with what is assumed; see `clients_in`."""
-    store = CaptureStore(folder / "captures")
-    keys = store.listed()
-    if not keys:
-        guess = f" Did you mean '{folder.parent}'?" if folder.name == "captures" else ""
-        raise DataError(
-            f"{folder / 'captures'}: expected captures, found none.{guess} Record them with "
-            'CuriousGrid(grid, CaptureStore("FOLDER/captures"), model=spec, federation_id="mine").'
-            + "".join(f" {remark}" for remark in _remarks(store))
-        )
-    for key in keys:
-        capture = filled(store.stored(key.id), assumed)
-        if capture.model.architecture not in MODELS:
-            raise ConfigError(
-                f"{folder}: its model '{capture.model.architecture}' is in no table. Put it into "
-                "fl_sim.models.MODELS in a module of yours and name that module with --import."
-            )
-        yield capture
-
-
-def _remarks(store: CaptureStore) -> list[str]:
-    """Return what the curious servers noted beside their captures, as sentences."""
-    return [
-        " ".join([f"The curious server of {federation} {account.sentence()}.", *account.remarks])
-        for federation, account in store.accounts().items()
-    ]
 
 
 def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:
