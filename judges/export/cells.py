@@ -200,7 +200,7 @@ def _of_attack(
 def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
     means = {name: getattr(cell, name).mean for name in ("mse", "l2")}
     same = (
-        "last_ssim", "asr", "ceiling", "label_accuracy", "label_accuracy_paired", "diverged", "seconds",
+        "asr", "ceiling", "label_accuracy", "label_accuracy_paired", "diverged", "seconds",
         "gradient_evaluations", "token_accuracy", "tokens_found",
     )  # fmt: skip
     return {
@@ -210,6 +210,7 @@ def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
         "recognisable": cell.recognisable.share if cell.recognisable else None,
         "solved": cell.solved.share,
         **{name: getattr(cell, name) for name in same},
+        **{f"last_{name}": value for name, value in cell.last.items()},
         "victims": cell.n,
     }
 

@@ -70,7 +70,10 @@ class Score(Context):
         solved: MSE below 1e-3 of the squared data range, or all tokens of a text in their places, and not diverged.
         recognisable: SSIM above 0.5, or all tokens of a text named in any order, and not diverged; None for pictures of
             which SSIM is not defined.
-        last_ssim, last_psnr_db, last_mse: metrics of the last iterate, clamped to the data range, for comparison.
+        last_ssim, last_psnr_db, last_mse, last_l2: metrics of the last iterate, which is what the published algorithms
+            answer, clamped to the data range if it is a still image.
+        last_judge_correct: whether the judge sees the true label in the last iterate, if that is finite; None without a
+            judge.
         moved: root mean square distance between the attack's answer and its initial guess, in units of the data range;
             of texts, the share of tokens that differ. None if the guess is not known, or if the attack was restarted
             from another one.
@@ -110,6 +113,8 @@ class Score(Context):
     last_ssim: float | None
     last_psnr_db: float | None
     last_mse: float
+    last_l2: float
+    last_judge_correct: bool | None
     moved: float | None = None
     first_loss: float | None = None
     engine: str = ""

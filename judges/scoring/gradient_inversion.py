@@ -89,7 +89,7 @@ def _columns(
         moved = _moved(ours, as_images(guess), spec)[order].tolist()
     return {
         **_pictures(ours[order], truth, spec),
-        **{f"last_{name}": values for name, values in _last(reconstruction, order, truth, spec).items()},
+        **{f"last_{name}": values for name, values in _last(reconstruction, order, sealed, spec, judge).items()},
         "label": sealed.labels.tolist(),
         "label_recovered": recovered.tolist(),
         "label_correct": (recovered.cpu() == sealed.labels.cpu()).tolist(),
@@ -142,13 +142,17 @@ def _pictures(ours: Tensor, truth: Tensor, spec: InputSpec) -> dict[str, list[fl
 
 
 def _last(
-    reconstruction: Reconstruction, order: Tensor, truth: Tensor, spec: InputSpec
-) -> dict[str, list[float] | list[None]]:
+    reconstruction: Reconstruction, order: Tensor, sealed: SealedBatch, spec: InputSpec, judge: Judge | None
+) -> dict[str, list[Any]]:
     """Return the metrics of the last iterate; images are clamped to the value range, like the answer."""
-    last = as_images(reconstruction.last_inputs)[order]
+    last = reconstruction.last_inputs.index_select(-4, order)
     clamped = last if spec.timesteps else last.clamp(spec.low, spec.high).where(last.isfinite(), torch.nan)
-    metrics = _pictures(clamped, truth, spec)
-    return {name: metrics[name] for name in ("ssim", "psnr_db", "mse")}
+    judged: list[Any] = [None] * len(order)
+    if judge is not None:
+        seen, _ = judge.predict(clamped.nan_to_num())
+        finite = as_images(last).flatten(1).isfinite().all(1).cpu()
+        judged = ((seen == sealed.labels.cpu()) & finite).tolist()
+    return {**_pictures(as_images(clamped), as_images(sealed.inputs), spec), "judge_correct": judged}
 
 
 def _judged(judge: Judge | None, ours: Tensor, sealed: SealedBatch) -> dict[str, list[Any]]:

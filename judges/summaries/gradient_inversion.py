@@ -37,10 +37,10 @@ class CellSummary(Approach, Attacked):
         cell, guess, adversary, auxiliary, thresholding, tau: as in the rows.
         n: number of examples.
         ssim, psnr_db, mse, l2: distributions over the answers; ssim is None where it is not defined, for pictures
-            smaller than 7x7, and so are last_ssim and recognisable. ssim, last_ssim and psnr_db are None for texts.
+            smaller than 7x7, and so is recognisable. ssim and psnr_db are None for texts.
         intervals: bootstrap 95 % intervals of the means of ssim, psnr_db, mse, l2 and asr (for asr see
             `judges.intervals.rate`), by name; None for one victim, and if a value is missing or not finite.
-        last_ssim: mean over the last iterates.
+        last: means over the last iterates of ssim, psnr_db, mse, l2 and asr, by name; None where one is not defined.
         solved, recognisable: success rates, see `judges.runs.rows.Score`.
         diverged: number of diverged attacks.
         label_accuracy: share of labels that the attack found in each batch, in any order, see `label_found` of
@@ -68,7 +68,7 @@ class CellSummary(Approach, Attacked):
     mse: Distribution
     l2: Distribution
     intervals: Mapping[str, tuple[float, float] | None]
-    last_ssim: float | None
+    last: Mapping[str, float | None]
     solved: Rate
     recognisable: Rate | None
     diverged: int
@@ -179,22 +179,19 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
     comparison = None if first.is_control else compare(rows, best_control, seed=seed, stream=stream)
     successes = rate([row.success for row in rows], units, seed=seed, stream=stream)
     verdict, reason = verdict_on(rows, successes, comparison, health)
-    values = {name: _defined(rows, name) for name in (*_METRICS, "last_ssim")}
-    last = values.pop("last_ssim")
+    values = {name: _defined(rows, name) for name in _METRICS}
     columns: dict[str, Any] = columns_of(first, Approach, Attacked)
     same = ("cell", "guess", "adversary", "auxiliary", "thresholding", "tau")
     columns |= {name: getattr(first, name) for name in same}
     columns |= {name: distribution(column) if column else None for name, column in values.items()}
     columns |= _label_accuracies(rows)
-    for name in ("token_accuracy", "tokens_found"):
-        shares = _defined(rows, name)
-        columns[name] = sum(shares) / len(shares) if shares else None
+    columns |= {name: _mean(_defined(rows, name)) for name in ("token_accuracy", "tokens_found")}
     as_published = first.defence == "none" and not (first.is_control or first.varied or first.attack_settings)
     return CellSummary(
         **columns,
         n=len(rows),
         intervals=_intervals(rows, values, units, seed=seed, stream=stream),
-        last_ssim=sum(last) / len(last) if last else None,
+        last=_last(rows),
         solved=rate([row.solved for row in rows], units, seed=seed, stream=stream),
         recognisable=None if first.recognisable is None else successes,
         diverged=sum(row.diverged for row in rows),
@@ -207,6 +204,16 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
         reason=reason,
         published=PUBLISHED.get((first.attack, first.dataset, first.model)) if as_published else None,
     )
+
+
+def _last(rows: Sequence[Score]) -> dict[str, float | None]:
+    """Return the means over the last iterates, by name."""
+    means = {name: _mean(_defined(rows, f"last_{name}")) for name in _METRICS}
+    return {**means, "asr": _share([row.last_judge_correct for row in rows])}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def stream_of(row: Score) -> tuple[str, ...]:

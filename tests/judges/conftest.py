@@ -93,7 +93,8 @@ def row() -> Callable[..., Score]:
             "label_correct": True, "judge_label": 1, "judge_correct": True, "judge_confidence": 0.75,
             "truth_judge_correct": True, "matching_loss": 1e-7, "iterations": 60, "gradient_evaluations": 75,
             "restarts": 1, "stop_reason": "converged", "seconds": 0.5, "solved": False, "recognisable": True,
-            "last_ssim": 0.8, "last_psnr_db": 25.0, "last_mse": 0.003,
+            "last_ssim": 0.8, "last_psnr_db": 25.0, "last_mse": 0.003, "last_l2": 0.6,
+            "last_judge_correct": True,
         }  # fmt: skip
         own = values | changes
         return Score(**{"label_found": own["label_correct"], **own})

@@ -17,12 +17,12 @@ from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, defence_name, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
-_MEASURES: tuple[tuple[str, str, str, Form, Form], ...] = (
-    ("MSE", "mse", "median", mse, number),
-    ("SSIM", "ssim", "median, last", number, number),
-    ("PSNR, dB", "psnr_db", "median", tenths, tenths),
+_MEASURES: tuple[tuple[str, str, Form, Form], ...] = (
+    ("MSE", "mse", mse, number),
+    ("SSIM", "ssim", number, number),
+    ("PSNR, dB", "psnr_db", tenths, tenths),
 )
-"""Heading, column of the summary, heading of the small print, and formats of our numbers and of the paper's."""
+"""Heading, column of the summary, and formats of our numbers and of the paper's."""
 
 
 class ImageRow(NamedTuple):
@@ -84,11 +84,12 @@ def _image_columns(*, paper: bool) -> Iterator[Column[ImageRow]]:
     yield Column("Model", _model, under="Defence")
     yield Column("Init", lambda row: row.cell.init or DASH, left=True)
     yield Column("n", lambda row: str(row.cell.n))
-    yield Column(ours, _asr, unit=unit, span="ASR, %", under="on truth, no-op", beside="in")
+    yield Column(ours, _asr, unit=unit, span="ASR, %", under="on truth, no-op, last", beside="in")
     if paper:
         yield Column("paper", partial(_of_paper, measure="asr", form=out_of_100), span="ASR, %", theirs=True)
-    for span, name, under, form, theirs in _MEASURES:
-        yield Column(ours, partial(_measured, measure=name, form=form), unit=unit, span=span, under=under, beside="in")
+    for span, name, form, theirs in _MEASURES:
+        measured = partial(_measured, measure=name, form=form)
+        yield Column(ours, measured, unit=unit, span=span, under="median, last", beside="in")
         if paper:
             yield Column("paper", partial(_of_paper, measure=name, form=theirs), span=span, theirs=True)
     yield Column("Diverged", lambda row: str(row.cell.diverged))
@@ -100,22 +101,22 @@ def _model(row: ImageRow) -> Cell:
 
 
 def _asr(row: ImageRow) -> Cell:
-    """Return the judge's verdict, beside those on the truth and on the initial guess."""
-    under = named_shares({"truth": row.cell.ceiling, "no-op": row.no_op})
+    """Return the judge's verdict, beside those on the truth, on the initial guess and on the last iterate."""
+    under = named_shares({"truth": row.cell.ceiling, "no-op": row.no_op, "last": row.cell.last["asr"]})
     return share_cell(row.cell.asr, row.cell.intervals["asr"], under)
 
 
 def _measured(row: ImageRow, measure: str, form: Form) -> Cell:
-    """Return the mean, the interval and the median of a measure; of SSIM that of the last iterate too.
+    """Return the mean, the interval and the median of a measure, and its mean over the last iterates.
 
     It is a dash where the measure is not defined.
     """
     values, bounds = getattr(row.cell, measure), row.cell.intervals[measure]
     if values is None:
         return Cell(DASH)
-    last = f", last {form(row.cell.last_ssim)}" if measure == "ssim" else ""
-    under = f"median {form(values.median)}{last}"
-    return Cell(form(values.mean), interval(bounds, form), (under,), "best" if last else "")
+    last = row.cell.last[measure]
+    under = f"median {form(values.median)}, last {DASH if last is None else form(last)}"
+    return Cell(form(values.mean), interval(bounds, form), (under,), "best" if measure == "ssim" else "")
 
 
 def _of_paper(row: ImageRow, measure: str, form: Form) -> str:

@@ -89,7 +89,7 @@ def _spike_columns(table: SpikeTable, *, paper: bool) -> Iterator[Column[SpikeRo
     yield Column("tau", lambda row: Cell(f"{row.tau:g}", row.attack), unit="attack", beside="plainly")
     for way in table.ways:
         asr, l2 = partial(_asr, way=way), partial(_l2, way=way, norm=table.norm)
-        span, under = way_name(way), joined("by l2", theirs)
+        span, under = way_name(way), joined("by l2", "last", theirs)
         yield Column("ASR, %", asr, unit="[95 %]", span=span, beside="in", under=theirs)
         yield Column("l2", l2, unit="mean [95 %]", span=span, beside="in", under=under)
     yield Column("ours", lambda row: number(row.guess.l2.mean) if row.guess else DASH, span=guess)
@@ -105,11 +105,16 @@ def _asr(row: SpikeRow, way: str) -> Cell:
 
 
 def _l2(row: SpikeRow, way: str, norm: float | None) -> Cell:
-    """Return the mean l2 of one way of thresholding, and what it equals or beats."""
+    """Return the mean l2 of one way of thresholding, what it equals or beats, and that of the last iterates."""
     cell, theirs = row.cells.get(way), row.published.get(way)
     if cell is None:
         return Cell(DASH)
-    under = nearness(cell, row.guess, norm).words, f"paper {number(theirs.l2)}" if theirs else ""
+    last = cell.last["l2"]
+    under = (
+        nearness(cell, row.guess, norm).words,
+        "" if last is None else f"last {number(last)}",
+        f"paper {number(theirs.l2)}" if theirs else "",
+    )
     return Cell(number(cell.l2.mean), interval(cell.intervals["l2"]), under)
 
 

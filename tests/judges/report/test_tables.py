@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,14 +57,14 @@ def test_table_iv_has_our_numbers_and_the_papers(row: Row, write: Callable[..., 
     page = write(rows)
     (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "lenet"]
     assert line[:3] == ["lenet", "uniform", "4"]
-    assert re.fullmatch(r"75\.0 \[\d+, 100\] truth 100, no-op 0", line[3])
+    assert re.fullmatch(r"75\.0 \[\d+, 100\] truth 100, no-op 0, last 100", line[3])
     assert line[4] == "88.3"
-    assert re.fullmatch(r"0\.015 \[0\.\d+, 0\.\d+\] median 0\.015", line[5])
+    assert re.fullmatch(r"0\.015 \[0\.\d+, 0\.\d+\] median 0\.015, last 0\.003", line[5])
     assert line[6] == "0.04"
     assert re.fullmatch(r"0\.30 \[0\.\d+, 0\.\d+\] median 0\.30, last 0\.12", line[7])
     assert line[8] == "0.86"
     assert line[9].startswith("15.0 [")
-    assert line[9].endswith("median 15.0")
+    assert line[9].endswith("median 15.0, last 25.0")
     assert line[10:] == ["28.0", "1", "too few victims to tell"]
     assert "idlg on mnist judge, %: held-out 98.1, chance 10" in [cells[0] for cells in cells_of(page, "table-iv")]
     assert "99.7 %" in text_of(page, "judges")
@@ -99,7 +100,8 @@ def test_the_paper_stands_only_where_it_has_the_cell(row: Row, write: Callable[.
 
 def test_a_run_without_a_judge(row: Row, write: Callable[..., str]) -> None:
     rows = victims(row) + spike_rows(row)
-    page = write([dataclasses.replace(score, judge_correct=None, truth_judge_correct=None) for score in rows])
+    unjudged: dict[str, Any] = dict.fromkeys(("judge_correct", "truth_judge_correct", "last_judge_correct"))
+    page = write([dataclasses.replace(score, **unjudged) for score in rows])
     (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "lenet"]
     assert line[3] == "\N{EN DASH}"
     assert "Events under thresholding" in page
@@ -111,9 +113,9 @@ def test_table_v_has_every_way_beside_the_guess(row: Row, write: Callable[..., s
     lines = cells_of(page, "table-v")
     (line,) = [cells for cells in lines if cells[0] == "0.1 idlg"]
     assert re.fullmatch(r"25\.0 \[\d+, \d+\] paper 9\.2", line[1])
-    assert re.fullmatch(r"500\.00 \[[\d.]+, [\d.]+\] no closer paper 508\.09", line[2])
-    assert re.fullmatch(r"452\.00 \[[\d.]+, [\d.]+\] equals guess paper 457\.28", line[4])
-    assert re.fullmatch(r"60\.00 \[[\d.]+, [\d.]+\] no closer", line[6])
+    assert re.fullmatch(r"500\.00 \[[\d.]+, [\d.]+\] no closer last 0\.60 paper 508\.09", line[2])
+    assert re.fullmatch(r"452\.00 \[[\d.]+, [\d.]+\] equals guess last 0\.60 paper 457\.28", line[4])
+    assert re.fullmatch(r"60\.00 \[[\d.]+, [\d.]+\] no closer last 0\.60", line[6])
     assert line[7:] == ["450.00", "456.74"]
     text = text_of(page, "table-v")
     assert "l2 to the empty one: 40.00" in text

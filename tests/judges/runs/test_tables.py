@@ -62,7 +62,7 @@ def test_numbers_and_texts_come_back(
         judge_confidence=confidence, truth_judge_correct=flag, matching_loss=-math.inf, iterations=1,
         gradient_evaluations=2, restarts=3,
         stop_reason="budget spent", seconds=0.1, solved=True, recognisable=flag, last_ssim=number, last_psnr_db=number,
-        last_mse=number, timesteps=seed, moved=confidence, first_loss=tau,
+        last_mse=number, last_l2=number, last_judge_correct=flag, timesteps=seed, moved=confidence, first_loss=tau,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("csv") / "scores.csv"
     assert read_scores(write_scores([row, row], path)) == [row, row]

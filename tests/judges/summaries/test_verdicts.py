@@ -246,7 +246,7 @@ def test_pictures_without_an_ssim_are_judged_by_their_mse(
     cell, *_ = summarise([*rows, *beside], health=[ALIVE]).cells
     assert (cell.verdict, reason in cell.reason) == (verdict, True), cell.reason
     assert "smaller than 7x7" in cell.reason
-    assert (cell.ssim, cell.last_ssim, cell.recognisable, cell.intervals["ssim"]) == (None,) * 4
+    assert (cell.ssim, cell.last["ssim"], cell.recognisable, cell.intervals["ssim"]) == (None,) * 4
     assert cell.psnr_db is not None
     assert cell.psnr_db.mean == 30.0
 
