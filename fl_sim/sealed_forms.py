@@ -45,7 +45,7 @@ def formed(batch: SealedBatch, spec: InputSpec | None = None) -> Formed:
     """Return a sealed batch in the form of the records.
 
     Labels may be (N,), (N, 1) or one-hot (N, classes), of any type, with whole values. Targets that are not whole
-    numbers, as of a regression, stay as they are. The order of the axes of the inputs is decided with a spec only, see
+    numbers, as of a regression, stay as they are, and those of a single output may be any whole number. The order of the axes of the inputs is decided with a spec only, see
     `IMAGES` and `EVENTS`, and so is their value range:
 
     * uint8 images are x / 255 mapped to [low, high], unless low is at least 0 and they lie in that range already;
@@ -104,7 +104,8 @@ def _labels(labels: Tensor, spec: InputSpec | None) -> _Taken:
     if labels.dim() == 2 and labels.shape[1] != 1:
         numbers = _classes_of(numbers, spec)
     numbers = numbers.reshape(-1)
-    _check_range(numbers, spec)
+    if spec is None or spec.classes > 1:
+        _check_range(numbers, spec)
     plain = labels.dtype == torch.int64 and labels.dim() == 1
     return _Taken(numbers, "" if plain else f"labels {_told(labels)} as {_told(numbers)}")
 

@@ -18,6 +18,7 @@ from attacks.matching import MatchingProblem, clamped
 from attacks.matching.batching import shared_batches
 from attacks.settings import GRNNSettings
 from fl_sim.errors import ConfigError
+from fl_sim.losses import free_targets, labels_of
 from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import torch_stream
@@ -88,7 +89,9 @@ class GRNN:
         capture = fit.captures[victim]
         inputs, logits = fit.problem.split(track.best[victim : victim + 1].cpu().float())
         last, _ = fit.problem.split(track.last[victim : victim + 1].cpu().float())
-        labels = capture.labels if logits is None else logits[0].argmax(-1)
+        labels = capture.labels
+        if logits is not None:
+            labels = labels_of(capture.training, free_targets(capture.training, logits[0]))
         assert labels is not None  # noqa: S101 - without logits the capture's labels are known
         evaluations = int(track.evaluations[victim])
         return Reconstruction(

@@ -29,6 +29,7 @@ from attacks.matching.text_answers import text_answers, with_text
 from attacks.settings import IN, POST, STRAIGHT_THROUGH, UNTHRESHOLDED, MatchingSettings
 from attacks.thresholding import threshold, thresholded
 from fl_sim.errors import ConfigError
+from fl_sim.losses import free_targets, labels_of
 from fl_sim.observed import batch_size, local_steps, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
 from fl_sim.seeding import torch_stream
@@ -184,7 +185,9 @@ def _found_labels(victims: Victims, victim: int, logits: Tensor | None, search: 
     assert logits is not None  # noqa: S101 - there are logits if and only if there are no labels
     capture, likely = victims.captures[victim], victims.likely[victim] if victims.likely else None
     is_matched = float(search.best_loss[victim]) <= (MATCHED * norm_of(capture, matched(capture))) ** 2
-    return logits[0].argmax(-1) if likely is None or is_matched else likely.cpu()
+    if likely is not None and not is_matched:
+        return likely.cpu()
+    return labels_of(capture.training, free_targets(capture.training, logits[0]))
 
 
 def initial_guess(kind: str, input_size: int, unknowns: int, generator: torch.Generator) -> Tensor:

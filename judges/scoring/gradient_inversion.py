@@ -15,6 +15,7 @@ from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
 from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Context, Score
 from judges.scoring.assignment import assigned
+from judges.scoring.controls import NO_LABEL
 from judges.scoring.image_metrics import as_images, has_ssim, l2, mse, psnr_db, ssim
 from judges.scoring.text_metrics import token_accuracy, tokens_found
 
@@ -84,20 +85,29 @@ def _columns(
 ) -> dict[str, list[Any]]:
     """Return the columns that differ from example to example, in the order of the originals."""
     truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
-    recovered, moved = reconstruction.labels[order], [None] * len(order)
+    true, named = _classes(sealed.labels, reconstruction.labels)
+    recovered, moved = named[order], [None] * len(order)
     if guess is not None and reconstruction.restarts <= 1:  # after a restart the answer may come from another guess
         moved = _moved(ours, as_images(guess), spec)[order].tolist()
     return {
         **_pictures(ours[order], truth, spec),
         **{f"last_{name}": values for name, values in _last(reconstruction, order, sealed, spec, judge).items()},
-        "label": sealed.labels.tolist(),
+        "label": true.tolist(),
         "label_recovered": recovered.tolist(),
-        "label_correct": (recovered.cpu() == sealed.labels.cpu()).tolist(),
-        "label_found": labels_found(sealed.labels.tolist(), reconstruction.labels.tolist()),
+        "label_correct": ((recovered == true) & (recovered != NO_LABEL)).tolist(),
+        "label_found": labels_found(true.tolist(), named.tolist()),
         **_judged(judge, reconstruction.inputs.index_select(-4, order), sealed),
         "moved": moved,
         **(_of_texts(ours[order], truth) if spec.vocabulary else {}),
     }
+
+
+def _classes(true: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the true labels and those that an attack named as classes; targets that are not whole numbers are none."""
+    if true.is_floating_point():
+        none = torch.full(true.shape, NO_LABEL)
+        return none, none
+    return true.cpu(), named.cpu().round().long()
 
 
 def _moved(ours: Tensor, guess: Tensor, spec: InputSpec) -> Tensor:

@@ -151,7 +151,7 @@ class Session:
     def _read(self, capture_id: str, spec: InputSpec) -> SealedBatch:
         """Return the truth of a capture in the form of the records."""
         truth, converted = formed(self.sealed.load(capture_id), spec)
-        if truth.labels.is_floating_point():
+        if truth.labels.is_floating_point() and spec.classes > 1:
             raise DataError(
                 f"{capture_id}: its client sealed targets that are not whole numbers, and answers are scored beside "
                 f"classes from 0 to {spec.classes - 1}; seal the classes, or remove this sealed batch to see the "

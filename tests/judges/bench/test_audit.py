@@ -376,3 +376,22 @@ def test_texts_are_scored_by_their_tokens_and_shown_as_numbers(tmp_path: Path) -
     assert 'alt="reconstruction of' not in page
     assert "took tokens (1, 5) of int64 as one-hot" in read_manifest(tmp_path)["converted"][0]
     assert verify(tmp_path).is_sound
+
+
+def test_a_regression_is_scored_without_classes(tmp_path: Path) -> None:
+    """Its target is a real number: DLG finds it with the row, and neither is taken for class 0."""
+    entry = zoo.ZOO["regression"]
+    store, sealed = CaptureStore(tmp_path / "captures"), SealedStore(tmp_path / "sealed")
+    with zoo.in_table(entry):
+        for seed, target in enumerate((0.37, 3.0)):
+            inputs, _ = zoo.examples_of(entry, seed, 1)
+            labels = torch.tensor([target])
+            capture = replace(zoo.capture_of(entry, seed, examples=(inputs, labels))[0], id=f"mine/r001-c{seed:03d}")
+            store(capture)
+            sealed(SealedBatch(capture.id, inputs, labels))
+        audit(tmp_path, "attack=dlg", "attack.iterations=100", "attack.tolerance_change=0")
+    first, second = (row for row in read_scores(tmp_path / "scores.csv") if not row.is_control)
+    assert (first.label, first.label_recovered, first.label_correct) == (-1, -1, False)
+    assert (second.label, second.label_recovered, second.label_correct) == (3, 3, True)
+    assert max(first.mse, second.mse) < 1e-4
+    assert max(first.mismatch or 0.0, second.mismatch or 0.0) < 1e-6
