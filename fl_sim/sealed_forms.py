@@ -45,8 +45,8 @@ def formed(batch: SealedBatch, spec: InputSpec | None = None) -> Formed:
     """Return a sealed batch in the form of the records.
 
     Labels may be (N,), (N, 1) or one-hot (N, classes), of any type, with whole values. Targets that are not whole
-    numbers, as of a regression, stay as they are, and those of a single output may be any whole number. The order of the axes of the inputs is decided with a spec only, see
-    `IMAGES` and `EVENTS`, and so is their value range:
+    numbers, as of a regression, stay as they are, and those of a single output may be any whole number. The order
+    of the axes of the inputs is decided with a spec only, see `IMAGES` and `EVENTS`, and so is their value range:
 
     * uint8 images are x / 255 mapped to [low, high], unless low is at least 0 and they lie in that range already;
     * other images of whole numbers from 0 to 255 are too, if their largest is beyond ten times the range of the spec,

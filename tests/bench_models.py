@@ -2,10 +2,11 @@
 
     python -m tests.bench_models [NAME ...]
 
-Each client shares the gradient of one example: a digit in the size, channels and range of the network's pictures, or
-a row of random numbers. What is exact is read off; DLG and iDLG start from U(0.45, 0.55) and may start once more, Inverting Gradients starts
-from noise; the answer is that whose update is nearest to the captured one, which never involves the truth. Networks
-whose training draws random numbers or needs several examples are trained in eval mode. Not part of the tests.
+Each client shares the gradient of one example: a digit in the size, channels and range of the network's pictures, or a
+row of random numbers. What is exact is read off; DLG and iDLG start from U(0.45, 0.55) and may start once more,
+Inverting Gradients starts from noise; the answer is that whose update is nearest to the captured one, which never
+involves the truth. Networks whose training draws random numbers or needs several examples are trained in eval mode.
+Not part of the tests.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -107,7 +109,7 @@ def attacked(capture: CapturedUpdate, inputs: Tensor, milliseconds: float) -> Fo
     descending = {"steps": max(40, min(MOST_DESCENTS, math.floor(evaluations)))}
     answers: dict[str, Reconstruction] = {}
     start = time.process_time()
-    settings = {"exact": {}, "dlg": searching, "idlg": searching, "inverting_gradients": descending}
+    settings: dict[str, Any] = {"exact": {}, "dlg": searching, "idlg": searching, "inverting_gradients": descending}
     for name, own in settings.items():
         try:
             (answer,) = build_attack(name, own).reconstruct([capture], seed=0)
