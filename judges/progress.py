@@ -31,7 +31,7 @@ class Watch:
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
         )
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
             self.say(f"{description} ...")
             yield lambda _done, _total: None
             return

@@ -108,7 +108,8 @@ ROOMS: dict[str, Room] = {
         ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
          "fl_sim.datasets.examples", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS, "judges.bench.*",
          "judges.classifiers.*", "judges.export.*",
-         "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
+         "judges.fitted", "judges.progress", "judges.report.*", "judges.scoring.audit.checks",
+         "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
@@ -123,7 +124,7 @@ ROOMS: dict[str, Room] = {
         ("mlflow", "tensorboard", "torch"),
     ),
     "judges.report": Room(
-        (*NOUNS, "fl_sim.records", *RUNS, "judges.summaries.*"), ("jinja2", "matplotlib", "torch")
+        (*NOUNS, "fl_sim.records", *RUNS, "judges.fitted", "judges.summaries.*"), ("jinja2", "matplotlib", "torch")
     ),
     "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
@@ -146,13 +147,14 @@ ROOMS: dict[str, Room] = {
         ("torch", "torchvision", "spikingjelly", "pytorch_metric_learning"),
     ),
     "judges.progress": Room(),
+    "judges.fitted": Room(),
     "judges.intervals": Room(("fl_sim.seeding",)),
 }  # fmt: skip
 """Room -> what it may import; the line of the longest name holds for a module."""
 
 FLOORS = (
     "live", "cli", "bench", "auxiliary", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
-    "classifiers", "progress", "intervals",
+    "classifiers", "progress", "fitted", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""
 

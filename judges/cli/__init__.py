@@ -37,6 +37,7 @@ from judges.cli.terminal import (
     print_results,
     work,
 )
+from judges.fitted import write_anything
 from judges.kinds import kind_in, read_plan
 from judges.plans.audit import read_audit
 from judges.runs.integrity import REPORT, renew_hashes
@@ -193,6 +194,7 @@ def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> N
 
 def main() -> None:
     """Run the command; an error that a user can act on becomes one paragraph and an exit code."""
+    write_anything(sys.stdout, sys.stderr)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from fl_sim.config import DatasetSettings, Raw, override, validate
 from fl_sim.datasets.table import DATASETS
@@ -16,6 +14,7 @@ from fl_sim.errors import ConfigError, nearest
 from fl_sim.specs import Framing, Scalar, Settings
 from judges.classifiers import JudgeOptions, judge_for
 from judges.cli.terminal import wide_console
+from judges.fitted import Fitted, Head, Line
 from judges.progress import Watch
 
 # Modules that load torch are imported inside the commands that need them, so that a wrong setting fails at once.
@@ -108,19 +107,16 @@ def check_data_keys(data: Raw, what: str) -> None:
             raise ConfigError(f"dataset.{key}: no {what} depends on it.{hint} Known: {known}.")
 
 
-def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Table:
+def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Fitted:
     """Return one line for each judge of {file: facts}; see `judges.classifiers.cache.Judge.facts`."""
-    table = Table(box=None, pad_edge=False)
-    for name in COLUMNS:
-        folded = name in ("data source", "file")
-        table.add_column(name, justify="right" if name in COLUMNS[3:8] else "left", overflow="fold", no_wrap=not folded)
+    lines = []
     for path, facts in judges.items():
         shares = [f"{100 * float(facts[key]):.2f} %" for key in ("accuracy", "train_accuracy", "chance")]
         cells = [facts["name"], facts["dataset"], facts["source"], *shares, facts["epochs"]]
-        table.add_row(*(Text(str(cell)) for cell in (*cells, f"{float(facts['seconds']):.0f}", path)))
-    return table
+        lines.append(Line([str(cell) for cell in (*cells, f"{float(facts['seconds']):.0f}", path)]))
+    return Fitted([Head(name, left=name not in COLUMNS[3:8]) for name in COLUMNS], lines)
 
 
 def _print(judges: Mapping[Path, Mapping[str, Scalar]]) -> None:
     """Print a table as wide as the terminal, or with one line per judge to files and pipes."""
-    wide_console(1000).print(judges_table(judges))
+    wide_console().print(judges_table(judges))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from judges.bench.engine_options import LOCAL
 from judges.cli.terminal import EngineName, Imports, RayAddress, Workers, engine_options, imported, wide_console
+from judges.fitted import Fitted, Head, Line
 from judges.kinds import RunPlan, kind_in, kind_of, plan_of
 from judges.progress import Watch
 from judges.runs.integrity import verify as check
@@ -87,16 +87,16 @@ def _print(comparison: Comparison) -> None:
     for title, differences in (("config", comparison.config), ("made with", comparison.made_by)):
         for key, (ours, theirs) in differences.items():
             typer.echo(f"{title}: {key}: {ours} | {theirs}")
-    table = Table(
-        "cell", "rows", "differ", "only first", "only second", "largest differences", box=None, pad_edge=False
-    )
+    lines = []
     for cell in comparison.cells:
         if not cell.is_equal:
             columns = ", ".join(f"{name} {value:.3g}" for name, value in cell.columns.items())
             counts = (cell.rows, cell.differing, cell.only_first, cell.only_second)
-            table.add_row(cell.cell, *map(str, counts), columns)
-    if table.row_count:
-        wide_console(200).print(table)
+            lines.append(Line([cell.cell, *map(str, counts), columns]))
+    if lines:
+        numbers = map(Head, ("rows", "differ", "only first", "only second"))
+        heads = [Head("cell", left=True), *numbers, Head("largest differences", left=True)]
+        wide_console().print(Fitted(heads, lines))
     rows, verdict = sum(cell.rows for cell in comparison.cells), "equal" if comparison.is_equal else "not equal"
     typer.echo(f"{verdict}: {rows} rows in {len(comparison.cells)} cells compared.")
     if not comparison.is_equal:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import pydantic
 import typer
 from pydantic import Field
-from rich.table import Table
 
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import DatasetSettings, ModelSettings, Raw, override, validate
@@ -21,6 +20,7 @@ from fl_sim.specs import Settings, TrainingSettings
 from judges.cli.checkpoints import Whose, read_checkpoint
 from judges.cli.judges import check_data_keys
 from judges.cli.terminal import Imports, imported, print_facts, wide_console
+from judges.fitted import Fitted, Head, Line
 from judges.plans.model_inversion import with_brainleaks_neurons
 from judges.progress import Watch
 
@@ -161,11 +161,12 @@ def invert(
     folder = out or checkpoint.parent / f"{checkpoint.stem}-{name}"
     save_record(inversion, folder / "inversion.safetensors")
     atomic_write(folder / "inversion.png", grid_png(inversion.inputs))
-    table = Table("class", "confidence on the target", "iterations", "ended", box=None, pad_edge=False)
+    lines = []
     for row, label in enumerate(classes):
         confidence, iterations = float(inversion.confidence[row]), int(inversion.iterations[row])
-        table.add_row(str(label), f"{confidence:.4f}", str(iterations), inversion.stop_reasons[row].value)
-    wide_console(1000).print(table)
+        lines.append(Line([str(label), f"{confidence:.4f}", str(iterations), inversion.stop_reasons[row].value]))
+    heads = [Head("class"), Head("confidence on the target"), Head("iterations"), Head("ended", left=True)]
+    wide_console().print(Fitted(heads, lines))
     typer.echo(f"\n{folder / 'inversion.safetensors'}\n{folder / 'inversion.png'}")
 
 

@@ -137,7 +137,7 @@ def report_failed(folder: Path) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-def wide_console(width: int = 160) -> Console:
+def wide_console(width: int = 1000) -> Console:
     """Return a console as wide as the terminal, or of the given width for files and pipes."""
     console = Console()
     return console if console.is_terminal else Console(width=width)

@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import rich.table
-from rich.text import Text
-
 from judges.intervals import Distribution
-from judges.report.console import terminal_table
+from judges.report.console import Printed, terminal_table
 from judges.report.figures import strip_figure
 from judges.report.formats import DASH, Form, error, grouped, interval, joined, number, percent, rate_interval, tenths
 from judges.report.gradient_inversion.events import nearness, spike_tables
@@ -213,17 +210,15 @@ def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[tuple[str, st
         yield group_name(group), f"{measure} of every victim", figure
 
 
-def results_of_attacks(run_dir: Path) -> rich.table.Table | None:
+def results_of_attacks(run_dir: Path) -> Printed | None:
     """Return the results of a gradient inversion, or of an audit, for a terminal; None where none was scored."""
     summary = read_summary(run_dir / "summary.json")
     if not summary.cells:
         return None
-    table = terminal_table(*results_tables(summary))
-    if any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells):
-        table.add_row(Text(NOTES["small"]))
-    if summary.checks:
-        table.add_row(Text("\n".join(["Sanity checks", *map(_line, summary.checks)])))
-    return table
+    is_small = any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells)
+    checks = "\n".join(["Sanity checks", *map(_line, summary.checks)]) if summary.checks else ""
+    notes = joined(NOTES["small"] if is_small else "", checks, by="\n\n")
+    return terminal_table(*results_tables(summary), notes=notes)
 
 
 def _line(check: SanityCheck) -> str:

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import rich.table
-
-from judges.report.console import terminal_table
+from judges.report.console import Printed, terminal_table
 from judges.report.formats import grouped, out_of_100, rate_interval, spread, times
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table
@@ -199,6 +197,6 @@ def _controls(line: Line) -> Cell:
     return Cell("", under=(Small(text, "fold"),), css="fold")
 
 
-def results_of_inversions(run_dir: Path) -> rich.table.Table:
+def results_of_inversions(run_dir: Path) -> Printed:
     """Return the results of a run of model inversion for a terminal."""
     return terminal_table(results_table(read_inversions(run_dir / "summary.json")))
