@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,31 +14,18 @@ from fl_sim.datasets.locations import locate
 from fl_sim.datasets.reading.images import Labelled, assemble
 from fl_sim.datasets.reading.integrity import corrupt, describe, read_bytes, verify
 from fl_sim.datasets.reading.pictures import resize
+from fl_sim.errors import DataError
 
 SIZE = 28
 
 
-class Hashes(NamedTuple):
-    """Hashes of one file of the original release: of the `.gz` file and of its decompressed content."""
-
-    packed_md5: str
-    unpacked_sha256: str
-
-
 FILES = {
-    "train-images-idx3-ubyte": Hashes(
-        "f68b3c2dcbeaaa9fbdd348bbdeb94873", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    "train-labels-idx1-ubyte": Hashes(
-        "d53e105ee54ea40749a09fcbcd1e9432", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    "t10k-images-idx3-ubyte": Hashes(
-        "9fb629c4189551a2d022fa330f9573f3", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    "t10k-labels-idx1-ubyte": Hashes(
-        "ec29112dd5afa0611ce80d1b7f02629c", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    ),
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+"""{file: SHA-256 of its decompressed content} of the original release."""
 
 
 def load(root: Path | None, size: int) -> Dataset:
@@ -87,16 +73,30 @@ def _idx(folder: Path, name: str, *, axes: int) -> npt.NDArray[np.uint8]:
 
 
 def _content(folder: Path, name: str) -> tuple[Path, bytes]:
-    """Return the path of the file `name`, compressed or as unpacked by torchvision, and its decompressed content."""
-    packed, unpacked = folder / f"{name}.gz", folder / name
-    hashes = FILES[name]
-    if unpacked.exists() and not packed.exists():
-        content = read_bytes(unpacked, "an IDX file")
-        verify(unpacked, content, algorithm="sha256", digest=hashes.unpacked_sha256, kind="an IDX file")
-        return unpacked, content
-    content = read_bytes(packed, "a gzip-compressed IDX file")
-    verify(packed, content, algorithm="md5", digest=hashes.packed_md5, kind="a gzip-compressed IDX file")
+    """Return the path of the file `name`, compressed or as unpacked by torchvision, and its decompressed content.
+
+    Where both are there, the one whose content is sound is taken. It may have been compressed anew.
+    """
+    both = [folder / f"{name}.gz", folder / name]
+    refused: DataError | None = None
+    for path in [one for one in both if one.exists()] or both[:1]:
+        try:
+            content = _unpacked(path)
+            verify(path, content, algorithm="sha256", digest=FILES[name], kind="an IDX file")
+        except DataError as error:
+            refused = refused or error
+            continue
+        return path, content
+    assert refused is not None  # noqa: S101 - at least one path was tried
+    raise refused
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return the content of a file, decompressed if it is a `.gz` file."""
+    if path.suffix != ".gz":
+        return read_bytes(path, "an IDX file")
+    content = read_bytes(path, "a gzip-compressed IDX file")
     try:
-        return packed, gzip.decompress(content)
+        return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise corrupt(packed, "a gzip-compressed IDX file", f"{describe(content)} ({error})") from error
+        raise corrupt(path, "a gzip-compressed IDX file", f"{describe(content)} ({error})") from error

@@ -60,7 +60,7 @@ def make_mnist(root: Path, monkeypatch: pytest.MonkeyPatch, *, packed: bool = Tr
         array = grey(count, *shape) if "images" in name else np.arange(count, dtype=np.uint8) % 10
         content = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape) + array.tobytes()
         stored = gzip.compress(content)
-        hashes[name] = mnist.Hashes(hashlib.md5(stored).hexdigest(), hashlib.sha256(content).hexdigest())  # noqa: S324
+        hashes[name] = hashlib.sha256(content).hexdigest()
         (folder / (f"{name}.gz" if packed else name)).write_bytes(stored if packed else content)
     monkeypatch.setattr(mnist, "FILES", hashes)
     return folder
@@ -174,7 +174,20 @@ def test_a_damaged_file_is_named_with_what_was_found(small: tuple[str, Path], tm
     text = refused(name, tmp_path / "root", str(path), "found", "an empty file" if damage == "empty" else "bytes")
     assert ("<!DOCTYPE" in text) == (damage == "web page")
     if name == "mnist" and damage != "empty":
-        assert ("md5" if path.suffix == ".gz" else "sha256") in text
+        assert ("gzip-compressed" if path.suffix == ".gz" else "sha256") in text
+
+
+def test_what_counts_is_the_content_of_a_file_of_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been compressed anew, or stand unpacked beside a damaged download."""
+    folder = make_mnist(tmp_path / "root", monkeypatch)
+    anew, damaged = folder / "train-labels-idx1-ubyte.gz", folder / "t10k-images-idx3-ubyte.gz"
+    anew.write_bytes(gzip.compress(gzip.decompress(anew.read_bytes()), compresslevel=1, mtime=1))
+    damaged.with_suffix("").write_bytes(gzip.decompress(damaged.read_bytes()))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    check(load_dataset("mnist", root=str(tmp_path / "root")))
+    damaged.with_suffix("").write_bytes(b"other")
+    with pytest.raises(DataError, match=f"{damaged}: expected a gzip-compressed IDX file"):
+        mnist.read(folder, 0)
 
 
 def test_a_missing_file_is_named(small: tuple[str, Path], tmp_path: Path) -> None:
@@ -227,7 +240,7 @@ def test_the_root_comes_before_the_variable_before_the_cache(tmp_path: Path, mon
 def test_a_wrong_idx_header_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_mnist(tmp_path, monkeypatch, packed=False) / "t10k-labels-idx1-ubyte"
     path.write_bytes(content)
-    monkeypatch.setitem(mnist.FILES, path.name, mnist.Hashes("", hashlib.sha256(content).hexdigest()))
+    monkeypatch.setitem(mnist.FILES, path.name, hashlib.sha256(content).hexdigest())
     refused("mnist", tmp_path, str(path), "an IDX file of bytes with 1 axes")
 
 
