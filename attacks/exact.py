@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import Progress, Reconstruction, StopReason
+from attacks.engines.truth import mismatches
 from attacks.matching import clamped
 from attacks.reading.first_layer import InputRead, find_first_layer, in_units, read_input
 from attacks.reading.last_layer import LastLayer
 from attacks.reading.reads import EXACT, labels_in
 from attacks.settings import ExactSettings
+from fl_sim.client_training import MSE
 from fl_sim.errors import ConfigError
 from fl_sim.losses import normalised
 from fl_sim.observed import batch_size, observed_gradient
@@ -31,7 +33,7 @@ class Exact:
     converged if the layer's gradient is that of one input, and stalled if not, as under a rate code, whose spikes it
     then averages. Without a bias the layer gives a direction only: the answer is its longest multiple in the range of
     the inputs, which is right for pictures of full contrast. All other answers are grey, those for events empty, and
-    not attempted.
+    not attempted. The target of a model with one output is that with which the input has the captured update.
 
     `Reconstruction.matching_loss` is the part of the first layer's squared gradient that the closed form leaves, and 1
     where there is none.
@@ -81,6 +83,8 @@ class Exact:
         else:
             read = None
         labels, _, _ = labels_in(capture, LastLayer(capture))
+        if labels is None and read is not None and capture.model.input.classes == 1:
+            labels = target_of(capture, inputs)
         return Reconstruction(
             capture_id=capture.id,
             attack=self.name,
@@ -117,6 +121,22 @@ class Exact:
                 f"{count:,} examples; found {self.settings.memory_mb:,}."
             )
         return clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
+
+
+def target_of(capture: CapturedUpdate, inputs: Tensor) -> Tensor:
+    """Return the target (1,) with which an input has the captured update, for a model with one output.
+
+    A gradient is affine in the target, so the squared distance between two of them is a parabola, whose vertex follows
+    from three points. The target is a class, 0 or 1, unless the client's loss is "mse".
+
+    Raises:
+        ConfigError: no engine can evaluate the model.
+    """
+    points = [torch.tensor([point]) for point in (-1.0, 0.0, 1.0)]
+    below, middle, above = (value**2 for value in mismatches([capture] * 3, [(inputs, point) for point in points]))
+    curvature = above + below - 2 * middle
+    target = torch.tensor([(below - above) / (2 * curvature) if curvature > 0 else 0.0])
+    return target if capture.training.loss == MSE else target.clamp(0.0, 1.0).round().long()
 
 
 def _answered(read: InputRead, capture: CapturedUpdate) -> Tensor:

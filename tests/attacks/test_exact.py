@@ -14,6 +14,7 @@ from attacks.testing.victims import EVENTS, MLP, SPIKING_MLP
 from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
+from tests import zoo
 from tests.attacks.clients import Register
 from tests.attacks.helpers import LENET, captures_of, truth, with_noise
 
@@ -98,3 +99,15 @@ def test_what_is_refused() -> None:
 def test_it_says_that_it_searches_for_nothing() -> None:
     entry = ATTACKS["exact"]
     assert (entry.adversary, entry.draws, entry.matching) == ("A", False, False)
+
+
+@pytest.mark.parametrize(("name", "target"), [("regression", 0.37), ("regression", -4.5), ("logistic_regression", 1.0)])
+def test_the_target_of_one_output_follows_from_the_input(name: str, target: float) -> None:
+    entry = zoo.ZOO[name]
+    with zoo.in_table(entry):
+        inputs, _ = zoo.examples_of(entry, 0, 1)
+        capture, _, labels = zoo.capture_of(entry, 0, examples=(inputs, torch.tensor([target])))
+        (answer,) = build_attack("exact").reconstruct([capture], seed=0)
+    assert torch.allclose(answer.inputs, inputs, atol=1e-5)
+    assert torch.allclose(answer.labels.float(), labels.float(), atol=1e-4)
+    assert answer.labels.is_floating_point() == (name == "regression")
