@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.config import Raw, override, read_toml
 from fl_sim.errors import ConfigError, unknown_name
 
@@ -13,7 +14,8 @@ def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -
     """Return the config at `path` with "key=value" assignments applied, at the scale that it names.
 
     A config may hold settings for several scales in tables [scales.NAME]. Those of the scale that its key `scale` or an
-    assignment "scale=NAME" selects override the others, and the scale is added to the name of the run.
+    assignment "scale=NAME" selects override the others, and the scale is added to the name of the run. Where an
+    assignment names other attacks than the config, its settings of attacks that are no longer named are left out.
 
     Args:
         path: path of a TOML file.
@@ -27,7 +29,32 @@ def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -
     raw.setdefault("name", path.stem)
     chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
     rest = [assignment for assignment in assignments if assignment not in chosen]
-    return override(_scaled(override(raw, chosen, ())), rest, tables)
+    scaled = _scaled(override(raw, chosen, ()))
+    return _without_others(scaled, override(scaled, rest, tables), rest)
+
+
+def _without_others(before: Raw, after: Raw, assignments: Iterable[str]) -> Raw:
+    """Return a config without settings that only attacks had which assignments replaced by others."""
+    table = after.get("attack")
+    named, known = (_settings_of(raw) for raw in (after, before))
+    if not isinstance(table, dict) or named >= known:
+        return after
+    said = {assignment.partition("=")[0].strip() for assignment in assignments}
+    kept = {key: value for key, value in table.items() if key not in known - named or f"attack.{key}" in said}
+    return {**after, "attack": kept}
+
+
+def _settings_of(raw: Raw) -> set[str]:
+    """Return the names of all settings of the attacks that a config names, as far as these are known."""
+    table = raw.get("attack", "")
+    names = table.get("name", "") if isinstance(table, dict) else table
+    entries = [
+        attacks[name]
+        for name in (names if isinstance(names, list) else [names])
+        for attacks in (ATTACKS, MODEL_INVERSIONS)
+        if isinstance(name, str) and name in attacks
+    ]
+    return {key for entry in entries for key in entry.settings.model_fields}
 
 
 def _scaled(raw: Raw) -> Raw:

@@ -16,7 +16,7 @@ from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
 from judges.kinds import read_plan
-from judges.plans.gradient_inversion import Plan, make_plan, override_attack
+from judges.plans.gradient_inversion import Cell, Plan, make_plan, override_attack
 from judges.plans.model_inversion import InversionPlan
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
@@ -423,3 +423,26 @@ def test_a_plan_is_made_without_torch() -> None:
         "sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_naming_one_attack_of_a_config_leaves_out_the_settings_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "both.toml"
+    text = '[attack]\nname = ["idlg", "ensemble"]\nlabel_rule = "bias"\niterations = 7\neffort = "none"\n'
+    path.write_text(f"{text}[scales.small]\nattack.restarts = 3\n")
+
+    def only(assignment: str) -> Cell:
+        plan = read_plan(path, ["scale=small", assignment])
+        assert isinstance(plan, Plan)
+        (cell,) = plan.cells
+        return cell
+
+    ensemble = only("attack.name=ensemble")
+    assert (ensemble.attack, ensemble.settings) == ("ensemble", {"effort": "none"})
+    idlg = only("attack=idlg")
+    assert (idlg.settings["label_rule"], idlg.settings["iterations"], idlg.settings["restarts"]) == ("bias", 7, 3)
+    assert "label_rule" not in only("attack=dlg").settings  # it is iDLG's alone
+    with pytest.raises(ConfigError, match=r"attack\.label_rule: unknown key"):
+        read_plan(path, ["scale=small", "attack=ensemble", "attack.label_rule=bias"])
+    path.write_text(text.replace("iterations", "iteration"))
+    with pytest.raises(ConfigError, match=r"attack\.iteration: unknown key"):
+        read_plan(path, ["attack=dlg"])
