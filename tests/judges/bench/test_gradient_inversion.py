@@ -24,7 +24,7 @@ from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
-from judges.runs.manifest import WRITTEN, read_manifest
+from judges.runs.manifest import WRITTEN, read_manifest, write_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -173,6 +173,18 @@ def test_a_second_call_does_nothing_twice_and_writes_the_same_scores(folder: Pat
     run(folder)
     assert times(folder) == before
     assert (folder / "scores.csv").read_bytes() == scores
+
+
+def test_results_of_other_versions_are_named_where_they_are_kept(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    write_manifest(folder, {**manifest, "versions": {**manifest["versions"], "torch": "1.0.1", "gone": "3"}})
+    told = io.StringIO()
+    run_plan(make_plan(dict(RAW)), folder, Watch(Console(file=told, width=1000)))
+    now = manifest["versions"]["torch"]
+    assert f"were made with torch 1.0.1 (now {now}), gone 3 (now not installed)." in told.getvalue()
+    told.truncate(0)
+    run_plan(make_plan(dict(RAW)), folder, Watch(Console(file=told, width=1000)))
+    assert "were made with" not in told.getvalue()
 
 
 def test_the_same_config_in_another_folder_gives_the_same_scores(finished: Path, tmp_path: Path) -> None:
