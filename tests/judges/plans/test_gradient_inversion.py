@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from attacks import ATTACKS, AttackEntry
 from attacks.settings import DLGSettings, IDLGSettings
 from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.defences.settings import ClipSettings
@@ -18,6 +19,7 @@ from fl_sim.specs import Framing, SpikingSpec
 from judges.kinds import read_plan
 from judges.plans.gradient_inversion import Plan, make_plan, override_attack
 from judges.plans.model_inversion import InversionPlan
+from judges.runs.names import file_name
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 
@@ -365,6 +367,22 @@ def test_a_wrong_scale_is_refused(text: str, assignments: list[str], said: str, 
 
 
 # Thresholds, and no attack
+
+
+def test_seeds_that_differ_in_their_sign_have_files_of_their_own() -> None:
+    made = plan(seed=[1, -1], attack="dlg")
+    assert len({file_name(cell.name) for cell in made.cells}) == len(made.cells) == 2
+    assert len({federation.label for federation in made.federations}) == 2
+
+
+def test_attacks_whose_names_would_be_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noted(DLGSettings):
+        note: str = ""
+
+    monkeypatch.setitem(ATTACKS, "noted", AttackEntry("attacks.dlg:DLG", Noted, adversary="A", summary="with a note"))
+    assert len(plan(attack={"name": "noted", "note": ["a b", "a-b"]}).cells) == 2
+    told = refusal(attack={"name": "noted", "note": ["a b", "a_b"]})
+    assert told == "attack: the grid names two different attacks 'noted-note=a_b'; give one of them only."
 
 
 def test_thresholds_after_the_optimisation_share_one_attack() -> None:
