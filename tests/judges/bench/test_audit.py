@@ -310,6 +310,10 @@ def test_the_command_imports_a_model_of_the_users_own(tmp_path: Path) -> None:
     missing = programs.run(programs.COMMAND, "audit", "mine", "--import", "my_model", cwd=tmp_path)
     assert missing.returncode == ConfigError.exit_code
     assert "--import my_model: cannot be imported" in missing.stderr
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    leaves = programs.run(programs.COMMAND, "audit", "mine", "--import", "leaves", cwd=tmp_path)
+    assert leaves.returncode == ConfigError.exit_code
+    assert "--import leaves: cannot be imported (SystemExit: 0) (leaves.py, line 2: sys.exit(0))" in leaves.stderr
     told = ("--import", "my_models", "--set", "attack=idlg", "--set", "attack.iterations=30", "--set", "checks=0")
     done = programs.run(programs.COMMAND, "audit", "mine", *told, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
