@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 
 from attacks import ATTACKS, build_attack
+from attacks.answers import AttackError, Call, answers_of
 from attacks.contracts import GradientInversion, Reconstruction
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore, StoredUpdate
-from fl_sim.errors import ConfigError, DataError, lack_of_memory
+from fl_sim.errors import DataError, lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate, load_record
+from fl_sim.seeding import attacker_seed
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source, informed, source_of
 from judges.bench.engines import Engine, Started
@@ -115,15 +117,21 @@ class Attacks:
             results = [thresholded(result, cell.tau) for result in results]
         return results, ""
 
-    def untouched(self, evidence: Evidence, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
-        """Return the initial guesses of an attack, before any step and without labels inferred from the update.
+    def untouched(self, evidence: Evidence, cell: Cell, ids: Sequence[str]) -> tuple[list[Reconstruction], str]:
+        """Return the initial guesses of an attack, and the reason if there are none because it fails, else "".
 
-        The list is empty if memory does not suffice for a single guess.
+        They are taken before any step and have no labels, which are inferred from the update. There are none, for no
+        other reason, if memory does not suffice for a single guess.
         """
         settings = ATTACKS[cell.attack].settings(**cell.settings).untouched().model_dump()
         attack = informed(build_attack(cell.attack, settings), self.auxiliary(evidence, cell))
-        guesses = self._answers(attack, ids, self._capture, seed=evidence.seed)
-        return [replace(guess, labels=torch.full_like(guess.labels, NO_LABEL), seconds=0.0) for guess in guesses]
+        call = Call.of(cell.attack, settings, seed=attacker_seed(evidence.seed))
+        try:
+            guesses = self._answers(attack, ids, self._capture, call)
+        except AttackError as error:
+            return [], str(error)
+        no_labels = [torch.full_like(guess.labels, NO_LABEL) for guess in guesses]
+        return [replace(one, labels=none, seconds=0.0) for one, none in zip(guesses, no_labels, strict=True)], ""
 
     def disturbed(
         self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str
@@ -138,15 +146,12 @@ class Attacks:
         """
         seed = evidence.seed
         attack = informed(build_attack(cell.attack, cell.kept.settings), self.auxiliary(evidence, cell))
+        call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(seed), device=self._device)
         try:
             answers = self._answers(
-                attack,
-                ids,
-                lambda name: sanity.disturbed(self._capture(name), how, seed=seed),
-                seed=seed,
-                device=self._device,
+                attack, ids, lambda name: sanity.disturbed(self._capture(name), how, seed=seed), call
             )
-        except (ConfigError, RuntimeError) as error:  # such as a system of equations that noise makes singular
+        except AttackError as error:  # such as a system of equations that noise makes singular
             return [], f"the attack fails on a {how} update: {str(error).splitlines()[0]}"
         if cell.kept is not cell and cell.tau is not None:
             answers = [thresholded(answer, cell.tau) for answer in answers]
@@ -161,9 +166,7 @@ class Attacks:
         attack: GradientInversion,
         ids: Sequence[str],
         load: Callable[[str], CapturedUpdate],
-        *,
-        seed: int,
-        device: str = "cpu",
+        call: Call,
     ) -> list[Reconstruction]:
         """Return the answers to captures, computed in this process; [] if memory does not suffice for one alone."""
         size = self._chunk
@@ -171,8 +174,8 @@ class Attacks:
         while len(answers) < len(ids) and size:
             part = ids[len(answers) : len(answers) + size]
             try:
-                answers += attack.reconstruct(list(map(load, part)), seed=seed, device=device)
-            except (MemoryError, RuntimeError) as error:
+                answers += answers_of(attack, list(map(load, part)), call)
+            except (MemoryError, RuntimeError, OSError) as error:
                 if not lack_of_memory(error):
                     raise
                 size //= 2

@@ -33,10 +33,11 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, SWAPPED, Group
-from judges.runs.manifest import AUXILIARY, auxiliary_data
+from judges.runs.manifest import AUXILIARY, WARNINGS, auxiliary_data
 from judges.runs.measures import Readable
-from judges.runs.names import no_op_name
+from judges.runs.names import control_cell, no_op_name
 from judges.runs.rows import Score, read_scores, write_scores
+from judges.scoring.audit.checks import left_out
 from judges.scoring.session import Evidence, Session, Victim
 from judges.scoring.updates.reads import readable
 from judges.summaries.gradient_inversion import summarise, write_summary
@@ -92,7 +93,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest: which auxiliary data each attack has."""
         told = {**auxiliary_data(self.before), **self.auxiliary.told}
-        return {AUXILIARY: told} if told else {}
+        doubts = left_out(self.session.unfit.values())
+        return ({AUXILIARY: told} if told else {}) | ({WARNINGS: doubts} if doubts else {})
 
     def recall(self) -> None:
         """Read the manifest and the sanity checks of an earlier call."""
@@ -123,12 +125,11 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def judge(self, evidence: Evidence, work: Attacks) -> None:
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""
         cells = self.cells_on(evidence)
-        known = self.session.open(evidence, complete=self.complete)
-        self.compare(evidence, known)
+        self.compare(evidence, self.session.open(evidence, complete=self.complete))
         self.examine(evidence)
         starts = starts_of(cells)
-        ids = [victim.id for victim in known]
-        guesses = {start: work.untouched(evidence, cell, ids) for start, cell in starts.items()}
+        ids = [victim.id for victim in self.session.known(evidence)]
+        guesses = {start: self._guesses(evidence, work, cell, ids) for start, cell in starts.items()}
         for cell in cells:
             results, failure = work.results(evidence, cell)
             if failure:
@@ -147,7 +148,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
             self.checks.seconds = 0.0
 
     def compare(self, evidence: Evidence, known: Iterable[Victim]) -> list[CapturedUpdate]:
-        """Measure how far the updates of the truth are from the captured ones, which are returned.
+        """Measure how far the updates of the truth are from the captured ones; return those whose truth is kept.
 
         Where no attack matches updates, a model for which they cannot be computed is no reason to stop.
         """
@@ -157,7 +158,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         except ConfigError:
             if match_updates(self.cells_on(evidence)):
                 raise
-        return captures
+        return [capture for capture in captures if self.session.knows(capture.id)]
 
     def victim(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""
@@ -177,6 +178,13 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
         summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
         write_summary(summary, self.folder / "summary.json")
+
+    def _guesses(self, evidence: Evidence, work: Attacks, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
+        """Return the initial guesses of an attack; if it fails without a step, so does its control."""
+        guesses, failure = work.untouched(evidence, cell, ids)
+        if failure:
+            self.failed[control_cell(evidence.name, no_op_name(cell.guess, cell.tau))] = failure
+        return guesses
 
     def _judge_answers(
         self, evidence: Evidence, cell: Cell, results: Sequence[Reconstruction], guesses: Sequence[Reconstruction]
@@ -227,6 +235,14 @@ class Run(AttackedUpdates[Plan]):
             for federation in self.plan.federations
             if match_updates(self.plan.cells_on(federation.label))
         )
+
+    def compare(self, evidence: Evidence, known: Iterable[Victim]) -> list[CapturedUpdate]:
+        """Tell which clients are not scored, too."""
+        before = set(self.session.unfit)
+        captures = super().compare(evidence, known)
+        for text in left_out(why for name, why in self.session.unfit.items() if name not in before):
+            self.watch.say(f"warning: {text}")
+        return captures
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""

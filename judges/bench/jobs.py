@@ -19,12 +19,14 @@ from typing import Protocol, Self, TypeVar
 import torch
 
 from attacks import build_attack, build_inversion
+from attacks.answers import AttackError, Call, answers_of
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
 from fl_sim.errors import lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
+from fl_sim.seeding import attacker_seed
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source, informed
@@ -53,21 +55,25 @@ class Outcome:
 
     Attributes:
         seconds: wall time.
-        failure: why results are missing: a lack of memory; "" if the results are complete.
+        failure: why results are missing: a lack of memory, or an attack that failed; "" if the results are complete.
         pieces: number of pieces into which the job was split in the end. The victims of one call share its sums, so
             splitting changes the last digits.
+        lasting: whether smaller pieces would fail too.
     """
 
     seconds: float
     failure: str = ""
     pieces: int = 1
+    lasting: bool = False
 
 
 def perform(job: Job, advance: Advance) -> Outcome:
-    """Do a job. A lack of memory is an outcome; every other error is raised."""
+    """Do a job. A lack of memory and an attack that fails are outcomes; every other error is raised."""
     started, failure = time.perf_counter(), ""
     try:
         job.run(advance)
+    except AttackError as error:
+        return Outcome(time.perf_counter() - started, str(error), lasting=True)
     except (MemoryError, RuntimeError, OSError) as error:
         failure = lack_of_memory(error)
         if not failure:
@@ -107,7 +113,8 @@ class AttackJob:
     """A gradient inversion of a chunk of a run's captures.
 
     Attributes:
-        attack, settings, seed, device: the attack.
+        attack, settings, device: the attack.
+        seed: root seed, from which that of the attack follows.
         folder: folder of the run.
         source: path of the reconstructions below FOLDER/reconstructions.
         captures: ids of the chunk.
@@ -131,14 +138,11 @@ class AttackJob:
         """Attack the chunk and save the answers of each piece as soon as it is done."""
         store = CaptureStore(self.folder / "captures")
         attack = informed(build_attack(self.attack, self.settings), self.auxiliary)
+        call = Call.of(self.attack, self.settings, seed=attacker_seed(self.seed), device=self.device)
         done = 0
         for piece in _cut(self.captures, self.pieces):
-            results = attack.reconstruct(
-                [assuming(store.load(key), self.assumed) for key in piece],
-                seed=self.seed,
-                device=self.device,
-                progress=offset(advance, done, len(self.captures)),
-            )
+            captures = [assuming(store.load(key), self.assumed) for key in piece]
+            results = answers_of(attack, captures, call, progress=offset(advance, done, len(self.captures)))
             for result in results:
                 save_record(result, reconstruction_path(self.folder, self.source, result.capture_id))
             done += len(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,21 +174,41 @@ def test_a_truth_of_another_class_of_inputs_or_range_is_doubted(tmp_path: Path) 
     store(replace(first, inputs=second.inputs, labels=second.labels))
     store(replace(second, inputs=second.inputs * 2 - 1))
     audit(tmp_path, "attack.iterations=1")
-    told = " ".join(read_manifest(tmp_path)["warnings"])
-    assert "for 2 of 3 updates the attack is pointed at the wrong problem" in told
-    assert "mine/r001-c001: the sealed inputs lie in [-" in told
-    assert "mine/r001-c002" not in told
+    told = read_manifest(tmp_path)["warnings"]
+    assert [text.partition(":")[0] for text in told] == ["mine/r001-c000", "mine/r001-c001"]
+    assert all("the sealed truth is not that of this update" in text for text in told)
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c002"}
+    assert len(list((tmp_path / "reconstructions").rglob("*.safetensors"))) == 3
+    store(replace(store.load("mine/r001-c002"), inputs=1 - second.inputs))
+    audit(tmp_path, "attack.iterations=1")
+    told = read_manifest(tmp_path)["warnings"]
+    assert told[0].startswith("mine/r001-c001: the sealed inputs lie in [-")
+    assert "for 3 of 3 updates the attack is pointed at the wrong problem" in told[1]
     assert "pointed at the wrong problem" in (tmp_path / "report.html").read_text()
 
 
-def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) -> None:
-    leave_captures(tmp_path, sealed=1)
+@pytest.mark.parametrize("factor", [-1.0, 0.5, 3.0])
+def test_a_truth_that_explains_another_direction_or_length_is_left_out(factor: float, tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
+    store = CaptureStore(tmp_path / "captures")
+    own = store.load("mine/r001-c000")
+    store(replace(own, update={name: factor * value for name, value in own.update.items()}))
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert told.startswith("mine/r001-c000: the sealed truth is not that of this update")
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+
+
+def test_a_truth_of_another_size_is_left_out(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2)
     store = SealedStore(tmp_path / "sealed")
     truth = store.load("mine/r001-c000")
     store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
-    with pytest.raises(DataError, match=r"its client sealed 4 examples, but 1 local steps of 1 .* make 1"):
-        audit(tmp_path)
-    assert not (tmp_path / "reconstructions").exists()
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert "mine/r001-c000: its client sealed 4 examples, but 1 local steps of 1 of" in told
+    assert told.endswith("This client is attacked and not scored.")
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
 
 
 FORMS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
@@ -233,15 +254,40 @@ def test_truths_in_other_forms_are_scored_as_what_they_mean(tmp_path: Path) -> N
         ({"inputs": torch.full((1, 1, 8, 8), torch.nan)}, "its sealed inputs hold NaN or infinity"),
     ],
 )
-def test_a_truth_that_cannot_be_meant_is_refused_before_the_attack(
-    changes: dict[str, Any], reason: str, tmp_path: Path
-) -> None:
-    leave_captures(tmp_path, sealed=1, count=1)
+def test_a_truth_that_cannot_be_meant_is_left_out(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
     store = SealedStore(tmp_path / "sealed")
     store(replace(store.load("mine/r001-c000"), **changes))
-    with pytest.raises(DataError, match=f"^mine/r001-c000: .*{reason}"):
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert re.match(f"mine/r001-c000: .*{reason}.* This client is attacked and not scored", told)
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+
+
+def test_a_seal_that_is_no_record_is_left_out(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
+    (tmp_path / "sealed" / "mine" / "r001-c000.safetensors").write_bytes(b"garbage")
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert "r001-c000.safetensors: expected a SealedBatch" in told
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+
+
+@pytest.mark.parametrize("facts", [{"batch_size": None}, {"kind": "delta", "learning_rate": 0.1, "epochs": 1}])
+def test_a_client_that_tells_of_a_giant_number_of_examples_costs_its_own_answers(
+    facts: dict[str, Any], tmp_path: Path
+) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
+    store = CaptureStore(tmp_path / "captures")
+    store(replace(store.load("mine/r001-c000"), **{"num_examples": 10**7, "batch_size": 16, **facts}))
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert told.startswith("mine/r001-c000: expected an update of at most ")
+    assert told.endswith("This client is left out.")
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+    store(replace(store.load("mine/r001-c001"), num_examples=10**7, batch_size=None))
+    with pytest.raises(ConfigError, match="mine/r001-c000: expected an update of at most"):
         audit(tmp_path)
-    assert not (tmp_path / "reconstructions").exists()
 
 
 def test_pictures_smaller_than_the_window_of_ssim_are_audited(tmp_path: Path) -> None:
@@ -268,7 +314,7 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
     with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps .* no batch_size .* --set assumed\."):
         audit(tmp_path, "attack.iterations=60")
-    told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
+    told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1", "seed=1")
     audit(tmp_path, "attack.iterations=60", *told)
     (row,) = (row for row in read_scores(tmp_path / "scores.csv") if not row.is_control)
     assert (row.solved, row.adversary) == (True, "C")
