@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from attacks import ATTACKS, build_attack
-from attacks.answers import AttackError, Call, answers_of
-from attacks.contracts import GradientInversion, Reconstruction
+from attacks import ATTACKS
+from attacks.answers import AttackError, Call
+from attacks.contracts import Reconstruction
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.errors import DataError, lack_of_memory
@@ -19,7 +19,8 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate, load_record
 from fl_sim.seeding import attacker_seed
 from fl_sim.specs import Scalar
-from judges.auxiliary import Source, informed, source_of
+from judges.auxiliary import Source, source_of
+from judges.bench.apart import Apart, answers
 from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
@@ -58,6 +59,7 @@ class Attacks:
         device: device on which attacks compute.
         assumed: facts about the clients to assume where their captures do not state them.
         public: folder of the public pictures of an audit.
+        apart: how attacks are kept apart; None for not at all.
 
     Attributes:
         seconds: wall time of the attacks that this call ran, summed over all processes.
@@ -74,12 +76,14 @@ class Attacks:
         device: str,
         assumed: Mapping[str, Scalar] | None = None,
         public: str = "",
+        apart: Apart | None = None,
     ) -> None:
         self.captures = CaptureStore(folder / "captures")
         self.seconds = 0.0
         self.pieces: dict[str, int] = {}
         self._folder, self._engine, self._watch = folder, engine, watch
         self._chunk, self._device, self._assumed, self._public = chunk, device, dict(assumed or {}), public
+        self._apart = apart
         self._started: dict[_Key, list[tuple[int, Started]]] = {}
         self._ended: dict[_Key, str] = {}
 
@@ -124,10 +128,9 @@ class Attacks:
         other reason, if memory does not suffice for a single guess.
         """
         settings = ATTACKS[cell.attack].settings(**cell.settings).untouched().model_dump()
-        attack = informed(build_attack(cell.attack, settings), self.auxiliary(evidence, cell))
         call = Call.of(cell.attack, settings, seed=attacker_seed(evidence.seed))
         try:
-            guesses = self._answers(attack, ids, self._capture, call)
+            guesses = self._answers(call, ids, self._capture, self.auxiliary(evidence, cell))
         except AttackError as error:
             return [], str(error)
         no_labels = [torch.full_like(guess.labels, NO_LABEL) for guess in guesses]
@@ -145,41 +148,35 @@ class Attacks:
             how: see `judges.scoring.updates.sanity.disturbed`.
         """
         seed = evidence.seed
-        attack = informed(build_attack(cell.attack, cell.kept.settings), self.auxiliary(evidence, cell))
         call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(seed), device=self._device)
+        source = self.auxiliary(evidence, cell)
         try:
-            answers = self._answers(
-                attack, ids, lambda name: sanity.disturbed(self._capture(name), how, seed=seed), call
-            )
+            found = self._answers(call, ids, lambda name: sanity.disturbed(self._capture(name), how, seed=seed), source)
         except AttackError as error:  # such as a system of equations that noise makes singular
-            return [], f"the attack fails on a {how} update: {str(error).splitlines()[0]}"
+            return [], f"on a {how} update the {str(error).splitlines()[0]}"
         if cell.kept is not cell and cell.tau is not None:
-            answers = [thresholded(answer, cell.tau) for answer in answers]
-        return answers, "" if answers else "not enough memory"
+            found = [thresholded(answer, cell.tau) for answer in found]
+        return found, "" if found else "not enough memory"
 
     def _capture(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""
         return assuming(self.captures.load(capture_id), self._assumed)
 
     def _answers(
-        self,
-        attack: GradientInversion,
-        ids: Sequence[str],
-        load: Callable[[str], CapturedUpdate],
-        call: Call,
+        self, call: Call, ids: Sequence[str], load: Callable[[str], CapturedUpdate], source: Source | None
     ) -> list[Reconstruction]:
-        """Return the answers to captures, computed in this process; [] if memory does not suffice for one alone."""
+        """Return the answers to captures, without a job; [] if memory does not suffice for one alone."""
         size = self._chunk
-        answers: list[Reconstruction] = []
-        while len(answers) < len(ids) and size:
-            part = ids[len(answers) : len(answers) + size]
+        found: list[Reconstruction] = []
+        while len(found) < len(ids) and size:
+            part = ids[len(found) : len(found) + size]
             try:
-                answers += answers_of(attack, list(map(load, part)), call)
+                found += answers(call, list(map(load, part)), source, self._apart)
             except (MemoryError, RuntimeError, OSError) as error:
                 if not lack_of_memory(error):
                     raise
                 size //= 2
-        return answers if len(answers) == len(ids) else []
+        return found if len(found) == len(ids) else []
 
     def _finish(self, evidence: Evidence, kept: Cell) -> str:
         """Wait for the jobs of a cell; return why one failed, or ""."""
@@ -210,6 +207,7 @@ class Attacks:
             captures=chunk,
             assumed=self._assumed,
             auxiliary=self.auxiliary(evidence, kept),
+            apart=self._apart,
         )
 
     def auxiliary(self, evidence: Evidence, cell: Cell) -> Source | None:

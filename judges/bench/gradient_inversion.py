@@ -23,6 +23,7 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.auxiliary import AuxiliaryData
+from judges.bench.apart import Apart, hidden_from_attacks
 from judges.bench.cells import Attacks, SanityChecks, Start, at_least, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
@@ -117,10 +118,18 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
                 device=base.device,
                 assumed=self.assumed(),
                 public=self.auxiliary.public,
+                apart=self._apart(evidence),
             )
         for cell in self.cells_on(evidence):
             self._attacks.start(evidence, cell)
         return self._attacks
+
+    def _apart(self, evidence: Evidence) -> Apart | None:
+        """Return how attacks are kept apart; None if the options do not ask for it."""
+        if not self.options.isolate:
+            return None
+        roots = [evidence.dataset.root] if evidence.dataset is not None else []
+        return Apart(self.options.imports, hidden_from_attacks(self.folder, roots))
 
     def judge(self, evidence: Evidence, work: Attacks) -> None:
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""

@@ -18,8 +18,8 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
-from attacks import build_attack, build_inversion
-from attacks.answers import AttackError, Call, answers_of
+from attacks import build_inversion
+from attacks.answers import AttackError, Call
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
@@ -29,7 +29,8 @@ from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.seeding import attacker_seed
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
-from judges.auxiliary import Source, informed
+from judges.auxiliary import Source
+from judges.bench.apart import Apart, answers
 from judges.progress import Advance
 
 _CLASSES = -4
@@ -121,6 +122,7 @@ class AttackJob:
         pieces: number of calls of the attack over which the chunk is split.
         assumed: facts about the clients to assume where their captures do not state them.
         auxiliary: where the attack's auxiliary data come from.
+        apart: how the attack is kept apart; None for not at all.
     """
 
     attack: str
@@ -133,17 +135,17 @@ class AttackJob:
     pieces: int = 1
     assumed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
     auxiliary: Source | None = None
+    apart: Apart | None = None
 
     def run(self, advance: Advance) -> None:
         """Attack the chunk and save the answers of each piece as soon as it is done."""
         store = CaptureStore(self.folder / "captures")
-        attack = informed(build_attack(self.attack, self.settings), self.auxiliary)
         call = Call.of(self.attack, self.settings, seed=attacker_seed(self.seed), device=self.device)
         done = 0
         for piece in _cut(self.captures, self.pieces):
             captures = [assuming(store.load(key), self.assumed) for key in piece]
-            results = answers_of(attack, captures, call, progress=offset(advance, done, len(self.captures)))
-            for result in results:
+            progress = offset(advance, done, len(self.captures))
+            for result in answers(call, captures, self.auxiliary, self.apart, progress):
                 save_record(result, reconstruction_path(self.folder, self.source, result.capture_id))
             done += len(piece)
 
