@@ -205,7 +205,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         context = replace(context, adversary=adversary, auxiliary=cell.auxiliary)
         scored = [result for result in results if self.session.knows(result.capture_id)]
         inputs = {guess.capture_id: guess.inputs for guess in guesses}
-        self._scores += self.session.rows(evidence, context, scored, guesses=inputs, pictures=True)
+        captures = [self.victim(result.capture_id) for result in scored]
+        self._scores += self.session.rows(evidence, context, scored, guesses=inputs, captures=captures, pictures=True)
         self._scores += self.session.swapped(evidence, replace(context, cell=cell.swapped), scored)
         self.session.show(evidence, context, [one for one in results if not self.session.knows(one.capture_id)])
 

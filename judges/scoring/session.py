@@ -29,7 +29,7 @@ from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
-from judges.scoring.audit.checks import matched, measured, others_truth
+from judges.scoring.audit.checks import fits_of, matched, measured, others_truth
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
@@ -235,6 +235,7 @@ class Session:
         results: Sequence[Reconstruction],
         *,
         guesses: Mapping[str, Tensor] | None = None,
+        captures: Sequence[CapturedUpdate] = (),
         pictures: bool = False,
     ) -> list[Score]:
         """Return one row for each example, in the order of `results`.
@@ -244,8 +245,10 @@ class Session:
             context: columns of the cell.
             results: answers of an attack or a control, for captures whose truth is known.
             guesses: {capture id: the attack's initial guess, with the shape of its answer}, as far as they are known.
+            captures: the updates to which these are the answers, to measure how far the updates of answers are away.
             pictures: whether to write a gallery into the run's folder.
         """
+        fits = fits_of(captures, results)
         judge, victims = self.judge(evidence), {victim.id: victim for victim in evidence.victims}
         rows: list[Score] = []
         orders = []
@@ -255,7 +258,8 @@ class Session:
             own = replace(context, repeat=victim.repeat, round=victim.round)
             guess = (guesses or {}).get(result.capture_id)
             rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1],
-                          mismatch=self.mismatches.get(result.capture_id))  # fmt: skip
+                          mismatch=self.mismatches.get(result.capture_id),
+                          answer_mismatch=fits.get(result.capture_id))  # fmt: skip
         if pictures and results:
             truths = [self.truth(result.capture_id) for result in results]
             save_pictures(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+import torch
+
+from attacks.contracts import Reconstruction
 from attacks.engines.truth import mismatches
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.observed import assuming, batch_size, same_problem, steps_as_used
@@ -79,6 +82,29 @@ def measured(
 def _distances(captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBatch]) -> dict[str, float]:
     examples = [(truths[capture.id].inputs, truths[capture.id].labels) for capture in captures]
     return {one.id: value for one, value in zip(captures, mismatches(captures, examples), strict=True)}
+
+
+def fits_of(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction]) -> dict[str, float]:
+    """Return how far the updates of answers are from the captured ones, relative to the norms of these.
+
+    Answers that name no label, or are not finite, are left out, and so are all where no engine evaluates the model.
+
+    Args:
+        captures: with all facts that an attack assumes.
+        answers: to any of them.
+    """
+    known = {one.id: one for one in captures}
+    whole = [one for one in answers if one.capture_id in known and _can_be_used(one)]
+    examples = [(one.inputs, one.labels) for one in whole]
+    try:
+        found = mismatches([known[one.capture_id] for one in whole], examples)
+    except ConfigError:
+        return {}
+    return {one.capture_id: value for one, value in zip(whole, found, strict=True)}
+
+
+def _can_be_used(answer: Reconstruction) -> bool:
+    return bool(torch.isfinite(answer.inputs).all()) and bool((answer.labels >= 0).all())
 
 
 def others_truth(captures: Sequence[CapturedUpdate], distances: Mapping[str, float]) -> dict[str, str]:

@@ -80,6 +80,9 @@ def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.n, cell.verdict) == (3, "recovered")
     assert all(row.label_correct for row in rows if not row.is_control)
+    solved = [row for row in rows if row.solved]
+    assert solved
+    assert max(row.answer_mismatch or 1.0 for row in solved) < 1e-3
     assert "Truth beside reconstruction" in page
     assert "Answers without a truth" not in page
     assert "Health of the victim" in page
