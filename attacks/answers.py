@@ -1,24 +1,26 @@
-"""The answers of an attack, checked and timed where they are taken: what a plugin says of itself is not believed.
+"""The answers of attacks, checked and timed where they are taken: what a plugin says of itself is not believed.
 
 The checks are those of `attacks.testing`, on the victims of the experiment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from attacks import ATTACKS
-from attacks.contracts import GradientInversion, Progress, Reconstruction, StopReason
+from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks.contracts import GradientInversion, Inversion, ModelInversion, Progress, Reconstruction, StopReason
+from attacks.posterior import model_id
 from fl_sim.errors import SpikeleakError, lack_of_memory, own_line
 from fl_sim.observed import batch_size
-from fl_sim.plugins import OURS
-from fl_sim.records import CapturedUpdate
+from fl_sim.plugins import OURS, Table
+from fl_sim.records import CapturedUpdate, TrainedModel
 from fl_sim.specs import InputSpec, Scalar
 
 _ROUNDING = 1e-5
@@ -31,7 +33,7 @@ class AttackError(SpikeleakError):
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A call of a gradient inversion.
+    """A call of an attack.
 
     Attributes:
         name: of the attack in the table.
@@ -47,13 +49,16 @@ class Call:
 
     @classmethod
     def of(cls, name: str, settings: Mapping[str, Scalar], *, seed: int, device: str = "cpu") -> Self:
-        """Return the call of an attack of the table with these settings, and the defaults of the others."""
-        return cls(name, ATTACKS[name].settings(**settings).model_dump(), seed, device)
+        """Return the call of an attack of either table with these settings, and the defaults of the others."""
+        entry = ATTACKS[name] if name in ATTACKS else MODEL_INVERSIONS[name]
+        return cls(name, entry.settings(**settings).model_dump(), seed, device)
 
     @property
     def described(self) -> str:
         """Return the name of the attack, with the package that it comes from if that is not this project."""
-        return described(self.name)
+        table: Table[Any] = ATTACKS if self.name in ATTACKS else MODEL_INVERSIONS
+        origin = table.origin(self.name)
+        return f"attack '{self.name}'{'' if origin == OURS else f' ({origin})'}"
 
 
 def answers_of(
@@ -72,14 +77,8 @@ def answers_of(
         MemoryError, RuntimeError, OSError: memory does not suffice.
     """
     started = time.perf_counter()
-    try:
+    with _named(call, _several(captures)):
         answers = attack.reconstruct(captures, seed=call.seed, device=call.device, progress=progress)
-    except (Exception, SystemExit, GeneratorExit) as error:  # a plugin may raise anything
-        if lack_of_memory(error):
-            raise
-        raise AttackError(
-            f"{call.described} failed on {_several(captures)}: {type(error).__name__}: {error}{own_line(error)}"
-        ) from error
     seconds = (time.perf_counter() - started) / max(1, len(captures))
     return [dataclasses.replace(one, seconds=seconds) for one in checked_answers(answers, captures, call)]
 
@@ -101,10 +100,41 @@ def checked_answers(answers: object, captures: Sequence[CapturedUpdate], call: C
     return list(answers)
 
 
-def described(name: str) -> str:
-    """Return the name of a gradient inversion, with the package that it comes from if that is not this project."""
-    origin = ATTACKS.origin(name) if name in ATTACKS else OURS
-    return f"attack '{name}'{'' if origin == OURS else f' ({origin})'}"
+def inversion_of(
+    attack: ModelInversion, model: TrainedModel, classes: Sequence[int], call: Call, progress: Progress | None = None
+) -> Inversion:
+    """Return the answer of a model inversion, checked, with the wall time of the call as its seconds.
+
+    Args:
+        attack: built with the settings of the call.
+        model: the model under attack.
+        classes: K labels.
+        call: what the attack is told.
+        progress: called whenever classes are finished.
+
+    Raises:
+        AttackError: the attack raised an error, or the answer is none.
+        MemoryError, RuntimeError, OSError: memory does not suffice.
+    """
+    started, what = time.perf_counter(), f"the model '{model.model.architecture}' of round {model.round}"
+    with _named(call, what):
+        found: object = attack.invert(model, classes, seed=call.seed, device=call.device, progress=progress)
+    problem = _problem_of_inversion(found, model, classes, call)
+    if problem or not isinstance(found, Inversion):
+        raise AttackError(f"{call.described} on {what}: {problem}")
+    return dataclasses.replace(found, seconds=time.perf_counter() - started)
+
+
+@contextlib.contextmanager
+def _named(call: Call, what: str) -> Iterator[None]:
+    """Turn whatever a plugin raises into an error that says which attack failed on what, but for a lack of memory."""
+    try:
+        yield
+    except (Exception, SystemExit, GeneratorExit) as error:
+        if lack_of_memory(error):
+            raise
+        told = f"{call.described} failed on {what}: {type(error).__name__}: {error}{own_line(error)}"
+        raise AttackError(told) from error
 
 
 def _problem(answer: object, capture: CapturedUpdate, call: Call) -> str:
@@ -121,6 +151,34 @@ def _problem(answer: object, capture: CapturedUpdate, call: Call) -> str:
         if found != expected:
             return f"the answer's {field} is {found!r}, expected {expected!r}"
     return _problem_of_counts(answer) or _problem_of_tensors(answer, capture)
+
+
+def _problem_of_inversion(found: Any, model: TrainedModel, classes: Sequence[int], call: Call) -> str:  # noqa: ANN401
+    """Return what is wrong with the answer of a model inversion, or ""."""
+    if not isinstance(found, Inversion):
+        return f"expected an Inversion, got a {type(found).__name__}"
+    told = {
+        "model_id": (found.model_id, model_id(model)),
+        "attack": (found.attack, call.name),
+        "settings": (dict(found.settings), dict(call.settings)),
+        "seed": (found.seed, call.seed),
+        "classes": (found.classes.tolist(), list(classes)),
+    }
+    for field, (value, expected) in told.items():
+        if value != expected:
+            return f"the answer's {field} is {value!r}, expected {expected!r}"
+    spec, count = model.model, len(classes)
+    steps = (spec.input.timesteps or spec.spiking.timesteps,) if spec.spiking is not None else ()
+    shape = (*steps, count, *spec.input.frame)
+    if tuple(found.inputs.shape) != shape:
+        return f"the answer's inputs have shape {tuple(found.inputs.shape)}, expected {shape}"
+    for field in ("confidence", "iterations", "stop_reasons"):
+        if len(getattr(found, field)) != count:
+            return f"the answer has {len(getattr(found, field))} {field} for {count} classes"
+    if not all(isinstance(reason, StopReason) for reason in found.stop_reasons):
+        return f"the answer's stop_reasons are {found.stop_reasons!r}, expected StopReasons"
+    whole = bool(torch.isfinite(found.inputs).all()) and bool(torch.isfinite(found.confidence).all())
+    return "" if whole else "the answer's inputs or confidence hold NaN or infinity"
 
 
 def _problem_of_counts(answer: Any) -> str:  # noqa: ANN401 - its fields may be anything

@@ -19,7 +19,7 @@ from typing import Protocol, Self, TypeVar
 import torch
 
 from attacks import build_inversion
-from attacks.answers import AttackError, Call
+from attacks.answers import AttackError, Call, inversion_of
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
@@ -178,10 +178,11 @@ class InversionJob:
     def run(self, advance: Advance) -> None:
         """Invert the model and save the answer."""
         model, attack = load_record(TrainedModel, self.model), build_inversion(self.attack, self.settings)
+        call = Call.of(self.attack, self.settings, seed=self.seed, device=self.device)
         parts: list[Inversion] = []
         for piece in _cut(range(self.classes), self.pieces):
             progress = offset(advance, piece[0], self.classes)
-            parts.append(attack.invert(model, piece, seed=self.seed, device=self.device, progress=progress))
+            parts.append(inversion_of(attack, model, piece, call, progress))
         save_record(_joined(parts), self.path)
 
     def smaller(self) -> Self | None:

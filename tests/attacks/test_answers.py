@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from attacks import ATTACKS, AttackEntry
-from attacks.answers import AttackError, Call, answers_of, checked_answers
-from attacks.contracts import GradientInversion, Reconstruction, StopReason
+from attacks import ATTACKS, AttackEntry, build_inversion
+from attacks.answers import AttackError, Call, answers_of, checked_answers, inversion_of
+from attacks.contracts import GradientInversion, Inversion, ModelInversion, Reconstruction, StopReason
 from attacks.idlg import IDLG
+from attacks.inversion_settings import MIFaceSettings
+from attacks.mi_face import MIFace
 from attacks.settings import IDLGSettings
-from attacks.testing.victims import LENET, captures_of, truth
-from fl_sim.records import CapturedUpdate
+from attacks.testing.victims import EVENT_MLP, LENET, MLP, SPIKING_MLP, captures_of, trained, truth
+from fl_sim.records import CapturedUpdate, ModelSpec
 
 Change = Callable[[list[Reconstruction]], Any]
 REASON: dict[str, Any] = {"stop_reason": "solved!"}
@@ -112,3 +114,54 @@ def test_a_lack_of_memory_is_no_fault_of_the_attack(captures: list[CapturedUpdat
 
 def test_an_attack_of_ours_is_named_without_a_package() -> None:
     assert Call.of("dlg", {}, seed=0).described == "attack 'dlg'"
+
+
+INVERSION_FAULTS: dict[str, tuple[Callable[[Inversion], Any], str]] = {
+    "raises": (lambda _: {}["key"], "failed on the model 'mlp' of round 3: KeyError: 'key'"),
+    "nothing": (lambda _: None, "on the model 'mlp' of round 3: expected an Inversion, got a NoneType"),
+    "NaN": (
+        lambda found: dataclasses.replace(found, inputs=found.inputs * torch.nan),
+        "on the model 'mlp' of round 3: the answer's inputs or confidence hold NaN or infinity",
+    ),
+    "one too few": (
+        lambda found: dataclasses.replace(found, inputs=found.inputs[1:]),
+        "on the model 'mlp' of round 3: the answer's inputs have shape (1, 1, 4, 5), expected (2, 1, 4, 5)",
+    ),
+    "other classes": (
+        lambda found: dataclasses.replace(found, classes=found.classes.flip(0)),
+        "on the model 'mlp' of round 3: the answer's classes is [2, 0], expected [0, 2]",
+    ),
+    "another model": (
+        lambda found: dataclasses.replace(found, model_id="0"),
+        "on the model 'mlp' of round 3: the answer's model_id is '0', expected",
+    ),
+    "no reasons": (
+        lambda found: dataclasses.replace(found, stop_reasons=()),
+        "on the model 'mlp' of round 3: the answer has 0 stop_reasons for 2 classes",
+    ),
+}
+
+
+def inverting(change: Callable[[Inversion], Any]) -> ModelInversion:
+    class Faulty(MIFace):
+        def invert(self, *arguments: Any, **more: Any) -> Any:
+            return change(super().invert(*arguments, **more))
+
+    return Faulty(MIFaceSettings(iterations=1))
+
+
+@pytest.mark.parametrize("fault", INVERSION_FAULTS)
+def test_an_inversion_that_is_none_is_named(fault: str) -> None:
+    change, words = INVERSION_FAULTS[fault]
+    asked = Call.of("mi_face", {"iterations": 1}, seed=3)
+    with pytest.raises(AttackError) as caught:
+        inversion_of(inverting(change), trained(MLP), (0, 2), asked)
+    assert str(caught.value).startswith(f"attack 'mi_face' {words}")
+
+
+@pytest.mark.parametrize("spec", [SPIKING_MLP, EVENT_MLP])
+def test_an_inversion_of_spikes_comes_back_with_seconds_that_were_measured(spec: ModelSpec) -> None:
+    asked = Call.of("brainleaks_v1", {"iterations": 1}, seed=3)
+    found = inversion_of(build_inversion(asked.name, asked.settings), trained(spec), (0, 2), asked)
+    assert found.inputs.shape[1] == 2
+    assert 0 < found.seconds < 60
