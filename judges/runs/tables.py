@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import io
 import json
@@ -17,6 +18,7 @@ from fl_sim.specs import Scalar
 
 Row = TypeVar("Row")
 
+_BOTH = "\r\n"
 _ESCAPE = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", _ESCAPE)
 """Beginnings of texts that a spreadsheet would run, or that would be taken for escaped ones when they are read."""
@@ -34,9 +36,7 @@ def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
     """
     columns = columns_of(kind)
     cells = [[_escaped(_text(getattr(row, name))) for name in columns] for row in rows]
-    text = io.StringIO()
-    pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(text, index=False, lineterminator="\n")
-    return atomic_write(path, text.getvalue())
+    return atomic_write(path, "".join(map(_line, [columns, *cells])))
 
 
 def read_rows(kind: type[Row], path: Path) -> list[Row]:
@@ -69,6 +69,13 @@ def read_frame(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8").map(_plain)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Return a line of CSV, in which cells with either end of a line are quoted, so that they can be read."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=_BOTH).writerow(cells)
+    return text.getvalue().removesuffix(_BOTH) + "\n"
 
 
 def _escaped(text: str) -> str:

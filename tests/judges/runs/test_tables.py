@@ -23,7 +23,7 @@ Row = Callable[..., Score]
 SETTINGS = ("varied", "defence_settings", "attack_settings")
 
 floats = st.floats(allow_nan=False, width=64)
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 optional = st.none() | st.floats(0, 1)
 settings = st.dictionaries(st.text(max_size=12), st.text(max_size=12) | st.integers() | floats | st.booleans())
 
