@@ -21,7 +21,7 @@ from fl_sim.errors import SpikeleakError, lack_of_memory, own_line
 from fl_sim.observed import batch_size
 from fl_sim.plugins import OURS, Table
 from fl_sim.records import CapturedUpdate, TrainedModel
-from fl_sim.specs import InputSpec, Scalar
+from fl_sim.specs import InputSpec, Scalar, Settings
 
 _ROUNDING = 1e-5
 """By how much of the value range an answer may leave it."""
@@ -50,8 +50,8 @@ class Call:
     @classmethod
     def of(cls, name: str, settings: Mapping[str, Scalar], *, seed: int, device: str = "cpu") -> Self:
         """Return the call of an attack of either table with these settings, and the defaults of the others."""
-        entry = ATTACKS[name] if name in ATTACKS else MODEL_INVERSIONS[name]
-        return cls(name, entry.settings(**settings).model_dump(), seed, device)
+        kind: type[Settings] = (ATTACKS[name] if name in ATTACKS else MODEL_INVERSIONS[name]).settings
+        return cls(name, kind.model_validate(dict(settings)).model_dump(), seed, device)
 
     @property
     def described(self) -> str:

@@ -117,7 +117,7 @@ def test_an_attack_of_ours_is_named_without_a_package() -> None:
 
 
 INVERSION_FAULTS: dict[str, tuple[Callable[[Inversion], Any], str]] = {
-    "raises": (lambda _: {}["key"], "failed on the model 'mlp' of round 3: KeyError: 'key'"),
+    "raises": (lambda _: 1 / 0, "failed on the model 'mlp' of round 3: ZeroDivisionError: division by zero"),
     "nothing": (lambda _: None, "on the model 'mlp' of round 3: expected an Inversion, got a NoneType"),
     "NaN": (
         lambda found: dataclasses.replace(found, inputs=found.inputs * torch.nan),

@@ -15,6 +15,11 @@ from attacks.answers import AttackError, Call
 from attacks.testing.victims import LENET, captures_of, truth
 from judges.bench.apart import Apart, answers, hidden_from_attacks
 from judges.bench.apart.landlock import forbid
+from judges.bench.engine_options import EngineOptions
+from judges.bench.execution import run_plan
+from judges.plans.gradient_inversion import make_plan
+from judges.runs.manifest import read_manifest
+from tests.judges.bench.test_gradient_inversion import RAW, quiet
 
 SPY = """
 import os
@@ -114,6 +119,16 @@ def test_a_process_that_leaves_costs_its_call(apart: Apart) -> None:
     call = Call.of("spy", {"iterations": 0, "look": "exit"}, seed=3)
     with pytest.raises(AttackError, match=r"attack 'spy' .*: its process ended with code 7: it said nothing"):
         answers(call, captures_of(LENET, *truth(1)), None, apart)
+
+
+@pytest.mark.endurance
+def test_a_run_whose_attacks_are_apart_has_the_same_rows(tmp_path: Path) -> None:
+    digests = []
+    for name, isolate in (("together", False), ("apart", True)):
+        raw = {**RAW, "model": "lenet", "federation": {"clients": 2}, "checks": 1}
+        run_plan(make_plan(raw), tmp_path / name, quiet(), options=EngineOptions(isolate=isolate))
+        digests.append(read_manifest(tmp_path / name)["scores_sha256"])
+    assert digests[0] == digests[1]
 
 
 def _can_forbid() -> bool:

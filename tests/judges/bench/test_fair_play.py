@@ -139,13 +139,13 @@ def test_a_plugin_that_fails_costs_its_cell_and_once_mended_it_goes_on(tmp_path:
     told = "attack 'theirs' (added by hand) failed on digits-lenet-uniform-000/r001-c000 and 2 more: ZeroDivisionError:"
     assert failed[THEIRS].startswith(told)
     assert failed.keys() == {THEIRS, "digits-lenet-uniform/control: no-op (theirs normal)"}
-    lies = {"seconds": -1e9, "matching_loss": 0.0}
+    lies: dict[str, Any] = {"seconds": -1e9, "matching_loss": 0.0}
     theirs(faulty(lambda found: [dataclasses.replace(one, last_inputs=one.inputs, **lies) for one in found]))
     rows = run(tmp_path)
     assert {row.cell for row in rows if not row.control} == {OURS, THEIRS}
-    told = [row for row in rows if row.cell == THEIRS]
-    assert all(row.seconds > 0 for row in told)
-    assert all(row.matching_loss == 0.0 and (row.answer_mismatch or 0.0) > 0.1 for row in told)
+    own = [row for row in rows if row.cell == THEIRS]
+    assert all(row.seconds > 0 for row in own)
+    assert all(row.matching_loss == 0.0 and (row.answer_mismatch or 0.0) > 0.1 for row in own)
     assert all(row.answer_mismatch is None for row in rows if row.is_control)
     assert "failed" not in read_manifest(tmp_path)
 
