@@ -20,7 +20,7 @@ from fl_sim.records import CapturedUpdate, load_record
 from fl_sim.seeding import attacker_seed
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source, source_of
-from judges.bench.apart import Apart, answers
+from judges.bench.apart.calls import Apart, answers
 from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell

@@ -23,7 +23,8 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.auxiliary import AuxiliaryData
-from judges.bench.apart import Apart, hidden_from_attacks
+from judges.bench.apart.calls import Apart, hidden_from_attacks
+from judges.bench.apart.landlock import is_there
 from judges.bench.cells import Attacks, SanityChecks, Start, at_least, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
@@ -128,6 +129,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Return how attacks are kept apart; None if the options do not ask for it."""
         if not self.options.isolate:
             return None
+        if not is_there():
+            self.watch.say("note: --isolate: without Landlock, data and truth stay readable by their paths.")
         roots = [evidence.dataset.root] if evidence.dataset is not None else []
         return Apart(self.options.imports, hidden_from_attacks(self.folder, roots))
 

@@ -30,7 +30,7 @@ from fl_sim.seeding import attacker_seed
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source
-from judges.bench.apart import Apart, answers
+from judges.bench.apart.calls import Apart, answers
 from judges.progress import Advance
 
 _CLASSES = -4

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fl_sim.files import atomic_write
 from judges.bench.apart.landlock import forbid
 
 # What loads torch, or a plugin, is imported after the restriction.
@@ -17,7 +18,7 @@ def main() -> None:
     job = json.loads(Path("job.json").read_text(encoding="utf-8"))
     forbid([Path(name) for name in job["hidden"]], writable=[Path.cwd(), Path("/dev")])
     kind, told = _attack(job)
-    Path("outcome.json").write_text(json.dumps({"kind": kind, "told": told}), encoding="utf-8")
+    atomic_write(Path("outcome.json"), json.dumps({"kind": kind, "told": told}))
 
 
 def _attack(job: dict[str, Any]) -> tuple[str, str]:
@@ -28,7 +29,7 @@ def _attack(job: dict[str, Any]) -> tuple[str, str]:
     from fl_sim.captures import CaptureStore
     from fl_sim.errors import SpikeleakError, lack_of_memory
     from fl_sim.records import load_record, save_record
-    from judges.bench.apart import ANSWERS, AUXILIARY
+    from judges.bench.apart.calls import ANSWERS, AUXILIARY
     from judges.bench.process import prepare_process
 
     prepare_process(job["threads"])

@@ -34,6 +34,15 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
+def is_there() -> bool:
+    """Return whether the system has Landlock."""
+    if platform.system() != "Linux" or sys.maxsize < 2**32:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    version: int = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION))
+    return version >= 1
+
+
 def forbid(hidden: Iterable[Path], *, writable: Iterable[Path]) -> bool:
     """Forbid this process to read what is hidden, and to write anywhere but below some folders.
 
@@ -46,11 +55,9 @@ def forbid(hidden: Iterable[Path], *, writable: Iterable[Path]) -> bool:
     Returns:
         Whether the system allows this.
     """
-    if platform.system() != "Linux" or sys.maxsize < 2**32:
+    if not is_there():
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION)) < 1:
-        return False
     rights = _Ruleset(_ALL)
     ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(rights), ctypes.c_size_t(ctypes.sizeof(rights)), 0)
     if ruleset < 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ import torch
 from attacks import ATTACKS
 from attacks.answers import AttackError, Call
 from attacks.testing.victims import LENET, captures_of, truth
-from judges.bench.apart import Apart, answers, hidden_from_attacks
-from judges.bench.apart.landlock import forbid
+from judges.bench.apart.calls import Apart, answers, hidden_from_attacks
+from judges.bench.apart.landlock import is_there
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
@@ -108,7 +107,7 @@ def test_an_attack_apart_answers_the_same_and_sees_nothing(apart: Apart, tmp_pat
     text = str(caught.value)
     seen = ast.literal_eval(text[text.index("{") : text.index("}") + 1])
     assert (seen["environment"], seen["same folder"], seen["here"]) == ([], False, True)
-    if _can_forbid():
+    if is_there():
         assert (seen["sealed"], seen["gallery"], seen["data"]) == ("PermissionError",) * 3
         assert (seen["beside"], seen["wrote"]) == ("public", False)
         assert (tmp_path / "beside").read_text() == "public"
@@ -129,11 +128,3 @@ def test_a_run_whose_attacks_are_apart_has_the_same_rows(tmp_path: Path) -> None
         run_plan(make_plan(raw), tmp_path / name, quiet(), options=EngineOptions(isolate=isolate))
         digests.append(read_manifest(tmp_path / name)["scores_sha256"])
     assert digests[0] == digests[1]
-
-
-def _can_forbid() -> bool:
-    """Return whether this system can forbid a process to read files, tried in a process of its own."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if forbid([], writable=[]) else 1)
-    return os.waitpid(child, 0)[1] == 0
