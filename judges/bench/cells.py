@@ -101,7 +101,7 @@ class Attacks:
         self._started[key] = [
             (len(chunk), Started(self._engine, self._job(evidence, kept, chunk)))
             for chunk in chunks
-            if not self._is_done(kept, chunk)
+            if not self._is_done(kept, chunk, attacker_seed(evidence.seed))
         ]
 
     def results(self, evidence: Evidence, cell: Cell) -> tuple[list[Reconstruction], str]:
@@ -214,11 +214,12 @@ class Attacks:
         """Return where the auxiliary data of a cell come from; None if it has none."""
         return source_of(cell.all_settings, evidence.spec, evidence.dataset, seed=evidence.seed, public=self._public)
 
-    def _is_done(self, kept: Cell, chunk: Sequence[str]) -> bool:
-        """Return whether all answers of a chunk exist and have the cell's settings."""
+    def _is_done(self, kept: Cell, chunk: Sequence[str], seed: int) -> bool:
+        """Return whether all answers of a chunk exist and have the cell's settings and this seed."""
         paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in chunk]
+        found = (load_record(Reconstruction, path) if path.is_file() else None for path in paths)
         settings = kept.all_settings
-        return all(path.is_file() and load_record(Reconstruction, path).settings == settings for path in paths)
+        return all(one is not None and (one.settings, one.seed) == (settings, seed) for one in found)
 
 
 class SanityChecks:

@@ -53,7 +53,7 @@ class Evidence:
         name: their label in folders.
         attacked: their columns in the rows.
         victims: in the order in which they are attacked.
-        seed: root seed of the attacks.
+        seed: root seed, from which that of the attacks follows.
         model: the model that the clients train.
         dataset: the clients' data set; None if it is not known.
         models: files of the trained models, whose test accuracy is part of their health.
