@@ -73,7 +73,7 @@ class Reconstruction:
         stop_reason: reason for the end of the attempt that found the candidate; a diverged attack always counts as a
             failure.
         seconds: wall time of the batch divided by its number of victims.
-        seed: root seed of the attack.
+        seed: seed that the attack was given.
         engine: what evaluated the loss, see `attacks.engines.choice.Choice`; "" if the attack has none.
     """
 
@@ -126,7 +126,7 @@ class Inversion:
         confidence: (K,), the model's posterior of each class for exactly these inputs; see `attacks.posterior`.
         iterations: (K,), iterations taken.
         stop_reasons: one for each of the K classes.
-        seed: root seed of the attack.
+        seed: seed that the attack was given.
         seconds: wall time of all K classes.
     """
 

@@ -4,6 +4,7 @@
     FOLDER/FEDERATION/model-<hash>.safetensors   the parameters that the server sent, shared by all clients of a round
     FOLDER/FEDERATION/refused.json               how many replies were not recorded, and why
 
+Folders and files are made for their owner alone (modes 0700 and 0600), since they hold what an audit keeps from others.
 Nothing here imports Flower: attacks and judges read the records of a federation without loading it.
 """
 
@@ -30,6 +31,8 @@ _LONGEST_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
 _LEAF = re.compile(r"r(\d{3,})-c(\d{3,})")
 _HASH_LENGTH = 16
+_PRIVATE = 2
+"""The folders of a store above a record: that of its federation, and the store's own."""
 
 
 def check_federation_id(name: str) -> str:
@@ -151,9 +154,10 @@ class CaptureStore(_Store):
         digest = hashlib.sha256(sent).hexdigest()[:_HASH_LENGTH]
         shared = self._sent_path(path, digest)
         if not shared.is_file():
-            atomic_write(shared, sent)
+            atomic_write(shared, sent, private=_PRIVATE)
         values = {field.name: getattr(capture, field.name) for field in dataclasses.fields(CapturedUpdate)}
-        return save_record(StoredUpdate(**values | {"parameters": {}, "parameters_hash": digest}), path)
+        stored = StoredUpdate(**values | {"parameters": {}, "parameters_hash": digest})
+        return save_record(stored, path, private=_PRIVATE)
 
     def load(self, record_id: str) -> CapturedUpdate:
         """Return the capture of this id.
@@ -187,7 +191,7 @@ class CaptureStore(_Store):
         """
         path = self.folder / check_federation_id(federation_id) / _REFUSED
         if not account.is_plain:
-            atomic_write(path, account.model_dump_json(indent=1) + "\n")
+            atomic_write(path, account.model_dump_json(indent=1) + "\n", private=_PRIVATE)
         else:
             path.unlink(missing_ok=True)
 
@@ -241,7 +245,7 @@ class SealedStore(_Store):
             DataError: the capture id of the batch is malformed.
             WriteError: the folder cannot be written.
         """
-        return save_record(batch, self.path(batch.capture_id))
+        return save_record(batch, self.path(batch.capture_id), private=_PRIVATE)
 
     def load(self, record_id: str) -> SealedBatch:
         """Return the truth behind the capture of this id.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
@@ -22,6 +23,9 @@ Steps = tuple[range, ...]
 MOST_LOCAL_STEPS = 2**20
 """Steps that a capture may tell of; more is taken for a wrong number."""
 
+MOST_EXAMPLES, MOST_VALUES = 2**20, 2**30
+"""Examples that a capture may tell of, and numbers in all their inputs together, which are 4 GB."""
+
 
 def local_steps(capture: CapturedUpdate) -> Steps:
     """Return the local steps behind a captured update.
@@ -31,14 +35,14 @@ def local_steps(capture: CapturedUpdate) -> Steps:
 
     Raises:
         ConfigError: the update is a weight delta, and its number of steps does not follow from what the server knows,
-            or is beyond `MOST_LOCAL_STEPS`.
+            or is beyond `MOST_LOCAL_STEPS`; or it tells of more than `MOST_EXAMPLES`.
     """
     reported, size = capture.num_examples or None, _size_of_step(capture)
     if capture.kind == "gradient":
-        return (range(_least(size, reported)),)
+        return (range(_plausible(capture, _least(size, reported))),)
     if capture.epochs is not None and reported is not None:
         _refuse_giants(capture, capture.epochs * (reported // (size or reported) + 1))
-        return _epoch(reported, size or reported, capture.training) * capture.epochs
+        return _epoch(_plausible(capture, reported), size or reported, capture.training) * capture.epochs
     if capture.local_steps is None:
         raise ConfigError(
             f"{capture.id}: a weight delta needs the clients' number of local steps, or of epochs and examples, and "
@@ -47,7 +51,7 @@ def local_steps(capture: CapturedUpdate) -> Steps:
         )
     steps = capture.local_steps
     _refuse_giants(capture, steps)
-    examples = _least(None if size is None else size * steps, reported)
+    examples = _plausible(capture, _least(None if size is None else size * steps, reported))
     epoch = _epoch(examples, size or examples, capture.training)
     return (epoch * -(-steps // len(epoch)))[:steps]
 
@@ -71,7 +75,7 @@ def batch_size(capture: CapturedUpdate) -> int:
         ConfigError: as in `local_steps`.
     """
     if capture.kind == "delta" and capture.local_steps is None and capture.epochs is None:
-        return _least(_size_of_step(capture), capture.num_examples or None)
+        return _plausible(capture, _least(_size_of_step(capture), capture.num_examples or None))
     return max(step.stop for step in local_steps(capture))
 
 
@@ -138,6 +142,19 @@ def _refuse_giants(capture: CapturedUpdate, steps: int) -> None:
             f"{steps:,} ({capture.num_examples:,} examples, batch size {capture.batch_size}, local steps "
             f"{capture.local_steps}, epochs {capture.epochs})."
         )
+
+
+def _plausible(capture: CapturedUpdate, examples: int) -> int:
+    """Return a number of examples; a ConfigError if their inputs are more than anything holds."""
+    spec = capture.model.input
+    values = examples * math.prod(spec.frame) * max(1, spec.timesteps)
+    if examples > MOST_EXAMPLES or values > MOST_VALUES:
+        raise ConfigError(
+            f"{capture.id}: expected an update of at most {MOST_EXAMPLES:,} examples with {MOST_VALUES:,} input values "
+            f"together, found one that tells of {examples:,} examples ({capture.num_examples:,} reported, batch size "
+            f"{capture.batch_size}, local steps {capture.local_steps}, epochs {capture.epochs})."
+        )
+    return examples
 
 
 def _epoch(examples: int, size: int, training: ClientTraining) -> Steps:

@@ -8,16 +8,19 @@ torch.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fl_sim.errors import ConfigError
+from fl_sim.guarded_imports import ImportRefusedError, guarded_import, one_line
 
 OURS = "spikeleak"
 BY_HAND = "added by hand"
@@ -30,7 +33,7 @@ RESERVED = ("none",)
 """Names that stand for the absence of an attack, defence or judge in configs."""
 
 PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_LONGEST_REASON = 300
+_PACKAGES = ("fl_sim", "attacks", "judges")
 
 Entry = TypeVar("Entry")
 
@@ -148,9 +151,10 @@ class Table(MutableMapping[str, Entry], Generic[Entry]):
         if point.name in self._entries:
             raise _RefusedError(f"the name is taken by {self._origins.get(point.name, BY_HAND)}")
         try:
-            entry = point.load()
-        except (Exception, SystemExit) as error:  # a plugin's import may raise anything
-            raise _RefusedError(f"'{point.value}' could not be imported: {_one_line(error)}") from error
+            with guarded_import():
+                entry = point.load()
+        except ImportRefusedError as error:
+            raise _RefusedError(f"'{point.value}' could not be imported: {error}") from error
         if not isinstance(entry, self._kind):
             found = f"the class {entry.__name__}" if isinstance(entry, type) else f"a {type(entry).__name__}"
             raise _RefusedError(f"expected '{point.value}' to be an instance of {self._kind.__name__}, found {found}")
@@ -173,11 +177,6 @@ def _distribution(point: importlib.metadata.EntryPoint) -> str:
     return " ".join(part for part in parts if part) or "an unknown package"
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
-
-
 def located(place: Any, what: str) -> Any:  # noqa: ANN401 - a class or function, or its import path
     """Return a class or function as it is, or import the one at "package.module:name".
 
@@ -191,10 +190,14 @@ def located(place: Any, what: str) -> Any:  # noqa: ANN401 - a class or function
     if not isinstance(place, str):
         return place
     module, _, name = place.partition(":")
+    known = module.partition(".")[0] in _PACKAGES or module in sys.modules
     try:
-        return getattr(importlib.import_module(module), name)
+        with contextlib.nullcontext() if known else guarded_import():
+            return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{what}: '{place}' could not be imported: {_one_line(error)}.") from error
+        raise ConfigError(f"{what}: '{place}' could not be imported: {one_line(error)}.") from error
+    except ImportRefusedError as error:
+        raise ConfigError(f"{what}: '{place}' could not be imported: {error}.") from error
 
 
 def refuse_place(entry: object, field: str) -> None:

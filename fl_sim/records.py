@@ -125,23 +125,35 @@ _TENSORS_ALLOWED = pydantic.ConfigDict(arbitrary_types_allowed=True)
 
 def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tensors and JSON values
     """Return the bytes of a record's safetensors file; equal records give equal bytes."""
-    tensors: dict[str, Tensor] = {}
+    given: dict[str, Tensor] = {}
     plain: dict[str, Any] = {"record": type(record).__name__}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         if isinstance(value, Tensor):
-            tensors[field.name] = value.detach().cpu().contiguous()
+            given[field.name] = value
         elif isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
-            tensors |= {f"{field.name}/{key}": item.detach().cpu().contiguous() for key, item in value.items()}
+            given |= {f"{field.name}/{key}": item for key, item in value.items()}
         else:
             plain[field.name] = pydantic.TypeAdapter(type(value)).dump_python(value)
     metadata = {_METADATA_KEY: json.dumps(plain, sort_keys=True)}
-    return safetensors.torch.save(tensors, metadata)
+    return safetensors.torch.save(_apart(given), metadata)
 
 
-def save_record(record: Any, path: Path) -> Path:  # noqa: ANN401
+def _apart(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU of which no two share memory, which the format refuses: tied weights, say."""
+    tensors: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for key, value in given.items():
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        tensors[key] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return tensors
+
+
+def save_record(record: Any, path: Path, *, private: int = 0) -> Path:  # noqa: ANN401
     """Write a record to `path` atomically; see `atomic_write`."""
-    return atomic_write(path, record_bytes(record))
+    return atomic_write(path, record_bytes(record), private=private)
 
 
 def is_record(path: Path) -> bool:

@@ -288,6 +288,9 @@ class ModelSpec:
         init: initialisation of the parameters: "uniform" (DLG's U(-0.5, 0.5)) or "torch" (the library's defaults).
         spiking: settings of a spiking model; None for an ANN.
         hidden: units of the hidden layer; used by "mlp" and "spiking_mlp" only.
+
+    Raises:
+        ConfigError: the name is empty or holds a control character, with which no table of results can be read.
     """
 
     architecture: str
@@ -295,3 +298,11 @@ class ModelSpec:
     init: str = "uniform"
     spiking: SpikingSpec | None = None
     hidden: int = 3000
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no table of results could hold."""
+        if not self.architecture or not self.architecture.isprintable():
+            raise ConfigError(
+                f"model: expected a name of printable characters, got {self.architecture[:80]!r}: tables of results "
+                "and folders are named by it."
+            )

@@ -63,7 +63,8 @@ ROOMS: dict[str, Room] = {
     "fl_sim.specs": Room(("fl_sim.errors",)),
     "fl_sim.tokens": Room(("fl_sim.specs",), ("torch",)),
     "fl_sim.client_training": Room(("fl_sim.errors", "fl_sim.plugins", "fl_sim.specs")),
-    "fl_sim.plugins": Room(("fl_sim.errors",)),
+    "fl_sim.guarded_imports": Room(),
+    "fl_sim.plugins": Room(("fl_sim.errors", "fl_sim.guarded_imports")),
     "fl_sim.validation": Room(("fl_sim.errors",)),
     "fl_sim.cache": Room(("fl_sim.files",)),
     "fl_sim.records": Room(NOUNS, ("torch",)),
@@ -113,7 +114,7 @@ ROOMS: dict[str, Room] = {
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
-        (*ATTACKS, "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
+        (*ATTACKS, "attacks.answers", "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS,
          "judges.auxiliary", "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
@@ -130,7 +131,7 @@ ROOMS: dict[str, Room] = {
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",
          "attacks.reading.reads", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures",
-         "fl_sim.config", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.config", "fl_sim.defences", "fl_sim.models", "fl_sim.models.spiking_lenet",
          "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.tokens", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from attacks import ATTACKS, AttackEntry, InversionEntry, build_entry
 from attacks.inversion_settings import ModelInversionSettings
 from attacks.settings import DLGSettings
-from fl_sim import plugins
+from fl_sim import guarded_imports, plugins
 from fl_sim.datasets import DatasetEntry
 from fl_sim.defences import DefenceEntry
 from fl_sim.defences.settings import ClipSettings
@@ -296,6 +299,70 @@ def test_of_two_packages_with_one_name_the_first_is_taken(monkeypatch: pytest.Mo
     table = joined(monkeypatch, ("b", f"{__name__}:ENTRY"), ("b", f"{__name__}:ENTRY"))
     assert list(table) == ["own", "b"]
     assert [left.reason for left in table.left_out] == ["the name is taken by an unknown package"]
+
+
+STATES = {
+    "nothing": ("", ""),
+    "dtype": ("import torch; torch.set_default_dtype(torch.float64)", "torch's default dtype"),
+    "seed": ("import torch; torch.manual_seed(3)", "the state of torch's global generator"),
+    "numpy": ("import numpy; numpy.random.seed(3)", "the state of NumPy's global generator"),
+    "random": ("import random; random.seed(3)", "the state of Python's generator `random`"),
+    "no gradients": ("import torch; torch.set_grad_enabled(False)", "whether torch records gradients"),
+    "folder": ("import os; os.chdir('/')", "the working folder"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_plugin_that_changes_the_process_is_named_and_the_change_undone(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement, what = STATES[state]
+    name = f"plugin_{state.replace(' ', '_')}"
+    (tmp_path / f"{name}.py").write_text(f"from tests.test_plugins import ENTRY\n{statement}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = (
+        torch.get_default_dtype(), torch.initial_seed(), torch.get_rng_state().tolist(), random.getstate(),
+        np.random.get_state()[1].tolist(), torch.is_grad_enabled(), Path.cwd(),  # type: ignore[index]  # noqa: NPY002
+    )  # fmt: skip
+    table = joined(monkeypatch, ("a", f"{name}:ENTRY"))
+    assert list(table) == (["own"] if what else ["own", "a"])
+    told = [left.reason for left in table.left_out]
+    assert told == ([f"'{name}:ENTRY' could not be imported: its import changes {what}, which is undone"] * bool(what))
+    assert before == (
+        torch.get_default_dtype(), torch.initial_seed(), torch.get_rng_state().tolist(), random.getstate(),
+        np.random.get_state()[1].tolist(), torch.is_grad_enabled(), Path.cwd(),  # type: ignore[index]  # noqa: NPY002
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("raise KeyboardInterrupt", "KeyboardInterrupt:"),
+        ("raise GeneratorExit('x')", "GeneratorExit: x"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("import time; time.sleep(60)", "its import takes longer than 0.2 s"),
+        ("while True:\n    try:\n        pass\n    except Exception:\n        pass", "its import takes longer than"),
+    ],
+)
+def test_a_plugin_that_does_not_let_itself_be_imported_is_named(
+    statement: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stubborn.py").write_text(statement)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(guarded_imports, "LONGEST_SECONDS", 0.2)
+    table = joined(monkeypatch, ("a", "stubborn:ENTRY"), ("b", f"{__name__}:ENTRY"))
+    assert list(table) == ["own", "b"]
+    assert table.left_out[0].reason.startswith(f"'stubborn:ENTRY' could not be imported: {reason}")
+    with pytest.raises(ConfigError, match=f"attack 'x': 'stubborn:Attack' could not be imported: {re.escape(reason)}"):
+        build_entry("x", AttackEntry("stubborn:Attack", DLGSettings, adversary="A", summary="s"))
+
+
+def test_an_interruption_by_the_user_is_no_fault_of_the_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "patient.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = joined(monkeypatch, ("a", "patient:ENTRY"))
+    with pytest.raises(KeyboardInterrupt):
+        list(table)
 
 
 def attack_entry(**changed: Any) -> object:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import torch
 
-from attacks import ATTACKS, build_attack
-from attacks.contracts import GradientInversion, Reconstruction
+from attacks import ATTACKS
+from attacks.answers import AttackError, Call
+from attacks.contracts import Reconstruction
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore, StoredUpdate
-from fl_sim.errors import ConfigError, DataError, lack_of_memory
+from fl_sim.errors import DataError, lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate, load_record
+from fl_sim.seeding import attacker_seed
 from fl_sim.specs import Scalar
-from judges.auxiliary import Source, informed, source_of
+from judges.auxiliary import Source, source_of
+from judges.bench.apart.calls import Apart, answers
 from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
@@ -56,6 +59,7 @@ class Attacks:
         device: device on which attacks compute.
         assumed: facts about the clients to assume where their captures do not state them.
         public: folder of the public pictures of an audit.
+        apart: how attacks are kept apart; None for not at all.
 
     Attributes:
         seconds: wall time of the attacks that this call ran, summed over all processes.
@@ -72,12 +76,14 @@ class Attacks:
         device: str,
         assumed: Mapping[str, Scalar] | None = None,
         public: str = "",
+        apart: Apart | None = None,
     ) -> None:
         self.captures = CaptureStore(folder / "captures")
         self.seconds = 0.0
         self.pieces: dict[str, int] = {}
         self._folder, self._engine, self._watch = folder, engine, watch
         self._chunk, self._device, self._assumed, self._public = chunk, device, dict(assumed or {}), public
+        self._apart = apart
         self._started: dict[_Key, list[tuple[int, Started]]] = {}
         self._ended: dict[_Key, str] = {}
 
@@ -95,7 +101,7 @@ class Attacks:
         self._started[key] = [
             (len(chunk), Started(self._engine, self._job(evidence, kept, chunk)))
             for chunk in chunks
-            if not self._is_done(kept, chunk)
+            if not self._is_done(kept, chunk, attacker_seed(evidence.seed))
         ]
 
     def results(self, evidence: Evidence, cell: Cell) -> tuple[list[Reconstruction], str]:
@@ -115,15 +121,20 @@ class Attacks:
             results = [thresholded(result, cell.tau) for result in results]
         return results, ""
 
-    def untouched(self, evidence: Evidence, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
-        """Return the initial guesses of an attack, before any step and without labels inferred from the update.
+    def untouched(self, evidence: Evidence, cell: Cell, ids: Sequence[str]) -> tuple[list[Reconstruction], str]:
+        """Return the initial guesses of an attack, and the reason if there are none because it fails, else "".
 
-        The list is empty if memory does not suffice for a single guess.
+        They are taken before any step and have no labels, which are inferred from the update. There are none, for no
+        other reason, if memory does not suffice for a single guess.
         """
         settings = ATTACKS[cell.attack].settings(**cell.settings).untouched().model_dump()
-        attack = informed(build_attack(cell.attack, settings), self.auxiliary(evidence, cell))
-        guesses = self._answers(attack, ids, self._capture, seed=evidence.seed)
-        return [replace(guess, labels=torch.full_like(guess.labels, NO_LABEL), seconds=0.0) for guess in guesses]
+        call = Call.of(cell.attack, settings, seed=attacker_seed(evidence.seed))
+        try:
+            guesses = self._answers(call, ids, self._capture, self.auxiliary(evidence, cell))
+        except AttackError as error:
+            return [], str(error)
+        no_labels = [torch.full_like(guess.labels, NO_LABEL) for guess in guesses]
+        return [replace(one, labels=none, seconds=0.0) for one, none in zip(guesses, no_labels, strict=True)], ""
 
     def disturbed(
         self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str
@@ -137,46 +148,35 @@ class Attacks:
             how: see `judges.scoring.updates.sanity.disturbed`.
         """
         seed = evidence.seed
-        attack = informed(build_attack(cell.attack, cell.kept.settings), self.auxiliary(evidence, cell))
+        call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(seed), device=self._device)
+        source = self.auxiliary(evidence, cell)
         try:
-            answers = self._answers(
-                attack,
-                ids,
-                lambda name: sanity.disturbed(self._capture(name), how, seed=seed),
-                seed=seed,
-                device=self._device,
-            )
-        except (ConfigError, RuntimeError) as error:  # such as a system of equations that noise makes singular
-            return [], f"the attack fails on a {how} update: {str(error).splitlines()[0]}"
+            found = self._answers(call, ids, lambda name: sanity.disturbed(self._capture(name), how, seed=seed), source)
+        except AttackError as error:  # such as a system of equations that noise makes singular
+            return [], f"on a {how} update the {str(error).splitlines()[0]}"
         if cell.kept is not cell and cell.tau is not None:
-            answers = [thresholded(answer, cell.tau) for answer in answers]
-        return answers, "" if answers else "not enough memory"
+            found = [thresholded(answer, cell.tau) for answer in found]
+        return found, "" if found else "not enough memory"
 
     def _capture(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""
         return assuming(self.captures.load(capture_id), self._assumed)
 
     def _answers(
-        self,
-        attack: GradientInversion,
-        ids: Sequence[str],
-        load: Callable[[str], CapturedUpdate],
-        *,
-        seed: int,
-        device: str = "cpu",
+        self, call: Call, ids: Sequence[str], load: Callable[[str], CapturedUpdate], source: Source | None
     ) -> list[Reconstruction]:
-        """Return the answers to captures, computed in this process; [] if memory does not suffice for one alone."""
+        """Return the answers to captures, without a job; [] if memory does not suffice for one alone."""
         size = self._chunk
-        answers: list[Reconstruction] = []
-        while len(answers) < len(ids) and size:
-            part = ids[len(answers) : len(answers) + size]
+        found: list[Reconstruction] = []
+        while len(found) < len(ids) and size:
+            part = ids[len(found) : len(found) + size]
             try:
-                answers += attack.reconstruct(list(map(load, part)), seed=seed, device=device)
-            except (MemoryError, RuntimeError) as error:
+                found += answers(call, list(map(load, part)), source, self._apart)
+            except (MemoryError, RuntimeError, OSError) as error:
                 if not lack_of_memory(error):
                     raise
                 size //= 2
-        return answers if len(answers) == len(ids) else []
+        return found if len(found) == len(ids) else []
 
     def _finish(self, evidence: Evidence, kept: Cell) -> str:
         """Wait for the jobs of a cell; return why one failed, or ""."""
@@ -207,17 +207,19 @@ class Attacks:
             captures=chunk,
             assumed=self._assumed,
             auxiliary=self.auxiliary(evidence, kept),
+            apart=self._apart,
         )
 
     def auxiliary(self, evidence: Evidence, cell: Cell) -> Source | None:
         """Return where the auxiliary data of a cell come from; None if it has none."""
         return source_of(cell.all_settings, evidence.spec, evidence.dataset, seed=evidence.seed, public=self._public)
 
-    def _is_done(self, kept: Cell, chunk: Sequence[str]) -> bool:
-        """Return whether all answers of a chunk exist and have the cell's settings."""
+    def _is_done(self, kept: Cell, chunk: Sequence[str], seed: int) -> bool:
+        """Return whether all answers of a chunk exist and have the cell's settings and this seed."""
         paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in chunk]
+        found = (load_record(Reconstruction, path) if path.is_file() else None for path in paths)
         settings = kept.all_settings
-        return all(path.is_file() and load_record(Reconstruction, path).settings == settings for path in paths)
+        return all(one is not None and (one.settings, one.seed) == (settings, seed) for one in found)
 
 
 class SanityChecks:

@@ -20,12 +20,15 @@ class EngineOptions:
         workers: number of worker processes; 1 runs all jobs in this process. Ignored on a Ray cluster.
         ray_address: address of the cluster, "HOST:PORT"; "" for the one that Ray finds.
         imports: modules that other processes import first, such as one that adds a model to `MODELS`.
+        isolate: whether gradient inversions run in processes that see neither the run's folder nor the data, see
+            `judges.bench.apart`.
     """
 
     name: str = LOCAL
     workers: int = 1
     ray_address: str = ""
     imports: tuple[str, ...] = ()
+    isolate: bool = False
 
     @property
     def apart(self) -> bool:

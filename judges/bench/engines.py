@@ -57,7 +57,7 @@ class Started:
         while self._outcome is None:
             outcome = self._wait(advance)
             seconds += outcome.seconds
-            smaller = self._job.smaller() if outcome.failure else None
+            smaller = self._job.smaller() if outcome.failure and not outcome.lasting else None
             if smaller is None:
                 self._outcome = Outcome(seconds, outcome.failure, getattr(self._job, "pieces", 1))
             else:

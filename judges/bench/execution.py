@@ -15,7 +15,7 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, open_engine
-from judges.bench.folder import claim_folder, describe_run, outcome, remove_run
+from judges.bench.folder import claim_folder, describe_run, made_by, outcome, remove_run
 from judges.bench.process import check_device, prepare_process
 from judges.kinds import RunPlan, kind_of
 from judges.progress import Watch
@@ -74,6 +74,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         prepare_process(self.plan.base.threads)
         self.check()
         self.claim(fresh=fresh)
+        self._tell_of_other_versions()
         with open_engine(self.options, self.plan.base.threads) as engine:
             started = [(evidence, self.start(engine, evidence)) for evidence in self.gather(engine)]
             for evidence, work in started:
@@ -126,6 +127,17 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         """Read the manifest of an earlier call."""
         self.before = manifest_so_far(self.folder)
         self.seconds, self.pieces = dict(self.before.get("seconds", {})), dict(self.before.get("pieces", {}))
+
+    def _tell_of_other_versions(self) -> None:
+        """Say that results of an earlier call, which are kept, were made with other versions than this one has."""
+        now = made_by({})["versions"]
+        earlier = {name: was for name, was in self.before.get("versions", {}).items() if was != now.get(name)}
+        if earlier:
+            told = ", ".join(f"{name} {was} (now {now.get(name, 'not installed')})" for name, was in earlier.items())
+            self.watch.say(
+                f"note: results of an earlier call in {self.folder} are kept, and they were made with {told}. Equal "
+                "numbers are expected from equal versions only; --fresh computes everything anew."
+            )
 
     def clock(self, part: str, seconds: float) -> None:
         """Add to the wall time of a part."""

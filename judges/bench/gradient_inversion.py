@@ -23,6 +23,8 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate
 from fl_sim.simulation import check_federation
 from judges.auxiliary import AuxiliaryData
+from judges.bench.apart.calls import Apart, hidden_from_attacks
+from judges.bench.apart.landlock import is_there
 from judges.bench.cells import Attacks, SanityChecks, Start, at_least, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
@@ -33,10 +35,11 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, SWAPPED, Group
-from judges.runs.manifest import AUXILIARY, auxiliary_data
+from judges.runs.manifest import AUXILIARY, WARNINGS, auxiliary_data
 from judges.runs.measures import Readable
-from judges.runs.names import no_op_name
+from judges.runs.names import control_cell, no_op_name
 from judges.runs.rows import Score, read_scores, write_scores
+from judges.scoring.audit.checks import left_out
 from judges.scoring.session import Evidence, Session, Victim
 from judges.scoring.updates.reads import readable
 from judges.summaries.gradient_inversion import summarise, write_summary
@@ -92,7 +95,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest: which auxiliary data each attack has."""
         told = {**auxiliary_data(self.before), **self.auxiliary.told}
-        return {AUXILIARY: told} if told else {}
+        doubts = left_out(self.session.unfit.values())
+        return ({AUXILIARY: told} if told else {}) | ({WARNINGS: doubts} if doubts else {})
 
     def recall(self) -> None:
         """Read the manifest and the sanity checks of an earlier call."""
@@ -115,20 +119,29 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
                 device=base.device,
                 assumed=self.assumed(),
                 public=self.auxiliary.public,
+                apart=self._apart(evidence),
             )
         for cell in self.cells_on(evidence):
             self._attacks.start(evidence, cell)
         return self._attacks
 
+    def _apart(self, evidence: Evidence) -> Apart | None:
+        """Return how attacks are kept apart; None if the options do not ask for it."""
+        if not self.options.isolate:
+            return None
+        if not is_there():
+            self.watch.say("note: --isolate: without Landlock, data and truth stay readable by their paths.")
+        roots = [evidence.dataset.root] if evidence.dataset is not None else []
+        return Apart(self.options.imports, hidden_from_attacks(self.folder, roots))
+
     def judge(self, evidence: Evidence, work: Attacks) -> None:
         """Wait for the attacks on a piece of evidence, and judge their answers and the controls."""
         cells = self.cells_on(evidence)
-        known = self.session.open(evidence, complete=self.complete)
-        self.compare(evidence, known)
+        self.compare(evidence, self.session.open(evidence, complete=self.complete))
         self.examine(evidence)
         starts = starts_of(cells)
-        ids = [victim.id for victim in known]
-        guesses = {start: work.untouched(evidence, cell, ids) for start, cell in starts.items()}
+        ids = [victim.id for victim in self.session.known(evidence)]
+        guesses = {start: self._guesses(evidence, work, cell, ids) for start, cell in starts.items()}
         for cell in cells:
             results, failure = work.results(evidence, cell)
             if failure:
@@ -147,7 +160,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
             self.checks.seconds = 0.0
 
     def compare(self, evidence: Evidence, known: Iterable[Victim]) -> list[CapturedUpdate]:
-        """Measure how far the updates of the truth are from the captured ones, which are returned.
+        """Measure how far the updates of the truth are from the captured ones; return those whose truth is kept.
 
         Where no attack matches updates, a model for which they cannot be computed is no reason to stop.
         """
@@ -157,7 +170,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         except ConfigError:
             if match_updates(self.cells_on(evidence)):
                 raise
-        return captures
+        return [capture for capture in captures if self.session.knows(capture.id)]
 
     def victim(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""
@@ -178,6 +191,13 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
         write_summary(summary, self.folder / "summary.json")
 
+    def _guesses(self, evidence: Evidence, work: Attacks, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
+        """Return the initial guesses of an attack; if it fails without a step, so does its control."""
+        guesses, failure = work.untouched(evidence, cell, ids)
+        if failure:
+            self.failed[control_cell(evidence.name, no_op_name(cell.guess, cell.tau))] = failure
+        return guesses
+
     def _judge_answers(
         self, evidence: Evidence, cell: Cell, results: Sequence[Reconstruction], guesses: Sequence[Reconstruction]
     ) -> None:
@@ -188,7 +208,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         context = replace(context, adversary=adversary, auxiliary=cell.auxiliary)
         scored = [result for result in results if self.session.knows(result.capture_id)]
         inputs = {guess.capture_id: guess.inputs for guess in guesses}
-        self._scores += self.session.rows(evidence, context, scored, guesses=inputs, pictures=True)
+        captures = [self.victim(result.capture_id) for result in scored]
+        self._scores += self.session.rows(evidence, context, scored, guesses=inputs, captures=captures, pictures=True)
         self._scores += self.session.swapped(evidence, replace(context, cell=cell.swapped), scored)
         self.session.show(evidence, context, [one for one in results if not self.session.knows(one.capture_id)])
 
@@ -227,6 +248,14 @@ class Run(AttackedUpdates[Plan]):
             for federation in self.plan.federations
             if match_updates(self.plan.cells_on(federation.label))
         )
+
+    def compare(self, evidence: Evidence, known: Iterable[Victim]) -> list[CapturedUpdate]:
+        """Tell which clients are not scored, too."""
+        before = set(self.session.unfit)
+        captures = super().compare(evidence, known)
+        for text in left_out(why for name, why in self.session.unfit.items() if name not in before):
+            self.watch.say(f"warning: {text}")
+        return captures
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""

@@ -18,16 +18,19 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
-from attacks import build_attack, build_inversion
+from attacks import build_inversion
+from attacks.answers import AttackError, Call, inversion_of
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
 from fl_sim.errors import lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
+from fl_sim.seeding import attacker_seed
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
-from judges.auxiliary import Source, informed
+from judges.auxiliary import Source
+from judges.bench.apart.calls import Apart, answers
 from judges.progress import Advance
 
 _CLASSES = -4
@@ -53,21 +56,25 @@ class Outcome:
 
     Attributes:
         seconds: wall time.
-        failure: why results are missing: a lack of memory; "" if the results are complete.
+        failure: why results are missing: a lack of memory, or an attack that failed; "" if the results are complete.
         pieces: number of pieces into which the job was split in the end. The victims of one call share its sums, so
             splitting changes the last digits.
+        lasting: whether smaller pieces would fail too.
     """
 
     seconds: float
     failure: str = ""
     pieces: int = 1
+    lasting: bool = False
 
 
 def perform(job: Job, advance: Advance) -> Outcome:
-    """Do a job. A lack of memory is an outcome; every other error is raised."""
+    """Do a job. A lack of memory and an attack that fails are outcomes; every other error is raised."""
     started, failure = time.perf_counter(), ""
     try:
         job.run(advance)
+    except AttackError as error:
+        return Outcome(time.perf_counter() - started, str(error), lasting=True)
     except (MemoryError, RuntimeError, OSError) as error:
         failure = lack_of_memory(error)
         if not failure:
@@ -107,13 +114,15 @@ class AttackJob:
     """A gradient inversion of a chunk of a run's captures.
 
     Attributes:
-        attack, settings, seed, device: the attack.
+        attack, settings, device: the attack.
+        seed: root seed, from which that of the attack follows.
         folder: folder of the run.
         source: path of the reconstructions below FOLDER/reconstructions.
         captures: ids of the chunk.
         pieces: number of calls of the attack over which the chunk is split.
         assumed: facts about the clients to assume where their captures do not state them.
         auxiliary: where the attack's auxiliary data come from.
+        apart: how the attack is kept apart; None for not at all.
     """
 
     attack: str
@@ -126,20 +135,17 @@ class AttackJob:
     pieces: int = 1
     assumed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
     auxiliary: Source | None = None
+    apart: Apart | None = None
 
     def run(self, advance: Advance) -> None:
         """Attack the chunk and save the answers of each piece as soon as it is done."""
         store = CaptureStore(self.folder / "captures")
-        attack = informed(build_attack(self.attack, self.settings), self.auxiliary)
+        call = Call.of(self.attack, self.settings, seed=attacker_seed(self.seed), device=self.device)
         done = 0
         for piece in _cut(self.captures, self.pieces):
-            results = attack.reconstruct(
-                [assuming(store.load(key), self.assumed) for key in piece],
-                seed=self.seed,
-                device=self.device,
-                progress=offset(advance, done, len(self.captures)),
-            )
-            for result in results:
+            captures = [assuming(store.load(key), self.assumed) for key in piece]
+            progress = offset(advance, done, len(self.captures))
+            for result in answers(call, captures, self.auxiliary, self.apart, progress):
                 save_record(result, reconstruction_path(self.folder, self.source, result.capture_id))
             done += len(piece)
 
@@ -172,10 +178,11 @@ class InversionJob:
     def run(self, advance: Advance) -> None:
         """Invert the model and save the answer."""
         model, attack = load_record(TrainedModel, self.model), build_inversion(self.attack, self.settings)
+        call = Call.of(self.attack, self.settings, seed=self.seed, device=self.device)
         parts: list[Inversion] = []
         for piece in _cut(range(self.classes), self.pieces):
             progress = offset(advance, piece[0], self.classes)
-            parts.append(attack.invert(model, piece, seed=self.seed, device=self.device, progress=progress))
+            parts.append(inversion_of(attack, model, piece, call, progress))
         save_record(_joined(parts), self.path)
 
     def smaller(self) -> Self | None:

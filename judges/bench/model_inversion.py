@@ -17,6 +17,7 @@ from typing import Any
 from attacks import MODEL_INVERSIONS
 from attacks.contracts import Inversion
 from fl_sim.datasets.examples import Dataset
+from fl_sim.errors import ConfigError
 from fl_sim.records import load_record
 from fl_sim.simulation import check_federation
 from judges.bench.engine_options import EngineOptions
@@ -96,6 +97,8 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
     def check(self) -> None:
         """Reject missing data sets, and federations that cannot be run."""
         refuse_ray_in_ray(self.plan.base.federation.engine, self.options)
+        if self.options.isolate:
+            raise ConfigError("--isolate: keeps gradient inversions apart; this is an experiment of model inversion.")
         for target in self.plan.targets:
             self._dataset(target)
             if self.plan.base.target == FEDERATION:

@@ -51,7 +51,7 @@ def import_modules(names: Iterable[str], option: str = "--import ") -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             raise ConfigError(
                 f"{option}{name}: cannot be imported ({type(error).__name__}: {error}){own_line(error)}; modules are "
                 "looked for in the folder that you call from."

@@ -28,6 +28,7 @@ from judges.cli.terminal import (
     Follow,
     Fresh,
     Imports,
+    Isolate,
     Quiet,
     RayAddress,
     Workers,
@@ -86,9 +87,11 @@ def run(
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
+    isolate: Isolate = False,
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
-    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
+    follow = Follow(quiet, events)
+    options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     plan = read_plan(config, [*(assignments or []), *_of_device(device)])
     refuse_audit(plan, config)
     work(plan, out or Path("runs") / plan.base.name, follow, options, fresh=fresh, show_faces=show_faces)
@@ -105,9 +108,11 @@ def attack(
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
+    isolate: Isolate = False,
 ) -> None:
     """Run a new attack on the captures of an earlier run, without a new federation."""
-    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
+    follow = Follow(quiet, events)
+    options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     from judges.bench.added_attack import attack_run
 
     watch = follow.watch()
@@ -149,11 +154,13 @@ def audit(
     workers: Workers = 1,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
+    isolate: Isolate = False,
 ) -> None:
     """Attack the captures of your own federation; score what its clients sealed; write a report."""
     flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
     plan = read_audit([*flags, *(assignments or []), *_of_device(device)], public=public)
-    follow, options = Follow(quiet, events), engine_options(workers, engine, ray_address, imported(imports))
+    follow = Follow(quiet, events)
+    options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 
 

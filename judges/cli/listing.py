@@ -18,7 +18,7 @@ from fl_sim.plugins import OURS, LeftOut, Table
 from judges.classifiers.table import JUDGES
 from judges.cli.terminal import wide_console
 
-WARNED = ("run", "attack", "list", "train", "invert", "rerun")
+WARNED = ("run", "attack", "audit", "check", "list", "train", "invert", "rerun")
 """Commands that read whole tables, and print on standard error which plugins were left out."""
 
 

@@ -40,6 +40,10 @@ Imports = Annotated[
     list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS; may be repeated.")
 ]
 EngineName = Annotated[str, typer.Option("--engine", help="local, or ray for a running Ray cluster.")]
+Isolate = Annotated[
+    bool,
+    typer.Option("--isolate", help="Keep attacks apart: in a process of their own, without the data and the truth."),
+]
 RayAddress = Annotated[str, typer.Option("--ray-address", help="HOST:PORT of the cluster; found by Ray by default.")]
 
 
@@ -75,9 +79,11 @@ class Follow:
         report_failed(folder)
 
 
-def engine_options(workers: int, engine: str, ray_address: str, imports: tuple[str, ...] = ()) -> EngineOptions:
+def engine_options(
+    workers: int, engine: str, ray_address: str, imports: tuple[str, ...] = (), *, isolate: bool = False
+) -> EngineOptions:
     """Return where jobs run; a ConfigError if the options contradict each other."""
-    options = EngineOptions(engine, workers, ray_address, imports)
+    options = EngineOptions(engine, workers, ray_address, imports, isolate)
     options.check()
     return options
 

@@ -225,7 +225,8 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
             units[label] = unit_digest(read, {})
             continue
         cell = cell_of(label, config.attack, varying)
-        cells[cell.name] = cell
+        if cells.setdefault(cell.name, cell) != cell:
+            raise ConfigError(f"attack: the grid names two different attacks '{cell.label}'; give one of them only.")
         units[cell.name] = unit_digest(read, {"name": cell.attack, **cell.all_settings})
     raw = _resolved(raw, combinations)
     return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()), units)

@@ -23,6 +23,9 @@ AUXILIARY = "auxiliary"
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 
+WARNINGS = "warnings"
+"""Key of the manifest for the reasons to doubt scores, as sentences."""
+
 WRITTEN = (
     "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
     "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",

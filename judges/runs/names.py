@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Protocol
@@ -131,12 +132,15 @@ def control_cell(where: str, control: str) -> str:
 def federation_label(victim: Attacked, *, defence: bool) -> str:
     """Return the name of a federation in folders, with or without the defence.
 
+    It is part of the ids of captures, which attacks see, so of a root seed that varies it has a hash only.
+
     Raises:
         ConfigError: the name is too long for a folder.
     """
     parts = [victim.dataset, victim.model, victim.init]
     parts += [victim.defence, *_assignments(victim.defence_settings)] if defence else []
-    label = file_name("-".join([*parts, *_assignments(victim.varied)]))
+    varied = {key: _hashed(value) if key == "seed" else value for key, value in victim.varied.items()}
+    label = file_name("-".join([*parts, *_assignments(varied)]))
     if len(label) > LONGEST:
         raise ConfigError(f"the grid gives a federation the name '{label}', which is too long for a folder.")
     return label
@@ -167,6 +171,10 @@ def attack_label(name: str, varied: Mapping[str, Scalar]) -> str:
 def file_name(text: str) -> str:
     """Return `text` with every character that is unsafe in a file name replaced by _."""
     return re.sub(r"[^A-Za-z0-9._=-]", "_", text)
+
+
+def _hashed(seed: Scalar) -> str:
+    return hashlib.sha256(f"label of the seed {seed}".encode()).hexdigest()[:8]
 
 
 def _assignments(settings: Varied) -> list[str]:

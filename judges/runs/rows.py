@@ -66,7 +66,7 @@ class Score(Context):
         judge_correct: whether the judge sees the true label, and the attack has not diverged.
         truth_judge_correct: whether the judge sees the true label in the true input: the ceiling of `judge_correct`.
         matching_loss, iterations, gradient_evaluations, restarts, stop_reason: as reported by the attack.
-        seconds: wall time of the attack for this example.
+        seconds: wall time of the call of the attack, measured around it, divided by the number of its victims.
         solved: MSE below 1e-3 of the squared data range, or all tokens of a text in their places, and not diverged.
         recognisable: SSIM above 0.5, or all tokens of a text named in any order, and not diverged; None for pictures of
             which SSIM is not defined.
@@ -81,6 +81,9 @@ class Score(Context):
         mismatch: distance between the update of the truth, as the attack computes it, and the captured one, relative to
             its norm; None if it was not measured. About 0, unless a defence changed the update, the client drew random
             numbers, or the attack was told wrong facts about it.
+        answer_mismatch: the same distance for the update of the attack's answer with its labels, computed here whatever
+            the attack says of itself; about 0 where the answer explains the update. None where it names no label, is
+            not finite, or was not measured.
         token_accuracy, tokens_found: share of a text's tokens that the answer has in their places, and in any order,
             see `judges.scoring.text_metrics`; None for pictures.
         first_loss: matching loss at the start of the attempt that led to the answer; None if it is not reported.
@@ -119,6 +122,7 @@ class Score(Context):
     first_loss: float | None = None
     engine: str = ""
     mismatch: float | None = None
+    answer_mismatch: float | None = None
     token_accuracy: float | None = None
     tokens_found: float | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import io
 import json
@@ -17,6 +18,11 @@ from fl_sim.specs import Scalar
 
 Row = TypeVar("Row")
 
+_BOTH = "\r\n"
+_ESCAPE = "'"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", _ESCAPE)
+"""Beginnings of texts that a spreadsheet would run, or that would be taken for escaped ones when they are read."""
+
 
 def columns_of(kind: type[Any]) -> tuple[str, ...]:
     """Return the names of the columns of a kind of row."""
@@ -24,12 +30,13 @@ def columns_of(kind: type[Any]) -> tuple[str, ...]:
 
 
 def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
-    """Write rows as CSV, atomically; `read_rows` gives back equal rows, floats to the last bit."""
+    """Write rows as CSV, atomically; `read_rows` gives back equal rows, floats to the last bit.
+
+    A text that a spreadsheet would run as a formula stands behind an apostrophe, which `read_frame` takes away.
+    """
     columns = columns_of(kind)
-    cells = [[_text(getattr(row, name)) for name in columns] for row in rows]
-    text = io.StringIO()
-    pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(text, index=False, lineterminator="\n")
-    return atomic_write(path, text.getvalue())
+    cells = [[_escaped(_text(getattr(row, name))) for name in columns] for row in rows]
+    return atomic_write(path, "".join(map(_line, [columns, *cells])))
 
 
 def read_rows(kind: type[Row], path: Path) -> list[Row]:
@@ -59,9 +66,34 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
 def read_frame(path: Path) -> pd.DataFrame:
     """Return a CSV file of texts; a DataError if it is missing or malformed."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8").map(_plain)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Return a line of CSV, in which cells with either end of a line are quoted, so that they can be read."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=_BOTH).writerow(cells)
+    return text.getvalue().removesuffix(_BOTH) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Return a text behind an apostrophe if a spreadsheet would run it; numbers are what they are."""
+    return f"{_ESCAPE}{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _plain(text: str) -> str:
+    """Return a text as it was before `_escaped`."""
+    return text[1:] if text.startswith(_ESCAPE) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(value: Scalar | Mapping[str, Scalar] | None) -> str:

@@ -30,6 +30,7 @@ def score(
     guess: Tensor | None = None,
     order: Tensor | None = None,
     mismatch: float | None = None,
+    answer_mismatch: float | None = None,
 ) -> list[Score]:
     """Return one row for each original of a batch, in the order of the originals.
 
@@ -45,7 +46,7 @@ def score(
         context: the columns that all rows share.
         guess: the attack's initial guess, with the shape and order of its answer; None if it is not known.
         order: the assignment; None to compute it.
-        mismatch: distance of the truth's update from the captured one, see `Score`.
+        mismatch, answer_mismatch: distances of the truth's and the answer's update from the captured one, see `Score`.
 
     Raises:
         ValueError: the capture ids or the shapes differ.
@@ -55,7 +56,7 @@ def score(
     order = assigned(reconstruction.inputs, sealed.inputs, spec) if order is None else order
     columns = _columns(reconstruction, sealed, spec, judge, guess, order)
     shared = vars(context) | _thresholding(reconstruction) | _effort(reconstruction)
-    shared |= {"mismatch": mismatch}
+    shared |= {"mismatch": mismatch, "answer_mismatch": answer_mismatch}
     alive = reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
     for example, values in enumerate(zip(*columns.values(), strict=True)):

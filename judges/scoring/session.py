@@ -14,6 +14,7 @@ from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
+from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import DataError
 from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
 from fl_sim.sealed_forms import formed
@@ -28,7 +29,7 @@ from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
-from judges.scoring.audit.checks import matched, measured
+from judges.scoring.audit.checks import fits_of, matched, measured, others_truth
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
@@ -52,7 +53,7 @@ class Evidence:
         name: their label in folders.
         attacked: their columns in the rows.
         victims: in the order in which they are attacked.
-        seed: root seed of the attacks.
+        seed: root seed, from which that of the attacks follows.
         model: the model that the clients train.
         dataset: the clients' data set; None if it is not known.
         models: files of the trained models, whose test accuracy is part of their health.
@@ -107,6 +108,7 @@ class Session:
             order only.
         public: mean inputs of public pictures, for captures whose data set is not known, by what their model takes.
         converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
+        unfit: {capture id: why the answers to it are not scored}, where a truth cannot be that of its update.
         seconds: wall time spent on judges.
     """
 
@@ -120,6 +122,7 @@ class Session:
         self.distances: dict[str, ClassDistances] = {}
         self.public: dict[InputSpec, Means] = {}
         self.converted: dict[str, str] = {}
+        self.unfit: dict[str, str] = {}
         self.mismatches: dict[str, float] = {}
         self.reordered: dict[str, float] = {}
         self.seconds = 0.0
@@ -132,21 +135,39 @@ class Session:
     def open(self, evidence: Evidence, *, complete: bool) -> list[Victim]:
         """Load the truth of the evidence's captures in place of that loaded before, and return its victims.
 
-        Truth that is loaded already is not read again.
+        Truth that is loaded already is not read again, nor is what is `unfit`.
 
         Args:
             evidence: the captures.
-            complete: whether the truth of all captures must exist.
+            complete: whether the truth of all captures must exist and be readable.
 
         Raises:
-            DataError: a truth is corrupt or cannot be that of an update of its model, or one that must exist is
-                missing.
+            DataError: a truth that must exist is missing, corrupt, or cannot be that of an update of its model.
         """
         if evidence is not self._opened:
-            sealed = set(evidence.ids if complete else self.sealed.ids())
-            self._truths = {name: self._read(name, evidence.spec) for name in evidence.ids if name in sealed}
+            sealed = set(evidence.ids if complete else self.sealed.ids()) - self.unfit.keys()
+            self._truths = {}
+            for name in (one for one in evidence.ids if one in sealed):
+                try:
+                    self._truths[name] = self._read(name, evidence.spec)
+                except DataError as error:
+                    if complete:
+                        raise
+                    self._leave_out(name, str(error))
             self._opened = evidence
+        return self.known(evidence)
+
+    def known(self, evidence: Evidence) -> list[Victim]:
+        """Return the victims of the opened evidence whose truth is known."""
         return [victim for victim in evidence.victims if self.knows(victim.id)]
+
+    def _leave_out(self, capture_id: str, reason: str) -> None:
+        """Note that a truth cannot be that of its update, and forget it."""
+        self.unfit[capture_id] = reason
+        self._truths.pop(capture_id, None)
+        self.converted.pop(capture_id, None)
+        self.mismatches.pop(capture_id, None)
+        self.reordered.pop(capture_id, None)
 
     def _read(self, capture_id: str, spec: InputSpec) -> SealedBatch:
         """Return the truth of a capture in the form of the records."""
@@ -164,20 +185,30 @@ class Session:
     def compare(self, captures: Sequence[CapturedUpdate]) -> None:
         """Measure how far the updates of the truth are from the captured ones, see `mismatches` and `reordered`.
 
-        Truth with the batches of several epochs is then cut to the examples of one.
+        Truth with the batches of several epochs is then cut to the examples of one. Truth of another size, and truth
+        that does not explain its update where that of another client does, is left out as `unfit`.
 
         Args:
             captures: updates of the opened evidence whose truth is known, with all facts that an attack assumes.
-
-        Raises:
-            DataError: the number of sealed examples is not that of the update.
         """
         sealed = {capture.id: self.truth(capture.id) for capture in captures}
-        self._truths |= {capture.id: matched(capture, sealed[capture.id]) for capture in captures}
-        new = [capture for capture in captures if capture.id not in self.mismatches]
+        kept = [capture for capture in captures if self._is_cut(capture)]
+        new = [capture for capture in kept if capture.id not in self.mismatches]
         found, reordered = measured(new, sealed, self._truths)
         self.mismatches |= found
         self.reordered |= reordered
+        if self._opened is not None and self._opened.attacked.defence == NO_DEFENCE:
+            for name, reason in others_truth(kept, self.mismatches).items():
+                self._leave_out(name, reason)
+
+    def _is_cut(self, capture: CapturedUpdate) -> bool:
+        """Cut the truth of a capture to the examples of one epoch; leave it out if it is of another size."""
+        try:
+            self._truths[capture.id] = matched(capture, self._truths[capture.id])
+        except DataError as error:
+            self._leave_out(capture.id, str(error))
+            return False
+        return True
 
     def knows(self, capture_id: str) -> bool:
         """Return whether the truth of a capture of the opened evidence is known."""
@@ -204,6 +235,7 @@ class Session:
         results: Sequence[Reconstruction],
         *,
         guesses: Mapping[str, Tensor] | None = None,
+        captures: Sequence[CapturedUpdate] = (),
         pictures: bool = False,
     ) -> list[Score]:
         """Return one row for each example, in the order of `results`.
@@ -213,8 +245,10 @@ class Session:
             context: columns of the cell.
             results: answers of an attack or a control, for captures whose truth is known.
             guesses: {capture id: the attack's initial guess, with the shape of its answer}, as far as they are known.
+            captures: the updates to which these are the answers, to measure how far the updates of answers are away.
             pictures: whether to write a gallery into the run's folder.
         """
+        fits = fits_of(captures, results)
         judge, victims = self.judge(evidence), {victim.id: victim for victim in evidence.victims}
         rows: list[Score] = []
         orders = []
@@ -224,7 +258,8 @@ class Session:
             own = replace(context, repeat=victim.repeat, round=victim.round)
             guess = (guesses or {}).get(result.capture_id)
             rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1],
-                          mismatch=self.mismatches.get(result.capture_id))  # fmt: skip
+                          mismatch=self.mismatches.get(result.capture_id),
+                          answer_mismatch=fits.get(result.capture_id))  # fmt: skip
         if pictures and results:
             truths = [self.truth(result.capture_id) for result in results]
             save_pictures(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)

@@ -264,15 +264,23 @@ def test_a_sink_that_raises_changes_no_bit(observer: Observer, caplog: pytest.Lo
     assert {record.levelno for record in logged} == {logging.ERROR}
 
 
-def test_a_partition_told_twice_is_recorded_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_both_updates_of_a_partition_told_twice_are_recorded_and_the_clash_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def lie(reply: Message) -> Message:
         reply.content["client"] = ConfigRecord({"partition-id": 0})
         return reply
 
+    honest: list[CapturedUpdate] = []
     captures: list[CapturedUpdate] = []
+    federate(config_of(rounds=1), honest.append)
     federate(config_of(rounds=1), captures.append, client=with_fault(lie))
-    assert [capture.client for capture in captures] == [0, 2]
-    assert "a capture test/r001-c000 exists already" in caplog.text
+    assert [capture.client for capture in captures] == [0, 900, 2]
+    for capture, true in zip(captures, honest, strict=True):
+        assert all(torch.equal(value, true.update[name]) for name, value in capture.update.items())
+    assert "both say that they are client 0; the update of the second one is recorded as that of client 900" in (
+        caplog.text
+    )
 
 
 def test_a_store_is_a_sink_and_gives_back_equal_bytes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from fl_sim.records import CapturedUpdate, ModelSpec, Scalar
 
 Sink = Callable[[CapturedUpdate], object]
 _LONGEST_LIST = 200
+_CLASHES = 900
+"""First number of a client whose own number another node has claimed before it."""
+
 _LEAST_ALIKE = 0.5
 """Cosine between weights before and after training below which a reply may be something else than weights."""
 
@@ -64,7 +68,7 @@ class UpdateRecorder:
         self._aggregates = Aggregates(self._record_mean, self._refuse_mean)
         self._open: dict[int, list[Request]] = {}
         self._ranks: dict[int, int] = {}
-        self._recorded: set[str] = set()
+        self._recorded: dict[str, int] = {}
         self._rounds = Rounds()
         self._lock = threading.RLock()
 
@@ -161,7 +165,7 @@ class UpdateRecorder:
             name: update_in(facts.share or WEIGHTS, sent[name], array) for name, array in exchange.received.items()
         }
         counts = facts.num_examples or exchange.num_examples, 1
-        self._pass_on(request, client, sent, update, counts, exchange.labels)
+        self._pass_on(request, self._free(request, client), sent, update, counts, exchange.labels)
         self._ledger.record(request.round)
 
     def _record_mean(self, aggregate: Aggregate, before: Mapping[str, NDArray], after: Mapping[str, NDArray]) -> None:
@@ -184,6 +188,28 @@ class UpdateRecorder:
     def _refuse_mean(self, aggregate: Aggregate, reason: str) -> None:
         clients = f"{aggregate.clients} clients"
         self._ledger.refuse(aggregate.request.round, clients, reason, replies=aggregate.clients)
+
+    def _free(self, request: Request, client: int) -> int:
+        """Return the number under which a reply is recorded: another one than the client's if a second node claims it.
+
+        Who of them lies is not known, so both updates are kept, and the clash is told.
+        """
+        node = request.metadata.dst_node_id
+        name = capture_id(self._setup.federation_id, request.round, client)
+        if self._recorded.get(name, node) == node:
+            return client
+        federation = self._setup.federation_id
+        free = next(
+            number
+            for number in itertools.count(max(len(self._ranks), _CLASHES))
+            if capture_id(federation, request.round, number) not in self._recorded
+        )
+        self._ledger.remark(
+            f"In round {request.round} the nodes {self._recorded[name]} and {node} both say that they are client "
+            f"{client}; the update of the second one is recorded as that of client {free}, and the truth of client "
+            f"{client} may be that of either."
+        )
+        return free
 
     def _pass_on(
         self,
@@ -225,7 +251,7 @@ class UpdateRecorder:
             **steps,
         )
         setup.sink(capture)
-        self._recorded.add(name)
+        self._recorded[name] = request.metadata.dst_node_id
 
     def _names(self, sent: Mapping[str, NDArray]) -> dict[str, str]:
         """Return {name as sent: name in the capture}, which is the model's own where the model is known and fits."""

@@ -35,10 +35,10 @@ from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
 from judges.progress import Watch
 from judges.runs.identity import Attacked
-from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
+from judges.runs.manifest import CONTROLS, PUBLIC, WARNINGS, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit.checks import other_order, out_of_range, wrong_problem
+from judges.scoring.audit.checks import left_out, other_order, out_of_range, wrong_problem
 from judges.scoring.audit.public import origin, public_facts, public_means
 from judges.scoring.session import Evidence, Victim
 
@@ -59,6 +59,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         super().__init__(plan, folder, watch, options, name=folder.resolve().name, public=plan.base.public)
         self._evidence: list[Evidence] = []
         self._doubts: list[str] = []
+        self._giants: list[str] = []
         self._problems: dict[Hashable, str] = {}
         self._digest = ""
         self._public: dict[InputSpec, PublicPictures] = {}
@@ -69,15 +70,15 @@ class Audit(AttackedUpdates[AuditPlan]):
         Raises:
             ConfigError: a model is not in the table or cannot be attacked, a fact that an attack needs is neither known
                 nor assumed, or public pictures cannot be inputs of a model.
-            DataError: there are no captures, a file is corrupt, the size of a sealed batch is not its update's, or the
-                public pictures cannot be read or are in other classes.
+            DataError: there are no captures, one of them is corrupt, or the public pictures cannot be read or are in
+                other classes.
         """
         self._evidence = list(self.groups())
         for evidence in self._evidence:
             self._check_dataset(evidence)
             self._read_public(evidence.spec)
             self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
-        self._doubts = remarks_on(self.captures)
+        self._doubts = remarks_on(self.captures) + self._giants
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
             check_attackable(self.victim(name) for name in self._problems.values())
@@ -88,6 +89,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             found = [text for capture in stored for text in contradictions(capture)]
             more = f" So do {len(found) - 1} more." if len(found) > 1 else ""
             self._doubts += [found[0] + more] if found else []
+        self._doubts += left_out(self.session.unfit.values())
         if self.plan.base.defence == NO_DEFENCE:
             self._doubts += wrong_problem(self.session.mismatches) + other_order(self.session.reordered)
         self._warn()
@@ -164,7 +166,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             facts[CONTROLS] = self._origin()
         converted = self._converted()
         facts |= {"converted": converted} if converted else {}
-        return facts | ({"warnings": self._doubts} if self._doubts else {})
+        return facts | ({WARNINGS: self._doubts} if self._doubts else {})
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Attack all captures, tell of conversions and of doubts about the scores, and return the report's path."""
@@ -206,9 +208,16 @@ class Audit(AttackedUpdates[AuditPlan]):
     def groups(self) -> Iterator[Evidence]:
         """Yield the captures that can share a call: those with the same model and batch size."""
         groups: dict[tuple[ModelSpec, int | None], list[Victim]] = defaultdict(list)
+        self._giants = []
         for capture in stored_updates(self.folder, self.assumed()):
+            try:
+                self.note_problem(capture)
+            except ConfigError as error:
+                self._giants.append(f"{error} This client is left out.")
+                continue
             groups[capture.model, capture.batch_size].append(Victim(capture.id, capture.round))
-            self.note_problem(capture)
+        if not groups:
+            raise ConfigError(self._giants[0])
         base, names = self.plan.base, Counter[str]()
         for (model, size), victims in groups.items():
             varied = _varied(model, size, groups)

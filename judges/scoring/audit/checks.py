@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+import torch
+
+from attacks.contracts import Reconstruction
 from attacks.engines.truth import mismatches
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.observed import assuming, batch_size, steps_as_used
+from fl_sim.observed import assuming, batch_size, same_problem, steps_as_used
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
 from judges.runs.rows import LARGEST_MISMATCH
@@ -79,6 +82,56 @@ def measured(
 def _distances(captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBatch]) -> dict[str, float]:
     examples = [(truths[capture.id].inputs, truths[capture.id].labels) for capture in captures]
     return {one.id: value for one, value in zip(captures, mismatches(captures, examples), strict=True)}
+
+
+def fits_of(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction]) -> dict[str, float]:
+    """Return how far the updates of answers are from the captured ones, relative to the norms of these.
+
+    Answers that name no label, or are not finite, are left out, and so are all where no engine evaluates the model.
+
+    Args:
+        captures: with all facts that an attack assumes.
+        answers: to any of them.
+    """
+    known = {one.id: one for one in captures}
+    whole = [one for one in answers if one.capture_id in known and _can_be_used(one)]
+    examples = [(one.inputs, one.labels) for one in whole]
+    try:
+        found = mismatches([known[one.capture_id] for one in whole], examples)
+    except ConfigError:
+        return {}
+    return {one.capture_id: value for one, value in zip(whole, found, strict=True)}
+
+
+def _can_be_used(answer: Reconstruction) -> bool:
+    return bool(torch.isfinite(answer.inputs).all()) and bool((answer.labels >= 0).all())
+
+
+def others_truth(captures: Sequence[CapturedUpdate], distances: Mapping[str, float]) -> dict[str, str]:
+    """Return which truths are not those of their updates, and why, by capture id.
+
+    The update of such a truth has another direction or length than the captured one, although that of another client
+    fits, so that the facts from which it is computed are right. Where no truth fits, a fact may be wrong, or clients
+    may draw random numbers; see `wrong_problem`.
+
+    Args:
+        captures: with all facts that an attack assumes.
+        distances: {capture id: distance of the truth's update from the captured one, relative to its norm}.
+    """
+    explained = {same_problem(one) for one in captures if distances[one.id] <= LARGEST_MISMATCH}
+    return {
+        one.id: (
+            f"{one.id}: the sealed truth is not that of this update: the update that follows from it is "
+            f"{distances[one.id]:.2g} times the norm of the captured one away, where that of another client fits."
+        )
+        for one in captures
+        if distances[one.id] > LARGEST_MISMATCH and same_problem(one) in explained
+    }
+
+
+def left_out(reasons: Iterable[str]) -> list[str]:
+    """Return which clients are not scored, and why, as sentences."""
+    return [f"{reason} This client is attacked and not scored." for reason in reasons]
 
 
 def out_of_range(capture: CapturedUpdate, sealed: SealedBatch) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,9 @@ def test_sealed_captures_are_scored_beside_controls(tmp_path: Path) -> None:
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.n, cell.verdict) == (3, "recovered")
     assert all(row.label_correct for row in rows if not row.is_control)
+    solved = [row for row in rows if row.solved]
+    assert solved
+    assert max(row.answer_mismatch or 1.0 for row in solved) < 1e-3
     assert "Truth beside reconstruction" in page
     assert "Answers without a truth" not in page
     assert "Health of the victim" in page
@@ -173,21 +177,41 @@ def test_a_truth_of_another_class_of_inputs_or_range_is_doubted(tmp_path: Path) 
     store(replace(first, inputs=second.inputs, labels=second.labels))
     store(replace(second, inputs=second.inputs * 2 - 1))
     audit(tmp_path, "attack.iterations=1")
-    told = " ".join(read_manifest(tmp_path)["warnings"])
-    assert "for 2 of 3 updates the attack is pointed at the wrong problem" in told
-    assert "mine/r001-c001: the sealed inputs lie in [-" in told
-    assert "mine/r001-c002" not in told
+    told = read_manifest(tmp_path)["warnings"]
+    assert [text.partition(":")[0] for text in told] == ["mine/r001-c000", "mine/r001-c001"]
+    assert all("the sealed truth is not that of this update" in text for text in told)
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c002"}
+    assert len(list((tmp_path / "reconstructions").rglob("*.safetensors"))) == 3
+    store(replace(store.load("mine/r001-c002"), inputs=1 - second.inputs))
+    audit(tmp_path, "attack.iterations=1")
+    told = read_manifest(tmp_path)["warnings"]
+    assert told[0].startswith("mine/r001-c001: the sealed inputs lie in [-")
+    assert "for 3 of 3 updates the attack is pointed at the wrong problem" in told[1]
     assert "pointed at the wrong problem" in (tmp_path / "report.html").read_text()
 
 
-def test_a_truth_of_another_size_is_refused_before_the_attack(tmp_path: Path) -> None:
-    leave_captures(tmp_path, sealed=1)
+@pytest.mark.parametrize("factor", [-1.0, 0.5, 3.0])
+def test_a_truth_that_explains_another_direction_or_length_is_left_out(factor: float, tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
+    store = CaptureStore(tmp_path / "captures")
+    own = store.load("mine/r001-c000")
+    store(replace(own, update={name: factor * value for name, value in own.update.items()}))
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert told.startswith("mine/r001-c000: the sealed truth is not that of this update")
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+
+
+def test_a_truth_of_another_size_is_left_out(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2)
     store = SealedStore(tmp_path / "sealed")
     truth = store.load("mine/r001-c000")
     store(replace(truth, inputs=truth.inputs.repeat(4, 1, 1, 1), labels=truth.labels.repeat(4)))
-    with pytest.raises(DataError, match=r"its client sealed 4 examples, but 1 local steps of 1 .* make 1"):
-        audit(tmp_path)
-    assert not (tmp_path / "reconstructions").exists()
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert "mine/r001-c000: its client sealed 4 examples, but 1 local steps of 1 of" in told
+    assert told.endswith("This client is attacked and not scored.")
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
 
 
 FORMS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
@@ -233,15 +257,40 @@ def test_truths_in_other_forms_are_scored_as_what_they_mean(tmp_path: Path) -> N
         ({"inputs": torch.full((1, 1, 8, 8), torch.nan)}, "its sealed inputs hold NaN or infinity"),
     ],
 )
-def test_a_truth_that_cannot_be_meant_is_refused_before_the_attack(
-    changes: dict[str, Any], reason: str, tmp_path: Path
-) -> None:
-    leave_captures(tmp_path, sealed=1, count=1)
+def test_a_truth_that_cannot_be_meant_is_left_out(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
     store = SealedStore(tmp_path / "sealed")
     store(replace(store.load("mine/r001-c000"), **changes))
-    with pytest.raises(DataError, match=f"^mine/r001-c000: .*{reason}"):
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert re.match(f"mine/r001-c000: .*{reason}.* This client is attacked and not scored", told)
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+
+
+def test_a_seal_that_is_no_record_is_left_out(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
+    (tmp_path / "sealed" / "mine" / "r001-c000.safetensors").write_bytes(b"garbage")
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert "r001-c000.safetensors: expected a SealedBatch" in told
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+
+
+@pytest.mark.parametrize("facts", [{"batch_size": None}, {"kind": "delta", "learning_rate": 0.1, "epochs": 1}])
+def test_a_client_that_tells_of_a_giant_number_of_examples_costs_its_own_answers(
+    facts: dict[str, Any], tmp_path: Path
+) -> None:
+    leave_captures(tmp_path, sealed=2, count=2)
+    store = CaptureStore(tmp_path / "captures")
+    store(replace(store.load("mine/r001-c000"), **{"num_examples": 10**7, "batch_size": 16, **facts}))
+    audit(tmp_path, "attack.iterations=1")
+    (told,) = read_manifest(tmp_path)["warnings"]
+    assert told.startswith("mine/r001-c000: expected an update of at most ")
+    assert told.endswith("This client is left out.")
+    assert {row.capture_id for row in read_scores(tmp_path / "scores.csv")} == {"mine/r001-c001"}
+    store(replace(store.load("mine/r001-c001"), num_examples=10**7, batch_size=None))
+    with pytest.raises(ConfigError, match="mine/r001-c000: expected an update of at most"):
         audit(tmp_path)
-    assert not (tmp_path / "reconstructions").exists()
 
 
 def test_pictures_smaller_than_the_window_of_ssim_are_audited(tmp_path: Path) -> None:
@@ -268,7 +317,7 @@ def test_what_the_server_did_not_tell_can_be_assumed(tmp_path: Path) -> None:
     store(replace(gradient, update=delta, kind="delta", learning_rate=None, local_steps=None, batch_size=None))
     with pytest.raises(ConfigError, match=r"no learning_rate and no local_steps .* no batch_size .* --set assumed\."):
         audit(tmp_path, "attack.iterations=60")
-    told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1")
+    told = ("assumed.learning_rate=0.5", "assumed.local_steps=1", "assumed.batch_size=1", "seed=1")
     audit(tmp_path, "attack.iterations=60", *told)
     (row,) = (row for row in read_scores(tmp_path / "scores.csv") if not row.is_control)
     assert (row.solved, row.adversary) == (True, "C")
@@ -310,6 +359,10 @@ def test_the_command_imports_a_model_of_the_users_own(tmp_path: Path) -> None:
     missing = programs.run(programs.COMMAND, "audit", "mine", "--import", "my_model", cwd=tmp_path)
     assert missing.returncode == ConfigError.exit_code
     assert "--import my_model: cannot be imported" in missing.stderr
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    leaves = programs.run(programs.COMMAND, "audit", "mine", "--import", "leaves", cwd=tmp_path)
+    assert leaves.returncode == ConfigError.exit_code
+    assert "--import leaves: cannot be imported (SystemExit: 0) (leaves.py, line 2: sys.exit(0))" in leaves.stderr
     told = ("--import", "my_models", "--set", "attack=idlg", "--set", "attack.iterations=30", "--set", "checks=0")
     done = programs.run(programs.COMMAND, "audit", "mine", *told, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import json
 import operator
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from attacks.contracts import Reconstruction
 from fl_sim.captures import SealedStore
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.records import load_record
+from fl_sim.records import load_record, save_record
+from fl_sim.seeding import attacker_seed
 from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
-from judges.runs.manifest import WRITTEN, read_manifest
+from judges.runs.manifest import WRITTEN, read_manifest, write_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -175,6 +177,18 @@ def test_a_second_call_does_nothing_twice_and_writes_the_same_scores(folder: Pat
     assert (folder / "scores.csv").read_bytes() == scores
 
 
+def test_results_of_other_versions_are_named_where_they_are_kept(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    write_manifest(folder, {**manifest, "versions": {**manifest["versions"], "torch": "1.0.1", "gone": "3"}})
+    told = io.StringIO()
+    run_plan(make_plan(dict(RAW)), folder, Watch(Console(file=told, width=1000)))
+    now = manifest["versions"]["torch"]
+    assert f"were made with torch 1.0.1 (now {now}), gone 3 (now not installed)." in told.getvalue()
+    told.truncate(0)
+    run_plan(make_plan(dict(RAW)), folder, Watch(Console(file=told, width=1000)))
+    assert "were made with" not in told.getvalue()
+
+
 def test_the_same_config_in_another_folder_gives_the_same_scores(finished: Path, tmp_path: Path) -> None:
     run(tmp_path / "other")
     assert without_seconds(tmp_path / "other") == without_seconds(finished)
@@ -208,15 +222,18 @@ def test_a_lost_model_is_trained_anew_and_the_captures_stay_the_same(folder: Pat
     assert {path: path.read_bytes() for path in captures} == captures
 
 
-def test_a_reconstruction_of_other_settings_is_not_taken_for_ours(folder: Path) -> None:
+def test_a_reconstruction_of_other_settings_or_another_seed_is_not_taken_for_ours(folder: Path) -> None:
     """The live attack writes into the same folder."""
     ours = folder / "reconstructions" / "idlg" / f"{FEDERATIONS[0]}-000"
     scores = without_seconds(folder)
     attack_run(folder, ["attack.name=idlg", "attack.iterations=0"], quiet())
     other = folder / "reconstructions" / "idlg-iterations=0" / f"{FEDERATIONS[0]}-000"
     shutil.copytree(other, ours, dirs_exist_ok=True)
+    seeded = folder / "reconstructions" / "dlg" / f"{FEDERATIONS[0]}-000" / "r001-c000.safetensors"
+    save_record(replace(load_record(Reconstruction, seeded), seed=0), seeded)
     run(folder)
     assert load_record(Reconstruction, ours / "r001-c000.safetensors").settings["iterations"] == 2
+    assert load_record(Reconstruction, seeded).seed == attacker_seed(0)
     assert without_seconds(folder)[: len(scores)] == scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from attacks import ATTACKS, AttackEntry
 from attacks.settings import DLGSettings, IDLGSettings
 from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.defences.settings import ClipSettings
@@ -18,6 +20,7 @@ from fl_sim.specs import Framing, SpikingSpec
 from judges.kinds import read_plan
 from judges.plans.gradient_inversion import Cell, Plan, make_plan, override_attack
 from judges.plans.model_inversion import InversionPlan
+from judges.runs.names import file_name
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 
@@ -30,6 +33,11 @@ def read(path: Path, *assignments: str) -> Plan:
     made = read_plan(path, assignments)
     assert isinstance(made, Plan)
     return made
+
+
+def hashed(seed: int) -> str:
+    """Return what a label says of a root seed that varies."""
+    return hashlib.sha256(b"label of the seed %d" % seed).hexdigest()[:8]
 
 
 def refusal(**raw: Any) -> str:
@@ -85,7 +93,7 @@ def test_the_demo_is_four_federations_under_three_attacks() -> None:
 
 def test_axes_name_the_federations_in_order_and_single_values_do_not() -> None:
     made = plan(federation={"clients": [2, 3], "batch_size": 4}, seed=[0, 1])
-    assert labels(made) == [f"digits-lenet-uniform-clients={n}-seed={s}" for n in (2, 3) for s in (0, 1)]
+    assert labels(made) == [f"digits-lenet-uniform-clients={n}-seed={hashed(s)}" for n in (2, 3) for s in (0, 1)]
     assert [one.config.federation.clients for one in made.federations] == [2, 2, 3, 3]
     assert [one.config.seed for one in made.federations] == [0, 1, 0, 1]
 
@@ -151,7 +159,7 @@ def test_one_defence_is_named_and_its_settings_are_where_they_vary() -> None:
     assert labels(plan(defence={"name": "quantise", "bits": 4})) == ["digits-lenet-uniform-quantise"]
     made = plan(defence={"name": "quantise", "bits": [4, 8]}, seed=[0, 1])
     assert set(labels(made)) == {
-        f"digits-lenet-uniform-quantise-bits={bits}-seed={seed}" for bits in (4, 8) for seed in (0, 1)
+        f"digits-lenet-uniform-quantise-bits={bits}-seed={hashed(seed)}" for bits in (4, 8) for seed in (0, 1)
     }
     assert [(one.attacked.defence, one.attacked.defence_settings, one.attacked.varied) for one in made.federations] == [
         ("quantise", {"bits": bits}, {"seed": seed}) for bits in (4, 8) for seed in (0, 1)
@@ -365,6 +373,25 @@ def test_a_wrong_scale_is_refused(text: str, assignments: list[str], said: str, 
 
 
 # Thresholds, and no attack
+
+
+def test_seeds_that_differ_in_their_sign_have_files_of_their_own() -> None:
+    made = plan(seed=[1, -1], attack="dlg")
+    assert len({file_name(cell.name) for cell in made.cells}) == len(made.cells) == 2
+    labels = [federation.label for federation in made.federations]
+    assert len(set(labels)) == 2
+    assert [federation.attacked.varied for federation in made.federations] == [{"seed": 1}, {"seed": -1}]
+    assert not any("seed=1" in label or "seed=-1" in label for label in labels)  # ids of captures hold the label
+
+
+def test_attacks_whose_names_would_be_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noted(DLGSettings):
+        note: str = ""
+
+    monkeypatch.setitem(ATTACKS, "noted", AttackEntry("attacks.dlg:DLG", Noted, adversary="A", summary="with a note"))
+    assert len(plan(attack={"name": "noted", "note": ["a b", "a-b"]}).cells) == 2
+    told = refusal(attack={"name": "noted", "note": ["a b", "a_b"]})
+    assert told == "attack: the grid names two different attacks 'noted-note=a_b'; give one of them only."
 
 
 def test_thresholds_after_the_optimisation_share_one_attack() -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_sim.errors import DataError
-from fl_sim.specs import Scalar
+from fl_sim.errors import ConfigError, DataError
+from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.runs.class_rows import ClassScore
 from judges.runs.rows import Score, read_scores, write_scores
 from judges.runs.tables import columns_of, read_rows, write_rows
@@ -23,7 +23,7 @@ Row = Callable[..., Score]
 SETTINGS = ("varied", "defence_settings", "attack_settings")
 
 floats = st.floats(allow_nan=False, width=64)
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 optional = st.none() | st.floats(0, 1)
 settings = st.dictionaries(st.text(max_size=12), st.text(max_size=12) | st.integers() | floats | st.booleans())
 
@@ -113,6 +113,27 @@ def test_what_is_no_settings_is_refused(tmp_path: Path, row: Row, column: str, t
     with pytest.raises(DataError, match="a value is not of its column's type") as caught:
         read_scores(path)
     assert len(str(caught.value)) < 400
+
+
+FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx", "'quoted", "''", "-5", "-inf")
+
+
+def test_a_spreadsheet_runs_nothing_and_the_reader_gives_back_what_was_written(tmp_path: Path, row: Row) -> None:
+    rows = [row(experiment=text, cell=text, model=text, psnr_db=-5.0, l2=-math.inf) for text in FORMULAS]
+    path = write_scores(rows, tmp_path / "scores.csv")
+    assert read_scores(path) == rows
+    with path.open(newline="", encoding="utf-8") as stream:
+        cells = [cell for line in csv.reader(stream) for cell in line]
+    run = [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
+    assert {float(cell) for cell in run} == {-5.0, -math.inf}
+    assert "'=1+1" in cells
+
+
+@pytest.mark.parametrize("name", ["", "a\rb", "a\nb", "a\0", "\x1b[31m", "\u2028"])
+def test_a_model_whose_name_no_table_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="model: expected a name of printable characters, got"):
+        ModelSpec(name, InputSpec(1, 8, 8, 4))
+    assert ModelSpec("my_package.nets:Net", InputSpec(1, 8, 8, 4)).architecture == "my_package.nets:Net"
 
 
 def test_nan_and_an_empty_table_are_kept(tmp_path: Path, row: Row) -> None:

@@ -1,0 +1,130 @@
+"""`--isolate`: the same answers from a process that has neither the data nor the truth."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from attacks import ATTACKS
+from attacks.answers import AttackError, Call
+from attacks.testing.victims import LENET, captures_of, truth
+from judges.bench.apart.calls import Apart, answers, hidden_from_attacks
+from judges.bench.apart.landlock import is_there
+from judges.bench.engine_options import EngineOptions
+from judges.bench.execution import run_plan
+from judges.plans.gradient_inversion import make_plan
+from judges.runs.manifest import read_manifest
+from tests.judges.bench.test_gradient_inversion import RAW, quiet
+
+SPY = """
+import os
+from pathlib import Path
+from attacks import ATTACKS, AttackEntry
+from attacks.idlg import IDLG
+from attacks.settings import IDLGSettings
+
+
+class SpySettings(IDLGSettings):
+    look: str = ""
+
+
+def looked(path):
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        return type(error).__name__
+
+
+def written(path):
+    try:
+        Path(path).write_text("mine")
+        return True
+    except OSError:
+        return False
+
+
+class Spy(IDLG):
+    name = "spy"
+
+    def __init__(self, settings=None):
+        super().__init__(settings or SpySettings())
+
+    def reconstruct(self, captures, **more):
+        found = super().reconstruct(captures, **more)
+        if self.settings.look == "exit":
+            os._exit(7)
+        if self.settings.look:
+            folder = Path(self.settings.look)
+            raise RuntimeError(repr({
+                "sealed": looked(folder / "sealed" / "truth"),
+                "gallery": looked(folder / "gallery" / "truth"),
+                "data": looked(folder / "data" / "truth"),
+                "beside": looked(folder / "beside"),
+                "wrote": written(folder / "beside"),
+                "here": written("here"),
+                "environment": sorted(name for name in os.environ if "SPIKELEAK" in name),
+                "same folder": str(Path.cwd()) in os.environ["PYTHONPATH"].split(os.pathsep),
+            }))
+        return found
+
+
+ATTACKS["spy"] = AttackEntry(Spy, SpySettings, adversary="A", summary="looks around")
+"""
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apart:
+    """Return how an attack is kept apart that looks for the truth and the data of a run."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "spy_module.py").write_text(SPY)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.setenv("SPIKELEAK_DATA", str(tmp_path / "data"))
+    for name in ("sealed", "gallery", "data"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "truth").write_text("the truth")
+    (tmp_path / "beside").write_text("public")
+    importlib.import_module("spy_module")  # adds the attack to the table
+
+    monkeypatch.setitem(ATTACKS, "spy", ATTACKS["spy"])
+    return Apart(("spy_module",), hidden_from_attacks(tmp_path))
+
+
+def test_an_attack_apart_answers_the_same_and_sees_nothing(apart: Apart, tmp_path: Path) -> None:
+    captures = captures_of(LENET, *truth(2))
+    call = Call.of("spy", {"iterations": 1}, seed=3)
+    ours, theirs = (answers(call, captures, None, one) for one in (None, apart))
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert (one.capture_id, one.settings, one.matching_loss) == (
+            other.capture_id, other.settings, other.matching_loss
+        )  # fmt: skip
+    with pytest.raises(AttackError, match=r"attack 'spy' .* failed on test/r001-c000 and 1 more") as caught:
+        answers(Call.of("spy", {"iterations": 0, "look": str(tmp_path)}, seed=3), captures, None, apart)
+    text = str(caught.value)
+    seen = ast.literal_eval(text[text.index("{") : text.index("}") + 1])
+    assert (seen["environment"], seen["same folder"], seen["here"]) == ([], False, True)
+    if is_there():
+        assert (seen["sealed"], seen["gallery"], seen["data"]) == ("PermissionError",) * 3
+        assert (seen["beside"], seen["wrote"]) == ("public", False)
+        assert (tmp_path / "beside").read_text() == "public"
+
+
+@pytest.mark.endurance
+def test_a_process_that_leaves_costs_its_call(apart: Apart) -> None:
+    call = Call.of("spy", {"iterations": 0, "look": "exit"}, seed=3)
+    with pytest.raises(AttackError, match=r"attack 'spy' .*: its process ended with code 7: it said nothing"):
+        answers(call, captures_of(LENET, *truth(1)), None, apart)
+
+
+@pytest.mark.endurance
+def test_a_run_whose_attacks_are_apart_has_the_same_rows(tmp_path: Path) -> None:
+    digests = []
+    for name, isolate in (("together", False), ("apart", True)):
+        raw = {**RAW, "model": "lenet", "federation": {"clients": 2}, "checks": 1}
+        run_plan(make_plan(raw), tmp_path / name, quiet(), options=EngineOptions(isolate=isolate))
+        digests.append(read_manifest(tmp_path / name)["scores_sha256"])
+    assert digests[0] == digests[1]
