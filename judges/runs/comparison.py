@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import Any, TypeAlias
 
 from fl_sim.config import read_toml
 from fl_sim.errors import DataError
 from judges.runs.manifest import read_manifest
-from judges.runs.tables import read_frame
+from judges.runs.tables import Frame, read_frame
 
 KEYS = ("cell", "round", "target_seed", "attack_seed", "repeat", "capture_id", "example", "label")
 """Columns that identify a row, if the table has them."""
 TIMES = ("seconds",)
+Indexed: TypeAlias = "dict[tuple[str | int, ...], list[str]]"
+"""The texts of rows by those that identify them and a number among rows in which these are equal."""
 MADE_BY = ("versions", "python", "git_commit", "threads", "device", "machine", "datasets")
 
 
@@ -73,48 +76,55 @@ def compare(first: Path, second: Path) -> Comparison:
         DataError: a folder holds no run, or their rows are of different kinds.
     """
     ours, theirs = _rows(first), _rows(second)
-    if list(ours.columns) != list(theirs.columns):
+    if ours.columns != theirs.columns:
         raise DataError(f"{second}: expected rows of the same kind as those of {first}: their columns differ.")
-    keys = [name for name in KEYS if name in ours.columns]
-    cells = list(dict.fromkeys([*ours["cell"], *theirs["cell"]]))
-    parts = [(ours[ours["cell"] == cell], theirs[theirs["cell"] == cell]) for cell in cells]
+    parts = [_by_cell(frame) for frame in (ours, theirs)]
+    cells = list(dict.fromkeys([*parts[0], *parts[1]]))
     configs = [read_toml(folder / "config.toml") for folder in (first, second)]
     manifests = [read_manifest(folder) for folder in (first, second)]
     return Comparison(
         _differences(*configs),
         _differences(*({key: one[key] for key in MADE_BY if key in one} for one in manifests)),
-        tuple(_cell(cell, own, other, keys) for cell, (own, other) in zip(cells, parts, strict=True)),
+        tuple(_cell(cell, ours.columns, *(part.get(cell, {}) for part in parts)) for cell in cells),
     )
 
 
 def scores_digest(folder: Path) -> str:
     """Return the SHA-256 of a run's rows without their wall times; a DataError if the folder holds no run."""
-    return hashlib.sha256(_rows(folder).to_csv(index=False).encode()).hexdigest()
+    frame, text = _rows(folder), io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([frame.columns, *frame.rows])
+    return hashlib.sha256(text.getvalue().encode()).hexdigest()
 
 
-def _cell(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> CellDifference:
-    """Return how the rows of a cell differ. Rows with the same keys are distinguished by their order."""
-    ours, theirs = (_indexed(rows, keys) for rows in (ours, theirs))
-    both = ours.index.intersection(theirs.index)
-    mine, other = ours.loc[both], theirs.loc[both]
-    unequal = mine.ne(other)
+def _by_cell(frame: Frame) -> dict[str, Indexed]:
+    """Return {cell: its rows by their keys}. Rows with the same keys are distinguished by their order."""
+    keys = [place for place, name in enumerate(frame.columns) if name in KEYS]
+    cell = frame.columns.index("cell")
+    cells: dict[str, Indexed] = {}
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row in frame.rows:
+        key = tuple(row[place] for place in keys)
+        cells.setdefault(row[cell], {})[*key, counts[key]] = row
+        counts[key] += 1
+    return cells
+
+
+def _cell(name: str, columns: Sequence[str], ours: Indexed, theirs: Indexed) -> CellDifference:
+    """Return how the rows of a cell differ."""
+    both = [(row, theirs[key]) for key, row in ours.items() if key in theirs]
+    unequal: dict[str, list[float]] = {column: [] for column in columns}
+    for mine, other in both:
+        for column, own, another in zip(columns, mine, other, strict=True):
+            if own != another:
+                unequal[column].append(_distance(own, another))
     return CellDifference(
         name,
         rows=len(both),
-        differing=int(unequal.any(axis=1).sum()),
+        differing=sum(mine != other for mine, other in both),
         only_first=len(ours) - len(both),
         only_second=len(theirs) - len(both),
-        columns={
-            column: max(map(_distance, mine.loc[unequal[column], column], other.loc[unequal[column], column]))
-            for column in unequal.columns
-            if unequal[column].any()
-        },
+        columns={column: max(distances) for column, distances in unequal.items() if distances},
     )
-
-
-def _indexed(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return rows indexed by their keys and by their number among rows with equal keys."""
-    return rows.assign(number=rows.groupby(keys).cumcount()).set_index([*keys, "number"])
 
 
 def _distance(ours: str, theirs: str) -> float:
@@ -125,13 +135,13 @@ def _distance(ours: str, theirs: str) -> float:
         return math.inf
 
 
-def _rows(folder: Path) -> pd.DataFrame:
+def _rows(folder: Path) -> Frame:
     """Return the rows of a run as texts, without their wall times."""
     path = folder / "scores.csv"
     frame = read_frame(path)
     if "cell" not in frame.columns:
         raise DataError(f"{path}: expected a table of scores with a column 'cell'.")
-    return frame.drop(columns=[name for name in TIMES if name in frame.columns])
+    return frame.without(TIMES)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,9 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
-
-import pandas as pd
+from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
@@ -22,6 +20,26 @@ _BOTH = "\r\n"
 _ESCAPE = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", _ESCAPE)
 """Beginnings of texts that a spreadsheet would run, or that would be taken for escaped ones when they are read."""
+
+
+_LONGEST_CELL = 2**31 - 1
+
+
+class Frame(NamedTuple):
+    """A CSV file of texts.
+
+    Attributes:
+        columns: their names, in the order of the file.
+        rows: the texts of each row, as many as there are columns.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+
+    def without(self, names: Sequence[str]) -> Frame:
+        """Return the frame without the columns of these names."""
+        kept = [place for place, name in enumerate(self.columns) if name not in names]
+        return Frame([self.columns[place] for place in kept], [[row[place] for place in kept] for row in self.rows])
 
 
 def columns_of(kind: type[Any]) -> tuple[str, ...]:
@@ -46,7 +64,7 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
         DataError: the file is missing, or its columns or a value do not fit the kind of row.
     """
     frame, columns = read_frame(path), set(columns_of(kind))
-    found = list(frame.columns)
+    found = frame.columns
     missing, surplus = sorted(columns - set(found)), sorted(set(found) - columns)
     if missing or surplus:
         raise DataError(
@@ -57,18 +75,32 @@ def read_rows(kind: type[Row], path: Path) -> list[Row]:
     try:
         return [
             kind(**{name: _value(text, hints[name]) for name, text in zip(found, row, strict=True)})
-            for row in frame.itertuples(index=False, name=None)
+            for row in frame.rows
         ]
     except ValueError as error:
         raise DataError(f"{path}: a value is not of its column's type ({error}).") from error
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """Return a CSV file of texts; a DataError if it is missing or malformed."""
+def read_frame(path: Path) -> Frame:
+    """Return a CSV file of texts, each as it was before it was escaped.
+
+    Raises:
+        DataError: the file is missing or no CSV, two columns have one name, or a row is too short or long.
+    """
+    limit = csv.field_size_limit(_LONGEST_CELL)
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8").map(_plain)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            columns, *rows = [[_plain(text) for text in line] for line in csv.reader(stream, strict=True) if line]
+    except (OSError, ValueError, csv.Error) as error:  # among the ValueErrors: no line at all, and no UTF-8
         raise DataError(f"{path}: expected a table of scores, found no readable CSV ({error}).") from error
+    finally:
+        csv.field_size_limit(limit)
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    odd = next((number for number, row in enumerate(rows, start=1) if len(row) != len(columns)), 0)
+    if twice or odd:
+        what = f"columns {twice} twice" if twice else f"{len(rows[odd - 1])} values in row {odd}"
+        raise DataError(f"{path}: expected a table of scores with {len(columns)} different columns, found {what}.")
+    return Frame(columns, rows)
 
 
 def _line(cells: Sequence[str]) -> str:
