@@ -14,7 +14,7 @@ from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.gradient_inversion import Run
 from judges.kinds import KINDS, kind_in
-from judges.plans.gradient_inversion import Cell, ExperimentConfig, Plan, make_plan, override_attack
+from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
 from judges.progress import Watch
 from judges.runs.rows import Score, read_scores
 from judges.scoring.session import Evidence
@@ -47,15 +47,23 @@ class AddedAttack(Run):
     def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
         """Recall the run without the rows that are computed anew."""
         self.recall()
-        lacking = {federation.label for federation in self.plan.federations if self.lacking(federation)}
+        lacking = {one.label: self._lack(one) for one in self.plan.federations if self.lacking(one)}
         fresh_cells = [cell for cell in self._cells if cell.federation not in lacking]
         replaced, planned = {cell.name for cell in fresh_cells}, {cell.name for cell in self.plan.cells}
         self.checks.forget(replaced)
         self._kept = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
-        self.failed |= {cell.name: "there are no captures" for cell in self._cells if cell.federation in lacking}
+        self.failed |= {cell.name: lacking[cell.federation] for cell in self._cells if cell.federation in lacking}
         added = {cell.name: dict(cell.settings) for cell in fresh_cells if cell.name not in planned}
         self.before["added"] = {**self.before.get("added", {}), **added}
+
+    def _lack(self, federation: Federation) -> str:
+        """Return why the captures of a federation cannot be attacked."""
+        name, _ = self.lacking(federation)[0]
+        return (
+            f"there are no captures of {name} as its federation made them: {self.federations.flaw(name)}; "
+            f"`spikeleak run {self.folder / 'config.toml'} --out {self.folder}` makes them"
+        )
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - nothing is simulated
         """Yield the captures of all complete federations."""

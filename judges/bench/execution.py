@@ -15,12 +15,13 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, open_engine
+from judges.bench.federations import Federations
 from judges.bench.folder import claim_folder, describe_run, outcome, remove_run
 from judges.bench.process import check_device, prepare_process
 from judges.kinds import RunPlan, kind_of
 from judges.progress import Watch
 from judges.runs.integrity import write_hashes
-from judges.runs.manifest import manifest_so_far, write_manifest
+from judges.runs.manifest import FEDERATIONS, manifest_so_far, write_manifest
 
 AnyPlan = TypeVar("AnyPlan", bound=RunPlan)
 Evidence = TypeVar("Evidence")
@@ -39,6 +40,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
 
     Attributes:
         before: the manifest that an earlier call left.
+        federations: those of the run, by what they must contain.
         seconds: wall time of each part, including earlier calls.
         failed: reasons of failure, by name of the cell.
         pieces: number of pieces into which a chunk of a cell was split, by name of the cell.
@@ -50,6 +52,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         self.plan = plan
         self.folder, self.watch, self.options = folder.resolve(), watch, options or EngineOptions()
         self.before: dict[str, Any] = {}
+        self.federations = Federations(self.folder, {}, {})
         self.seconds: dict[str, float] = {}
         self.failed: dict[str, str] = {}
         self.pieces: dict[str, int] = {}
@@ -125,6 +128,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
     def recall(self) -> None:
         """Read the manifest of an earlier call."""
         self.before = manifest_so_far(self.folder)
+        self.federations = Federations(self.folder, self.before.get(FEDERATIONS), {})
         self.seconds, self.pieces = dict(self.before.get("seconds", {})), dict(self.before.get("pieces", {}))
 
     def clock(self, part: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ as soon as they are computed and the rows after each cell, so that an interrupti
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, SWAPPED, Group
-from judges.runs.manifest import AUXILIARY, auxiliary_data
+from judges.runs.manifest import AUXILIARY, FEDERATIONS, auxiliary_data
 from judges.runs.measures import Readable
 from judges.runs.names import no_op_name
 from judges.runs.rows import Score, read_scores, write_scores
@@ -240,11 +241,12 @@ class Run(AttackedUpdates[Plan]):
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:
         """Run the missing federations, and yield the captures of each."""
+        lacking = {federation.label: self.lacking(federation) for federation in self.plan.federations}
+        for name, _ in itertools.chain(*lacking.values()):
+            self.federations.tell(name, self.watch)
         jobs = {
-            federation.label: [
-                Started(engine, FederationJob(config, self.folder, name)) for name, config in self.lacking(federation)
-            ]
-            for federation in self.plan.federations
+            label: {name: Started(engine, FederationJob(config, self.folder, name)) for name, config in repetitions}
+            for label, repetitions in lacking.items()
         }
         for federation in self.plan.federations:
             if self._is_whole(federation, jobs[federation.label]):
@@ -252,7 +254,8 @@ class Run(AttackedUpdates[Plan]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        return {"repeats": self.plan.base.repeats, "engine": self.plan.base.federation.engine, **super().facts()}
+        base, own = self.plan.base, {FEDERATIONS: self.federations.facts()}
+        return {"repeats": base.repeats, "engine": base.federation.engine, **own, **super().facts()}
 
     def read_auxiliary(self, federation: Federation, cells: Iterable[Cell]) -> None:
         """Read the auxiliary data of attacks on a federation."""
@@ -267,29 +270,33 @@ class Run(AttackedUpdates[Plan]):
         return row.control != NO_OP or (row.guess, row.tau) in starts_of(cells)
 
     def lacking(self, federation: Federation) -> list[tuple[str, SimulationConfig]]:
-        """Return (name, config) of the missing repetitions of a federation."""
+        """Return (name, config) of the repetitions of a federation of which anything is missing or changed."""
         repetitions = [federation.repetition(repeat) for repeat in range(federation.repeats)]
-        models = self.folder / "models"
-        return [(name, config) for name, config in repetitions if not trained_model_path(models, name).is_file()]
+        return [(name, config) for name, config in repetitions if self.federations.flaw(name)]
 
-    def _is_whole(self, federation: Federation, jobs: Sequence[Started]) -> bool:
-        """Wait for the repetitions of a federation; if one fails, so do its cells."""
+    def _is_whole(self, federation: Federation, jobs: Mapping[str, Started]) -> bool:
+        """Wait for the repetitions of a federation, by name; if one fails, so do its cells."""
         with self.watch.task(f"federation {federation.label}") as advance:
-            for done, job in enumerate(jobs):
+            for done, (name, job) in enumerate(jobs.items()):
                 outcome = job.finish(lambda _done, _total: None)
                 self.clock("federations", outcome.seconds)
                 if outcome.failure:
                     names = [cell.name for cell in self.plan.cells_on(federation.label)] or [federation.label]
                     self.failed |= dict.fromkeys(names, outcome.failure)
                     return False
+                self.federations.check(name)
                 advance(federation.repeats - len(jobs) + done + 1, federation.repeats)
         return True
 
     def _evidence(self, federation: Federation) -> Evidence:
         """Return the captures of all repetitions of a federation; a DataError if there are none."""
         names = {repeat: federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
+        known = {name: self.federations.captures(name) for name in names.values()}
         victims = [
-            Victim(key.id, key.round, repeat) for repeat, name in names.items() for key in self.captures.listed(name)
+            Victim(key.id, key.round, repeat)
+            for repeat, name in names.items()
+            for key in self.captures.listed(name)
+            if key.id in known[name]
         ]
         if not victims:
             raise DataError(f"{self.captures.folder}: expected captures of {federation.label}, found none.")

@@ -22,12 +22,12 @@ from attacks import build_attack, build_inversion
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
-from fl_sim.errors import lack_of_memory
+from fl_sim.errors import IncompleteError, lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
-from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source, informed
+from judges.bench.federations import federate
 from judges.progress import Advance
 
 _CLASSES = -4
@@ -53,7 +53,7 @@ class Outcome:
 
     Attributes:
         seconds: wall time.
-        failure: why results are missing: a lack of memory; "" if the results are complete.
+        failure: why results are missing, such as a lack of memory; "" if the results are complete.
         pieces: number of pieces into which the job was split in the end. The victims of one call share its sums, so
             splitting changes the last digits.
     """
@@ -64,10 +64,12 @@ class Outcome:
 
 
 def perform(job: Job, advance: Advance) -> Outcome:
-    """Do a job. A lack of memory is an outcome; every other error is raised."""
+    """Do a job. A lack of memory and an incomplete result are outcomes; every other error is raised."""
     started, failure = time.perf_counter(), ""
     try:
         job.run(advance)
+    except IncompleteError as error:
+        failure = str(error)
     except (MemoryError, RuntimeError, OSError) as error:
         failure = lack_of_memory(error)
         if not failure:
@@ -95,7 +97,7 @@ class FederationJob:
 
     def run(self, advance: Advance) -> None:
         """Run it."""
-        run_federation(self.config, output=self.folder, federation_id=self.name, observe=self.observe)
+        federate(self.config, self.folder, self.name, observe=self.observe)
         advance(1, 1)
 
     def smaller(self) -> None:

@@ -11,7 +11,16 @@ from rich.table import Table
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from judges.bench.engine_options import LOCAL
-from judges.cli.terminal import EngineName, Imports, RayAddress, Workers, engine_options, imported, wide_console
+from judges.cli.terminal import (
+    EngineName,
+    Imports,
+    RayAddress,
+    Workers,
+    engine_options,
+    imported,
+    report_failed,
+    wide_console,
+)
 from judges.kinds import RunPlan, kind_in, kind_of, plan_of
 from judges.progress import Watch
 from judges.runs.integrity import verify as check
@@ -29,7 +38,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
 
 def verify(run_dir: RunFolder) -> None:
-    """Check every file of a run against the hashes written when it finished."""
+    """Check every file of a run against the hashes written when it finished, and name the cells that were not done."""
     files = check(run_dir)
     typer.echo(f"{files.sound} files are as they were when the run was finished.")
     for word, paths in (("changed", files.changed), ("missing", files.missing), ("not in the list", files.unlisted)):
@@ -38,6 +47,7 @@ def verify(run_dir: RunFolder) -> None:
             typer.echo(f"{len(paths)} {word}: {', '.join(paths[:MOST_SHOWN])}{more}")
     if not files.is_sound:
         raise typer.Exit(DAMAGED)
+    report_failed(run_dir)
 
 
 def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folder of another run.")]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl_sim.contents import finished_federations
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write, sha256
 from judges.runs.manifest import WRITTEN
@@ -52,14 +53,23 @@ def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
 
 
 def verify(folder: Path) -> Verification:
-    """Compare the files of a run with its list; a DataError if that is missing or malformed."""
-    listed = _listed(folder)
-    existing = {path: digest for path, digest in listed.items() if (folder / path).is_file()}
-    changed = tuple(path for path, digest in existing.items() if sha256(folder / path) != digest)
+    """Compare the files of a run with its list, and with what its federations must contain.
+
+    Raises:
+        DataError: the list is missing or malformed.
+    """
+    listed, recorded = _listed(folder), _recorded(folder)
+    expected = sorted({*listed, *recorded})
+    digests = {path: sha256(folder / path) for path in expected if (folder / path).is_file()}
+    changed = tuple(
+        path
+        for path, digest in digests.items()
+        if listed.get(path, digest) != digest or recorded.get(path, digest) != digest
+    )
     return Verification(
-        sound=len(existing) - len(changed),
+        sound=len(digests) - len(changed),
         changed=changed,
-        missing=tuple(path for path in listed if path not in existing),
+        missing=tuple(path for path in expected if path not in digests),
         unlisted=tuple(sorted(set(_files(folder)) - set(listed))),
     )
 
@@ -75,6 +85,12 @@ def _files(folder: Path) -> Iterator[str]:
         path = folder / name
         files = [] if name == FILE else path.rglob("*") if path.is_dir() else [path]
         yield from (one.relative_to(folder).as_posix() for one in files if one.is_file() and one.suffix != ".tmp")
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """Return {path: hash} of what the federations of a run must contain."""
+    found = (contents.files for _, contents in finished_federations(folder) if contents is not None)
+    return {path: digest for files in found for path, digest in files.items()}
 
 
 def _listed(folder: Path) -> dict[str, str]:

@@ -20,12 +20,15 @@ CONTROLS = "controls"
 AUXILIARY = "auxiliary"
 """Key of the manifest for auxiliary data: {attack, with the settings that vary: which examples it was given}."""
 
+FEDERATIONS = "federations"
+"""Key of the manifest for what each finished federation must contain: {name: `fl_sim.contents.Contents`}."""
+
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 
 WRITTEN = (
-    "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
-    "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
+    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
 )  # fmt: skip
 
 
