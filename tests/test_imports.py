@@ -91,7 +91,8 @@ ROOMS: dict[str, Room] = {
     "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.contents",
-         "fl_sim.datasets.*", "fl_sim.defences.*", "fl_sim.encoders", "fl_sim.foreign_weights", "fl_sim.global_models", "fl_sim.losses",
+         "fl_sim.datasets.*", "fl_sim.defences.*",
+         "fl_sim.encoders", "fl_sim.foreign_weights", "fl_sim.global_models", "fl_sim.losses",
          "fl_sim.models.*", "fl_sim.sealed_forms", "fl_sim.training"),
         ("flwr", "ray", "torch"),
     ),
@@ -116,7 +117,8 @@ ROOMS: dict[str, Room] = {
         (*ATTACKS, "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.contents", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS,
-         *RUNS, "judges.auxiliary", "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
+         *RUNS, "judges.auxiliary",
+         "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
     ),
     "judges.export": Room(
@@ -141,7 +143,8 @@ ROOMS: dict[str, Room] = {
          "judges.classifiers.table", *RUNS),
     ),
     "judges.runs": Room(
-        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", *NOUNS, "fl_sim.records", "judges.intervals"), ("torch",)
+        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", *NOUNS, "fl_sim.records", "judges.intervals"),
+        ("torch",),
     ),
     "judges.classifiers": Room(
         (*BASICS, *DATA, "fl_sim.cache", "fl_sim.central", "fl_sim.checkpoints", "fl_sim.datasets.table",

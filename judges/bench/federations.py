@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 
 from fl_sim.config import SimulationConfig
-from fl_sim.contents import FOLDER, Contents, finished_federations, read_contents
+from fl_sim.contents import FOLDER, Contents, contents_path, finished_federations, read_contents
 from fl_sim.errors import DataError, IncompleteError
 from fl_sim.global_models import trained_model_path
 from fl_sim.simulation import run_federation
@@ -52,11 +52,23 @@ class Federations:
         contents = read_contents(self._folder, name)
         return contents.captures if contents else frozenset()
 
+    def files(self) -> set[str]:
+        """Return the paths of all that the federations must contain."""
+        known = [*self._recorded.values(), *(contents for _, contents in finished_federations(self._folder))]
+        own = {contents_path(self._folder, name).relative_to(self._folder).as_posix() for name in self._recorded}
+        return own.union(*(contents.files for contents in known if contents is not None))
+
     def tell(self, name: str, watch: Watch) -> None:
         """Say why a federation is run again, if it has run before."""
-        known = name in self._recorded or read_contents(self._folder, name) is not None
-        if known or trained_model_path(self._folder / "models", name).is_file():
+        if self.has_finished(name):
             watch.say(f"note: federation {name} is run again: {self.flaw(name)}.")
+
+    def has_finished(self, name: str) -> bool:
+        """Return whether a federation has ended with the answers of all clients, now or in an earlier call."""
+        known = self._recorded.get(name), read_contents(self._folder, name)
+        if any(contents is not None for contents in known):
+            return any(contents is not None and not contents.unanswered for contents in known)
+        return trained_model_path(self._folder / "models", name).is_file()
 
     def check(self, name: str) -> None:
         """Check that a federation which was run again came out as before.

@@ -34,10 +34,10 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, SWAPPED, Group
-from judges.runs.manifest import AUXILIARY, FEDERATIONS, auxiliary_data
+from judges.runs.manifest import ADDED_ROWS, AUXILIARY, FEDERATIONS, ROWS, auxiliary_data
 from judges.runs.measures import Readable
 from judges.runs.names import no_op_name
-from judges.runs.rows import Score, read_scores, write_scores
+from judges.runs.rows import Score, digests_of, finished_rows, write_scores
 from judges.scoring.session import Evidence, Session, Victim
 from judges.scoring.updates.reads import readable
 from judges.summaries.gradient_inversion import summarise, write_summary
@@ -78,6 +78,14 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Return the attacks on a piece of evidence."""
         return self.plan.cells_on(evidence.name)
 
+    def attacks(self) -> Sequence[Cell]:
+        """Return all attacks of this call."""
+        return self.plan.cells
+
+    def makes(self, path: str) -> bool:
+        """Return whether a path is that of an answer of this call's attacks."""
+        return any(path.startswith(f"reconstructions/{cell.kept.source}/") for cell in self.attacks())
+
     def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:  # noqa: ARG002 - for added attacks
         """Return the starts of attacks whose no-op control is among the rows of an earlier call."""
         return {}
@@ -98,7 +106,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def recall(self) -> None:
         """Read the manifest and the sanity checks of an earlier call."""
         super().recall()
-        self.checks.recall(self.folder / "summary.json")
+        if "summary.json" not in self.finished.flaws:
+            self.checks.recall(self.folder / "summary.json")
 
     def clock_now(self) -> Mapping[str, float]:
         """Return the wall time of each part, including earlier calls."""
@@ -232,12 +241,17 @@ class Run(AttackedUpdates[Plan]):
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""
         super().claim(fresh=fresh)
-        path = self.folder / "scores.csv"
         planned = {name for cell in self.plan.cells for name in (cell.name, cell.swapped)}
-        earlier = read_scores(path) if path.is_file() else []
-        self._kept = [row for row in earlier if not self._is_planned(row, planned)]
+        rows, lost = finished_rows(self.folder / "scores.csv", self.before.get(ADDED_ROWS, {}))
         added = self.before.get("added", {}).keys() - planned
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name in added}
+        if lost - planned or (added and ADDED_ROWS not in self.before):
+            self.failed |= dict.fromkeys(
+                added,
+                "its rows in scores.csv are gone or changed; `spikeleak attack` with its settings scores it again",
+            )
+        else:
+            self._kept = [row for row in rows if not self._is_planned(row, planned)]
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:
         """Run the missing federations, and yield the captures of each."""
@@ -254,8 +268,19 @@ class Run(AttackedUpdates[Plan]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        base, own = self.plan.base, {FEDERATIONS: self.federations.facts()}
-        return {"repeats": base.repeats, "engine": base.federation.engine, **own, **super().facts()}
+        base = self.plan.base
+        return {
+            "repeats": base.repeats,
+            "engine": base.federation.engine,
+            FEDERATIONS: self.federations.facts(),
+            **self.hashes_of_rows(),
+            **super().facts(),
+        }
+
+    def hashes_of_rows(self) -> dict[str, dict[str, str]]:
+        """Return the entries of the manifest on the rows of the run and of added attacks."""
+        scored = digests_of(self._scores)
+        return {ROWS: scored, ADDED_ROWS: digests_of(row for row in self.rows() if row.cell not in scored)}
 
     def read_auxiliary(self, federation: Federation, cells: Iterable[Cell]) -> None:
         """Read the auxiliary data of attacks on a federation."""

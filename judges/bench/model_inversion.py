@@ -102,6 +102,10 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
             if self.plan.base.target == FEDERATION:
                 check_federation(target.simulation(self.plan.base.seed))
 
+    def makes(self, path: str) -> bool:
+        """Return whether a path is that of an answer, of its judgement or of a target."""
+        return path.startswith(("inversions/", "models/"))
+
     def gather(self, engine: Engine) -> Iterator[Attackable]:
         """Train the missing targets, and yield every model under attack."""
         wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]

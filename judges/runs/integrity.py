@@ -1,19 +1,32 @@
-"""The list of a run's files with their hashes, in the format of `sha256sum`, and its verification."""
+"""The list of a run's files with their hashes, in the format of `sha256sum`, and its verification.
+
+What a call has finished keeps its hash: a later call lists anew only what it has written itself.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl_sim.contents import finished_federations
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write, sha256
+from judges.runs.manifest import FILE as MANIFEST
 from judges.runs.manifest import WRITTEN
 
 FILE = "files.sha256"
 REPORT = ("report.html", "report.md", "report.tex")
+BASIS = ("config.toml", MANIFEST)
+"""Files of which a call makes its plan, and which nothing can make again."""
+
+DERIVED = (*BASIS, "gallery", "answers", "scores.csv", "summary.json", *REPORT)
+"""Files and folders that every call writes anew from the others."""
+
+Stamp = tuple[int, int, int]
+"""Inode, time of the last change and size of a file; another one says that it was written since."""
+
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
@@ -38,9 +51,73 @@ class Verification:
         return not (self.changed or self.missing or self.unlisted)
 
 
-def write_hashes(folder: Path) -> Path:
-    """Write the list of all files that a run has written, which `sha256sum -c` can read too."""
-    return _write(folder, {path: sha256(folder / path) for path in _files(folder)})
+@dataclass(frozen=True)
+class Finished:
+    """What earlier calls have finished in a folder, as it is when another call begins.
+
+    Attributes:
+        listed: {path: SHA-256} of their files.
+        flaws: {path: what is wrong with it} of those that are missing or have another content.
+        stamps: {path: stamp} of those that are there.
+    """
+
+    listed: Mapping[str, str] = field(default_factory=dict)
+    flaws: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+    def check_basis(self, folder: Path) -> None:
+        """Raise a DataError if a file is missing or changed without which the folder's results cannot go on."""
+        for path in BASIS:
+            if path in self.flaws:
+                raise DataError(
+                    f"{folder / path}: {self.flaws[path]}, and what it says cannot be computed again; put the file "
+                    "back, begin anew with --fresh, or choose another folder."
+                )
+
+
+def finished_in(folder: Path) -> Finished:
+    """Return what earlier calls have finished in a folder; a DataError if their list is malformed."""
+    if not (folder / FILE).is_file():
+        return Finished()
+    listed, flaws = _listed(folder), {}
+    stamps = {path: _stamp(folder / path) for path in listed if (folder / path).is_file()}
+    for path, digest in listed.items():
+        if path not in stamps:
+            flaws[path] = "is missing"
+        elif sha256(folder / path) != digest:
+            flaws[path] = "has another content than when it was finished"
+    return Finished(listed, flaws, stamps)
+
+
+def unlist_derived(folder: Path) -> None:
+    """Take the files that a call is about to write anew off the list, so that it stays true if the call is killed."""
+    if (folder / FILE).is_file():
+        listed = _listed(folder)
+        kept = {path: digest for path, digest in listed.items() if Path(path).parts[0] not in DERIVED}
+        if kept != listed:
+            _write(folder, kept)
+
+
+def write_hashes(folder: Path, finished: Finished | None = None) -> Path:
+    """Write the list of all files that a run has written, which `sha256sum -c` can read too.
+
+    Args:
+        folder: of the run.
+        finished: what there was when this call began. Whatever has not been written since keeps the hash that it had,
+            also if it is missing or damaged.
+    """
+    finished = finished or Finished()
+    digests = dict(finished.listed)
+    for path in _files(folder):
+        if path not in digests or _stamp(folder / path) != finished.stamps.get(path):
+            digests[path] = sha256(folder / path)
+    return _write(folder, digests | _recorded(folder))
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes whenever a file is written."""
+    now = path.stat()
+    return now.st_ino, now.st_mtime_ns, now.st_size
 
 
 def renew_hashes(folder: Path, paths: Iterable[str]) -> None:

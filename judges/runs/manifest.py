@@ -23,6 +23,12 @@ AUXILIARY = "auxiliary"
 FEDERATIONS = "federations"
 """Key of the manifest for what each finished federation must contain: {name: `fl_sim.contents.Contents`}."""
 
+ROWS, ADDED_ROWS = "rows", "added_rows"
+"""Keys of the manifest for the hashes of the rows, by cell: those of the run, and those of added attacks."""
+
+ADDED_BY = "added_by"
+"""Key of the manifest for what `spikeleak attack` was told: {added cell: its assignments KEY=VALUE}."""
+
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 

@@ -23,10 +23,15 @@ def columns_of(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
+def texts(row: Any) -> list[str]:  # noqa: ANN401 - any dataclass of plain values
+    """Return the values of a row as CSV texts, in the order of its columns."""
+    return [_text(getattr(row, name)) for name in columns_of(type(row))]
+
+
 def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
     """Write rows as CSV, atomically; `read_rows` gives back equal rows, floats to the last bit."""
     columns = columns_of(kind)
-    cells = [[_text(getattr(row, name)) for name in columns] for row in rows]
+    cells = [texts(row) for row in rows]
     text = io.StringIO()
     pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(text, index=False, lineterminator="\n")
     return atomic_write(path, text.getvalue())
