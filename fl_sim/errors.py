@@ -43,6 +43,10 @@ class IncompleteError(SpikeleakError):
     exit_code = 4
 
 
+class BusyError(SpikeleakError):
+    """Another process is at work in the same folder; the message names it."""
+
+
 class WriteError(SpikeleakError, OSError):
     """A file could not be written; the message names the file and the number of bytes.
 

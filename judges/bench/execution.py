@@ -7,6 +7,7 @@ claiming the folder, workers, resuming, smaller pieces where memory is short, fa
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,7 @@ from judges.bench.process import check_device, prepare_process
 from judges.kinds import RunPlan, kind_of
 from judges.progress import Watch
 from judges.runs.integrity import DERIVED, Finished, finished_in, unlist_derived, write_hashes
+from judges.runs.lock import sole_writer
 from judges.runs.manifest import FEDERATIONS, manifest_so_far, write_manifest
 
 AnyPlan = TypeVar("AnyPlan", bound=RunPlan)
@@ -72,13 +74,22 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
             show_faces: whether the report shows pictures of real people.
 
         Raises:
+            BusyError: another process writes in the folder.
             ConfigError: the options contradict each other, or the folder holds another experiment.
             DataError: a data set or a file of the run is missing or corrupt, and cannot be made again.
         """
         self.options.check()
         check_device(self.plan.base.device)
         prepare_process(self.plan.base.threads)
-        self.check()
+        with contextlib.ExitStack() as stack:
+            if self.folder.is_dir():
+                stack.enter_context(sole_writer(self.folder))
+            self.check()
+            stack.enter_context(sole_writer(self.folder))
+            return self._carry_out(fresh=fresh, show_faces=show_faces)
+
+    def _carry_out(self, *, fresh: bool, show_faces: bool) -> Path:
+        """Do the work in a folder of which this process is the only writer; see `execute`."""
         if not fresh:
             self.finished = finished_in(self.folder)
             self.finished.check_basis(self.folder)
@@ -101,14 +112,15 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
     def mend(self) -> None:
         """Remove the files of earlier calls that have changed and that this call makes again, and name all of them."""
         again = [path for path in self.finished.flaws if self.makes(path)]
-        for path in again:
-            (self.folder / path).unlink(missing_ok=True)
         rows = [path for path in self.finished.flaws if Path(path).parts[0] in DERIVED]
         others = self.finished.flaws.keys() - {*again, *rows} - self.federations.files()
         for paths, told in ((again, "is computed again"), (rows, "is written anew as far as this call can"),
                             (sorted(others), "stays, and `spikeleak verify` names it")):  # fmt: skip
             for path in paths:
-                self.watch.say(f"note: {path} {self.finished.flaws[path]}; it {told}.")
+                if path in others or (self.folder / path).exists():  # what somebody has removed is simply made again
+                    self.watch.say(f"note: {path} {self.finished.flaws[path]}; it {told}.")
+        for path in again:
+            (self.folder / path).unlink(missing_ok=True)
 
     @abc.abstractmethod
     def makes(self, path: str) -> bool:

@@ -24,6 +24,7 @@ from judges.cli.terminal import (
 from judges.kinds import RunPlan, kind_in, kind_of, plan_of
 from judges.progress import Watch
 from judges.runs.integrity import verify as check
+from judges.runs.lock import whole
 
 if TYPE_CHECKING:
     from judges.runs.comparison import Comparison
@@ -46,6 +47,12 @@ def verify(
 ) -> None:
     """Check every file of a run against the hashes written when it finished, and name the cells that were not done."""
     imported(imports)
+    with whole(run_dir):
+        _verify(run_dir, deep=deep)
+
+
+def _verify(run_dir: Path, *, deep: bool) -> None:
+    """Do the work of `verify` in a folder in which nobody writes."""
     files = check(run_dir)
     typer.echo(f"{files.sound} files are as they were when the run was finished.")
     for word, paths in (("changed", files.changed), ("missing", files.missing), ("not in the list", files.unlisted)):

@@ -66,13 +66,25 @@ class Finished:
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     def check_basis(self, folder: Path) -> None:
-        """Raise a DataError if a file is missing or changed without which the folder's results cannot go on."""
+        """Raise a DataError if a file has changed without which the folder's results cannot go on, or is missing.
+
+        A config that is missing is written anew from the plan.
+        """
         for path in BASIS:
-            if path in self.flaws:
+            if path in self.flaws and (path == MANIFEST or (folder / path).is_file()):
                 raise DataError(
                     f"{folder / path}: {self.flaws[path]}, and what it says cannot be computed again; put the file "
                     "back, begin anew with --fresh, or choose another folder."
                 )
+
+    def only(self, paths: Iterable[str]) -> Finished:
+        """Return what is known of some of the files, where the others are made anew."""
+        own = set(paths)
+        return Finished(
+            {path: digest for path, digest in self.listed.items() if path in own},
+            {path: flaw for path, flaw in self.flaws.items() if path in own},
+            {path: stamp for path, stamp in self.stamps.items() if path in own},
+        )
 
 
 def finished_in(folder: Path) -> Finished:

@@ -19,7 +19,7 @@ from attacks.preflight.self_check import check_attackable
 from fl_sim.config import read_toml
 from fl_sim.datasets.reading.public import PublicPictures
 from fl_sim.defences import NO_DEFENCE
-from fl_sim.errors import ConfigError, DataError
+from fl_sim.errors import ConfigError
 from fl_sim.files import atomic_write, sha256
 from fl_sim.models import MODELS
 from fl_sim.observed import assuming, contradictions, same_problem
@@ -35,7 +35,6 @@ from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
 from judges.progress import Watch
 from judges.runs.identity import Attacked
-from judges.runs.integrity import Finished
 from judges.runs.manifest import CONTROLS, PUBLIC, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
@@ -117,33 +116,26 @@ class Audit(AttackedUpdates[AuditPlan]):
                 {key: value for key, value in raw.items() if key not in APART} for raw in (earlier, self.plan.raw)
             ]
             other = unlike[0] != unlike[1] or captures != self._digest
-            self._check_given(same=captures == self._digest)
+            flawed = self._others(same=captures == self._digest)
             if fresh or other or learned:
                 remove_entries(self.folder, set(WRITTEN) - set(GIVEN))
-                self.finished = Finished()
+                self.finished = self.finished.only(flawed)
         atomic_write(path, tomli_w.dumps(self.plan.raw))
         self.recall()
         write_manifest(self.folder, {**self.before, EVIDENCE: self._digest})
 
-    def _check_given(self, *, same: bool) -> None:
-        """Say that captures of the audit before are gone or changed, or refuse seals that are while captures are not.
+    def _others(self, *, same: bool) -> list[str]:
+        """Return the captures and sealed batches of the audit before that are gone or changed and keep their hashes.
 
         Args:
-            same: whether the captures are those of the audit before.
-
-        Raises:
-            DataError: a sealed batch is missing or has another content.
+            same: whether the captures are those of the audit before. If not, that is said, and all that there is now is
+                taken as given.
         """
         flawed = [path for path in self.finished.flaws if path.startswith(("captures/", "sealed/"))]
-        if not flawed:
-            return
-        told = f"{flawed[0]} {self.finished.flaws[flawed[0]]}{f', and {len(flawed) - 1} more' if flawed[1:] else ''}"
-        if same:
-            raise DataError(
-                f"{self.folder}: {told}, so the scores of the audit before would be replaced by those of another "
-                "truth; put the file back, or begin anew with --fresh."
-            )
-        self.watch.say(f"note: {told}; the captures that there are now are attacked anew.")
+        for path in () if same else flawed:
+            told = "the captures that there are now are attacked anew"
+            self.watch.say(f"note: {path} {self.finished.flaws[path]}; {told}.")
+        return flawed if same else []
 
     def _tell_of_other_pictures(self) -> bool:
         """Say, and return, that public pictures are others than those of the audit before.
