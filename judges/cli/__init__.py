@@ -18,6 +18,7 @@ from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
 from judges.cli.runs import compare, refuse_audit, rerun, verify
+from judges.cli.signals import ended_like_ctrl_c
 from judges.cli.targets import invert, train
 from judges.cli.terminal import (
     Assignments,
@@ -199,7 +200,8 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(args=arguments, prog_name="spikeleak", standalone_mode=False)
+        with ended_like_ctrl_c():
+            code = app(args=arguments, prog_name="spikeleak", standalone_mode=False)
     except SpikeleakError as error:
         code = _complain(error, str(error), error.exit_code, debug)
     except click.exceptions.ClickException as error:
