@@ -178,7 +178,11 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _recorded(folder: Path) -> dict[str, str]:
     """Return {path: hash} of what the federations of a run must contain."""
-    found = (contents.files for _, contents in finished_federations(folder) if contents is not None)
+    found = (
+        contents.files
+        for _, contents in finished_federations(folder)
+        if contents is not None and not contents.unanswered
+    )
     return {path: digest for files in found for path, digest in files.items()}
 
 

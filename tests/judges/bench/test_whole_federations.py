@@ -131,14 +131,15 @@ def test_a_client_that_does_not_answer_is_a_named_failure_and_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(message: Any, context: Any, settings: Any) -> Any:
-        if context.node_config["partition-id"] == 1 and "lenet" in settings.federation_id:
+        first = message.content["config"]["server-round"] == 1
+        if first and context.node_config["partition-id"] == 1 and "lenet" in settings.federation_id:
             raise OSError("killed")
         return sound(message, context, settings)
 
     sound = client_app._train
     monkeypatch.setattr(client_app, "_train", train)
-    folder = tmp_path / "run"
-    run(folder, RAW)
+    folder, raw = tmp_path / "run", RAW | {"federation": {"clients": 2, "rounds": 2}}
+    run(folder, raw)
     manifest = read_manifest(folder)
     assert failed_cells(manifest) == {
         CELLS[0]: f"federation {NAMES[0]}: {NAMES[0]}/r001-c001: its client did not answer as it must (the client "
@@ -150,9 +151,9 @@ def test_a_client_that_does_not_answer_is_a_named_failure_and_is_asked_again(
     assert code == INCOMPLETE
     assert "did not answer" in told
     monkeypatch.setattr(client_app, "_train", sound)
-    run(folder, RAW)
+    run(folder, raw)
     assert not failed_cells(read_manifest(folder))
-    run(tmp_path / "calm", RAW)
+    run(tmp_path / "calm", raw)
     assert without_seconds(folder) == without_seconds(tmp_path / "calm")
     assert ask("verify", folder)[0] == 0
 
