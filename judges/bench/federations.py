@@ -10,6 +10,7 @@ import pydantic
 from fl_sim.config import SimulationConfig
 from fl_sim.contents import FOLDER, Contents, contents_path, finished_federations, read_contents
 from fl_sim.errors import DataError, IncompleteError
+from fl_sim.files import sha256
 from fl_sim.global_models import trained_model_path
 from fl_sim.simulation import run_federation
 from judges.progress import Watch
@@ -106,8 +107,10 @@ class Federations:
             return f"{FOLDER}/{name}.json, which says what it must contain, is missing or damaged"
         if contents.unanswered:
             return contents.silence()
-        if before is not None and not before.unanswered and before != contents:
-            return f"{FOLDER}/{name}.json is not what the manifest says"
+        path = contents_path(self._folder, name)
+        digest = self._listed.get(path.relative_to(self._folder).as_posix())
+        if (before is not None and not before.unanswered and before != contents) or digest not in (None, sha256(path)):
+            return f"{FOLDER}/{name}.json has another content than when the federation ended"
         return contents.flaw(self._folder)
 
 

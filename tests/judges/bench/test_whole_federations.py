@@ -53,6 +53,10 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+def append_a_blank(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -82,6 +86,7 @@ def test_the_manifest_lists_clients_and_files_by_hash(finished: Path) -> None:
         ("sealed/*/r001-c000.*", Path.unlink),
         ("models/*", flip),
         ("federations/*", flip),
+        ("federations/*", append_a_blank),
     ],
 )
 def test_what_is_gone_or_changed_is_made_again(folder: Path, pattern: str, damage: Callable[[Path], None]) -> None:
