@@ -136,10 +136,14 @@ class CaptureStore(_Store):
     """A folder of captured updates. Calling the store writes one, so it can be the sink of a `CuriousGrid`.
 
     Storing an id again replaces its record. A record that is read back is byte-for-byte the one that was stored.
+
+    Attributes:
+        written: {path below the folder: SHA-256} of the files that this object has written, or found written.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.written: dict[str, str] = {}
         self._last_sent: tuple[Path, SentModel] | None = None
 
     def __call__(self, capture: CapturedUpdate) -> Path:
@@ -151,13 +155,15 @@ class CaptureStore(_Store):
         """
         path = self.path(capture.id)
         sent = record_bytes(SentModel(capture.parameters))
-        digest = hashlib.sha256(sent).hexdigest()[:_HASH_LENGTH]
+        whole = hashlib.sha256(sent).hexdigest()
+        digest = whole[:_HASH_LENGTH]
         shared = self._sent_path(path, digest)
-        if not shared.is_file():
+        if self._below(shared) not in self.written and not (shared.is_file() and sha256(shared) == whole):
             atomic_write(shared, sent, private=_PRIVATE)
         values = {field.name: getattr(capture, field.name) for field in dataclasses.fields(CapturedUpdate)}
-        stored = StoredUpdate(**values | {"parameters": {}, "parameters_hash": digest})
-        return save_record(stored, path, private=_PRIVATE)
+        content = record_bytes(StoredUpdate(**values | {"parameters": {}, "parameters_hash": digest}))
+        self.written |= {self._below(shared): whole, self._below(path): hashlib.sha256(content).hexdigest()}
+        return atomic_write(path, content, private=_PRIVATE)
 
     def load(self, record_id: str) -> CapturedUpdate:
         """Return the capture of this id.
@@ -211,6 +217,9 @@ class CaptureStore(_Store):
 
     def __iter__(self) -> Iterator[CapturedUpdate]:
         return (self.load(record_id) for record_id in self.ids())
+
+    def _below(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
 
     @staticmethod
     def _sent_path(path: Path, digest: str) -> Path:

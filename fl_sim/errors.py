@@ -34,6 +34,19 @@ class DataError(SpikeleakError):
     exit_code = 3
 
 
+class IncompleteError(SpikeleakError):
+    """A part of the work came out incomplete, such as a federation of which a client did not answer; see the message.
+
+    The other parts can be done, and the same command tries this one again.
+    """
+
+    exit_code = 4
+
+
+class BusyError(SpikeleakError):
+    """Another process is at work in the same folder; the message names it."""
+
+
 class WriteError(SpikeleakError, OSError):
     """A file could not be written; the message names the file and the number of bytes.
 

@@ -72,6 +72,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.client_steps": Room((*NOUNS, "fl_sim.losses"), ("torch",)),
     "fl_sim.observed": Room(RECORDS, ("torch",)),
     "fl_sim.accounts": Room(("fl_sim.specs",)),
+    "fl_sim.contents": Room(("fl_sim.files", "fl_sim.specs")),
     "fl_sim.captures": Room((*RECORDS, "fl_sim.accounts"), ("torch",)),
     "fl_sim.sealed_forms": Room((*RECORDS, "fl_sim.tokens"), ("torch",)),
     "fl_sim.global_models": Room(("fl_sim.captures", "fl_sim.errors")),
@@ -90,8 +91,9 @@ ROOMS: dict[str, Room] = {
     ),
     "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
-        (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.datasets.*",
-         "fl_sim.defences.*", "fl_sim.encoders", "fl_sim.foreign_weights", "fl_sim.global_models", "fl_sim.losses",
+        (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.contents",
+         "fl_sim.datasets.*", "fl_sim.defences.*",
+         "fl_sim.encoders", "fl_sim.foreign_weights", "fl_sim.global_models", "fl_sim.losses",
          "fl_sim.models.*", "fl_sim.sealed_forms", "fl_sim.training"),
         ("flwr", "ray", "torch"),
     ),
@@ -116,8 +118,9 @@ ROOMS: dict[str, Room] = {
     "judges.bench": Room(
         (*ATTACKS, "attacks.answers", "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
-         "fl_sim.central", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS,
-         "judges.auxiliary", "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
+         "fl_sim.central", "fl_sim.contents", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS,
+         *RUNS, "judges.auxiliary",
+         "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
     ),
     "judges.export": Room(
@@ -141,7 +144,10 @@ ROOMS: dict[str, Room] = {
         ("attacks", "attacks.settings", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "judges.classifiers.settings",
          "judges.classifiers.table", *RUNS),
     ),
-    "judges.runs": Room(("fl_sim.config", "fl_sim.defences", *NOUNS, "fl_sim.records", "judges.intervals"), ("torch",)),
+    "judges.runs": Room(
+        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", *NOUNS, "fl_sim.records", "judges.intervals"),
+        ("torch",),
+    ),
     "judges.classifiers": Room(
         (*BASICS, *DATA, "fl_sim.cache", "fl_sim.central", "fl_sim.checkpoints", "fl_sim.datasets.table",
          "fl_sim.encoders", "fl_sim.epochs", "fl_sim.models.*"),

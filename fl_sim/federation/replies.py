@@ -73,6 +73,10 @@ class SoundReplies(StrategyWrapper):
     Args:
         strategy: aggregates the valid replies.
 
+    Attributes:
+        asked: {round: ids of the nodes that were asked to train}.
+        problems: {(round, id of a node): why there is no valid reply of it}.
+
     Raises:
         SpikeleakError: from `aggregate_train`, if none of the clients that were asked sent a valid reply, if a client
             could not write the sealed truth, or if the aggregate of valid replies is not finite.
@@ -80,8 +84,9 @@ class SoundReplies(StrategyWrapper):
 
     def __init__(self, strategy: Strategy) -> None:
         super().__init__(strategy)
+        self.asked: dict[int, tuple[int, ...]] = {}
+        self.problems: dict[tuple[int, int], str] = {}
         self._sent: Mapping[str, Array] = {}
-        self._asked = 0
         self._most_examples: int | None = None
 
     def configure_train(
@@ -90,7 +95,7 @@ class SoundReplies(StrategyWrapper):
         """Configure the round and remember the arrays that are sent."""
         self._sent = dict(arrays)
         messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
-        self._asked = len(messages)
+        self.asked[server_round] = tuple(message.metadata.dst_node_id for message in messages)
         self._most_examples = _ordered_examples(config)
         return messages
 
@@ -98,19 +103,24 @@ class SoundReplies(StrategyWrapper):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the replies that fit the model."""
-        kept, problems = [], []
+        kept, problems, asked = [], [], self.asked.get(server_round, ())
+        silent = dict.fromkeys(asked, "no reply came")
         for reply in replies:
+            node = reply.metadata.src_node_id
+            silent.pop(node, None)
             try:
                 check_reply(reply, self._sent, most_examples=self._most_examples)
             except ReplyError as problem:
                 problems.append(str(problem))
+                self.problems[server_round, node] = str(problem)
                 if not reply.has_error():
                     log(WARNING, "Round %d: reply of client %s dropped: %s", server_round, _client(reply), problem)
                     continue
             kept.append(reply)
-        if self._asked and all(reply.has_error() for reply in kept):
+        self.problems |= {(server_round, node): problem for node, problem in silent.items()}
+        if asked and all(reply.has_error() for reply in kept):
             first = f" First problem: {problems[0]}" if problems else ""
-            raise SpikeleakError(f"Round {server_round}: none of the {self._asked} clients sent a valid reply.{first}")
+            raise SpikeleakError(f"Round {server_round}: none of the {len(asked)} clients sent a valid reply.{first}")
         unwritten = next((problem for problem in problems if f"{WriteError.__name__}: " in problem), None)
         if unwritten:  # without the truth behind a victim, the run would silently have fewer victims
             raise SpikeleakError(f"Round {server_round}: {unwritten}")

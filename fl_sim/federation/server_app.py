@@ -12,11 +12,13 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from fl_sim.captures import CaptureStore
+from fl_sim.contents import write_contents
 from fl_sim.errors import WriteError
 from fl_sim.federation.client_data import input_spec, splits
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
+from fl_sim.federation.presence import Presence
 from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
 from fl_sim.federation.strategies import build_strategy
@@ -55,11 +57,13 @@ def build_server_app(
         run = RunSettings.read(context.run_config if run_config is None else run_config)
         store = _Storing(run.output / "captures") if run.output is not None and sink is None else None
         with private_torch():
-            trained = _federate(grid, run, (sink or store) if observe else None)
+            trained, presence = _federate(grid, run, (sink or store) if observe else None)
         if store is not None and store.failure is not None:
             raise store.failure
         if run.output is not None:
-            _save(trained, run, run.output / "models")
+            models = _save(trained, run, run.output / "models")
+            captures = store.captures.written if store is not None and observe else None
+            write_contents(presence.contents(run, models, captures), run.output, run.federation_id)
             log(INFO, "Records of federation '%s' saved to %s", run.federation_id, run.output)
         log(INFO, "Test accuracy after round %d: %.4f", trained.round, trained.test_accuracy)
         if on_result is not None:
@@ -75,19 +79,19 @@ class _Storing:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._store = CaptureStore(folder)
+        self.captures = CaptureStore(folder)
         self.failure: WriteError | None = None
 
     def __call__(self, capture: CapturedUpdate) -> None:
         try:
-            self._store(capture)
+            self.captures(capture)
         except WriteError as error:
             self.failure = self.failure or error
             raise
 
 
-def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
-    """Run all rounds and return the trained model.
+def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> tuple[TrainedModel, Presence]:
+    """Run all rounds, and return the trained model and which clients took part.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -124,7 +128,8 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> TrainedModel:
         train_config=orders,
         evaluate_fn=_keeper(run, spec),
     )
-    return _tested(run, spec, result.arrays, config.federation.rounds)
+    trained = _tested(run, spec, result.arrays, config.federation.rounds)
+    return trained, Presence.of(strategy, ordered)
 
 
 def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], MetricRecord | None] | None:
@@ -147,11 +152,16 @@ def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], M
     return keep
 
 
-def _save(trained: TrainedModel, run: RunSettings, folder: Path) -> None:
-    """Write the model after the last round. Its plain name is written last, which marks the federation as finished."""
-    if run.config.federation.keep_every:
-        save_record(trained, global_model_path(folder, run.federation_id, trained.round))
-    save_record(trained, trained_model_path(folder, run.federation_id))
+def _save(trained: TrainedModel, run: RunSettings, folder: Path) -> list[Path]:
+    """Write the model after the last round, and return the paths of all models of the federation."""
+    every, last = run.config.federation.keep_every, trained.round
+    paths = [trained_model_path(folder, run.federation_id)]
+    if every:
+        rounds = [*range(0, last, every), last]
+        paths += [global_model_path(folder, run.federation_id, number) for number in rounds]
+        save_record(trained, paths[-1])
+    save_record(trained, paths[0])
+    return paths
 
 
 # Measuring the accuracy of a spiking model on 60,000 images takes longer than the federation.

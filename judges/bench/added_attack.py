@@ -8,15 +8,16 @@ from pathlib import Path
 
 from attacks.preflight.self_check import check_attackable
 from fl_sim.config import read_toml, validate
-from fl_sim.errors import ConfigError
+from fl_sim.errors import ConfigError, DataError
 from judges.bench.cells import Start, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.gradient_inversion import Run
 from judges.kinds import KINDS, kind_in
-from judges.plans.gradient_inversion import Cell, ExperimentConfig, Plan, make_plan, override_attack
+from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
 from judges.progress import Watch
-from judges.runs.rows import Score, read_scores
+from judges.runs.manifest import ADDED_BY, ADDED_ROWS, ROWS
+from judges.runs.rows import Score, digests_of, finished_rows
 from judges.scoring.session import Evidence
 
 
@@ -27,10 +28,20 @@ class AddedAttack(Run):
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, watch: Watch, options: EngineOptions | None, cells: Iterable[Cell]
+        self,
+        plan: Plan,
+        folder: Path,
+        watch: Watch,
+        options: EngineOptions | None,
+        cells: Iterable[Cell],
+        assignments: Sequence[str] = (),
     ) -> None:
         super().__init__(plan, folder, watch, options)
-        self._cells = list(cells)
+        self._cells, self._assignments = list(cells), list(assignments)
+
+    def attacks(self) -> list[Cell]:
+        """Return the added attacks."""
+        return self._cells
 
     def check(self) -> None:
         """Read the auxiliary data, and let the models pass the self-check of attacks that match updates.
@@ -47,15 +58,43 @@ class AddedAttack(Run):
     def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
         """Recall the run without the rows that are computed anew."""
         self.recall()
-        lacking = {federation.label for federation in self.plan.federations if self.lacking(federation)}
+        lacking = {one.label: self._lack(one) for one in self.plan.federations if self.lacking(one)}
         fresh_cells = [cell for cell in self._cells if cell.federation not in lacking]
         replaced, planned = {cell.name for cell in fresh_cells}, {cell.name for cell in self.plan.cells}
         self.checks.forget(replaced)
-        self._kept = [row for row in read_scores(self.folder / "scores.csv") if row.cell not in replaced]
+        if ROWS not in self.before:
+            raise DataError(
+                f"{self.folder}: expected a finished run of this version, found no hashes of its rows; "
+                f"`spikeleak run {self.folder / 'config.toml'} --out {self.folder}` goes on with it."
+            )
+        rows, lost = finished_rows(self.folder / "scores.csv", {**self._hashes(ROWS), **self._hashes(ADDED_ROWS)})
+        if lost - replaced:
+            raise DataError(
+                f"{self.folder / 'scores.csv'}: expected the rows of '{min(lost - replaced)}' as they were written, "
+                f"found others or none; `spikeleak run {self.folder / 'config.toml'} --out {self.folder}` scores the "
+                "answers again."
+            )
+        self._kept = [row for row in rows if row.cell not in replaced]
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name not in replaced}
-        self.failed |= {cell.name: "there are no captures" for cell in self._cells if cell.federation in lacking}
+        self.failed |= {cell.name: lacking[cell.federation] for cell in self._cells if cell.federation in lacking}
         added = {cell.name: dict(cell.settings) for cell in fresh_cells if cell.name not in planned}
         self.before["added"] = {**self.before.get("added", {}), **added}
+        self.before[ADDED_BY] = {**self.before.get(ADDED_BY, {}), **dict.fromkeys(added, self._assignments)}
+
+    def _lack(self, federation: Federation) -> str:
+        """Return why there are no captures of a federation.
+
+        Raises:
+            DataError: it has finished, and a file that it wrote is missing or changed.
+        """
+        name, _ = self.lacking(federation)[0]
+        flaw = self.federations.flaw(name)
+        if self.federations.has_finished(name):
+            raise DataError(
+                f"{self.folder}: expected all that federation {name} wrote, but {flaw}; "
+                f"`spikeleak run {self.folder / 'config.toml'} --out {self.folder}` makes it again."
+            )
+        return f"there are no captures: {flaw}"
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:  # noqa: ARG002 - nothing is simulated
         """Yield the captures of all complete federations."""
@@ -73,6 +112,19 @@ class AddedAttack(Run):
         """Return the rows of the run, then those of the added attacks."""
         scored = {row.cell for row in self._scores}
         return [*(row for row in self._kept if row.cell not in scored), *self._scores]
+
+    def hashes_of_rows(self) -> dict[str, dict[str, str]]:
+        """Return the entries of the manifest on the rows of the run and of added attacks."""
+        new, own = digests_of(self._scores), self._hashes(ROWS)
+        added = {cell: digest for cell, digest in new.items() if cell not in own}
+        return {
+            ROWS: {cell: new.get(cell, digest) for cell, digest in own.items()},
+            ADDED_ROWS: {**self._hashes(ADDED_ROWS), **added},
+        }
+
+    def _hashes(self, key: str) -> dict[str, str]:
+        """Return hashes of rows in the manifest that an earlier call left."""
+        return dict(self.before.get(key, {}))
 
     def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:
         """Return the starts of the run's own attacks, whose no-op controls exist."""
@@ -113,4 +165,4 @@ def attack_run(
     if device:
         base = validate(ExperimentConfig, {**done.base.model_dump(), "device": device})
         done = replace(done, base=base)
-    return AddedAttack(done, folder, watch, options, cells).execute()
+    return AddedAttack(done, folder, watch, options, cells, assignments).execute()

@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,12 +26,15 @@ from judges.bench.process import prepare_worker
 from judges.progress import Advance
 
 if TYPE_CHECKING:
-    from pebble import ProcessPool
+    from pebble import ProcessFuture, ProcessPool
 
 _FOLDERS, _CARRIED = ("SPIKELEAK_DATA", "SPIKELEAK_CACHE"), ("OMP_NUM_THREADS", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
 """Variables that a worker on another machine of a cluster needs; local processes inherit them."""
 
 _PATIENCE = 10.0
+_POLL = 1.0
+_MOST_STARTS = 3
+"""How often a job is handed to processes that die while they start."""
 
 Wait = Callable[[Advance], Outcome]
 Preparation = tuple[int, str, tuple[str, ...]]
@@ -100,25 +105,60 @@ class _Here:
 class _Workers:
     """Processes that take jobs in order. One that dies is replaced, and its job is taken to have lacked memory.
 
-    The system's out-of-memory killer ends processes so, and a killed process cannot report the reason.
+    The system's out-of-memory killer ends processes so, and a killed process cannot report the reason. Where one dies
+    before it has taken a job, the pool is broken for all jobs; they are then handed to another one, a few times.
+
+    Args:
+        make: starts a pool.
     """
 
-    def __init__(self, pool: ProcessPool) -> None:
-        self._pool = pool
+    def __init__(self, make: Callable[[], ProcessPool]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._pool = make()
 
     def start(self, job: Job) -> Wait:
         """Hand the job to the pool."""
+        return functools.partial(self._wait, job, [self._schedule(job)])
+
+    def close(self) -> None:
+        """Let the processes end when there are no more jobs."""
+        self._pool.close()  # type: ignore[no-untyped-call]
+
+    def stop(self) -> None:
+        """End the processes at once."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+
+    def join(self) -> None:
+        """Wait for the end of the processes."""
+        self._pool.join()
+
+    def _schedule(self, job: Job) -> ProcessFuture[Outcome]:
+        """Hand the job to the pool, or to a new one if it is broken."""
+        with self._lock:
+            if not self._pool.active:
+                self.stop()
+                self.join()
+                self._pool = self._make()
+            return self._pool.schedule(_perform_elsewhere, args=(job,))
+
+    def _wait(self, job: Job, futures: list[ProcessFuture[Outcome]], _advance: Advance) -> Outcome:
+        """Wait for a job that was handed over; the last of `futures` is that of its last try."""
         from pebble import ProcessExpired
 
-        future = self._pool.schedule(_perform_elsewhere, args=(job,))
-
-        def wait(_advance: Advance) -> Outcome:
+        while len(futures) <= _MOST_STARTS:
+            pool = self._pool
             try:
-                return future.result()
+                return futures[-1].result(timeout=_POLL)
             except ProcessExpired as error:
                 return Outcome(0.0, f"its process was killed (exit code {error.exitcode}), as where memory runs out")
-
-        return wait
+            except BrokenProcessPool:
+                futures.append(self._schedule(job))
+            except TimeoutError:
+                if futures[-1].done():
+                    raise  # the job's own
+                if pool is self._pool and not pool.active:  # it never came so far as to be handed over
+                    futures.append(self._schedule(job))
+        return Outcome(0.0, "its process was killed while it started, as where memory runs out")
 
 
 class _RayCluster:
@@ -151,17 +191,22 @@ def _worker_processes(count: int, preparation: Preparation) -> Iterator[_Workers
     from pebble import ProcessPool
 
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an arbitrary state
-    pool = ProcessPool(max_workers=count, initializer=prepare_worker, initargs=preparation, context=context)
-    try:
+
+    def make() -> ProcessPool:
+        pool = ProcessPool(max_workers=count, initializer=prepare_worker, initargs=preparation, context=context)
         with _interrupts_blocked():
             pool.schedule(int)  # the first job makes the pool start its threads, and these start its processes
-        yield _Workers(pool)
-        pool.close()  # type: ignore[no-untyped-call]
+        return pool
+
+    workers = _Workers(make)
+    try:
+        yield workers
+        workers.close()
     except BaseException:
-        pool.stop()  # type: ignore[no-untyped-call]
+        workers.stop()
         raise
     finally:
-        pool.join()
+        workers.join()
 
 
 @contextlib.contextmanager
@@ -215,9 +260,12 @@ def _no_cluster(address: str, error: Exception) -> ConfigError:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in the threads and processes started within the context; this process handles it and stops them."""
+    """Block Ctrl-C, and the end of the terminal, in the threads and processes started within the context.
+
+    This process handles them and stops the others.
+    """
     resource_tracker.ensure_running()  # starting it unblocks the signal in the thread that does so
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ claiming the folder, workers, resuming, smaller pieces where memory is short, fa
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,12 +16,14 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, open_engine
+from judges.bench.federations import Federations
 from judges.bench.folder import claim_folder, describe_run, made_by, outcome, remove_run
 from judges.bench.process import check_device, prepare_process
 from judges.kinds import RunPlan, kind_of
 from judges.progress import Watch
-from judges.runs.integrity import write_hashes
-from judges.runs.manifest import manifest_so_far, write_manifest
+from judges.runs.integrity import DERIVED, Finished, finished_in, unlist_derived, write_hashes
+from judges.runs.lock import sole_writer
+from judges.runs.manifest import FEDERATIONS, manifest_so_far, write_manifest
 
 AnyPlan = TypeVar("AnyPlan", bound=RunPlan)
 Evidence = TypeVar("Evidence")
@@ -39,6 +42,8 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
 
     Attributes:
         before: the manifest that an earlier call left.
+        finished: the files that earlier calls have finished.
+        federations: those of the run, by what they must contain.
         seconds: wall time of each part, including earlier calls.
         failed: reasons of failure, by name of the cell.
         pieces: number of pieces into which a chunk of a cell was split, by name of the cell.
@@ -50,6 +55,8 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         self.plan = plan
         self.folder, self.watch, self.options = folder.resolve(), watch, options or EngineOptions()
         self.before: dict[str, Any] = {}
+        self.finished = Finished()
+        self.federations = Federations(self.folder, {}, {})
         self.seconds: dict[str, float] = {}
         self.failed: dict[str, str] = {}
         self.pieces: dict[str, int] = {}
@@ -58,23 +65,38 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
         """Carry out the plan and return the path of the report.
 
-        Results of an earlier call are not computed again. A cell for which memory does not suffice is left out, and
-        the manifest says so. All checks precede the first change to the folder.
+        Results of an earlier call are not computed again, unless a file of them is missing or changed. A cell for which
+        memory does not suffice is left out, and the manifest says so. All checks precede the first change to the
+        folder.
 
         Args:
             fresh: first remove the files of an earlier run from the folder, and nothing else.
             show_faces: whether the report shows pictures of real people.
 
         Raises:
+            BusyError: another process writes in the folder.
             ConfigError: the options contradict each other, or the folder holds another experiment.
-            DataError: a data set or a file of the run is missing or corrupt.
+            DataError: a data set or a file of the run is missing or corrupt, and cannot be made again.
         """
         self.options.check()
         check_device(self.plan.base.device)
         prepare_process(self.plan.base.threads)
-        self.check()
+        with contextlib.ExitStack() as stack:
+            if self.folder.is_dir():
+                stack.enter_context(sole_writer(self.folder))
+            self.check()
+            stack.enter_context(sole_writer(self.folder))
+            return self._carry_out(fresh=fresh, show_faces=show_faces)
+
+    def _carry_out(self, *, fresh: bool, show_faces: bool) -> Path:
+        """Do the work in a folder of which this process is the only writer; see `execute`."""
+        if not fresh:
+            self.finished = finished_in(self.folder)
+            self.finished.check_basis(self.folder)
         self.claim(fresh=fresh)
         self._tell_of_other_versions()
+        unlist_derived(self.folder)
+        self.mend()
         with open_engine(self.options, self.plan.base.threads) as engine:
             started = [(evidence, self.start(engine, evidence)) for evidence in self.gather(engine)]
             for evidence, work in started:
@@ -82,11 +104,28 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
                 self.write_tables()
         self.write_tables()
         page: Path = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)
-        write_hashes(self.folder)
+        write_hashes(self.folder, self.finished)
         return page
 
     def check(self) -> None:
         """Check all that can be checked before anything is removed or written."""
+
+    def mend(self) -> None:
+        """Remove the files of earlier calls that have changed and that this call makes again, and name all of them."""
+        again = [path for path in self.finished.flaws if self.makes(path)]
+        rows = [path for path in self.finished.flaws if Path(path).parts[0] in DERIVED]
+        others = self.finished.flaws.keys() - {*again, *rows} - self.federations.files()
+        for paths, told in ((again, "is computed again"), (rows, "is written anew as far as this call can"),
+                            (sorted(others), "stays, and `spikeleak verify` names it")):  # fmt: skip
+            for path in paths:
+                if path in others or (self.folder / path).exists():  # what somebody has removed is simply made again
+                    self.watch.say(f"note: {path} {self.finished.flaws[path]}; it {told}.")
+        for path in again:
+            (self.folder / path).unlink(missing_ok=True)
+
+    @abc.abstractmethod
+    def makes(self, path: str) -> bool:
+        """Return whether this call computes the answer or the model at a path below its folder, if it is not there."""
 
     @abc.abstractmethod
     def gather(self, engine: Engine) -> Iterator[Evidence]:
@@ -126,6 +165,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
     def recall(self) -> None:
         """Read the manifest of an earlier call."""
         self.before = manifest_so_far(self.folder)
+        self.federations = Federations(self.folder, self.before.get(FEDERATIONS), self.finished.listed)
         self.seconds, self.pieces = dict(self.before.get("seconds", {})), dict(self.before.get("pieces", {}))
 
     def _tell_of_other_versions(self) -> None:

@@ -25,7 +25,8 @@ from fl_sim.models import MODELS
 from fl_sim.plugins import Table
 from judges.kinds import RunPlan, plan_of
 from judges.runs.comparison import scores_digest
-from judges.runs.manifest import WRITTEN
+from judges.runs.integrity import unlist_derived
+from judges.runs.manifest import ADDED_BY, WRITTEN
 
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
@@ -57,7 +58,7 @@ def describe_run(
         "threads": torch.get_num_threads(),
         **made_by(before),
         "datasets": facts_of_datasets(datasets),
-        **({"added": before["added"]} if before.get("added") else {}),
+        **{key: before[key] for key in ("added", ADDED_BY) if before.get(key)},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
 
@@ -103,6 +104,7 @@ def claim_folder(plan: RunPlan, folder: Path) -> None:
                 f"settings{f', and {len(lost) - 1} more' if lost[1:] else ''}. Choose another folder with --out, or "
                 "remove it with --fresh. A config that adds cells only goes on in the same folder."
             )
+    unlist_derived(folder)
     atomic_write(path, tomli_w.dumps(plan.raw))
 
 

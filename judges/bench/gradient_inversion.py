@@ -7,6 +7,7 @@ as soon as they are computed and the rows after each cell, so that an interrupti
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,10 +36,10 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, SWAPPED, Group
-from judges.runs.manifest import AUXILIARY, WARNINGS, auxiliary_data
+from judges.runs.manifest import ADDED_ROWS, AUXILIARY, FEDERATIONS, ROWS, WARNINGS, auxiliary_data
 from judges.runs.measures import Readable
 from judges.runs.names import control_cell, no_op_name
-from judges.runs.rows import Score, read_scores, write_scores
+from judges.runs.rows import Score, digests_of, finished_rows, write_scores
 from judges.scoring.audit.checks import left_out
 from judges.scoring.session import Evidence, Session, Victim
 from judges.scoring.updates.reads import readable
@@ -80,6 +81,14 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Return the attacks on a piece of evidence."""
         return self.plan.cells_on(evidence.name)
 
+    def attacks(self) -> Sequence[Cell]:
+        """Return all attacks of this call."""
+        return self.plan.cells
+
+    def makes(self, path: str) -> bool:
+        """Return whether a path is that of an answer of this call's attacks."""
+        return any(path.startswith(f"reconstructions/{cell.kept.source}/") for cell in self.attacks())
+
     def starts_known(self, evidence: Evidence) -> dict[Start, Cell]:  # noqa: ARG002 - for added attacks
         """Return the starts of attacks whose no-op control is among the rows of an earlier call."""
         return {}
@@ -101,7 +110,8 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def recall(self) -> None:
         """Read the manifest and the sanity checks of an earlier call."""
         super().recall()
-        self.checks.recall(self.folder / "summary.json")
+        if "summary.json" not in self.finished.flaws:
+            self.checks.recall(self.folder / "summary.json")
 
     def clock_now(self) -> Mapping[str, float]:
         """Return the wall time of each part, including earlier calls."""
@@ -260,20 +270,26 @@ class Run(AttackedUpdates[Plan]):
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""
         super().claim(fresh=fresh)
-        path = self.folder / "scores.csv"
         planned = {name for cell in self.plan.cells for name in (cell.name, cell.swapped)}
-        earlier = read_scores(path) if path.is_file() else []
-        self._kept = [row for row in earlier if not self._is_planned(row, planned)]
+        rows, lost = finished_rows(self.folder / "scores.csv", self.before.get(ADDED_ROWS, {}))
         added = self.before.get("added", {}).keys() - planned
         self.failed = {name: why for name, why in self.before.get("failed", {}).items() if name in added}
+        if lost - planned or (added and ADDED_ROWS not in self.before):
+            self.failed |= dict.fromkeys(
+                added,
+                "its rows in scores.csv are gone or changed; `spikeleak attack` with its settings scores it again",
+            )
+        else:
+            self._kept = [row for row in rows if not self._is_planned(row, planned)]
 
     def gather(self, engine: Engine) -> Iterator[Evidence]:
         """Run the missing federations, and yield the captures of each."""
+        lacking = {federation.label: self.lacking(federation) for federation in self.plan.federations}
+        for name, _ in itertools.chain(*lacking.values()):
+            self.federations.tell(name, self.watch)
         jobs = {
-            federation.label: [
-                Started(engine, FederationJob(config, self.folder, name)) for name, config in self.lacking(federation)
-            ]
-            for federation in self.plan.federations
+            label: {name: Started(engine, FederationJob(config, self.folder, name)) for name, config in repetitions}
+            for label, repetitions in lacking.items()
         }
         for federation in self.plan.federations:
             if self._is_whole(federation, jobs[federation.label]):
@@ -281,7 +297,19 @@ class Run(AttackedUpdates[Plan]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        return {"repeats": self.plan.base.repeats, "engine": self.plan.base.federation.engine, **super().facts()}
+        base = self.plan.base
+        return {
+            "repeats": base.repeats,
+            "engine": base.federation.engine,
+            FEDERATIONS: self.federations.facts(),
+            **self.hashes_of_rows(),
+            **super().facts(),
+        }
+
+    def hashes_of_rows(self) -> dict[str, dict[str, str]]:
+        """Return the entries of the manifest on the rows of the run and of added attacks."""
+        scored = digests_of(self._scores)
+        return {ROWS: scored, ADDED_ROWS: digests_of(row for row in self.rows() if row.cell not in scored)}
 
     def read_auxiliary(self, federation: Federation, cells: Iterable[Cell]) -> None:
         """Read the auxiliary data of attacks on a federation."""
@@ -296,29 +324,33 @@ class Run(AttackedUpdates[Plan]):
         return row.control != NO_OP or (row.guess, row.tau) in starts_of(cells)
 
     def lacking(self, federation: Federation) -> list[tuple[str, SimulationConfig]]:
-        """Return (name, config) of the missing repetitions of a federation."""
+        """Return (name, config) of the repetitions of a federation of which anything is missing or changed."""
         repetitions = [federation.repetition(repeat) for repeat in range(federation.repeats)]
-        models = self.folder / "models"
-        return [(name, config) for name, config in repetitions if not trained_model_path(models, name).is_file()]
+        return [(name, config) for name, config in repetitions if self.federations.flaw(name)]
 
-    def _is_whole(self, federation: Federation, jobs: Sequence[Started]) -> bool:
-        """Wait for the repetitions of a federation; if one fails, so do its cells."""
+    def _is_whole(self, federation: Federation, jobs: Mapping[str, Started]) -> bool:
+        """Wait for the repetitions of a federation, by name; if one fails, so do its cells."""
         with self.watch.task(f"federation {federation.label}") as advance:
-            for done, job in enumerate(jobs):
+            for done, (name, job) in enumerate(jobs.items()):
                 outcome = job.finish(lambda _done, _total: None)
                 self.clock("federations", outcome.seconds)
                 if outcome.failure:
                     names = [cell.name for cell in self.plan.cells_on(federation.label)] or [federation.label]
                     self.failed |= dict.fromkeys(names, outcome.failure)
                     return False
+                self.federations.check(name)
                 advance(federation.repeats - len(jobs) + done + 1, federation.repeats)
         return True
 
     def _evidence(self, federation: Federation) -> Evidence:
         """Return the captures of all repetitions of a federation; a DataError if there are none."""
         names = {repeat: federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
+        known = {name: self.federations.captures(name) for name in names.values()}
         victims = [
-            Victim(key.id, key.round, repeat) for repeat, name in names.items() for key in self.captures.listed(name)
+            Victim(key.id, key.round, repeat)
+            for repeat, name in names.items()
+            for key in self.captures.listed(name)
+            if key.id in known[name]
         ]
         if not victims:
             raise DataError(f"{self.captures.folder}: expected captures of {federation.label}, found none.")

@@ -23,14 +23,14 @@ from attacks.answers import AttackError, Call, inversion_of
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
-from fl_sim.errors import lack_of_memory
+from fl_sim.errors import IncompleteError, lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.seeding import attacker_seed
-from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from judges.auxiliary import Source
 from judges.bench.apart.calls import Apart, answers
+from judges.bench.federations import federate
 from judges.progress import Advance
 
 _CLASSES = -4
@@ -56,7 +56,8 @@ class Outcome:
 
     Attributes:
         seconds: wall time.
-        failure: why results are missing: a lack of memory, or an attack that failed; "" if the results are complete.
+        failure: why results are missing: a lack of memory, an attack that failed, or a client that did not answer; ""
+            if the results are complete.
         pieces: number of pieces into which the job was split in the end. The victims of one call share its sums, so
             splitting changes the last digits.
         lasting: whether smaller pieces would fail too.
@@ -69,12 +70,17 @@ class Outcome:
 
 
 def perform(job: Job, advance: Advance) -> Outcome:
-    """Do a job. A lack of memory and an attack that fails are outcomes; every other error is raised."""
+    """Do a job.
+
+    A lack of memory, an attack that fails and an incomplete result are outcomes; every other error is raised.
+    """
     started, failure = time.perf_counter(), ""
     try:
         job.run(advance)
     except AttackError as error:
         return Outcome(time.perf_counter() - started, str(error), lasting=True)
+    except IncompleteError as error:
+        failure = str(error)
     except (MemoryError, RuntimeError, OSError) as error:
         failure = lack_of_memory(error)
         if not failure:
@@ -102,7 +108,7 @@ class FederationJob:
 
     def run(self, advance: Advance) -> None:
         """Run it."""
-        run_federation(self.config, output=self.folder, federation_id=self.name, observe=self.observe)
+        federate(self.config, self.folder, self.name, observe=self.observe)
         advance(1, 1)
 
     def smaller(self) -> None:

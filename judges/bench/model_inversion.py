@@ -31,6 +31,7 @@ from judges.plans.model_inversion import InversionCell, InversionPlan, TargetPla
 from judges.progress import Watch
 from judges.runs.class_rows import CENTRAL, FEDERATION, AttackedModel, ClassScore, Repeated, TargetFacts
 from judges.runs.identity import SHUFFLED, columns_of
+from judges.runs.manifest import FEDERATIONS
 from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.tables import write_rows
@@ -104,10 +105,14 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
             if self.plan.base.target == FEDERATION:
                 check_federation(target.simulation(self.plan.base.seed))
 
+    def makes(self, path: str) -> bool:
+        """Return whether a path is that of an answer, of its judgement or of a target."""
+        return path.startswith(("inversions/", "models/"))
+
     def gather(self, engine: Engine) -> Iterator[Attackable]:
         """Train the missing targets, and yield every model under attack."""
         wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]
-        jobs = [Started(engine, TargetJob(target, seed, self.folder)) for target, seed in wanted]
+        jobs = [Started(engine, self._training(target, seed)) for target, seed in wanted]
         for (target, seed), job in zip(wanted, jobs, strict=True):
             name = f"{target.label}-{seed:03d}"
             with self.watch.task(f"target {name}") as advance:
@@ -117,6 +122,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
                 self.failed |= {f"{cell.name}, target seed {seed}": outcome.failure for cell in attacks}
                 continue
             if target.config.target == FEDERATION:
+                self.federations.check(name)
                 self.seconds.setdefault(f"federation {name}", outcome.seconds)
                 self.write_tables()  # so that a resumed run knows how long the federation took
             for trained in trained_targets(target, seed, self.folder, spent=self.seconds):
@@ -166,7 +172,16 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         """Return further entries of the manifest."""
         base = self.plan.base
         targets = {plan.label: _training(plan) for plan in self.plan.targets}
-        return {"repeats": base.repeats, "engine": base.federation.engine, "targets": targets}
+        facts = {"repeats": base.repeats, "engine": base.federation.engine, "targets": targets}
+        return facts | ({FEDERATIONS: self.federations.facts()} if base.target == FEDERATION else {})
+
+    def _training(self, target: TargetPlan, seed: int) -> TargetJob:
+        """Return the job that trains a target; one that an earlier call has trained in a federation is done."""
+        name = f"{target.label}-{seed:03d}"
+        done = target.config.target == FEDERATION and not self.federations.flaw(name)
+        if target.config.target == FEDERATION and not done:
+            self.federations.tell(name, self.watch)
+        return TargetJob(target, seed, self.folder, done)
 
     def _finished(self, evidence: Attackable, answer: Answer) -> bool:
         """Wait for an answer; return whether it exists."""

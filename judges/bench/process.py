@@ -1,15 +1,19 @@
-"""Settings of the process in which attacks run."""
+"""Settings of the process in which attacks run.
+
+Importing this does not import torch, so that a worker notices the end of its parent from its first moments on.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
+import multiprocessing
+import os
 import platform
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
-
-import torch
 
 from fl_sim.errors import ConfigError, own_line
 
@@ -18,6 +22,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 def check_device(device: str) -> None:
     """Raise a ConfigError if the device does not exist."""
+    import torch
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
 
@@ -28,6 +34,8 @@ def prepare_process(threads: int) -> None:
     Each step of an attack allocates and frees the same tensors of some megabytes; by default the C library returns
     them to the system, and page faults then take up to half of the time.
     """
+    import torch
+
     torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -58,6 +66,19 @@ def import_modules(names: Iterable[str], option: str = "--import ") -> None:
             ) from error
 
 
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that started it has, however that ended; not on Ray, which sees to it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), name="end with parent", daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    """Wait for the end of another process, then end this one at once, in the middle of whatever it does."""
+    parent.join()
+    os._exit(1)
+
+
 def prepare_worker(threads: int, folder: str, imports: Iterable[str]) -> None:
     """Set up a process that does jobs for another process.
 
@@ -66,6 +87,7 @@ def prepare_worker(threads: int, folder: str, imports: Iterable[str]) -> None:
         folder: working directory of the command, in which modules are searched.
         imports: names of the modules that the other process has imported.
     """
+    end_with_parent()
     prepare_process(threads)
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -17,7 +17,7 @@ from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, save_record
-from fl_sim.simulation import run_federation
+from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
 from judges.runs.class_rows import CENTRAL, TargetFacts
@@ -34,19 +34,26 @@ class Trained:
 
 @dataclass(frozen=True)
 class TargetJob:
-    """The training of the target of a seed, unless it exists; the result goes to the run's folder or to the cache."""
+    """The training of the target of a seed; the result goes to the run's folder or to the cache.
+
+    Attributes:
+        plan, seed: the target.
+        folder: of the run.
+        done: whether its federation has run and is whole, so that there is nothing to do.
+    """
 
     plan: TargetPlan
     seed: int
     folder: Path
+    done: bool = False
 
     def run(self, advance: Advance) -> None:
         """Train it, unless it exists."""
-        name = f"{self.plan.label}-{self.seed:03d}"
         if self.plan.config.target == CENTRAL:
             central(self.plan, self.seed, advance)
-        elif not trained_model_path(self.folder / "models", name).is_file():
-            run_federation(self.plan.simulation(self.seed), output=self.folder, federation_id=name, observe=False)
+        elif not self.done:
+            name = f"{self.plan.label}-{self.seed:03d}"
+            federate(self.plan.simulation(self.seed), self.folder, name, observe=False)
 
     def smaller(self) -> None:
         """Return None: a training cannot be split."""

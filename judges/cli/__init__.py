@@ -18,6 +18,7 @@ from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
 from judges.cli.runs import compare, refuse_audit, rerun, verify
+from judges.cli.signals import ended_like_ctrl_c
 from judges.cli.targets import invert, train
 from judges.cli.terminal import (
     Assignments,
@@ -42,6 +43,7 @@ from judges.fitted import write_anything
 from judges.kinds import kind_in, read_plan
 from judges.plans.audit import read_audit
 from judges.runs.integrity import REPORT, renew_hashes
+from judges.runs.lock import sole_writer
 
 # Modules that load torch or Flower are imported inside the commands that need them, so that wrong configs fail at once.
 
@@ -122,9 +124,11 @@ def attack(
 @app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
     """Write the report of a run again."""
-    page = kind_in(run_dir).part("report")(run_dir, show_faces=show_faces)
-    renew_hashes(run_dir, REPORT)
-    print_results(page, run_dir)
+    kind = kind_in(run_dir)
+    with sole_writer(run_dir):
+        page = kind.part("report")(run_dir, show_faces=show_faces)
+        renew_hashes(run_dir, REPORT)
+        print_results(page, run_dir)
 
 
 @app.command()
@@ -205,7 +209,8 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(args=arguments, prog_name="spikeleak", standalone_mode=False)
+        with ended_like_ctrl_c():
+            code = app(args=arguments, prog_name="spikeleak", standalone_mode=False)
     except SpikeleakError as error:
         code = _complain(error, str(error), error.exit_code, debug)
     except click.exceptions.ClickException as error:

@@ -10,11 +10,21 @@ import typer
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from judges.bench.engine_options import LOCAL
-from judges.cli.terminal import EngineName, Imports, RayAddress, Workers, engine_options, imported, wide_console
+from judges.cli.terminal import (
+    EngineName,
+    Imports,
+    RayAddress,
+    Workers,
+    engine_options,
+    imported,
+    report_failed,
+    wide_console,
+)
 from judges.fitted import Fitted, Head, Line
 from judges.kinds import RunPlan, kind_in, kind_of, plan_of
 from judges.progress import Watch
 from judges.runs.integrity import verify as check
+from judges.runs.lock import whole
 
 if TYPE_CHECKING:
     from judges.runs.comparison import Comparison
@@ -28,8 +38,21 @@ MOST_SHOWN = 20
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
 
-def verify(run_dir: RunFolder) -> None:
-    """Check every file of a run against the hashes written when it finished."""
+def verify(
+    run_dir: RunFolder,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Score the attacks' answers again as well, and compare with scores.csv.")
+    ] = False,
+    imports: Imports = None,
+) -> None:
+    """Check every file of a run against the hashes written when it finished, and name the cells that were not done."""
+    imported(imports)
+    with whole(run_dir):
+        _verify(run_dir, deep=deep)
+
+
+def _verify(run_dir: Path, *, deep: bool) -> None:
+    """Do the work of `verify` in a folder in which nobody writes."""
     files = check(run_dir)
     typer.echo(f"{files.sound} files are as they were when the run was finished.")
     for word, paths in (("changed", files.changed), ("missing", files.missing), ("not in the list", files.unlisted)):
@@ -38,13 +61,21 @@ def verify(run_dir: RunFolder) -> None:
             typer.echo(f"{len(paths)} {word}: {', '.join(paths[:MOST_SHOWN])}{more}")
     if not files.is_sound:
         raise typer.Exit(DAMAGED)
+    report_failed(run_dir)
+    if deep:
+        from judges.cli.deep import rows_again
+
+        comparison = rows_again(run_dir)
+        _print(comparison)
+        if not comparison.is_equal:
+            raise typer.Exit(DAMAGED)
 
 
 def compare(first: RunFolder, second: Annotated[Path, typer.Argument(help="Folder of another run.")]) -> None:
     """Print how two runs differ: configs, versions, scores. Exit code 0 if all scores are equal, else 1."""
     from judges.runs.comparison import compare as side_by_side
 
-    _print(side_by_side(first, second))
+    _finish(side_by_side(first, second))
 
 
 def rerun(
@@ -69,7 +100,7 @@ def rerun(
     from judges.runs.comparison import compare as side_by_side
 
     run_plan(plan, folder, Watch(), options=options)
-    _print(side_by_side(run_dir, folder))
+    _finish(side_by_side(run_dir, folder))
 
 
 def refuse_audit(plan: RunPlan, path: Path) -> None:
@@ -82,8 +113,15 @@ def refuse_audit(plan: RunPlan, path: Path) -> None:
         )
 
 
-def _print(comparison: Comparison) -> None:
+def _finish(comparison: Comparison) -> None:
     """Print a comparison, and exit with `DIFFERENT` if the scores differ."""
+    _print(comparison)
+    if not comparison.is_equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def _print(comparison: Comparison) -> None:
+    """Print a comparison."""
     for title, differences in (("config", comparison.config), ("made with", comparison.made_by)):
         for key, (ours, theirs) in differences.items():
             typer.echo(f"{title}: {key}: {ours} | {theirs}")
@@ -99,5 +137,3 @@ def _print(comparison: Comparison) -> None:
         wide_console().print(Fitted(heads, lines))
     rows, verdict = sum(cell.rows for cell in comparison.cells), "equal" if comparison.is_equal else "not equal"
     typer.echo(f"{verdict}: {rows} rows in {len(comparison.cells)} cells compared.")
-    if not comparison.is_equal:
-        raise typer.Exit(DIFFERENT)

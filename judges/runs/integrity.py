@@ -1,18 +1,32 @@
-"""The list of a run's files with their hashes, in the format of `sha256sum`, and its verification."""
+"""The list of a run's files with their hashes, in the format of `sha256sum`, and its verification.
+
+What a call has finished keeps its hash: a later call lists anew only what it has written itself.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl_sim.contents import finished_federations
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write, sha256
+from judges.runs.manifest import FILE as MANIFEST
 from judges.runs.manifest import WRITTEN
 
 FILE = "files.sha256"
 REPORT = ("report.html", "report.md", "report.tex")
+BASIS = ("config.toml", MANIFEST)
+"""Files of which a call makes its plan, and which nothing can make again."""
+
+DERIVED = (*BASIS, "gallery", "answers", "scores.csv", "summary.json", *REPORT)
+"""Files and folders that every call writes anew from the others."""
+
+Stamp = tuple[int, int, int]
+"""Inode, time of the last change and size of a file; another one says that it was written since."""
+
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
@@ -37,9 +51,85 @@ class Verification:
         return not (self.changed or self.missing or self.unlisted)
 
 
-def write_hashes(folder: Path) -> Path:
-    """Write the list of all files that a run has written, which `sha256sum -c` can read too."""
-    return _write(folder, {path: sha256(folder / path) for path in _files(folder)})
+@dataclass(frozen=True)
+class Finished:
+    """What earlier calls have finished in a folder, as it is when another call begins.
+
+    Attributes:
+        listed: {path: SHA-256} of their files.
+        flaws: {path: what is wrong with it} of those that are missing or have another content.
+        stamps: {path: stamp} of those that are there.
+    """
+
+    listed: Mapping[str, str] = field(default_factory=dict)
+    flaws: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+    def check_basis(self, folder: Path) -> None:
+        """Raise a DataError if a file has changed without which the folder's results cannot go on, or is missing.
+
+        A config that is missing is written anew from the plan.
+        """
+        for path in BASIS:
+            if path in self.flaws and (path == MANIFEST or (folder / path).is_file()):
+                raise DataError(
+                    f"{folder / path}: {self.flaws[path]}, and what it says cannot be computed again; put the file "
+                    "back, begin anew with --fresh, or choose another folder."
+                )
+
+    def only(self, paths: Iterable[str]) -> Finished:
+        """Return what is known of some of the files, where the others are made anew."""
+        own = set(paths)
+        return Finished(
+            {path: digest for path, digest in self.listed.items() if path in own},
+            {path: flaw for path, flaw in self.flaws.items() if path in own},
+            {path: stamp for path, stamp in self.stamps.items() if path in own},
+        )
+
+
+def finished_in(folder: Path) -> Finished:
+    """Return what earlier calls have finished in a folder; a DataError if their list is malformed."""
+    if not (folder / FILE).is_file():
+        return Finished()
+    listed, flaws = _listed(folder), {}
+    stamps = {path: _stamp(folder / path) for path in listed if (folder / path).is_file()}
+    for path, digest in listed.items():
+        if path not in stamps:
+            flaws[path] = "is missing"
+        elif sha256(folder / path) != digest:
+            flaws[path] = "has another content than when it was finished"
+    return Finished(listed, flaws, stamps)
+
+
+def unlist_derived(folder: Path) -> None:
+    """Take the files that a call is about to write anew off the list, so that it stays true if the call is killed."""
+    if (folder / FILE).is_file():
+        listed = _listed(folder)
+        kept = {path: digest for path, digest in listed.items() if Path(path).parts[0] not in DERIVED}
+        if kept != listed:
+            _write(folder, kept)
+
+
+def write_hashes(folder: Path, finished: Finished | None = None) -> Path:
+    """Write the list of all files that a run has written, which `sha256sum -c` can read too.
+
+    Args:
+        folder: of the run.
+        finished: what there was when this call began. Whatever has not been written since keeps the hash that it had,
+            also if it is missing or damaged.
+    """
+    finished = finished or Finished()
+    digests = dict(finished.listed)
+    for path in _files(folder):
+        if path not in digests or _stamp(folder / path) != finished.stamps.get(path):
+            digests[path] = sha256(folder / path)
+    return _write(folder, digests | _recorded(folder))
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes whenever a file is written."""
+    now = path.stat()
+    return now.st_ino, now.st_mtime_ns, now.st_size
 
 
 def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
@@ -52,14 +142,23 @@ def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
 
 
 def verify(folder: Path) -> Verification:
-    """Compare the files of a run with its list; a DataError if that is missing or malformed."""
-    listed = _listed(folder)
-    existing = {path: digest for path, digest in listed.items() if (folder / path).is_file()}
-    changed = tuple(path for path, digest in existing.items() if sha256(folder / path) != digest)
+    """Compare the files of a run with its list, and with what its federations must contain.
+
+    Raises:
+        DataError: the list is missing or malformed.
+    """
+    listed, recorded = _listed(folder), _recorded(folder)
+    expected = sorted({*listed, *recorded})
+    digests = {path: sha256(folder / path) for path in expected if (folder / path).is_file()}
+    changed = tuple(
+        path
+        for path, digest in digests.items()
+        if listed.get(path, digest) != digest or recorded.get(path, digest) != digest
+    )
     return Verification(
-        sound=len(existing) - len(changed),
+        sound=len(digests) - len(changed),
         changed=changed,
-        missing=tuple(path for path in listed if path not in existing),
+        missing=tuple(path for path in expected if path not in digests),
         unlisted=tuple(sorted(set(_files(folder)) - set(listed))),
     )
 
@@ -75,6 +174,16 @@ def _files(folder: Path) -> Iterator[str]:
         path = folder / name
         files = [] if name == FILE else path.rglob("*") if path.is_dir() else [path]
         yield from (one.relative_to(folder).as_posix() for one in files if one.is_file() and one.suffix != ".tmp")
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """Return {path: hash} of what the federations of a run must contain."""
+    found = (
+        contents.files
+        for _, contents in finished_federations(folder)
+        if contents is not None and not contents.unanswered
+    )
+    return {path: digest for files in found for path, digest in files.items()}
 
 
 def _listed(folder: Path) -> dict[str, str]:

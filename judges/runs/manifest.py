@@ -20,6 +20,15 @@ CONTROLS = "controls"
 AUXILIARY = "auxiliary"
 """Key of the manifest for auxiliary data: {attack, with the settings that vary: which examples it was given}."""
 
+FEDERATIONS = "federations"
+"""Key of the manifest for what each finished federation must contain: {name: `fl_sim.contents.Contents`}."""
+
+ROWS, ADDED_ROWS = "rows", "added_rows"
+"""Keys of the manifest for the hashes of the rows, by cell: those of the run, and those of added attacks."""
+
+ADDED_BY = "added_by"
+"""Key of the manifest for what `spikeleak attack` was told: {added cell: its assignments KEY=VALUE}."""
+
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 
@@ -27,8 +36,8 @@ WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
 WRITTEN = (
-    "config.toml", FILE, "captures", "sealed", "models", "reconstructions", "inversions", "live", "gallery",
-    "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
+    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
 )  # fmt: skip
 
 

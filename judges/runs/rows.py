@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl_sim.errors import DataError
 from judges.runs.identity import Approach, Attacked
-from judges.runs.tables import read_rows, write_rows
+from judges.runs.tables import read_rows, texts, write_rows
 
 DIVERGED = "diverged"
 
@@ -160,3 +164,28 @@ def write_scores(scores: Sequence[Score], path: Path) -> Path:
 def read_scores(path: Path) -> list[Score]:
     """Read the rows that `write_scores` wrote; see `judges.runs.tables.read_rows`."""
     return read_rows(Score, path)
+
+
+def digests_of(rows: Iterable[Score]) -> dict[str, str]:
+    """Return {cell: SHA-256 of its rows, in their order}."""
+    cells: dict[str, list[list[str]]] = defaultdict(list)
+    for row in rows:
+        cells[row.cell].append(texts(row))
+    return {cell: hashlib.sha256(json.dumps(own).encode()).hexdigest() for cell, own in cells.items()}
+
+
+def finished_rows(path: Path, digests: Mapping[str, str]) -> tuple[list[Score], set[str]]:
+    """Return the rows of the cells that an earlier call has finished, and the cells whose rows are gone or changed.
+
+    Args:
+        path: of the rows; they may be missing or unreadable.
+        digests: {cell: `digests_of` its rows} as the call left them. Rows of other cells are those of a call that has
+            not finished, and are left out.
+    """
+    try:
+        rows = read_scores(path)
+    except DataError:
+        rows = []
+    found = digests_of(rows)
+    lost = {cell for cell, digest in digests.items() if found.get(cell) != digest}
+    return [row for row in rows if row.cell in digests and row.cell not in lost], lost

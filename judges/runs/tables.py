@@ -47,13 +47,18 @@ def columns_of(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
+def texts(row: Any) -> list[str]:  # noqa: ANN401 - any dataclass of plain values
+    """Return the values of a row as CSV texts, in the order of its columns."""
+    return [_text(getattr(row, name)) for name in columns_of(type(row))]
+
+
 def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
     """Write rows as CSV, atomically; `read_rows` gives back equal rows, floats to the last bit.
 
     A text that a spreadsheet would run as a formula stands behind an apostrophe, which `read_frame` takes away.
     """
     columns = columns_of(kind)
-    cells = [[_escaped(_text(getattr(row, name))) for name in columns] for row in rows]
+    cells = [list(map(_escaped, texts(row))) for row in rows]
     return atomic_write(path, "".join(map(_line, [columns, *cells])))
 
 

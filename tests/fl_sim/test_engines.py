@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 import pytest
 
 from fl_sim.config import SimulationConfig, flatten, unflatten, validate
+from fl_sim.contents import read_contents
 from fl_sim.federation.settings import RunSettings
 from fl_sim.simulation import run_federation
 from tests import programs
@@ -60,7 +61,7 @@ def recorded(config: SimulationConfig, output: Path) -> dict[str, str]:
 def test_two_runs_write_the_same_bytes(strategy: str, defence: dict[str, str | float], tmp_path: Path) -> None:
     config = config_of(strategy, defence, rounds=2, clients=3)
     first = recorded(config, tmp_path / "first")
-    assert len(first) == 6 + 2 + 6 + 1  # captures, sent models, sealed batches, trained model
+    assert len(first) == 6 + 2 + 6 + 1 + 1  # captures, sent models, sealed batches, trained model, contents
     assert recorded(config, tmp_path / "second") == first
 
 
@@ -83,11 +84,20 @@ def test_a_seed_and_a_repetition_change_everything(tmp_path: Path) -> None:
         assert len({one[name], two[name], three[name]}) == 3
 
 
-def test_observing_changes_no_file_but_the_captures(tmp_path: Path) -> None:
+def test_observing_changes_no_file_but_the_captures_and_their_list(tmp_path: Path) -> None:
     config = config_of("FedAvg", rounds=2, clients=3)
     observed = recorded(config, tmp_path / "observed")
     run_federation(config, output=tmp_path / "not", federation_id="f", observe=False)
-    assert digests(tmp_path / "not") == {name: digest for name, digest in observed.items() if "captures" not in name}
+    others = [
+        {name: digest for name, digest in files.items() if not name.startswith(("captures/", "federations/"))}
+        for files in (digests(tmp_path / "not"), observed)
+    ]
+    assert others[0] == others[1]
+    contents = [read_contents(folder, "f") for folder in (tmp_path / "not", tmp_path / "observed")]
+    assert contents[0] is not None
+    assert contents[1] is not None
+    assert contents[0].files == {name: digest for name, digest in contents[1].files.items() if "captures" not in name}
+    assert contents[1].files == {name: digest for name, digest in observed.items() if "federations" not in name}
 
 
 def test_the_run_config_is_the_default_config() -> None:
@@ -150,6 +160,7 @@ import json, sys
 from pathlib import Path
 from fl_sim.simulation import run_federation
 from fl_sim.config import SimulationConfig, validate
+from fl_sim.contents import read_contents
 run_federation(validate(SimulationConfig, json.loads(sys.argv[1])), output=Path("ray"), federation_id="f")
 """
 

@@ -54,8 +54,8 @@ def kept(config: SimulationConfig, output: Path, federation_id: str = "f") -> di
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder but the models of single rounds, by its relative path."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "@" not in path.name)
+    """Return the SHA-256 of every record below a folder but the models of single rounds, by its relative path."""
+    files = (path for path in sorted(folder.rglob("*.safetensors")) if "@" not in path.name)
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

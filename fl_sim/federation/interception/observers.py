@@ -52,6 +52,9 @@ class CuriousGrid(_RecordingGrid):
 
     Under secure aggregation it records the mean of a round's updates; see `interception.aggregates`.
 
+    Replies are forwarded in the order in which they come, on which the rounding of an average depends; wrap an
+    `OrderedGrid` if a federation must repeat to the bit on Ray.
+
     Args:
         grid: the Grid that an app receives, or another wrapper.
         sink: called with each `CapturedUpdate` before the replies are passed on; a `CaptureStore`, a list's `append`,

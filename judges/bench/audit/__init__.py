@@ -118,11 +118,26 @@ class Audit(AttackedUpdates[AuditPlan]):
                 {key: value for key, value in raw.items() if key not in APART} for raw in (earlier, self.plan.raw)
             ]
             other = unlike[0] != unlike[1] or captures != self._digest
+            flawed = self._others(same=captures == self._digest)
             if fresh or other or learned:
                 remove_entries(self.folder, set(WRITTEN) - set(GIVEN))
+                self.finished = self.finished.only(flawed)
         atomic_write(path, tomli_w.dumps(self.plan.raw))
         self.recall()
         write_manifest(self.folder, {**self.before, EVIDENCE: self._digest})
+
+    def _others(self, *, same: bool) -> list[str]:
+        """Return the captures and sealed batches of the audit before that are gone or changed and keep their hashes.
+
+        Args:
+            same: whether the captures are those of the audit before. If not, that is said, and all that there is now is
+                taken as given.
+        """
+        flawed = [path for path in self.finished.flaws if path.startswith(("captures/", "sealed/"))]
+        for path in () if same else flawed:
+            told = "the captures that there are now are attacked anew"
+            self.watch.say(f"note: {path} {self.finished.flaws[path]}; {told}.")
+        return flawed if same else []
 
     def _tell_of_other_pictures(self) -> bool:
         """Say, and return, that public pictures are others than those of the audit before.

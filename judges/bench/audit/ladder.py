@@ -21,6 +21,7 @@ from judges.plans.audit import AuditPlan, audit_of
 from judges.plans.gradient_inversion import Plan
 from judges.progress import Watch
 from judges.runs.identity import RUNG
+from judges.runs.lock import sole_writer
 from judges.runs.names import group_label
 from judges.scoring.audit.ladder import Rung, rungs, seal
 from judges.scoring.session import Evidence, Victim
@@ -77,7 +78,14 @@ def climb(
     Raises:
         ConfigError: no client sealed its examples, or as of an audit.
         DataError: as of an audit.
+        BusyError: another process writes in the folder.
     """
+    with sole_writer(folder), sole_writer(folder / FOLDER):
+        return _climb(plan, folder, watch, options=options, show_faces=show_faces)
+
+
+def _climb(plan: RunPlan, folder: Path, watch: Watch, *, options: EngineOptions | None, show_faces: bool) -> Path:
+    """Do the work of `climb` in folders of which this process is the only writer."""
     source: Audit | AddedAttack
     if isinstance(plan, Plan):
         source, above = AddedAttack(plan, folder, Watch.silent(), options, plan.cells), audit_of(plan.raw)

@@ -26,6 +26,7 @@ from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
+from judges.runs.integrity import renew_hashes
 from judges.runs.manifest import WRITTEN, read_manifest, write_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
@@ -240,6 +241,12 @@ def test_a_reconstruction_of_other_settings_or_another_seed_is_not_taken_for_our
 def test_a_corrupt_reconstruction_is_named(folder: Path) -> None:
     path = folder / "reconstructions" / "dlg" / f"{FEDERATIONS[0]}-000" / "r001-c000.safetensors"
     path.write_bytes(path.read_bytes()[:100])
+    told = io.StringIO()
+    run_plan(make_plan(RAW), folder, Watch(Console(file=told, width=200)))
+    assert f"note: {path.relative_to(folder)} has another content" in told.getvalue()
+    assert load_record(Reconstruction, path).settings["iterations"] == 2
+    path.write_bytes(path.read_bytes()[:100])
+    (folder / "files.sha256").unlink()  # as where the run has not finished
     with pytest.raises(DataError, match="expected a Reconstruction") as caught:
         run(folder)
     assert str(path) in str(caught.value)
@@ -389,6 +396,7 @@ def test_the_control_and_the_failure_of_an_added_attack_stay_when_the_run_is_cal
     lost = "digits-lenet-uniform/lost"
     manifest |= {"failed": {lost: "not enough memory"}, "added": {**manifest["added"], lost: {}}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    renew_hashes(folder, ["manifest.json"])
     run(folder)
     key = operator.itemgetter("cell", "capture_id", "attack")
     assert sorted(without_seconds(folder), key=key) == sorted(before, key=key)
