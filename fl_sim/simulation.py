@@ -15,6 +15,7 @@ from flwr.serverapp import ServerApp
 from fl_sim.config import SimulationConfig
 from fl_sim.defences import NO_DEFENCE, build_defence
 from fl_sim.errors import SpikeleakError
+from fl_sim.extras import RAY, require
 from fl_sim.federation.client_app import build_client_app
 from fl_sim.federation.client_data import check_batches
 from fl_sim.federation.interception import Sink
@@ -72,9 +73,12 @@ def check_federation(config: SimulationConfig) -> None:
     """Check that a federation can run, before an engine is started.
 
     Raises:
-        ConfigError: a client has too few examples for a batch, or the defence cannot be imported.
+        ConfigError: a client has too few examples for a batch, the defence cannot be imported, or the engine is not
+            installed.
         DataError: the data set is missing or corrupt.
     """
+    if config.federation.engine == "ray":
+        require(RAY, 'federation.engine: "ray"')
     if config.defence.name != NO_DEFENCE:
         build_defence(config.defence.name, config.defence.settings)
     check_batches(config)

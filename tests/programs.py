@@ -26,7 +26,7 @@ COMMAND = "spikeleak"
 _PACKAGES = (
     "torch", "torchvision", "safetensors.torch", "spikingjelly._ops.if_", "spikingjelly._ops.lif",
     "spikingjelly.activation_based.neuron", "spikingjelly.activation_based.surrogate", "flwr.serverapp",
-    "flwr.clientapp", "pandas", "scipy.stats", "skimage.metrics", "sklearn.datasets", "matplotlib.figure",
+    "flwr.clientapp", "scipy.stats", "skimage.metrics", "sklearn.datasets", "matplotlib.figure",
     "matplotlib.backends.backend_svg", "PIL.Image", "jinja2", "pydantic.dataclasses", "typer", "pebble",
 )  # fmt: skip
 _PROCESSES = multiprocessing.get_context("forkserver")

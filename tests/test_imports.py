@@ -58,6 +58,7 @@ PLANS = ("judges.plans.*", "judges.kinds")
 ROOMS: dict[str, Room] = {
     "fl_sim": Room(),
     "fl_sim.errors": Room(),
+    "fl_sim.extras": Room(("fl_sim.errors",)),
     "fl_sim.seeding": Room((), ("torch",)),
     "fl_sim.files": Room(("fl_sim.errors",)),
     "fl_sim.specs": Room(("fl_sim.errors",)),
@@ -79,7 +80,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.encoders": Room(RECORDS, ("torch",)),
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders", "fl_sim.foreign_weights"), ("torch", "spikingjelly")),
     "fl_sim.defences": Room((*NOUNS, "fl_sim.plugins", "fl_sim.validation"), ("torch",)),
-    "fl_sim.datasets": Room((*BASICS, "fl_sim.cache"), ("torch", "torchvision", "tonic")),
+    "fl_sim.datasets": Room((*BASICS, "fl_sim.extras", "fl_sim.cache"), ("torch", "torchvision", "tonic")),
     "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.validation")),
     "fl_sim.training": Room((*RECORDS, "fl_sim.encoders", "fl_sim.models.*", "fl_sim.tokens"), ("torch",)),
     "fl_sim.foreign_weights": Room((*RECORDS, *DATA, "fl_sim.models", "fl_sim.training"), ("torch",)),
@@ -89,7 +90,7 @@ ROOMS: dict[str, Room] = {
         (*RECORDS, *DATA, "fl_sim.cache", "fl_sim.checkpoints", "fl_sim.encoders", "fl_sim.epochs", "fl_sim.models.*"),
         ("torch",),
     ),
-    "fl_sim.simulation": Room((*BASICS, *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
+    "fl_sim.simulation": Room((*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.contents",
          "fl_sim.datasets.*", "fl_sim.defences.*",
@@ -103,24 +104,28 @@ ROOMS: dict[str, Room] = {
     "attacks": Room(SEEN, ("torch", "spikingjelly")),
     "attacks.testing": Room((*SEEN, "attacks.*", "fl_sim.testing.promises", "fl_sim.training"), ("torch",)),
     "judges": Room(),
+    "judges.public.spikeleak": Room(
+        ("attacks", "attacks.matching", "attacks.settings", "attacks.testing", "fl_sim.captures",
+         "fl_sim.federation.interception", "fl_sim.federation.sealing", "fl_sim.models", "fl_sim.records",
+         "judges.cli"),
+    ),
     "judges.auxiliary": Room(
         (*ATTACKS, *RECORDS, *DATA, *PUBLIC, "fl_sim.config", "judges.plans.gradient_inversion"), ("torch",)
     ),
     "judges.live": Room(("judges.bench.live",)),
     "judges.cli": Room(
         ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
-         "fl_sim.datasets.examples", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS, "judges.bench.*",
-         "judges.classifiers.*", "judges.export.*",
-         "judges.fitted", "judges.progress", "judges.report.*", "judges.scoring.audit.checks",
-         "judges.scoring.class_metrics"),
+         "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS,
+         "judges.bench.*", "judges.classifiers.*", "judges.export.*", "judges.fitted", "judges.progress",
+         "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
         (*ATTACKS, "attacks.answers", "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
-         "fl_sim.central", "fl_sim.contents", "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS,
-         *RUNS, "judges.auxiliary",
-         "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
+         "fl_sim.central", "fl_sim.contents", "fl_sim.extras", "fl_sim.global_models", "fl_sim.observed",
+         "fl_sim.simulation", *PLANS, *RUNS, "judges.auxiliary", "judges.classifiers.*", "judges.progress",
+         "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
     ),
     "judges.export": Room(
@@ -150,7 +155,7 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.classifiers": Room(
         (*BASICS, *DATA, "fl_sim.cache", "fl_sim.central", "fl_sim.checkpoints", "fl_sim.datasets.table",
-         "fl_sim.encoders", "fl_sim.epochs", "fl_sim.models.*"),
+         "fl_sim.encoders", "fl_sim.epochs", "fl_sim.extras", "fl_sim.models.*"),
         ("torch", "torchvision", "spikingjelly", "pytorch_metric_learning"),
     ),
     "judges.progress": Room(),
@@ -160,7 +165,7 @@ ROOMS: dict[str, Room] = {
 """Room -> what it may import; the line of the longest name holds for a module."""
 
 FLOORS = (
-    "live", "cli", "bench", "auxiliary", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
+    "public", "live", "cli", "bench", "auxiliary", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
     "classifiers", "progress", "fitted", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""

@@ -25,6 +25,7 @@ from fl_sim.datasets.locations import cache_folder
 from fl_sim.datasets.reading.integrity import corrupt, describe_file
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
+from fl_sim.extras import EVENTS, require
 
 
 def _with_torchvision(name: str, folder: Path) -> None:
@@ -52,6 +53,7 @@ def _att_faces(folder: Path) -> None:
 
 def _with_tonic(name: str, folder: Path) -> None:
     """Download and unpack both splits of a data set into a folder of its name; the archives are not kept."""
+    require(EVENTS, f"data fetch {name.lower()}")
     import tonic.datasets
 
     kind = getattr(tonic.datasets, name)

@@ -13,6 +13,7 @@ from judges.bench.cells import Start, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.gradient_inversion import Run
+from judges.classifiers import check_judge
 from judges.kinds import KINDS, kind_in
 from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
 from judges.progress import Watch
@@ -49,6 +50,7 @@ class AddedAttack(Run):
         Their federations have run.
         """
         for one in self.plan.federations:
+            check_judge(self.plan.base.judge, one.config.dataset.name)
             self.read_auxiliary(one, (cell for cell in self._cells if cell.federation == one.label))
         matching = {cell.federation for cell in self._cells if match_updates([cell])}
         there = [one for one in self.plan.federations if one.label in matching and not self.lacking(one)]

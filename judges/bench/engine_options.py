@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.extras import require
 
 LOCAL, RAY = "local", "ray"
 _ADDRESS = re.compile(r"(ray://)?\S+:\d{1,5}")
@@ -36,7 +37,7 @@ class EngineOptions:
         return self.name == RAY or self.workers > 1
 
     def check(self) -> None:
-        """Raise a ConfigError if the options contradict each other."""
+        """Raise a ConfigError if the options contradict each other, or Ray is wanted and not installed."""
         if self.name not in (LOCAL, RAY):
             raise unknown_name("--engine", self.name, [LOCAL, RAY])
         if self.workers < 1:
@@ -47,3 +48,5 @@ class EngineOptions:
             raise ConfigError(f"--ray-address: is read with --engine {RAY} only.")
         if self.ray_address and not _ADDRESS.fullmatch(self.ray_address):
             raise ConfigError(f"--ray-address: expected HOST:PORT such as 127.0.0.1:6379, got '{self.ray_address}'.")
+        if self.name == RAY:
+            require(RAY, f"--engine {RAY}")

@@ -32,6 +32,7 @@ from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import FederationJob
 from judges.bench.targets import client_of, data_of
+from judges.classifiers import check_judge
 from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.progress import Watch
@@ -251,6 +252,7 @@ class Run(AttackedUpdates[Plan]):
         """Reject federations that cannot be run, and models that no attack of the plan can be pointed at."""
         refuse_ray_in_ray(self.plan.base.federation.engine, self.options)
         for federation in self.plan.federations:
+            check_judge(self.plan.base.judge, federation.config.dataset.name)
             check_federation(federation.config)
             self.read_auxiliary(federation, self.plan.cells_on(federation.label))
         check_attackable(

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_sim.cache import Progress
+from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.extras import require
 from judges.classifiers.settings import NONE, PAPER, JudgeOptions, judge_for
 from judges.classifiers.table import JUDGES, JudgeEntry
 
@@ -17,7 +19,22 @@ if TYPE_CHECKING:
     from fl_sim.datasets.examples import Dataset
     from judges.classifiers.cache import Judge
 
-__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "get_judge", "judge_for"]
+__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "check_judge", "get_judge", "judge_for"]
+
+
+def check_judge(options: JudgeOptions, dataset: str) -> None:
+    """Check that a judge can be trained, before anything is computed.
+
+    Args:
+        options: the judge.
+        dataset: name of the data set, in `fl_sim.datasets.DATASETS`.
+
+    Raises:
+        ConfigError: the extra that the judge needs is not installed, or it does not read what the data set holds.
+    """
+    name = judge_for(options, dataset, events=DATASETS[dataset].events)
+    if name != NONE:
+        require(JUDGES[name].extra, f"judge.name: '{name}'")
 
 
 def get_judge(
@@ -40,7 +57,8 @@ def get_judge(
         progress: called after each epoch; not called when the judge comes from the cache.
 
     Raises:
-        ConfigError: the judge is not known, is "none", or does not read the data set's inputs.
+        ConfigError: the judge is not known, is "none", does not read the data set's inputs, or needs an extra that is
+            not installed.
         DataError: pretrained weights are not available.
     """
     if isinstance(options, str):
@@ -50,6 +68,7 @@ def get_judge(
     name = judge_for(options, dataset.name, events=dataset.spec.timesteps > 0)
     if name == NONE:
         raise ConfigError("judge.name: 'none' is no judge that could be trained.")
+    require(JUDGES[name].extra, f"judge.name: '{name}'")
     from judges.classifiers.cache import cached_judge
 
     chosen = options.model_copy(update={"name": name} if seed is None else {"name": name, "seed": seed})

@@ -29,6 +29,7 @@ class JudgeEntry:
     Attributes:
         builder: a callable `(InputSpec, JudgeOptions) -> JudgeModel`, or its place "package.module:name".
         summary: one line for `spikeleak list judges`.
+        extra: the extra of the project that its builder needs, see `fl_sim.extras`; "" for none.
         events: whether it reads recordings of events (T, N, P, H, W) rather than images (N, C, H, W).
         either: whether it reads both.
         options: the settings of `JudgeOptions` that its builder reads.
@@ -38,6 +39,7 @@ class JudgeEntry:
 
     builder: str | Builder
     summary: str
+    extra: str = ""
     events: bool = False
     either: bool = False
     options: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ JUDGES: dict[str, JudgeEntry] = {
     "resnet50_arcface": JudgeEntry(
         "judges.classifiers.resnet:JudgeResNet",
         summary="ResNet-50 with an ArcFace head, from random weights unless weights = imagenet (the paper's)",
+        extra="judges",
         options=("weights",),
         training={
             "learning_rate": 1e-3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,7 @@ from judges.cli.terminal import (
 from judges.fitted import write_anything
 from judges.kinds import kind_in, read_plan
 from judges.plans.audit import read_audit
+from judges.plans.shipped import find_config, shipped_configs
 from judges.runs.integrity import REPORT, renew_hashes
 from judges.runs.lock import sole_writer
 
@@ -65,9 +67,18 @@ app.command(name="list")(list_)
 INTERRUPTED = 130
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"spikeleak {importlib.metadata.version('spikeleak')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; allowed anywhere.")] = False,  # noqa: ARG001 - see below
 ) -> None:
     """Options of all commands; `main` reads --debug before typer does."""
@@ -77,7 +88,9 @@ def _options(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="A TOML file such as those in configs/.")],
+    config: Annotated[
+        Path, typer.Argument(help="A TOML file, or the name of a config that comes with spikeleak, such as demo.")
+    ],
     assignments: Assignments = None,
     imports: Imports = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME by default.")] = None,
@@ -94,9 +107,16 @@ def run(
     """Run an experiment: federations or targets, attacks, judgement, report."""
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
-    plan = read_plan(config, [*(assignments or []), *_of_device(device)])
-    refuse_audit(plan, config)
+    path = find_config(config)
+    plan = read_plan(path, [*(assignments or []), *_of_device(device)])
+    refuse_audit(plan, path)
     work(plan, out or Path("runs") / plan.base.name, follow, options, fresh=fresh, show_faces=show_faces)
+
+
+@app.command()
+def demo(fresh: Fresh = False, workers: Workers = 1, quiet: Quiet = False) -> None:
+    """Run the config demo: two networks, three attacks, a report in runs/demo; one to five minutes, no download."""
+    run(shipped_configs()["demo"], fresh=fresh, workers=workers, quiet=quiet)
 
 
 @app.command()

@@ -16,8 +16,8 @@ from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Settings
 from judges.cli.checkpoints import InputSettings
-from judges.cli.own_model import input_of, register
-from judges.cli.preflight_facts import facts_of
+from judges.cli.preflight.facts import facts_of
+from judges.cli.preflight.own_model import input_of, register
 from judges.cli.terminal import Imports, imported, print_facts
 from judges.plans.audit import Assumptions
 

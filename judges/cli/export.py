@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.extras import require
 
 # Modules that load torch are imported inside the command, so that a wrong option fails at once.
 
@@ -36,8 +36,7 @@ def export(
         raise unknown_name("--to", to, (TENSORBOARD, MLFLOW))
     if (to == MLFLOW and out) or (to == TENSORBOARD and tracking_uri):
         raise ConfigError("export: --out is where tensorboard's files go, --tracking-uri where mlflow's runs go.")
-    if importlib.util.find_spec(to) is None:  # the packages, and our extras, have the names of the trackers
-        raise ConfigError(f"--to {to}: it is not installed; pip install 'spikeleak[{to}]' adds it.")
+    require(to, f"--to {to}")  # our extras have the names of the trackers
     folder = run_dir.resolve()
     folder = folder.with_name(f"{folder.name}.{to}")
     if to == TENSORBOARD:

@@ -36,6 +36,11 @@ class Frame(NamedTuple):
     columns: list[str]
     rows: list[list[str]]
 
+    def column(self, name: str) -> list[str]:
+        """Return the texts of a column, one for each row."""
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
     def without(self, names: Sequence[str]) -> Frame:
         """Return the frame without the columns of these names."""
         kept = [place for place, name in enumerate(self.columns) if name not in names]

@@ -20,6 +20,7 @@ from torch import Tensor
 from fl_sim.cache import cached, key_of, path_of
 from fl_sim.datasets.events import EventSplit, FramePlan, Recording, collect
 from fl_sim.datasets.locations import cache_folder
+from fl_sim.extras import EVENTS, require
 from fl_sim.files import atomic_write
 
 # Increase this with every change to how events are read, simulated or framed.
@@ -58,14 +59,20 @@ def cached_splits(
         recordings: returns those of a part; called only where the frames must be made.
 
     Raises:
+        ConfigError: the extra that reads and frames events is not installed, and there is no file in the cache.
         ConfigError, DataError: raised by `recordings`.
     """
+
+    def make() -> Splits:
+        require(EVENTS, f"dataset.name: '{name}'")
+        return Splits(*(collect(recordings(part), plan) for part in parts))
+
     facts = {"version": CODE_VERSION, "name": name, "content": content, **dataclasses.asdict(plan)}
     key = key_of(facts)
     return cached(
         path_of(frames_folder(), key, prefix=f"{name}-"),
         load=lambda path: _read(path, key, plan),
-        make=lambda: Splits(*(collect(recordings(part), plan) for part in parts)),
+        make=make,
         save=lambda made, path: _write(made, path, key),
     )
 

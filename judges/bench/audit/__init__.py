@@ -31,6 +31,7 @@ from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.folder import facts_of_datasets, remove_entries
 from judges.bench.gradient_inversion import AttackedUpdates
+from judges.classifiers import check_judge
 from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
 from judges.progress import Watch
@@ -255,10 +256,11 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._problems.setdefault(same_problem(capture), capture.id)
 
     def _check_dataset(self, evidence: Evidence) -> None:
-        """Reject a data set whose examples the model cannot take as inputs."""
+        """Reject a data set whose examples the model cannot take as inputs, or whose judge cannot be trained here."""
         dataset = self.session.dataset(evidence)
         if dataset is None:
             return
+        check_judge(self.plan.base.judge, dataset.name)
         ours, theirs = dataset.spec, evidence.spec
         if (ours.frame, ours.timesteps, ours.classes) != (theirs.frame, theirs.timesteps, theirs.classes):
             raise ConfigError(

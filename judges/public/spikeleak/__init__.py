@@ -1,0 +1,66 @@
+"""spikeleak under one name: what a program of one's own imports, as in `from spikeleak import CaptureStore`.
+
+Importing this imports neither torch nor Flower; a name is looked up in the room that defines it when it is first used.
+After it, `fl_sim`, `attacks` and `judges` are ours in this process, whatever lies beside the program.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from spikeleak.precedence import prefer_ours
+
+if TYPE_CHECKING:
+    from attacks import ATTACKS as ATTACKS
+    from attacks import AttackEntry as AttackEntry
+    from attacks.matching import MatchingAttack as MatchingAttack
+    from attacks.settings import DLGSettings as DLGSettings
+    from attacks.testing import check_attack as check_attack
+    from fl_sim.captures import CaptureStore as CaptureStore
+    from fl_sim.federation.interception import CuriousGrid as CuriousGrid
+    from fl_sim.federation.sealing import seal as seal
+    from fl_sim.models import MODELS as MODELS
+    from fl_sim.models import ModelEntry as ModelEntry
+    from fl_sim.records import InputSpec as InputSpec
+    from fl_sim.records import ModelSpec as ModelSpec
+
+    __version__: str
+
+_ROOMS: Mapping[str, str] = {
+    "ATTACKS": "attacks",
+    "AttackEntry": "attacks",
+    "CaptureStore": "fl_sim.captures",
+    "CuriousGrid": "fl_sim.federation.interception",
+    "DLGSettings": "attacks.settings",
+    "InputSpec": "fl_sim.records",
+    "MODELS": "fl_sim.models",
+    "MatchingAttack": "attacks.matching",
+    "ModelEntry": "fl_sim.models",
+    "ModelSpec": "fl_sim.records",
+    "check_attack": "attacks.testing",
+    "seal": "fl_sim.federation.sealing",
+}
+"""{public name: the module that defines it}."""
+
+prefer_ours()
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - as the types above say
+    """Return a public name, which is then an attribute of this module; its type stands above."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        found: Any = version("spikeleak")
+    elif name in _ROOMS:
+        found = getattr(importlib.import_module(_ROOMS[name]), name)
+    else:
+        raise AttributeError(f"module 'spikeleak' has no attribute '{name}'")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that were not used yet too."""
+    return sorted({*globals(), *_ROOMS, "__version__"})
