@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,13 +40,8 @@ from judges.cli.terminal import (
     work,
 )
 from judges.fitted import write_anything
-from judges.kinds import kind_in, read_plan
-from judges.plans.audit import read_audit
-from judges.plans.shipped import find_config, shipped_configs
-from judges.runs.integrity import REPORT, renew_hashes
-from judges.runs.lock import sole_writer
 
-# Modules that load torch or Flower are imported inside the commands that need them, so that wrong configs fail at once.
+# What is not needed for the help is imported inside the commands; torch and Flower only when their arguments are right.
 
 app = typer.Typer(
     name="spikeleak",
@@ -69,6 +63,8 @@ INTERRUPTED = 130
 
 def _print_version(asked: bool) -> None:
     if asked:
+        import importlib.metadata
+
         typer.echo(f"spikeleak {importlib.metadata.version('spikeleak')}")
         raise typer.Exit
 
@@ -105,6 +101,9 @@ def run(
     isolate: Isolate = False,
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
+    from judges.kinds import read_plan
+    from judges.plans.shipped import find_config
+
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     path = find_config(config)
@@ -116,6 +115,8 @@ def run(
 @app.command()
 def demo(fresh: Fresh = False, workers: Workers = 1, quiet: Quiet = False) -> None:
     """Run the config demo: two networks, three attacks, a report in runs/demo; one to five minutes, no download."""
+    from judges.plans.shipped import shipped_configs
+
     run(shipped_configs()["demo"], fresh=fresh, workers=workers, quiet=quiet)
 
 
@@ -144,6 +145,10 @@ def attack(
 @app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
     """Write the report of a run again."""
+    from judges.kinds import kind_in
+    from judges.runs.integrity import REPORT, renew_hashes
+    from judges.runs.lock import sole_writer
+
     kind = kind_in(run_dir)
     with sole_writer(run_dir):
         page = kind.part("report")(run_dir, show_faces=show_faces)
@@ -181,6 +186,8 @@ def audit(
     isolate: Isolate = False,
 ) -> None:
     """Attack the captures of your own federation; score what its clients sealed; write a report."""
+    from judges.plans.audit import read_audit
+
     flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
     plan = read_audit([*flags, *(assignments or []), *_of_device(device)], public=public)
     follow = Follow(quiet, events)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-from pydantic import Field
 
-from fl_sim.config import DatasetSettings, ModelSettings
 from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import MODELS
-from fl_sim.specs import MOST_STEPS, InputSpec, Settings
+from fl_sim.specs import InputSpec
+from judges.cli.tasks import SIZES, Whose
 from judges.plans.model_inversion import with_brainleaks_neurons
 
 if TYPE_CHECKING:
@@ -21,57 +20,6 @@ if TYPE_CHECKING:
     from fl_sim.records import TrainedModel
 
 # Modules that load torch are imported inside the functions that need them, so that a wrong setting fails at once.
-
-SIZES = ("channels", "height", "width", "classes")
-
-
-class InputSettings(Settings):
-    """The input of somebody else's model, where it is not that of the data set named, or none is.
-
-    Attributes:
-        channels, height, width: size of one frame; 0 for that of the data set, or in `spikeleak check` for what the
-            model's own layers say.
-        classes: number of labels; 0 for those of the data set, or in `spikeleak check` for the last layer's outputs.
-        low, high: value range, by default that of the data set; -1 and 1 for the usual normalisation of images by mean
-            0.5 and deviation 0.5.
-        timesteps: number of time bins of an event recording, by default that of the data set.
-        vocabulary: number of different tokens of a text; its number of tokens is the height. 0 for numbers.
-    """
-
-    channels: int = Field(default=0, ge=0)
-    height: int = Field(default=0, ge=0)
-    width: int = Field(default=0, ge=0)
-    classes: int = Field(default=0, ge=0)
-    low: float = 0.0
-    high: float = 1.0
-    timesteps: int = Field(default=0, ge=0, le=MOST_STEPS)
-    vocabulary: int = Field(default=0, ge=0)
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """Return what is set, by field of an `InputSpec`."""
-        told = self.model_dump(include=self.model_fields_set)
-        text = {"channels": 1, "width": self.vocabulary} if self.vocabulary else {}
-        return text | {key: value for key, value in told.items() if value or key not in SIZES}
-
-
-class Whose(Settings):
-    """Of which model a file of weights is; all unset for a trained model of ours, which says so itself.
-
-    Attributes:
-        model: the model and its neurons.
-        dataset: the data set that it was trained on.
-        input: what its inputs look like.
-    """
-
-    model: ModelSettings = ModelSettings()
-    dataset: DatasetSettings = DatasetSettings()
-    input: InputSettings = InputSettings()
-
-    @property
-    def named(self) -> frozenset[str]:
-        """Return which of the three are set."""
-        return frozenset(self.model_fields_set & Whose.model_fields.keys())
 
 
 def read_checkpoint(checkpoint: Path, whose: Whose) -> TrainedModel:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from judges.classifiers.settings import PAPER
-from judges.classifiers.table import JUDGES
-from judges.cli.check import CheckTask
-from judges.cli.judges import Task
-from judges.cli.targets import InversionTask, TargetTask
-from judges.plans.keys import Entry, Place, entries_of, ordered
-from judges.plans.reference import FURTHER, entry_of, places
-from judges.plans.reference import reference as whole
+if TYPE_CHECKING:
+    from judges.plans.keys import Entry, Place
+
+# What is not needed for the help is imported inside the functions.
 
 config_app = typer.Typer(help="Configs: every key that they may hold.", no_args_is_help=True)
 
@@ -29,6 +25,9 @@ def reference(
     plugins: Annotated[bool, typer.Option("--plugins", help="Include the entries of installed packages.")] = False,
 ) -> None:
     """Print every key of a config in Markdown: its values, its default, where it is read."""
+    from judges.plans.reference import entry_of
+    from judges.plans.reference import reference as whole
+
     read_by = all_places(plugins=plugins)
     entries = all_entries(read_by)
     typer.echo(entry_of(key, entries) if key else whole(entries, read_by), nl=False)
@@ -36,6 +35,12 @@ def reference(
 
 def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
     """Return the readers of settings: those of `judges.plans.reference.places`, and the commands of this package."""
+    from judges.classifiers.settings import PAPER
+    from judges.classifiers.table import JUDGES
+    from judges.cli.tasks import CheckTask, InversionTask, TargetTask, Task
+    from judges.plans.keys import Place
+    from judges.plans.reference import places
+
     gradients, models, audit, flower = places(plugins=plugins)
     train = replace(
         models,
@@ -75,4 +80,7 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
 
 def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:
     """Return every key of these places, and the keys that belong to no settings class."""
+    from judges.plans.keys import entries_of, ordered
+    from judges.plans.reference import FURTHER
+
     return ordered([*entries_of(read_by), *FURTHER])

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fl_sim.config import DatasetSettings, Raw, override, validate
-from fl_sim.datasets.table import DATASETS
-from fl_sim.errors import ConfigError, nearest
-from fl_sim.specs import Framing, Scalar, Settings
-from judges.classifiers import JudgeOptions, judge_for
 from judges.cli.terminal import wide_console
 from judges.fitted import Fitted, Head, Line
-from judges.progress import Watch
 
-# Modules that load torch are imported inside the commands that need them, so that a wrong setting fails at once.
+if TYPE_CHECKING:
+    from fl_sim.specs import Scalar
+
+# What is not needed for the help is imported inside the commands; torch only when the settings are right.
 
 judge_app = typer.Typer(help="The judges: classifiers that tell what a reconstruction shows.", no_args_is_help=True)
 
 COLUMNS = ("judge", "data set", "data source", "held-out", "train", "chance", "epochs", "seconds", "file")
-DATA_KEYS = ("root", "size", *Framing.model_fields)
-"""Keys of a config's [dataset] on which trained judges and targets depend."""
-
-
-class Task(Settings):
-    """What to train.
-
-    Attributes:
-        judge: the judge and its training.
-        dataset: the data set.
-    """
-
-    judge: JudgeOptions
-    dataset: DatasetSettings
 
 
 @judge_app.command()
@@ -50,6 +33,11 @@ def train(
     ] = None,
 ) -> None:
     """Train a judge, or find it in the cache; an interrupted training is resumed."""
+    from fl_sim.datasets.table import DATASETS
+    from judges.classifiers import judge_for
+    from judges.cli.tasks import read_task
+    from judges.progress import Watch
+
     task = read_task(dataset, assignments or [], size)
     name = judge_for(task.judge, dataset, events=DATASETS[dataset].events)
     from fl_sim.datasets import load_dataset
@@ -76,35 +64,6 @@ def list_() -> None:
         typer.echo(f"no trained judge in {cache_folder()}")
     if len(sound) < len(cached):
         typer.echo(f"{len(cached) - len(sound)} more in {cache_folder()} are damaged or of another version", err=True)
-
-
-def read_task(dataset: str, assignments: Iterable[str], size: int | None) -> Task:
-    """Return what to train.
-
-    Args:
-        dataset: name of the data set.
-        assignments: "key=value" or "judge.key=value" for the judge; "dataset.key=value" for the data.
-        size: side of the images, which overrides the assignments; None if it is not set.
-
-    Raises:
-        ConfigError: a name or key is not known, a value is wrong, or the judge is "none".
-    """
-    raw = override({}, assignments, ("judge", "dataset"))
-    judge, data = raw.pop("judge", {}), raw.pop("dataset", {})
-    check_data_keys(data, "judge")
-    named = {"name": dataset} if size is None else {"name": dataset, "size": size}
-    task = validate(Task, {"judge": {**raw, **judge}, "dataset": {**data, **named}})
-    if task.judge.name == "none":
-        raise ConfigError("judge.name: 'none' is no judge that could be trained.")
-    return task
-
-
-def check_data_keys(data: Raw, what: str) -> None:
-    """Raise a ConfigError if a key of [dataset] has no effect on what is trained, a "judge" or a "target"."""
-    for key in data:
-        if key not in DATA_KEYS:
-            hint, known = nearest(key, DATA_KEYS), ", ".join(DATA_KEYS)
-            raise ConfigError(f"dataset.{key}: no {what} depends on it.{hint} Known: {known}.")
 
 
 def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Fitted:

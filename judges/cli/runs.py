@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from judges.bench.engine_options import LOCAL
 from judges.cli.terminal import (
@@ -21,15 +20,12 @@ from judges.cli.terminal import (
     wide_console,
 )
 from judges.fitted import Fitted, Head, Line
-from judges.kinds import RunPlan, kind_in, kind_of, plan_of
-from judges.progress import Watch
-from judges.runs.integrity import verify as check
-from judges.runs.lock import whole
 
 if TYPE_CHECKING:
+    from judges.kinds import RunPlan
     from judges.runs.comparison import Comparison
 
-# Modules that load torch are imported inside the commands that need them.
+# What is not needed for the help is imported inside the commands; torch only when their arguments are right.
 
 DIFFERENT = 1
 DAMAGED = DataError.exit_code
@@ -46,6 +42,8 @@ def verify(
     imports: Imports = None,
 ) -> None:
     """Check every file of a run against the hashes written when it finished, and name the cells that were not done."""
+    from judges.runs.lock import whole
+
     imported(imports)
     with whole(run_dir):
         _verify(run_dir, deep=deep)
@@ -53,6 +51,8 @@ def verify(
 
 def _verify(run_dir: Path, *, deep: bool) -> None:
     """Do the work of `verify` in a folder in which nobody writes."""
+    from judges.runs.integrity import verify as check
+
     files = check(run_dir)
     typer.echo(f"{files.sound} files are as they were when the run was finished.")
     for word, paths in (("changed", files.changed), ("missing", files.missing), ("not in the list", files.unlisted)):
@@ -91,6 +91,10 @@ def rerun(
     The same code, versions and number of threads give the same scores; differences in these are printed. Trained judges
     and targets come from the cache: to train them again too, point SPIKELEAK_CACHE to an empty folder.
     """
+    from fl_sim.config import read_toml
+    from judges.kinds import kind_in, plan_of
+    from judges.progress import Watch
+
     options = engine_options(workers, engine, ray_address, imported(imports))
     kind_in(run_dir)
     path = run_dir / "config.toml"
@@ -105,6 +109,8 @@ def rerun(
 
 def refuse_audit(plan: RunPlan, path: Path) -> None:
     """Raise a ConfigError if the plan is that of an audit, not of an experiment."""
+    from judges.kinds import kind_of
+
     command = kind_of(plan.raw).command
     if command != "run":
         raise ConfigError(

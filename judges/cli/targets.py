@@ -3,82 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import pydantic
 import typer
-from pydantic import Field
 
-from attacks import MODEL_INVERSIONS
-from fl_sim.config import DatasetSettings, ModelSettings, Raw, override, validate
-from fl_sim.datasets.table import constants_of
-from fl_sim.errors import ConfigError, unknown_name
-from fl_sim.models import MODELS
-from fl_sim.specs import Settings, TrainingSettings
-from judges.cli.checkpoints import Whose, read_checkpoint
-from judges.cli.judges import check_data_keys
 from judges.cli.terminal import Imports, imported, print_facts, wide_console
 from judges.fitted import Fitted, Head, Line
-from judges.plans.model_inversion import with_brainleaks_neurons
-from judges.progress import Watch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Modules that load torch are imported inside the commands that need them, so that a wrong setting fails at once.
+# What is not needed for the help is imported inside the commands; torch only when the settings are right.
 
 PANEL, GAP = 112, 4
 """Approximate width of a reconstruction in pixels, and the distance between two."""
 
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu or cuda.")]
-
-
-class TargetTask(Settings):
-    """What to train.
-
-    Attributes:
-        model: the model and its neurons.
-        dataset: the data set.
-        training: settings of the training.
-        seed: seed of the parameters, the order of the examples and the spikes.
-    """
-
-    model: ModelSettings
-    dataset: DatasetSettings
-    training: TrainingSettings
-    seed: int = Field(default=0, ge=0)
-
-
-class Inverting(Settings):
-    """The inversion; every further key is one of its settings.
-
-    Attributes:
-        name: in `attacks.MODEL_INVERSIONS`; "" for brainleaks_v2 on a spiking model and mi_face on an ANN.
-    """
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
-    name: str = ""
-
-    @pydantic.field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name and name not in MODEL_INVERSIONS:
-            raise ValueError(str(unknown_name("", name, MODEL_INVERSIONS)).removeprefix(": "))
-        return name
-
-
-class InversionTask(Whose):
-    """How to attack, and which model if the file does not say so.
-
-    Attributes:
-        attack: the attack and its settings.
-        seed: seed of the attack's random draws.
-    """
-
-    attack: Inverting = Inverting()
-    seed: int = Field(default=0, ge=0)
 
 
 def train(
@@ -96,6 +37,10 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a model without a federation, or find it in the cache; an interrupted training is resumed."""
+    from judges.cli.tasks import read_target
+    from judges.plans.model_inversion import with_brainleaks_neurons
+    from judges.progress import Watch
+
     task = read_target(dataset, assignments or [])
     from fl_sim.central import central_training
     from fl_sim.datasets import load_dataset
@@ -143,9 +88,15 @@ def invert(
     device: Device = "cpu",
 ) -> None:
     """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
+    from attacks import MODEL_INVERSIONS, build_inversion
+    from fl_sim.config import validate
+    from fl_sim.models import MODELS
+    from judges.cli.checkpoints import read_checkpoint
+    from judges.cli.tasks import read_inversion
+    from judges.progress import Watch
+
     imported(imports)
     task = read_inversion(assignments or [])
-    from attacks import build_inversion
     from fl_sim.files import atomic_write
     from fl_sim.records import save_record
 
@@ -168,45 +119,6 @@ def invert(
     heads = [Head("class"), Head("confidence on the target"), Head("iterations"), Head("ended", left=True)]
     wide_console().print(Fitted(heads, lines))
     typer.echo(f"\n{folder / 'inversion.safetensors'}\n{folder / 'inversion.png'}")
-
-
-def read_target(dataset: str, assignments: Iterable[str]) -> TargetTask:
-    """Return what to train; the default preset is that of the data set and kind of model, if there is one.
-
-    Args:
-        dataset: name of the data set.
-        assignments: "model=NAME", "seed=N", or "model.KEY=VALUE", "training.KEY=VALUE", "dataset.KEY=VALUE".
-
-    Raises:
-        ConfigError: a name or key is not known, or a value is wrong.
-    """
-    raw = override({}, assignments, ("model", "training", "dataset"))
-    data: Raw = raw.pop("dataset", {})
-    check_data_keys(data, "target")
-    model: Raw = {"name": "spiking_mlp", **raw.pop("model", {})}
-    training: Raw = dict(raw.pop("training", {}))
-    if "name" in training:
-        raise ConfigError("training: it has no name; the authors' constants are training.preset.")
-    if model["name"] in MODELS:
-        spiking = MODELS[model["name"]].spiking
-        training.setdefault("preset", TrainingSettings.preset_for(constants_of(dataset), spiking=spiking))
-    tables = {"model": model, "dataset": {**data, "name": dataset}, "training": training}
-    return validate(TargetTask, {**raw, **tables})
-
-
-def read_inversion(assignments: Iterable[str]) -> InversionTask:
-    """Return how to attack, and of which model somebody else's weights are.
-
-    Args:
-        assignments: "attack=NAME", "model=NAME", "dataset=NAME", "seed=N", or "TABLE.KEY=VALUE" of these or of input.
-
-    Raises:
-        ConfigError: a name or key is not known, or a value is wrong.
-    """
-    raw = override({}, assignments, ("attack", "model", "dataset"))
-    data = raw.get("dataset", {})
-    check_data_keys({key: value for key, value in data.items() if key != "name"}, "target")
-    return validate(InversionTask, raw)
 
 
 def grid_png(inputs: Tensor) -> bytes:

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,11 +15,12 @@ from rich.text import Text
 
 from fl_sim.errors import unknown_name
 from judges.bench.engine_options import EngineOptions
-from judges.kinds import RunPlan, kind_in
-from judges.progress import EventWatch, Watch
-from judges.runs.manifest import FAILED, manifest_so_far
 
-# Modules that load torch are imported inside the functions that need them, so that a wrong config fails at once.
+if TYPE_CHECKING:
+    from judges.kinds import RunPlan
+    from judges.progress import Watch
+
+# What is not needed for the help is imported inside the functions; torch only when the config is right.
 
 JSON_LINES = "jsonl"
 INCOMPLETE = 4
@@ -68,10 +69,14 @@ class Follow:
 
     def watch(self) -> Watch:
         """Return the object that shows progress."""
+        from judges.progress import EventWatch, Watch
+
         return EventWatch(sys.stdout) if self.events else Watch.silent() if self.quiet else Watch()
 
     def finish(self, page: Path, folder: Path, watch: Watch) -> None:
         """Print the table of results and the place of the report, and name the cells that failed."""
+        from judges.progress import EventWatch
+
         if isinstance(watch, EventWatch):
             watch.tell("report", str(page.resolve()))
         elif not self.quiet:
@@ -126,6 +131,8 @@ def work(
 
 def print_results(page: Path, folder: Path) -> None:
     """Print the table of results and the place of the report."""
+    from judges.kinds import kind_in
+
     table = kind_in(folder).part("results")(folder)
     if table is None:
         typer.echo("Nothing could be scored; what attacks answered is in the report.")
@@ -136,6 +143,8 @@ def print_results(page: Path, folder: Path) -> None:
 
 def report_failed(folder: Path) -> None:
     """Name the cells of a run that failed, and exit with `INCOMPLETE` if there are any."""
+    from judges.runs.manifest import FAILED, manifest_so_far
+
     failed: dict[str, str] = manifest_so_far(folder).get(FAILED, {})
     for cell, reason in failed.items():
         typer.echo(f"spikeleak: {cell}: not done: {reason}.", err=True)

@@ -10,7 +10,8 @@ from PIL import Image
 from attacks.contracts import Inversion
 from fl_sim.records import TrainedModel, load_record
 from fl_sim.specs import BRAINLEAKS_NEURONS
-from judges.cli.targets import grid_png, read_target
+from judges.cli.targets import grid_png
+from judges.cli.tasks import read_target
 from judges.plans.model_inversion import with_brainleaks_neurons
 from tests.judges.cli.conftest import Call
 

@@ -18,10 +18,8 @@ from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
 from fl_sim.models import MODELS
 from fl_sim.specs import Settings
-from judges.cli.check import read_check
 from judges.cli.configs import all_entries, all_places
-from judges.cli.judges import read_task
-from judges.cli.targets import InversionTask, read_inversion, read_target
+from judges.cli.tasks import InversionTask, read_check, read_inversion, read_target, read_task
 from judges.plans import gradient_inversion, model_inversion
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
