@@ -29,7 +29,7 @@ bench: $(READY)         ## speed against one victim at a time, as ratios measure
 soak: $(READY)          ## a run killed at 100 random moments: what is lost, and what comes out
 	@$(BIN)/python -m tests.soak_kills 100
 
-setup: $(READY)
+setup: $(READY)        ## .venv with all extras and the tools of the development
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spikeleak needs Python 3.11 or newer; make PYTHON=/path/to/it")'

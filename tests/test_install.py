@@ -6,6 +6,7 @@ import ast
 import csv
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
@@ -101,6 +102,8 @@ def test_the_default_install_brings_none_of_the_extras() -> None:
 
 def test_a_copyleft_licence_would_be_found_however_it_is_told() -> None:
     """By classifier, by expression, by a licence file alone, and by a text."""
+    if any(importlib.util.find_spec(name) is None for name in ("tonic", "norse")):
+        pytest.skip("needs the extras and the tools of the development")
     found = closure(PROJECT["optional-dependencies"]["events"])
     assert {"tonic", "expelliarmus", "importrosbag"} <= unjustified(found)
     assert "norse" in unjustified(closure(["norse"]))
@@ -150,6 +153,7 @@ TINY = """
 """
 
 
+@pytest.mark.slow
 def test_run_and_audit_need_no_extra_and_what_needs_one_names_it(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     code = f"""{ABSENT}

@@ -27,6 +27,7 @@ from fl_sim.models import MODELS
 from judges.cli import app
 from judges.kinds import read_plan
 from judges.plans.audit import read_audit
+from judges.plans.shipped import find_config
 from judges.runs.rows import read_scores
 from tests.readmes import (
     ROOT,
@@ -220,7 +221,8 @@ def check_command(words: Sequence[str]) -> None:
         command = command.commands[rest.pop(0)]
     params = command.make_context(command.name, rest).params
     if command.name == "run":
-        read_plan(ROOT / params["config"], params["assignments"] or [])
+        path = Path(params["config"])
+        read_plan(ROOT / path if len(path.parts) > 1 else find_config(path), params["assignments"] or [])
     elif command.name == "audit":
         read_audit(params["assignments"] or [])
 

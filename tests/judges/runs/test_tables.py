@@ -166,6 +166,9 @@ def test_a_table_without_a_column_is_refused(tmp_path: Path, row: Row, column: s
         (lambda text: text.replace("True", "maybe"), "expected True or False, got 'maybe'"),
         (lambda text: text.replace("0.9", "much"), "could not convert string to float: 'much'"),
         (lambda text: text[:0], "no readable CSV"),
+        (lambda text: f'{text}"', "no readable CSV .*unexpected end of data"),
+        (lambda text: f"{text}a,b\n", r"with \d+ different columns, found 2 values in row 2"),
+        (lambda text: text.replace("dataset", "model", 1), r"different columns, found columns \['model'\] twice"),
     ],
 )
 def test_a_spoilt_csv_is_refused(tmp_path: Path, row: Row, spoil: Callable[[str], str], words: str) -> None:
@@ -173,6 +176,13 @@ def test_a_spoilt_csv_is_refused(tmp_path: Path, row: Row, spoil: Callable[[str]
     path.write_text(spoil(path.read_text()))
     with pytest.raises(DataError, match=words):
         read_scores(path)
+
+
+def test_what_editors_do_to_a_table_is_read_over(tmp_path: Path, row: Row) -> None:
+    """A byte order mark, the ends of lines of another system, and an empty line at the end."""
+    path = write_scores([row(), row()], tmp_path / "scores.csv")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert read_scores(path) == [row(), row()]
 
 
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
