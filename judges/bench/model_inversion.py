@@ -25,7 +25,7 @@ from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import InversionJob
 from judges.bench.targets import TargetJob, Trained, target_data, trained_targets
-from judges.classifiers import JudgeOptions, get_judge
+from judges.classifiers import JudgeOptions, check_judge, get_judge
 from judges.classifiers.cache import Judge
 from judges.plans.model_inversion import InversionCell, InversionPlan, TargetPlan
 from judges.progress import Watch
@@ -101,7 +101,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         if self.options.isolate:
             raise ConfigError("--isolate: keeps gradient inversions apart; this is an experiment of model inversion.")
         for target in self.plan.targets:
-            self._dataset(target)
+            check_judge(self._options(target), self._dataset(target), device=self.plan.base.device)
             if self.plan.base.target == FEDERATION:
                 check_federation(target.simulation(self.plan.base.seed))
 
@@ -261,12 +261,14 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         dataset = self._dataset(target)
         key = judge_key(dataset.name, target.judge)
         if key not in self._judges:
-            options = JudgeOptions(name=target.judge, **self.plan.base.judge.model_dump())
-            started = time.perf_counter()
+            started, options = time.perf_counter(), self._options(target)
             with self.watch.task(f"judge of {dataset.name}: {target.judge}") as advance:
                 self._judges[key] = get_judge(options, dataset, device=self.plan.base.device, progress=advance)
             self.clock("judges", time.perf_counter() - started)
         return self._judges[key]
+
+    def _options(self, target: TargetPlan) -> JudgeOptions:
+        return JudgeOptions(name=target.judge, **self.plan.base.judge.model_dump())
 
 
 def _described(evidence: Attackable, answer: Answer) -> str:

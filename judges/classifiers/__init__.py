@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fl_sim.datasets.examples import Dataset
     from judges.classifiers.cache import Judge
 
-__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "get_judge", "judge_for"]
+__all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "check_judge", "get_judge", "judge_for"]
 
 
 def get_judge(
@@ -43,6 +43,30 @@ def get_judge(
         ConfigError: the judge is not known, is "none", or does not read the data set's inputs.
         DataError: pretrained weights are not available.
     """
+    from judges.classifiers.cache import cached_judge
+
+    chosen = _chosen(options, dataset)
+    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    return cached_judge(chosen, dataset, device=device, progress=progress)
+
+
+def check_judge(options: JudgeOptions, dataset: Dataset, *, device: str = "cpu") -> None:
+    """Check before anything is computed that a judge will be there: in the cache, or trained and written to it.
+
+    Args:
+        options, dataset, device: as for `get_judge`; the judge "none" is always there.
+
+    Raises:
+        ConfigError: the judge is not in the cache, and the cache cannot be written.
+    """
+    from judges.classifiers.cache import check_cache
+
+    if options.name != NONE:
+        check_cache(_chosen(options, dataset), dataset, device=device)
+
+
+def _chosen(options: JudgeOptions | str, dataset: Dataset) -> JudgeOptions:
+    """Return the options of a judge in the table; see `get_judge`."""
     if isinstance(options, str):
         if options not in (*JUDGES, PAPER, NONE):
             raise unknown_name("judge", options, [*JUDGES, PAPER, NONE])
@@ -50,7 +74,4 @@ def get_judge(
     name = judge_for(options, dataset.name, events=dataset.spec.timesteps > 0)
     if name == NONE:
         raise ConfigError("judge.name: 'none' is no judge that could be trained.")
-    from judges.classifiers.cache import cached_judge
-
-    chosen = options.model_copy(update={"name": name} if seed is None else {"name": name, "seed": seed})
-    return cached_judge(chosen, dataset, device=device, progress=progress)
+    return options.model_copy(update={"name": name})

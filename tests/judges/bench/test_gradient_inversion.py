@@ -21,9 +21,9 @@ from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record, save_record
 from fl_sim.seeding import attacker_seed
-from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
+from judges.bench.gradient_inversion.added import attack_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.integrity import renew_hashes

@@ -17,7 +17,7 @@ from attacks.settings import InversionSettings
 from fl_sim.captures import SealedStore
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate
-from judges.bench.added_attack import attack_run
+from judges.bench.gradient_inversion.added import attack_run
 from judges.cli.terminal import print_results
 from judges.runs.measures import SanityCheck
 from judges.runs.rows import read_scores
