@@ -132,27 +132,33 @@ class Attacks:
         no_labels = [torch.full_like(guess.labels, NO_LABEL) for guess in guesses]
         return [replace(one, labels=none, seconds=0.0) for one, none in zip(guesses, no_labels, strict=True)], ""
 
-    def disturbed(
-        self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str
-    ) -> tuple[list[Reconstruction], str]:
-        """Return an attack's answers to disturbed updates, and the reason if there are none, else "".
+    def again(self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str) -> tuple[list[Reconstruction], str]:
+        """Return an attack's answers to disturbed captures, or to each alone, and why there are none, else "".
 
         Args:
             evidence: the captures.
             cell: the attack.
-            ids: of the captures.
-            how: see `judges.scoring.updates.sanity.disturbed`.
+            ids: of some of the captures.
+            how: `ALONE`, or see `judges.scoring.updates.sanity.disturbed`.
         """
-        seed = evidence.seed
-        call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(seed), device=self._device)
-        source = self.auxiliary(evidence, cell)
+        call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(evidence.seed), device=self._device)
+        source, is_alone = self.auxiliary(evidence, cell), how == sanity.ALONE
+
+        def load(name: str) -> CapturedUpdate:
+            capture = self._capture(name)
+            return capture if is_alone else sanity.disturbed(capture, how, seed=evidence.seed)
+
         try:
-            found = self._answers(call, ids, lambda name: sanity.disturbed(self._capture(name), how, seed=seed), source)
+            found = [
+                answer
+                for group in ([[name] for name in ids] if is_alone else [ids])
+                for answer in self._answers(call, group, load, source)
+            ]
         except AttackError as error:  # such as a system of equations that noise makes singular
             return [], f"on a {how} update the {str(error).splitlines()[0]}"
         if cell.kept is not cell and cell.tau is not None:
             found = [thresholded(answer, cell.tau) for answer in found]
-        return found, "" if found else "not enough memory"
+        return (found, "") if len(found) == len(ids) else ([], "not enough memory")
 
     def _capture(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""

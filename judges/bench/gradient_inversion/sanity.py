@@ -63,17 +63,23 @@ class SanityChecks:
         if sanity.known_before(check, self._found.get(cell.name)):
             return
         started, context = time.perf_counter(), self._session.context(evidence, cell.name)
-        similarities: dict[str, float] = {}
+        ways = (sanity.RANDOM, sanity.NOISY, *([sanity.ALONE] if len(evidence.ids) > 1 else []))
+        scored: dict[str, list[Score]] = {}
         failures = []
         with self._watch.task(f"sanity checks of {cell.label} on {evidence.name}") as advance:
-            for done, how in enumerate((sanity.RANDOM, sanity.NOISY), start=1):
-                answers, failure = attacks.disturbed(evidence, cell, check.victims, how)
+            for done, how in enumerate(ways, start=1):
+                answers, failure = attacks.again(evidence, cell, check.victims, how)
                 if answers:
-                    scored = self._session.rows(evidence, context, answers)
-                    similarities[how] = sanity.mean_similarity(scored, evidence.spec)
+                    scored[how] = self._session.rows(evidence, context, answers)
                 failures += [failure] if failure else []
-                advance(done, 2)
-        self._found[cell.name] = sanity.completed(check, similarities, "; ".join(failures))
+                advance(done, len(ways))
+        alone = scored.pop(sanity.ALONE, None)
+        self._found[cell.name] = sanity.completed(
+            check,
+            {how: sanity.mean_similarity(rows, evidence.spec) for how, rows in scored.items()},
+            None if alone is None else sanity.moved_by_company(own, alone),
+            "; ".join(failures),
+        )
         self.seconds += time.perf_counter() - started
 
     def of(self, summary: Summary) -> tuple[SanityCheck, ...]:
