@@ -1,9 +1,10 @@
 """A run that is killed at random moments and started again each time: what is lost, and what comes out in the end.
 
 Run with `python -m tests.soak_kills [KILLS [OPTIONS OF RUN]]` (100 by default; `make soak`), such as `--workers 2` or
-`--set federation.engine=ray`; tests/judges/bench/test_kills.py does it with few, and with fewer cells. A grid is run once undisturbed and once under SIGKILLs. After each kill every file of
-results must be whole, none may be gone, and what was finished must not be computed again but for the one cell in
-flight. The final rows must equal the undisturbed run's to the last digit, wall times aside.
+`--set federation.engine=ray`; tests/judges/bench/test_kills.py does it with few, and with fewer cells. A grid is run
+once undisturbed and once under SIGKILLs. After each kill every file of results must be whole, none may be gone, and
+what was finished must not be computed again but for the one cell in flight. The final rows must equal the undisturbed
+run's to the last digit, wall times aside.
 """
 
 from __future__ import annotations
