@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test endurance lint bench soak setup clean
 
 demo: $(READY)          ## federations, three attacks, a report: one to five minutes, no download
-	@$(BIN)/spikeleak run configs/demo.toml --fresh
+	@$(BIN)/spikeleak run configs/demo.toml --fresh --workers 2
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 

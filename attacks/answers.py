@@ -8,17 +8,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks import ATTACKS, MODEL_INVERSIONS, build_attack
 from attacks.contracts import GradientInversion, Inversion, ModelInversion, Progress, Reconstruction, StopReason
 from attacks.posterior import model_id
-from fl_sim.errors import SpikeleakError, lack_of_memory, own_line
-from fl_sim.observed import batch_size
+from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
+from fl_sim.observed import batch_size, same_problem
 from fl_sim.plugins import OURS, Table
 from fl_sim.records import CapturedUpdate, TrainedModel
 from fl_sim.specs import InputSpec, Scalar, Settings
@@ -98,6 +98,34 @@ def checked_answers(answers: object, captures: Sequence[CapturedUpdate], call: C
         if problem:
             raise AttackError(f"{call.described} on {capture.id}: {problem}")
     return list(answers)
+
+
+def refuse_pairs(pairs: Iterable[tuple[str, Mapping[str, Scalar], CapturedUpdate]]) -> None:
+    """Let each attack start on a victim, without a step, so that it says if it does not take such a victim.
+
+    Attacks that match no updates or need auxiliary data are passed over, and so is whatever else goes wrong: that is
+    found when the attack is tried, and costs its cell only.
+
+    Args:
+        pairs: name and settings of an attack, and a captured update or a stand-in for one.
+
+    Raises:
+        ConfigError: that of the attack.
+    """
+    tried: set[Hashable] = set()
+    for name, settings, capture in pairs:
+        entry = ATTACKS[name]
+        start = entry.settings(**settings).untouched().model_dump()
+        key = (name, tuple(sorted(start.items())), same_problem(capture))
+        if not entry.matching or entry.needs_auxiliary or key in tried:
+            continue
+        tried.add(key)
+        try:
+            build_attack(name, start).reconstruct([capture], seed=0)
+        except ConfigError:
+            raise
+        except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001, S112 - a plugin may raise anything
+            continue
 
 
 def inversion_of(

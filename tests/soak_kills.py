@@ -1,9 +1,10 @@
 """A run that is killed at random moments and started again each time: what is lost, and what comes out in the end.
 
-Run with `python -m tests.soak_kills [KILLS]` (100 by default; `make soak`); tests/judges/bench/test_kills.py does it
-with few, and with fewer cells. A grid is run once undisturbed and once under SIGKILLs. After each kill every file of
-results must be whole, none may be gone, and what was finished must not be computed again but for the one cell in
-flight. The final rows must equal the undisturbed run's to the last digit, wall times aside.
+Run with `python -m tests.soak_kills [KILLS [OPTIONS OF RUN]]` (100 by default; `make soak`), such as `--workers 2` or
+`--set federation.engine=ray`; tests/judges/bench/test_kills.py does it with few, and with fewer cells. A grid is run
+once undisturbed and once under SIGKILLs. After each kill every file of results must be whole, none may be gone, and
+what was finished must not be computed again but for the one cell in flight. The final rows must equal the undisturbed
+run's to the last digit, wall times aside.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Outcome:
     whole: bool
 
 
-def soak(kills: int, folder: Path, *, seed: int = 0, budgets: Sequence[int] = BUDGETS) -> Outcome:
+def soak(
+    kills: int, folder: Path, *, seed: int = 0, budgets: Sequence[int] = BUDGETS, options: Sequence[str] = ()
+) -> Outcome:
     """Kill a run so often and let it come to its end.
 
     Their moments are spread evenly over the time that a run takes, each at random in its part of it.
@@ -70,6 +73,7 @@ def soak(kills: int, folder: Path, *, seed: int = 0, budgets: Sequence[int] = BU
         folder: for the config and both runs.
         seed: of the moments.
         budgets: iterations; there are `CELLS_OF_A_BUDGET` cells of each.
+        options: further options of `spikeleak run`.
 
     Raises:
         AssertionError: after a kill a file is not whole, or a row is gone.
@@ -77,13 +81,13 @@ def soak(kills: int, folder: Path, *, seed: int = 0, budgets: Sequence[int] = BU
     config = folder / "soak.toml"
     config.write_text(CONFIG.format(budgets=list(budgets)))
     started = time.perf_counter()
-    _finish(_start(config, folder / "calm"))
+    _finish(_start(config, folder / "calm", options))
     longest, disturbed, recomputed = time.perf_counter() - started, folder / "disturbed", 0
     draws = random.Random(seed)  # noqa: S311 - no secret
     moments = [(part + draws.random()) / kills for part in draws.sample(range(kills), kills)]
     while moments:
         before = _finished(disturbed)
-        process, started = _start(config, disturbed), time.perf_counter()
+        process, started = _start(config, disturbed, options), time.perf_counter()
         process.join(moments[-1] * longest)
         if process.exitcode is None:
             process.kill()
@@ -98,7 +102,7 @@ def soak(kills: int, folder: Path, *, seed: int = 0, budgets: Sequence[int] = BU
         check_whole(disturbed)
         if (disturbed / "files.sha256").is_file():
             _start_anew(disturbed, draws)
-    _finish(_start(config, disturbed))
+    _finish(_start(config, disturbed, options))
     cells = {row.cell for row in read_scores(disturbed / "scores.csv") if not row.is_control}
     equal = scores_digest(folder / "calm") == scores_digest(disturbed)
     return Outcome(kills, recomputed, len(cells), equal, verify(disturbed).is_sound)
@@ -131,8 +135,8 @@ def _start_anew(folder: Path, draws: random.Random) -> None:
     (folder / "files.sha256").unlink()
 
 
-def _start(config: Path, folder: Path) -> ForkServerProcess:
-    return programs.start(programs.COMMAND, "run", config, "--out", folder, "--quiet")
+def _start(config: Path, folder: Path, options: Sequence[str]) -> ForkServerProcess:
+    return programs.start(programs.COMMAND, "run", config, "--out", folder, "--quiet", *options)
 
 
 def _finish(process: ForkServerProcess) -> None:
@@ -141,13 +145,13 @@ def _finish(process: ForkServerProcess) -> None:
     assert process.exitcode == 0, f"a run ended with exit code {process.exitcode}"
 
 
-def main(kills: int) -> None:
+def main(kills: str = "100", *options: str) -> None:
     """Soak and print what was found."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        found = soak(kills, Path(folder))
+        found = soak(int(kills), Path(folder), options=options)
         print(f"{found.kills} kills in {time.perf_counter() - started:.0f} s: {found}")  # noqa: T201 - a script's result
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    main(*sys.argv[1:])

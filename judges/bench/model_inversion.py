@@ -101,7 +101,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         if self.options.isolate:
             raise ConfigError("--isolate: keeps gradient inversions apart; this is an experiment of model inversion.")
         for target in self.plan.targets:
-            check_judge(self._judge_options(target), self._dataset(target).name)
+            check_judge(self._options(target), self._dataset(target), device=self.plan.base.device)
             if self.plan.base.target == FEDERATION:
                 check_federation(target.simulation(self.plan.base.seed))
 
@@ -256,20 +256,19 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         self._datasets[data.name] = data
         return data
 
-    def _judge_options(self, target: TargetPlan) -> JudgeOptions:
-        return JudgeOptions(name=target.judge, **self.plan.base.judge.model_dump())
-
     def _judge(self, target: TargetPlan) -> Judge:
         """Return the evaluation network of the targets, which is trained unless it is cached."""
         dataset = self._dataset(target)
         key = judge_key(dataset.name, target.judge)
         if key not in self._judges:
-            options = self._judge_options(target)
-            started = time.perf_counter()
+            started, options = time.perf_counter(), self._options(target)
             with self.watch.task(f"judge of {dataset.name}: {target.judge}") as advance:
                 self._judges[key] = get_judge(options, dataset, device=self.plan.base.device, progress=advance)
             self.clock("judges", time.perf_counter() - started)
         return self._judges[key]
+
+    def _options(self, target: TargetPlan) -> JudgeOptions:
+        return JudgeOptions(name=target.judge, **self.plan.base.judge.model_dump())
 
 
 def _described(evidence: Attackable, answer: Answer) -> str:

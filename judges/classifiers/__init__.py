@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_sim.cache import Progress
-from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.extras import require
 from judges.classifiers.settings import NONE, PAPER, JudgeOptions, judge_for
@@ -20,21 +19,6 @@ if TYPE_CHECKING:
     from judges.classifiers.cache import Judge
 
 __all__ = ["JUDGES", "JudgeEntry", "JudgeOptions", "check_judge", "get_judge", "judge_for"]
-
-
-def check_judge(options: JudgeOptions, dataset: str) -> None:
-    """Check that a judge can be trained, before anything is computed.
-
-    Args:
-        options: the judge.
-        dataset: name of the data set, in `fl_sim.datasets.DATASETS`.
-
-    Raises:
-        ConfigError: the extra that the judge needs is not installed, or it does not read what the data set holds.
-    """
-    name = judge_for(options, dataset, events=DATASETS[dataset].events)
-    if name != NONE:
-        require(JUDGES[name].extra, f"judge.name: '{name}'")
 
 
 def get_judge(
@@ -61,6 +45,31 @@ def get_judge(
             not installed.
         DataError: pretrained weights are not available.
     """
+    from judges.classifiers.cache import cached_judge
+
+    chosen = _chosen(options, dataset)
+    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    return cached_judge(chosen, dataset, device=device, progress=progress)
+
+
+def check_judge(options: JudgeOptions, dataset: Dataset, *, device: str = "cpu") -> None:
+    """Check before anything is computed that a judge will be there: in the cache, or trained and written to it.
+
+    Args:
+        options, dataset, device: as for `get_judge`; the judge "none" is always there.
+
+    Raises:
+        ConfigError: the judge is not in the cache, and the cache cannot be written; or it needs an extra that is not
+            installed.
+    """
+    from judges.classifiers.cache import check_cache
+
+    if options.name != NONE:
+        check_cache(_chosen(options, dataset), dataset, device=device)
+
+
+def _chosen(options: JudgeOptions | str, dataset: Dataset) -> JudgeOptions:
+    """Return the options of a judge in the table; see `get_judge`."""
     if isinstance(options, str):
         if options not in (*JUDGES, PAPER, NONE):
             raise unknown_name("judge", options, [*JUDGES, PAPER, NONE])
@@ -69,7 +78,4 @@ def get_judge(
     if name == NONE:
         raise ConfigError("judge.name: 'none' is no judge that could be trained.")
     require(JUDGES[name].extra, f"judge.name: '{name}'")
-    from judges.classifiers.cache import cached_judge
-
-    chosen = options.model_copy(update={"name": name} if seed is None else {"name": name, "seed": seed})
-    return cached_judge(chosen, dataset, device=device, progress=progress)
+    return options.model_copy(update={"name": name})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from fl_sim.checkpoints import Checkpoint, Keep, State, Stored, load_stored, tra
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.table import constants_of
 from fl_sim.epochs import TRAIN_MEASURED, device_of
+from fl_sim.errors import ConfigError
 from fl_sim.plugins import located
 from fl_sim.records import Scalar
 from judges.classifiers import JUDGES, JudgeOptions
@@ -198,6 +200,23 @@ def cached_judge(
         model.to(memory_format=model.memory_format)
     facts: dict[str, Any] = dict(stored.facts)
     return Judge(model=model.eval().requires_grad_(False), **facts)
+
+
+def check_cache(options: JudgeOptions, dataset: Dataset, *, device: str = "cpu") -> None:
+    """Raise a ConfigError if a judge is not in the cache and the cache cannot be written."""
+    path = cache_path(options, dataset, device=device)
+    if load_judge(path) is not None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{path.parent}: expected a folder that can be written ({error.strerror}), since the judge "
+            f"'{options.name}' of {dataset.name} is to be trained and kept there. Set SPIKELEAK_CACHE to a folder of "
+            "your own, or leave the judge out with judge=none."
+        ) from error
 
 
 def cached_judges() -> dict[Path, dict[str, Scalar] | None]:

@@ -136,7 +136,7 @@ def attack(
     """Run a new attack on the captures of an earlier run, without a new federation."""
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
-    from judges.bench.added_attack import attack_run
+    from judges.bench.gradient_inversion.added import attack_run
 
     watch = follow.watch()
     follow.finish(attack_run(run_dir, assignments or [], watch, device=device, options=options), run_dir, watch)

@@ -35,8 +35,8 @@ def rows_again(folder: Path) -> Comparison:
         ConfigError: its rows are those of a ladder, which only its audit can score.
         DataError: the folder holds no run.
     """
-    from judges.bench.added_attack import attack_run
     from judges.bench.execution import run_plan
+    from judges.bench.gradient_inversion.added import attack_run
     from judges.runs.comparison import compare
 
     kind_in(folder)

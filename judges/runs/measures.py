@@ -107,9 +107,11 @@ class SanityCheck(Approach, Attacked):
         noisy: the same where to each tensor of the update Gaussian noise of the tensor's own norm was added; None if it
             was not measured.
         random: the same where each tensor was replaced by Gaussian noise of its norm, and no client told its labels.
+        moved: for how many of the updates the attack on each alone finds an example that the attack on all does not, or
+            the other way round; None if it was not measured, as where there is but one.
         controls: {kind: mean similarity of a control of the same victims that needs neither update nor labels}.
         best_control: mean similarity of each victim's own best of these controls; None where a victim has none.
-        failure: why noisy or random were not measured; "" if they were.
+        failure: why any of these was not measured; "" if they were.
     """
 
     cell: str
@@ -123,6 +125,7 @@ class SanityCheck(Approach, Attacked):
     plain: float
     noisy: float | None = None
     random: float | None = None
+    moved: int | None = None
     controls: Mapping[str, float]
     best_control: float | None
     failure: str = ""
@@ -162,6 +165,11 @@ class SanityCheck(Approach, Attacked):
         helps = self.noisy > max(self.plain, self.best_control) + self.margin
         is_leak = self.plain > self.best_control + self.margin
         return not helps and (not is_leak or min(self.noisy, self.random) < self.plain)
+
+    @property
+    def is_own(self) -> bool | None:
+        """Return whether no victim's result depends on those attacked with it; None if it was not measured."""
+        return None if self.moved is None else self.moved == 0
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(ConfigError, match="learning rate"):
         answer_to(replace(capture, kind="delta"))
     with pytest.raises(ConfigError, match="memory_mb"):
-        answer_to(replace(capture, batch_size=10**7, num_examples=10**7), memory_mb=16)
+        answer_to(replace(capture, batch_size=10**6, num_examples=10**6), memory_mb=16)
 
 
 def test_it_says_that_it_searches_for_nothing() -> None:

@@ -26,11 +26,11 @@ from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.bench.audit.stored import remarks_on, stored_updates
-from judges.bench.cells import match_updates
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.folder import facts_of_datasets, remove_entries
-from judges.bench.gradient_inversion import AttackedUpdates
+from judges.bench.gradient_inversion.cells import match_updates
+from judges.bench.gradient_inversion.updates import AttackedUpdates
 from judges.classifiers import check_judge
 from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
@@ -83,6 +83,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
             check_attackable(self.victim(name) for name in self._problems.values())
+        self.refuse_pairs((cell, self.victim(name)) for cell in self.plan.cells for name in self._problems.values())
         for evidence in self._evidence:
             for capture in self.compare(evidence, self.session.open(evidence, complete=False)):
                 self._doubts += out_of_range(capture, self.session.truth(capture.id))
@@ -256,11 +257,10 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._problems.setdefault(same_problem(capture), capture.id)
 
     def _check_dataset(self, evidence: Evidence) -> None:
-        """Reject a data set whose examples the model cannot take as inputs, or whose judge cannot be trained here."""
+        """Reject a data set whose examples the model cannot take as inputs."""
         dataset = self.session.dataset(evidence)
         if dataset is None:
             return
-        check_judge(self.plan.base.judge, dataset.name)
         ours, theirs = dataset.spec, evidence.spec
         if (ours.frame, ours.timesteps, ours.classes) != (theirs.frame, theirs.timesteps, theirs.classes):
             raise ConfigError(
@@ -268,6 +268,7 @@ class Audit(AttackedUpdates[AuditPlan]):
                 f"captures' model '{evidence.model.architecture}' are {theirs.frame} in {theirs.classes}; set "
                 "dataset.size and the settings of frames as the clients have them, or leave dataset out."
             )
+        check_judge(self.plan.base.judge, dataset, device=self.plan.base.device)
 
 
 def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:

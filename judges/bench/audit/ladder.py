@@ -13,9 +13,9 @@ from fl_sim.captures import CaptureStore, capture_id
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
-from judges.bench.added_attack import AddedAttack
 from judges.bench.audit import Audit
 from judges.bench.engine_options import EngineOptions
+from judges.bench.gradient_inversion.added import AddedAttack
 from judges.kinds import RunPlan
 from judges.plans.audit import AuditPlan, audit_of
 from judges.plans.gradient_inversion import Plan

@@ -135,7 +135,7 @@ class Outcome(NamedTuple):
 
 
 def outcomes(check: SanityCheck) -> list[Outcome]:
-    """Return the three sanity checks of an attack in words."""
+    """Return the four sanity checks of an attack in words."""
     distance = DASH if check.truth is None else digits(check.truth)
     nothing = f"best control {_score(check.best_control)}, no-op {_score(check.controls.get(NO_OP))}"
     return [
@@ -150,6 +150,13 @@ def outcomes(check: SanityCheck) -> list[Outcome]:
             check.noise_hurts,
             check.failure or f"{check.measure} {_score(check.plain)} without noise, {_score(check.noisy)} with it",
         ),
+        Outcome(
+            "a victim's result is its own",
+            check.is_own,
+            DASH
+            if check.moved is None
+            else f"{check.moved} of {len(check.victims)} come out otherwise when attacked alone",
+        ),
     ]
 
 
@@ -162,6 +169,7 @@ def checks_section(checks: Sequence[SanityCheck]) -> Section:
         Column("Similarity", lambda one: Cell(_score(one.plain), under=(one.measure,)), under="measure"),
         Column("With noise", lambda one: _score(one.noisy)),
         Column("Random update", lambda one: _score(one.random)),
+        Column("Otherwise", lambda one: DASH if one.moved is None else str(one.moved), unit="alone"),
         Column("No-op", lambda one: _score(one.controls.get(NO_OP))),
         Column("Best control", lambda one: _score(one.best_control), unit="of each victim"),
         Column("Checks", _passed, left=True, under="not checked"),

@@ -25,6 +25,9 @@ from judges.runs.rows import Score
 NOISY, RANDOM = "noisy", "random"
 """How updates are disturbed."""
 
+ALONE = "lone"
+"""Not disturbed, and each attacked alone."""
+
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -122,9 +125,22 @@ def _is_comparable(row: Score, first: Score, swapped: str) -> bool:
 
 def known_before(check: SanityCheck, known: SanityCheck | None) -> bool:
     """Return whether an earlier call made this check, on the same victims and truth, and it was complete."""
-    return known is not None and not known.failure and check == replace(known, noisy=None, random=None)
+    return known is not None and not known.failure and check == replace(known, noisy=None, random=None, moved=None)
 
 
-def completed(check: SanityCheck, similarities: Mapping[str, float], failure: str) -> SanityCheck:
-    """Return a check with the mean similarities of the answers to disturbed updates, and why some are missing."""
-    return replace(check, noisy=similarities.get(NOISY), random=similarities.get(RANDOM), failure=failure)
+def completed(
+    check: SanityCheck, similarities: Mapping[str, float], moved: int | None = None, failure: str = ""
+) -> SanityCheck:
+    """Return a check with what the attack scored otherwise, see `SanityCheck`, and why some of it is missing."""
+    noisy, random = similarities.get(NOISY), similarities.get(RANDOM)
+    return replace(check, noisy=noisy, random=random, moved=moved, failure=failure)
+
+
+def moved_by_company(own: Iterable[Score], alone: Iterable[Score]) -> int:
+    """Return for how many captured updates one of two calls of an attack finds an example and the other does not."""
+
+    def found(rows: Iterable[Score]) -> dict[tuple[str, int], bool]:
+        return {(row.capture_id, row.example): row.success for row in rows}
+
+    first, second = found(own), found(alone)
+    return len({capture for capture, example in first if first[capture, example] != second[capture, example]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,9 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apart:
         (tmp_path / name).mkdir()
         (tmp_path / name / "truth").write_text("the truth")
     (tmp_path / "beside").write_text("public")
-    importlib.import_module("spy_module")  # adds the attack to the table
-
-    monkeypatch.setitem(ATTACKS, "spy", ATTACKS["spy"])
+    monkeypatch.setitem(ATTACKS, "spy", ATTACKS["idlg"])  # what is imported replaces it, and the table ends without it
+    monkeypatch.delitem(sys.modules, "spy_module", raising=False)
+    importlib.import_module("spy_module")
     return Apart(("spy_module",), hidden_from_attacks(tmp_path))
 
 

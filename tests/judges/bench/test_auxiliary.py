@@ -17,8 +17,8 @@ from fl_sim.errors import ConfigError
 from fl_sim.records import InputSpec, ModelSpec
 from fl_sim.specs import Framing, Scalar
 from judges.auxiliary import Source, examples, informed, source_of
-from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
+from judges.bench.gradient_inversion.added import attack_run
 from judges.bench.live import LiveAttack
 from judges.plans.gradient_inversion import make_plan
 from judges.runs.identity import SWAPPED

@@ -12,8 +12,8 @@ import pytest
 from attacks.contracts import Reconstruction
 from fl_sim.errors import DataError
 from fl_sim.records import load_record, save_record
-from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
+from judges.bench.gradient_inversion.added import attack_run
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch

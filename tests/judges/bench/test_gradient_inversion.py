@@ -21,9 +21,9 @@ from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.records import load_record, save_record
 from fl_sim.seeding import attacker_seed
-from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
+from judges.bench.gradient_inversion.added import attack_run
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.integrity import renew_hashes
@@ -181,6 +181,7 @@ def test_a_second_call_does_nothing_twice_and_writes_the_same_scores(folder: Pat
 def test_results_of_other_versions_are_named_where_they_are_kept(folder: Path) -> None:
     manifest = read_manifest(folder)
     write_manifest(folder, {**manifest, "versions": {**manifest["versions"], "torch": "1.0.1", "gone": "3"}})
+    renew_hashes(folder, ["manifest.json"])
     told = io.StringIO()
     run_plan(make_plan(dict(RAW)), folder, Watch(Console(file=told, width=1000)))
     now = manifest["versions"]["torch"]

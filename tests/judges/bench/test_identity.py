@@ -15,7 +15,7 @@ from attacks.contracts import Progress, Reconstruction
 from attacks.dlg import DLG
 from attacks.settings import DLGSettings
 from fl_sim.records import CapturedUpdate
-from judges.bench.added_attack import attack_run
+from judges.bench.gradient_inversion.added import attack_run
 from judges.report.gradient_inversion.tables import image_rows
 from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary

@@ -17,7 +17,7 @@ from attacks.settings import InversionSettings
 from fl_sim.captures import SealedStore
 from fl_sim.errors import ConfigError
 from fl_sim.records import CapturedUpdate
-from judges.bench.added_attack import attack_run
+from judges.bench.gradient_inversion.added import attack_run
 from judges.cli.terminal import print_results
 from judges.runs.measures import SanityCheck
 from judges.runs.rows import read_scores
@@ -29,6 +29,7 @@ from tests.judges.bench.test_gradient_inversion import RAW, quiet, run, times
 class CheatSettings(InversionSettings):
     steps: int = 1
     refuses: bool = False
+    together: bool = False  # whether it finds nothing of a victim that is alone
 
     def untouched(self) -> Self:
         return self.model_copy(update={"steps": 0})
@@ -49,7 +50,8 @@ class Cheat:
             if self.settings.refuses and len(self.seen) >= 4:  # two guesses and two answers
                 raise ConfigError("expected an update of a client")
             self.seen.append(dict(capture.update))
-            inputs = self.remembered[capture.id] * min(self.settings.steps, 1)
+            found = min(self.settings.steps, 1) and not (self.settings.together and len(captures) == 1)
+            inputs = self.remembered[capture.id] * found
             answers.append(_answer(capture.id, self.settings, inputs, seed))
         return answers
 
@@ -98,7 +100,7 @@ def test_an_attack_that_reads_the_update_passes(tmp_path: Path, capsys: pytest.C
     assert check.best_control == pytest.approx(sum(best) / 2)
     print_results(page, tmp_path)
     printed = [line for line in capsys.readouterr().out.splitlines() if ": passed (" in line]
-    assert len(printed) == 3
+    assert (len(printed), check.moved) == (4, 0)
     assert "## Sanity checks" in (tmp_path / "report.md").read_text()
     assert "Sanity check failed" not in page.read_text()
 
@@ -112,7 +114,23 @@ def test_an_attack_that_needs_no_update_is_caught(cheated: Path, capsys: pytest.
     assert told.count("Sanity check failed: cheat on captures") == 2
     print_results(page, cheated)
     assert capsys.readouterr().out.count(": FAILED (") == 2
-    assert len(Cheat.seen) == 3 + 3 + 2 + 2  # answers, guesses, and two victims with either disturbance
+    assert len(Cheat.seen) == 3 + 3 + 2 + 2 + 2  # answers, guesses, and two victims with either disturbance and alone
+
+
+def test_an_attack_whose_answers_depend_on_the_other_victims_is_caught(cheated: Path) -> None:
+    audit(cheated, "attack=cheat", "attack.together=true", "checks=2")
+    (check,) = checks_in(cheated)
+    assert (check.moved, check.is_own) == (2, False)
+    told = "that a victim's result is its own does not hold (2 of 2 come out otherwise when attacked alone)"
+    assert told in (cheated / "report.md").read_text()
+
+
+def test_a_single_victim_has_no_company(tmp_path: Path) -> None:
+    leave_captures(tmp_path, sealed=1, count=1)
+    audit(tmp_path, "attack.iterations=2", "checks=2")
+    (check,) = checks_in(tmp_path)
+    assert check.moved is None
+    assert check.random is not None
 
 
 def test_an_attack_that_refuses_a_disturbed_update_is_not_checked(cheated: Path) -> None:
@@ -133,7 +151,7 @@ def test_checks_are_made_later_and_kept_without_another_attack(cheated: Path) ->
     before, Cheat.seen = times(cheated), []
     audit(cheated, "attack=cheat", "checks=2")
     (check,) = checks_in(cheated)
-    assert len(Cheat.seen) == 3 + 2 + 2  # the guesses are not kept
+    assert len(Cheat.seen) == 3 + 2 + 2 + 2  # the guesses are not kept
     assert times(cheated) == before
     Cheat.seen = []
     audit(cheated, "attack=cheat", "checks=2")

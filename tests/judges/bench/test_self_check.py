@@ -21,9 +21,9 @@ from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS, ModelEntry
 from fl_sim.records import CapturedUpdate, ModelSpec
 from judges.bench import gradient_inversion
-from judges.bench.added_attack import attack_run
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import run_plan
+from judges.bench.gradient_inversion.added import attack_run
 from judges.bench.targets import client_of
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
@@ -218,3 +218,25 @@ def test_other_processes_import_them_too(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         del MODELS["of_mine"]
         sys.modules.pop(nets_of_worker.__name__)
+
+
+@pytest.mark.parametrize("attack", ["grnn", "feature_kalman"])
+def test_an_attack_that_takes_no_events_is_refused_before_anything_is_computed(attack: str, tmp_path: Path) -> None:
+    events = RAW | {
+        "dataset": {"name": "digits_dvs", "split": "test"},
+        "model": {"name": "spiking_lenet", "timesteps": 2},
+        "attack": {"name": ["idlg", attack], "iterations": 1},
+    }
+    with pytest.raises(ConfigError, match="event"):
+        run(tmp_path / "run", events)
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named_before_a_judge_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SPIKELEAK_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=r"expected a folder that can be written .*'lenet' of digits.* judge=none"):
+        run(tmp_path / "run", RAW | {"judge": "lenet"})
+    assert not (tmp_path / "run" / "config.toml").exists()

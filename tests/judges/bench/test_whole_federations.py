@@ -12,8 +12,8 @@ import pytest
 from fl_sim.contents import Contents, contents_path, read_contents
 from fl_sim.errors import DataError
 from fl_sim.federation import client_app
-from judges.bench.added_attack import attack_run
 from judges.bench.execution import run_plan
+from judges.bench.gradient_inversion.added import attack_run
 from judges.cli.terminal import INCOMPLETE
 from judges.plans.model_inversion import make_inversion_plan
 from judges.runs.integrity import verify

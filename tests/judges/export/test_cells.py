@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from attacks.settings import IDLGSettings
-from judges.bench.added_attack import attack_run
+from judges.bench.gradient_inversion.added import attack_run
 from judges.export.cells import Export, ExportedCell, read_export
 from judges.export.trackers import CELL_TAG, DIGEST_TAG, log_mlflow, write_tensorboard
 from judges.runs.names import attack_name

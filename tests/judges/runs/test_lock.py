@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fl_sim.errors import BusyError
-from judges.bench.added_attack import attack_run
 from judges.bench.audit.ladder import climb
 from judges.bench.execution import run_plan
+from judges.bench.gradient_inversion.added import attack_run
 from judges.plans.audit import read_audit
 from judges.progress import Watch
 from judges.runs.integrity import verify

@@ -24,7 +24,7 @@ def check_of(**changes: Any) -> SanityCheck:
         "dataset": "toy", "model": "mlp", "family": "mlp", "init": "torch", "attack": "idlg", "cell": "toy/idlg",
         "guess": "normal", "thresholding": "none", "tau": None, "victims": ("f/r001-c000", "f/r001-c001"),
         "examples": 2, "measure": "SSIM", "truth": 2e-7, "plain": 0.9, "noisy": 0.3, "random": 0.1,
-        "controls": {"no-op": 0.05, "black": 0.1}, "best_control": 0.12,
+        "controls": {"no-op": 0.05, "black": 0.1}, "best_control": 0.12, "moved": 0,
     }  # fmt: skip
     return SanityCheck(**(values | changes))
 
@@ -73,6 +73,13 @@ def test_noise_hurts_what_was_found(plain: float, noisy: float | None, random: f
     assert check_of(examples=4, plain=plain, noisy=noisy, random=random).noise_hurts is holds
 
 
+def test_a_victim_that_comes_out_otherwise_alone_is_named(tmp_path: Path) -> None:
+    assert [check_of(moved=moved).is_own for moved in (0, 1, None)] == [True, False, None]
+    page = write(tmp_path, check_of(moved=1))
+    (line,) = [line for line in cells_of(page, "checks") if line[0] == "idlg"]
+    assert line[-1] == "failed: a victim's result is its own"
+
+
 def write(folder: Path, *checks: SanityCheck) -> str:
     """Write a run folder with these checks only and its report, and return the page."""
     write_scores([], folder / "scores.csv")
@@ -86,7 +93,7 @@ def test_a_report_has_a_line_for_each_attack_and_says_which_checks_failed(tmp_pa
     refused = check_of(attack="dlg", noisy=None, random=None, failure="the attack fails on a random update: why")
     page = write(tmp_path, check_of(), check_of(attack="exact", random=0.9, noisy=0.9), refused)
     lines = [line for line in cells_of(page, "checks") if line[0] in ("idlg", "exact", "dlg")]
-    assert lines[0] == ["idlg", "2", "2e\N{MINUS SIGN}7", "0.90 SSIM", "0.30", "0.10", "0.05", "0.12", "passed"]
+    assert lines[0] == ["idlg", "2", "2e\N{MINUS SIGN}7", "0.90 SSIM", "0.30", "0.10", "0", "0.05", "0.12", "passed"]
     assert lines[1][-1] == "failed: a random update scores like the controls, more noise hurts"
     assert lines[2][4:6] == [D, D]
     assert lines[2][-1].startswith("passed a random update scores like the controls, more noise hurts")

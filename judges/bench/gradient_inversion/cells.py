@@ -1,8 +1,7 @@
-"""The attacks of a run, and their sanity checks: splits cells into jobs, and returns answers or failures."""
+"""The attacks of a run: splits cells into jobs, and returns answers or failures."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from attacks.answers import AttackError, Call
 from attacks.contracts import Reconstruction
 from attacks.thresholding import thresholded
 from fl_sim.captures import CaptureStore, StoredUpdate
-from fl_sim.errors import DataError, lack_of_memory
+from fl_sim.errors import lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate, load_record
 from fl_sim.seeding import attacker_seed
@@ -25,12 +24,9 @@ from judges.bench.engines import Engine, Started
 from judges.bench.jobs import AttackJob, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
-from judges.runs.measures import SanityCheck
-from judges.runs.rows import Score
 from judges.scoring.controls import NO_LABEL
-from judges.scoring.session import Evidence, Session
+from judges.scoring.session import Evidence
 from judges.scoring.updates import sanity
-from judges.summaries.gradient_inversion import Summary, read_summary
 
 Start = tuple[str, float | None]
 """How an attack's first candidate is drawn, and the threshold."""
@@ -136,27 +132,33 @@ class Attacks:
         no_labels = [torch.full_like(guess.labels, NO_LABEL) for guess in guesses]
         return [replace(one, labels=none, seconds=0.0) for one, none in zip(guesses, no_labels, strict=True)], ""
 
-    def disturbed(
-        self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str
-    ) -> tuple[list[Reconstruction], str]:
-        """Return an attack's answers to disturbed updates, and the reason if there are none, else "".
+    def again(self, evidence: Evidence, cell: Cell, ids: Sequence[str], how: str) -> tuple[list[Reconstruction], str]:
+        """Return an attack's answers to disturbed captures, or to each alone, and why there are none, else "".
 
         Args:
             evidence: the captures.
             cell: the attack.
-            ids: of the captures.
-            how: see `judges.scoring.updates.sanity.disturbed`.
+            ids: of some of the captures.
+            how: `ALONE`, or see `judges.scoring.updates.sanity.disturbed`.
         """
-        seed = evidence.seed
-        call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(seed), device=self._device)
-        source = self.auxiliary(evidence, cell)
+        call = Call.of(cell.attack, cell.kept.settings, seed=attacker_seed(evidence.seed), device=self._device)
+        source, is_alone = self.auxiliary(evidence, cell), how == sanity.ALONE
+
+        def load(name: str) -> CapturedUpdate:
+            capture = self._capture(name)
+            return capture if is_alone else sanity.disturbed(capture, how, seed=evidence.seed)
+
         try:
-            found = self._answers(call, ids, lambda name: sanity.disturbed(self._capture(name), how, seed=seed), source)
+            found = [
+                answer
+                for group in ([[name] for name in ids] if is_alone else [ids])
+                for answer in self._answers(call, group, load, source)
+            ]
         except AttackError as error:  # such as a system of equations that noise makes singular
             return [], f"on a {how} update the {str(error).splitlines()[0]}"
         if cell.kept is not cell and cell.tau is not None:
             found = [thresholded(answer, cell.tau) for answer in found]
-        return found, "" if found else "not enough memory"
+        return (found, "") if len(found) == len(ids) else ([], "not enough memory")
 
     def _capture(self, capture_id: str) -> CapturedUpdate:
         """Return a capture with all facts that an attack assumes."""
@@ -220,71 +222,6 @@ class Attacks:
         found = (load_record(Reconstruction, path) if path.is_file() else None for path in paths)
         settings = kept.all_settings
         return all(one is not None and (one.settings, one.seed) == (settings, seed) for one in found)
-
-
-class SanityChecks:
-    """The sanity checks of the attacks of a run, see `judges.scoring.updates.sanity`.
-
-    Args:
-        session: scores the answers.
-        most: number of victims of each group; 0 for no checks.
-        watch: shows progress.
-
-    Attributes:
-        seconds: wall time of the checks that this call made.
-    """
-
-    def __init__(self, session: Session, most: int, watch: Watch) -> None:
-        self.seconds = 0.0
-        self._session, self._most, self._watch = session, most, watch
-        self._found: dict[str, SanityCheck] = {}
-
-    def recall(self, path: Path) -> None:
-        """Read the checks in the summary of an earlier call, if there is one that can be read."""
-        try:
-            self._found = {check.cell: check for check in read_summary(path).checks}
-        except DataError:
-            self._found = {}
-
-    def forget(self, cells: Iterable[str]) -> None:
-        """Remove the checks of cells whose answers are made anew."""
-        for cell in cells:
-            self._found.pop(cell, None)
-
-    def make(self, evidence: Evidence, cell: Cell, rows: Sequence[Score], attacks: Attacks) -> None:
-        """Make the checks of an attack that was scored, unless an earlier call made them.
-
-        Args:
-            evidence: the captures, which have been opened.
-            cell: the attack.
-            rows: of the run, with those of the cell and of its controls.
-            attacks: those of the run.
-        """
-        own = sanity.attempted((row for row in rows if row.cell == cell.name), self._most)
-        if not own:
-            self.forget([cell.name])
-            return
-        check = sanity.sanity_check(own, rows, evidence.spec, swapped=cell.swapped)
-        if sanity.known_before(check, self._found.get(cell.name)):
-            return
-        started, context = time.perf_counter(), self._session.context(evidence, cell.name)
-        similarities: dict[str, float] = {}
-        failures = []
-        with self._watch.task(f"sanity checks of {cell.label} on {evidence.name}") as advance:
-            for done, how in enumerate((sanity.RANDOM, sanity.NOISY), start=1):
-                answers, failure = attacks.disturbed(evidence, cell, check.victims, how)
-                if answers:
-                    scored = self._session.rows(evidence, context, answers)
-                    similarities[how] = sanity.mean_similarity(scored, evidence.spec)
-                failures += [failure] if failure else []
-                advance(done, 2)
-        self._found[cell.name] = sanity.completed(check, similarities, "; ".join(failures))
-        self.seconds += time.perf_counter() - started
-
-    def of(self, summary: Summary) -> tuple[SanityCheck, ...]:
-        """Return the checks of the attacks of a summary, in the order of its cells."""
-        attacks = [line.cell for line in summary.cells if not line.is_control]
-        return tuple(self._found[name] for name in attacks if name in self._found)
 
 
 def starts_of(cells: Sequence[Cell]) -> dict[Start, Cell]:

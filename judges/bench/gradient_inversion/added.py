@@ -9,10 +9,11 @@ from pathlib import Path
 from attacks.preflight.self_check import check_attackable
 from fl_sim.config import read_toml, validate
 from fl_sim.errors import ConfigError, DataError
-from judges.bench.cells import Start, match_updates, starts_of
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.gradient_inversion import Run
+from judges.bench.gradient_inversion.cells import Start, match_updates, starts_of
+from judges.bench.targets import data_of
 from judges.classifiers import check_judge
 from judges.kinds import KINDS, kind_in
 from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
@@ -50,12 +51,14 @@ class AddedAttack(Run):
         Their federations have run.
         """
         for one in self.plan.federations:
-            check_judge(self.plan.base.judge, one.config.dataset.name)
+            check_judge(self.plan.base.judge, data_of(one.config), device=self.plan.base.device)
             self.read_auxiliary(one, (cell for cell in self._cells if cell.federation == one.label))
         matching = {cell.federation for cell in self._cells if match_updates([cell])}
-        there = [one for one in self.plan.federations if one.label in matching and not self.lacking(one)]
-        keys = [key for one in there for key in self.captures.listed(one.repetition(0)[0])[:1]]
-        check_attackable(self.victim(key.id) for key in keys)
+        there = [one for one in self.plan.federations if not self.lacking(one)]
+        firsts = [(one.label, key.id) for one in there for key in self.captures.listed(one.repetition(0)[0])[:1]]
+        check_attackable(self.victim(first) for label, first in firsts if label in matching)
+        cells = [(cell, first) for cell in self._cells for label, first in firsts if label == cell.federation]
+        self.refuse_pairs((cell, self.victim(first)) for cell, first in cells)
 
     def claim(self, *, fresh: bool) -> None:  # noqa: ARG002 - nothing is removed
         """Recall the run without the rows that are computed anew."""
