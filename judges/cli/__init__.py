@@ -42,7 +42,7 @@ from judges.cli.terminal import (
 from judges.fitted import write_anything
 from judges.kinds import kind_in, read_plan
 from judges.plans.audit import read_audit
-from judges.runs.integrity import REPORT, renew_hashes
+from judges.runs.integrity import REPORT, check_sources, renew_hashes
 from judges.runs.lock import sole_writer
 
 # Modules that load torch or Flower are imported inside the commands that need them, so that wrong configs fail at once.
@@ -126,6 +126,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], sh
     """Write the report of a run again."""
     kind = kind_in(run_dir)
     with sole_writer(run_dir):
+        check_sources(run_dir)
         page = kind.part("report")(run_dir, show_faces=show_faces)
         renew_hashes(run_dir, REPORT)
         print_results(page, run_dir)
