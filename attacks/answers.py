@@ -11,20 +11,17 @@ import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
-import torch
-from torch import Tensor
-
 from attacks import ATTACKS, MODEL_INVERSIONS, build_attack
-from attacks.contracts import GradientInversion, Inversion, ModelInversion, Progress, Reconstruction, StopReason
+from attacks.answer_checks import problem_of, problem_of_inversion
+from attacks.contracts import GradientInversion, Inversion, ModelInversion, Progress, Reconstruction
 from attacks.posterior import model_id
 from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
-from fl_sim.observed import batch_size, same_problem
+from fl_sim.observed import same_problem
 from fl_sim.plugins import OURS, Table
 from fl_sim.records import CapturedUpdate, TrainedModel
-from fl_sim.specs import InputSpec, Scalar, Settings
+from fl_sim.specs import Scalar, Settings
 
-_ROUNDING = 1e-5
-"""By how much of the value range an answer may leave it."""
+_LONGEST = 2000
 
 
 class AttackError(SpikeleakError):
@@ -52,6 +49,11 @@ class Call:
         """Return the call of an attack of either table with these settings, and the defaults of the others."""
         kind: type[Settings] = (ATTACKS[name] if name in ATTACKS else MODEL_INVERSIONS[name]).settings
         return cls(name, kind.model_validate(dict(settings)).model_dump(), seed, device)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Return what an answer must repeat of the call, by the name of its field."""
+        return {"attack": self.name, "settings": dict(self.settings), "seed": self.seed}
 
     @property
     def described(self) -> str:
@@ -86,6 +88,8 @@ def answers_of(
 def checked_answers(answers: object, captures: Sequence[CapturedUpdate], call: Call) -> list[Reconstruction]:
     """Return the answers of an attack, if there is one for each capture and it is such as `attacks.testing` asks for.
 
+    What they say of the call is replaced by what the call was.
+
     Raises:
         AttackError: there are more or fewer; one is of another capture, attack, seed or settings; or its inputs, labels
             or counts cannot be those of its capture.
@@ -93,11 +97,7 @@ def checked_answers(answers: object, captures: Sequence[CapturedUpdate], call: C
     if not isinstance(answers, list | tuple) or len(answers) != len(captures):
         found = f"{len(answers)} answers" if isinstance(answers, list | tuple) else f"a {type(answers).__name__}"
         raise AttackError(f"{call.described} on {_several(captures)}: expected {len(captures)} answers, got {found}")
-    for answer, capture in zip(answers, captures, strict=True):
-        problem = _problem(answer, capture, call)
-        if problem:
-            raise AttackError(f"{call.described} on {capture.id}: {problem}")
-    return list(answers)
+    return [_checked(answer, capture, call) for answer, capture in zip(answers, captures, strict=True)]
 
 
 def refuse_pairs(pairs: Iterable[tuple[str, Mapping[str, Scalar], CapturedUpdate]]) -> None:
@@ -122,9 +122,9 @@ def refuse_pairs(pairs: Iterable[tuple[str, Mapping[str, Scalar], CapturedUpdate
         tried.add(key)
         try:
             build_attack(name, start).reconstruct([capture], seed=0)
-        except ConfigError:
+        except (ConfigError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001, S112 - a plugin may raise anything
+        except BaseException:  # noqa: BLE001, S112 - a plugin may raise anything
             continue
 
 
@@ -147,10 +147,11 @@ def inversion_of(
     started, what = time.perf_counter(), f"the model '{model.model.architecture}' of round {model.round}"
     with _named(call, what):
         found: object = attack.invert(model, classes, seed=call.seed, device=call.device, progress=progress)
-    problem = _problem_of_inversion(found, model, classes, call)
+        problem = problem_of_inversion(found, model, classes, call.told)
     if problem or not isinstance(found, Inversion):
         raise AttackError(f"{call.described} on {what}: {problem}")
-    return dataclasses.replace(found, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Inversion(**{**_fields(found, call), "model_id": model_id(model), "seconds": seconds})
 
 
 @contextlib.contextmanager
@@ -158,97 +159,39 @@ def _named(call: Call, what: str) -> Iterator[None]:
     """Turn whatever a plugin raises into an error that says which attack failed on what, but for a lack of memory."""
     try:
         yield
-    except (Exception, SystemExit, GeneratorExit) as error:
-        if lack_of_memory(error):
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        told = _message(error)
+        if lack_of_memory(error) if told is not None else isinstance(error, MemoryError):
             raise
-        told = f"{call.described} failed on {what}: {type(error).__name__}: {error}{own_line(error)}"
-        raise AttackError(told) from error
+        told = f"{type(error).__name__}: {'(without a message)' if told is None else told[:_LONGEST]}{own_line(error)}"
+        raise AttackError(f"{call.described} failed on {what}: {told}") from error
 
 
-def _problem(answer: object, capture: CapturedUpdate, call: Call) -> str:
-    """Return what is wrong with an answer, or ""."""
-    if not isinstance(answer, Reconstruction):
-        return f"expected a Reconstruction, got a {type(answer).__name__}"
-    told = {
-        "capture_id": (answer.capture_id, capture.id),
-        "attack": (answer.attack, call.name),
-        "settings": (dict(answer.settings), dict(call.settings)),
-        "seed": (answer.seed, call.seed),
-    }
-    for field, (found, expected) in told.items():
-        if found != expected:
-            return f"the answer's {field} is {found!r}, expected {expected!r}"
-    return _problem_of_counts(answer) or _problem_of_tensors(answer, capture)
+def _message(error: BaseException) -> str | None:
+    """Return the message of an error; None if it has none, since to ask for it is an error too."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a plugin's class may do anything
+        return None
 
 
-def _problem_of_inversion(found: Any, model: TrainedModel, classes: Sequence[int], call: Call) -> str:  # noqa: ANN401
-    """Return what is wrong with the answer of a model inversion, or ""."""
-    if not isinstance(found, Inversion):
-        return f"expected an Inversion, got a {type(found).__name__}"
-    told = {
-        "model_id": (found.model_id, model_id(model)),
-        "attack": (found.attack, call.name),
-        "settings": (dict(found.settings), dict(call.settings)),
-        "seed": (found.seed, call.seed),
-        "classes": (found.classes.tolist(), list(classes)),
-    }
-    for field, (value, expected) in told.items():
-        if value != expected:
-            return f"the answer's {field} is {value!r}, expected {expected!r}"
-    spec, count = model.model, len(classes)
-    steps = (spec.input.timesteps or spec.spiking.timesteps,) if spec.spiking is not None else ()
-    shape = (*steps, count, *spec.input.frame)
-    if tuple(found.inputs.shape) != shape:
-        return f"the answer's inputs have shape {tuple(found.inputs.shape)}, expected {shape}"
-    for field in ("confidence", "iterations", "stop_reasons"):
-        if len(getattr(found, field)) != count:
-            return f"the answer has {len(getattr(found, field))} {field} for {count} classes"
-    if not all(isinstance(reason, StopReason) for reason in found.stop_reasons):
-        return f"the answer's stop_reasons are {found.stop_reasons!r}, expected StopReasons"
-    whole = bool(torch.isfinite(found.inputs).all()) and bool(torch.isfinite(found.confidence).all())
-    return "" if whole else "the answer's inputs or confidence hold NaN or infinity"
+def _checked(answer: object, capture: CapturedUpdate, call: Call) -> Reconstruction:
+    """Return an answer if it is one; see `checked_answers`."""
+    with _named(call, capture.id):  # its values may be anything, and what is asked of them may fail
+        problem = problem_of(answer, capture, call.told)
+    if problem or not isinstance(answer, Reconstruction):
+        raise AttackError(f"{call.described} on {capture.id}: {problem}")
+    return Reconstruction(
+        **{**_fields(answer, call), "capture_id": capture.id, "matching_loss": float(answer.matching_loss)}
+    )
 
 
-def _problem_of_counts(answer: Any) -> str:  # noqa: ANN401 - its fields may be anything
-    if not isinstance(answer.stop_reason, StopReason):
-        return f"the answer's stop_reason is {answer.stop_reason!r}, expected a StopReason"
-    least = {"iterations": 0, "gradient_evaluations": 0, "restarts": 1}
-    for field, smallest in least.items():
-        count = getattr(answer, field)
-        if isinstance(count, bool) or not isinstance(count, int) or count < smallest:
-            return f"the answer's {field} is {count!r}, expected a whole number of at least {smallest}"
-    if not isinstance(answer.matching_loss, int | float):
-        return f"the answer's matching_loss is a {type(answer.matching_loss).__name__}, expected a number"
-    if not isinstance(answer.loss_history, Tensor) or answer.loss_history.dim() != 1:
-        return "the answer's loss_history is not a tensor of one axis"
-    return ""
-
-
-def _problem_of_tensors(answer: Any, capture: CapturedUpdate) -> str:  # noqa: ANN401 - as above
-    spec, count = capture.model.input, batch_size(capture)
-    steps = (spec.timesteps,) if spec.timesteps else ()
-    shape = (*steps, count, *spec.frame)
-    for field, expected in {"inputs": shape, "last_inputs": shape, "labels": (count,)}.items():
-        tensor = getattr(answer, field)
-        if not isinstance(tensor, Tensor):
-            return f"the answer's {field} are a {type(tensor).__name__}, expected a tensor"
-        if tuple(tensor.shape) != expected:
-            return f"the answer's {field} have shape {tuple(tensor.shape)}, expected {expected}"
-    if not answer.inputs.is_floating_point():
-        return f"the answer's inputs are of {answer.inputs.dtype}, expected floats"
-    whole = not answer.labels.is_complex() and torch.equal(answer.labels, answer.labels.round())
-    if not whole and (spec.classes > 1 or not answer.labels.is_floating_point()):  # one output may be any number
-        return f"the answer's labels are of {answer.labels.dtype}, expected whole numbers"
-    return "" if answer.stop_reason is StopReason.DIVERGED else _problem_of_values(answer.inputs, spec)
-
-
-def _problem_of_values(inputs: Tensor, spec: InputSpec) -> str:
-    if not bool(torch.isfinite(inputs).all()):
-        return "the answer's inputs hold NaN or infinity, and it did not end as diverged"
-    least, most, room = float(inputs.min()), float(inputs.max()), _ROUNDING * (spec.high - spec.low)
-    if not spec.timesteps and not spec.low - room <= least <= most <= spec.high + room:
-        return f"the answer's inputs lie in [{least:g}, {most:g}], expected [{spec.low:g}, {spec.high:g}]"
-    return ""
+def _fields(answer: Reconstruction | Inversion, call: Call) -> dict[str, Any]:
+    """Return the fields of an answer, with those that say what the attack was told as it was told."""
+    kind = Reconstruction if isinstance(answer, Reconstruction) else Inversion
+    return {field.name: getattr(answer, field.name) for field in dataclasses.fields(kind)} | call.told
 
 
 def _several(captures: Sequence[CapturedUpdate]) -> str:

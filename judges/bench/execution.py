@@ -104,7 +104,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
                 self.write_tables()
         self.write_tables()
         page: Path = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)
-        write_hashes(self.folder, self.finished)
+        write_hashes(self.folder, self.finished, self.makes)
         return page
 
     def check(self) -> None:

@@ -146,11 +146,12 @@ def attack(
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
     """Write the report of a run again."""
     from judges.kinds import kind_in
-    from judges.runs.integrity import REPORT, renew_hashes
+    from judges.runs.integrity import REPORT, check_sources, renew_hashes
     from judges.runs.lock import sole_writer
 
     kind = kind_in(run_dir)
     with sole_writer(run_dir):
+        check_sources(run_dir)
         page = kind.part("report")(run_dir, show_faces=show_faces)
         renew_hashes(run_dir, REPORT)
         print_results(page, run_dir)

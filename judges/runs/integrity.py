@@ -6,7 +6,7 @@ What a call has finished keeps its hash: a later call lists anew only what it ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ BASIS = ("config.toml", MANIFEST)
 
 DERIVED = (*BASIS, "gallery", "answers", "scores.csv", "summary.json", *REPORT)
 """Files and folders that every call writes anew from the others."""
+
+_GIVEN = ("captures", "sealed", "reconstructions", "inversions")
+"""Folders of what only some calls write; what federations write is in their contents."""
 
 Stamp = tuple[int, int, int]
 """Inode, time of the last change and size of a file; another one says that it was written since."""
@@ -110,18 +113,23 @@ def unlist_derived(folder: Path) -> None:
             _write(folder, kept)
 
 
-def write_hashes(folder: Path, finished: Finished | None = None) -> Path:
+def write_hashes(
+    folder: Path, finished: Finished | None = None, makes: Callable[[str], bool] = lambda _path: True
+) -> Path:
     """Write the list of all files that a run has written, which `sha256sum -c` can read too.
 
     Args:
         folder: of the run.
         finished: what there was when this call began. Whatever has not been written since keeps the hash that it had,
             also if it is missing or damaged.
+        makes: whether this call writes a path: an answer, capture or sealed batch that it does not write keeps its hash
+            as well if somebody else has written it meanwhile.
     """
     finished = finished or Finished()
     digests = dict(finished.listed)
     for path in _files(folder):
-        if path not in digests or _stamp(folder / path) != finished.stamps.get(path):
+        is_given = Path(path).parts[0] in _GIVEN and not makes(path)
+        if path not in digests or (not is_given and _stamp(folder / path) != finished.stamps.get(path)):
             digests[path] = sha256(folder / path)
     return _write(folder, digests | _recorded(folder))
 
@@ -139,6 +147,23 @@ def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
     """
     if (folder / FILE).is_file():
         _write(folder, {**_listed(folder), **{path: sha256(folder / path) for path in paths}})
+
+
+def check_sources(folder: Path) -> None:
+    """Check the files from which a finished run's report is written, as far as they are there.
+
+    Raises:
+        DataError: one has changed since the run was finished; a report of it would be listed as one of the run.
+    """
+    listed = _listed(folder) if (folder / FILE).is_file() else {}
+    for path, digest in listed.items():
+        is_source = Path(path).parts[0] in DERIVED and path not in REPORT
+        if is_source and (folder / path).is_file() and sha256(folder / path) != digest:
+            raise DataError(
+                f"{folder / path}: expected the content that it had when the run was finished, found another, of which "
+                "no report is written; put the file back, or call the command that made the run again, which writes "
+                "it anew."
+            )
 
 
 def verify(folder: Path) -> Verification:

@@ -88,7 +88,8 @@ def _columns(
     truth, ours = as_images(sealed.inputs), as_images(reconstruction.inputs)
     true, named = _classes(sealed.labels, reconstruction.labels)
     recovered, moved = named[order], [None] * len(order)
-    if guess is not None and reconstruction.restarts <= 1:  # after a restart the answer may come from another guess
+    started = guess is not None and bool(guess.isfinite().all()) and reconstruction.restarts <= 1
+    if guess is not None and started:  # after a restart the answer may come from another guess
         moved = _moved(ours, as_images(guess), spec)[order].tolist()
     return {
         **_pictures(ours[order], truth, spec),

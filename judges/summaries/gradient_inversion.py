@@ -207,8 +207,9 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
 
 
 def _last(rows: Sequence[Score]) -> dict[str, float | None]:
-    """Return the means over the last iterates, by name."""
-    means = {name: _mean(_defined(rows, f"last_{name}")) for name in _METRICS}
+    """Return the means over the last iterates, by name; None where one of these is not finite."""
+    columns = {name: _defined(rows, f"last_{name}") for name in _METRICS}
+    means = {name: _mean(column) if all(map(math.isfinite, column)) else None for name, column in columns.items()}
     return {**means, "asr": _share([row.last_judge_correct for row in rows])}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,22 @@ from fl_sim.records import CapturedUpdate, ModelSpec
 Change = Callable[[list[Reconstruction]], Any]
 REASON: dict[str, Any] = {"stop_reason": "solved!"}
 FIRST, SECOND = "test/r001-c000", "test/r001-c001"
+
+
+class MuteError(Exception):
+    """An error that cannot be told."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def throw(error: BaseException) -> None:
+    raise error
+
+
+def changed(**fields: Any) -> Change:
+    return lambda found: [dataclasses.replace(one, **fields) for one in found]
+
 
 FAULTS: dict[str, tuple[Change, str]] = {
     "raises": (lambda _: 1 / 0, "failed on {first} and 2 more: ZeroDivisionError: division by zero"),
@@ -54,6 +71,35 @@ FAULTS: dict[str, tuple[Change, str]] = {
         lambda found: [dataclasses.replace(one, settings={}) for one in found],
         "on {first}: the answer's settings is {{}}, expected",
     ),
+    "leaves by another way": (
+        lambda _: throw(asyncio.CancelledError()),
+        "failed on {first} and 2 more: CancelledError",
+    ),
+    "an error without a message": (
+        lambda _: throw(MuteError()),
+        "failed on {first} and 2 more: MuteError: (without a message)",
+    ),
+    "a book as a message": (lambda _: throw(ValueError("x" * 10**6)), "failed on {first} and 2 more: ValueError: xxx"),
+    "no settings": (changed(settings=None), "failed on {first}: TypeError"),
+    "a seed of many": (changed(seed=torch.ones(2)), "failed on {first}: RuntimeError"),
+    "unknown classes": (changed(labels=torch.tensor([999])), "on {first}: the answer's labels are [999], expected -1"),
+    "labels of nothing": (
+        changed(labels=torch.tensor([1], device="meta")),
+        "on {first}: the answer's labels are a tensor of layout torch.strided on meta, expected a plain one",
+    ),
+    "yes and no": (changed(labels=torch.tensor([True])), "on {first}: the answer's labels are of torch.bool, expected"),
+    "sparse": (
+        lambda found: [dataclasses.replace(one, last_inputs=one.inputs.to_sparse()) for one in found],
+        "on {first}: the answer's last_inputs are a tensor of layout torch.sparse_coo",
+    ),
+    "complex": (
+        lambda found: [dataclasses.replace(one, last_inputs=one.inputs.to(torch.complex64)) for one in found],
+        "on {first}: the answer's last_inputs are of torch.complex64",
+    ),
+    "a loss that no float holds": (changed(matching_loss=10**400), "failed on {first}: OverflowError"),
+    "a count that no file holds": (changed(iterations=2**64), "on {first}: the answer's iterations is 18446744"),
+    "an engine of half a letter": (changed(engine="\ud800"), "failed on {first}: UnicodeEncodeError"),
+    "no engine": (changed(engine=None), "on {first}: the answer's engine is a NoneType, expected a text"),
 }
 
 
@@ -94,6 +140,7 @@ def test_an_answer_that_is_none_is_named(fault: str, captures: list[CapturedUpda
         answers_of(faulty(change), captures, call())
     expected = words.format(first=FIRST, second=SECOND)
     assert str(caught.value).startswith(f"attack 'theirs' (added by hand) {expected}")
+    assert len(str(caught.value)) < 3000
 
 
 def test_what_is_right_comes_back_with_seconds_that_were_measured(captures: list[CapturedUpdate]) -> None:
@@ -102,6 +149,27 @@ def test_what_is_right_comes_back_with_seconds_that_were_measured(captures: list
     assert checked_answers([one], captures[:1], call()) == [one]
     lost = dataclasses.replace(one, inputs=one.inputs * torch.nan, stop_reason=StopReason.DIVERGED)
     assert checked_answers((lost,), captures[:1], call()) == [lost]
+
+
+class Yes:
+    """Equal to everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_what_an_answer_says_of_its_call_is_what_the_call_was(captures: list[CapturedUpdate]) -> None:
+    class Other(Reconstruction):
+        pass
+
+    lies: dict[str, Any] = dict.fromkeys(("capture_id", "attack", "seed"), Yes())
+    (one,) = answers_of(
+        faulty(lambda found: [Other(**vars(dataclasses.replace(found[0], **lies)))]), captures[:1], call()
+    )
+    assert type(one) is Reconstruction
+    assert (one.capture_id, one.attack, one.seed) == (FIRST, "theirs", 3)
 
 
 def test_a_lack_of_memory_is_no_fault_of_the_attack(captures: list[CapturedUpdate]) -> None:
@@ -114,6 +182,10 @@ def test_a_lack_of_memory_is_no_fault_of_the_attack(captures: list[CapturedUpdat
 
 def test_an_attack_of_ours_is_named_without_a_package() -> None:
     assert Call.of("dlg", {}, seed=0).described == "attack 'dlg'"
+
+
+def changed_inversion(found: Inversion, **fields: Any) -> Inversion:
+    return dataclasses.replace(found, **fields)
 
 
 INVERSION_FAULTS: dict[str, tuple[Callable[[Inversion], Any], str]] = {
@@ -138,6 +210,18 @@ INVERSION_FAULTS: dict[str, tuple[Callable[[Inversion], Any], str]] = {
     "no reasons": (
         lambda found: dataclasses.replace(found, stop_reasons=()),
         "on the model 'mlp' of round 3: the answer has 0 stop_reasons for 2 classes",
+    ),
+    "no classes": (
+        lambda found: changed_inversion(found, classes=None),
+        "failed on the model 'mlp' of round 3: AttributeError",
+    ),
+    "other probabilities": (
+        lambda found: dataclasses.replace(found, probabilities=torch.ones(3)),
+        "on the model 'mlp' of round 3: the answer's probabilities have shape (3,), expected (2, 1, 4, 5)",
+    ),
+    "a list": (
+        lambda found: changed_inversion(found, confidence=[0.5, 0.5]),
+        "on the model 'mlp' of round 3: the answer's confidence are a list, expected a tensor",
     ),
 }
 

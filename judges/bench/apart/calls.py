@@ -113,9 +113,21 @@ def _run(folder: Path, call: Call) -> None:
     paths = [str(Path(path or ".").resolve()) for path in sys.path]
     environment = {**kept, "PYTHONPATH": os.pathsep.join(paths), "HOME": str(folder), "TMPDIR": str(folder)}
     command = [sys.executable, "-m", "judges.bench.apart.child"]
-    done = subprocess.run(  # noqa: S603 - our own module
-        command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
+    held, ours = os.pipe()  # the child ends when this process does, which then lets go of its end
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=held,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    finally:
+        os.close(held)
+        os.close(ours)
     try:
         outcome = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
         kind, told = str(outcome["kind"]), str(outcome["told"])

@@ -23,6 +23,7 @@ _ALL = (1 << 13) - 1
 
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE
 _PATH_BENEATH, _NO_NEW_PRIVILEGES, _VERSION = 1, 38, 1
+_PROCESSES, _SHARED_MEMORY = Path("/proc"), Path("/dev/shm")  # noqa: S108 - it is forbidden, not used
 
 
 class _Ruleset(ctypes.Structure):
@@ -46,11 +47,12 @@ def is_there() -> bool:
 def forbid(hidden: Iterable[Path], *, writable: Iterable[Path]) -> bool:
     """Forbid this process to read what is hidden, and to write anywhere but below some folders.
 
-    Names in folders stay visible. A folder that is created beside a hidden one later cannot be read either.
+    Names in folders stay visible. A folder that is created beside a hidden one later cannot be read either. Shared
+    memory, and what the system tells of other processes, such as their environment, are hidden in any case.
 
     Args:
         hidden: files and folders, whether they exist or not.
-        writable: folders.
+        writable: folders; what is hidden below them stays so.
 
     Returns:
         Whether the system allows this.
@@ -64,15 +66,24 @@ def forbid(hidden: Iterable[Path], *, writable: Iterable[Path]) -> bool:
         return False
     try:
         _allow(libc, ruleset, Path("/"), _READ_DIR)
-        for path in _beside({path.resolve() for path in hidden}, Path("/")):
+        closed = {path.resolve() for path in (*hidden, *_others(), _SHARED_MEMORY)}
+        for path in _beside(closed, Path("/")):
             _allow(libc, ruleset, path, _READ_FILE | _READ_DIR | _EXECUTE)
-        for path in writable:
-            _allow(libc, ruleset, path, _ALL)
+        for folder in writable:
+            is_open = not any(path.is_relative_to(folder) for path in closed)
+            for path in [folder] if is_open else _beside(closed, folder):
+                _allow(libc, ruleset, path, _ALL)
         if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
             return False
         return bool(libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
+
+
+def _others() -> Iterator[Path]:
+    """Yield the folders of what the system tells of other processes."""
+    with contextlib.suppress(OSError):
+        yield from (path for path in _PROCESSES.iterdir() if path.name.isdecimal() and int(path.name) != os.getpid())
 
 
 def _beside(hidden: set[Path], folder: Path) -> Iterator[Path]:

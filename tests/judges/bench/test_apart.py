@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import torch
 from attacks import ATTACKS
 from attacks.answers import AttackError, Call
 from attacks.testing.victims import LENET, captures_of, truth
-from judges.bench.apart.calls import Apart, answers, hidden_from_attacks
+from judges.bench.apart.calls import JOB, OUTCOME, Apart, answers, hidden_from_attacks
 from judges.bench.apart.landlock import is_there
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import run_plan
@@ -67,6 +71,9 @@ class Spy(IDLG):
                 "beside": looked(folder / "beside"),
                 "wrote": written(folder / "beside"),
                 "here": written("here"),
+                "shared": written(f"/dev/shm/spy-{os.getpid()}"),
+                "parent": looked(f"/proc/{os.getppid()}/environ"),
+                "self": bool(looked("/proc/self/status")),
                 "environment": sorted(name for name in os.environ if "SPIKELEAK" in name),
                 "same folder": str(Path.cwd()) in os.environ["PYTHONPATH"].split(os.pathsep),
             }))
@@ -110,8 +117,55 @@ def test_an_attack_apart_answers_the_same_and_sees_nothing(apart: Apart, tmp_pat
     assert (seen["environment"], seen["same folder"], seen["here"]) == ([], False, True)
     if is_there():
         assert (seen["sealed"], seen["gallery"], seen["data"]) == ("PermissionError",) * 3
-        assert (seen["beside"], seen["wrote"]) == ("public", False)
+        assert (seen["beside"], seen["wrote"], seen["shared"]) == ("public", False, False)
+        assert (seen["parent"], seen["self"]) == ("PermissionError", True)
         assert (tmp_path / "beside").read_text() == "public"
+
+
+HIDDEN_BELOW = """
+import sys
+from pathlib import Path
+from judges.bench.apart.landlock import forbid
+
+place = Path(sys.argv[1])
+assert forbid([place / "run" / "sealed"], writable=[place])
+(place / "device" / "written").write_text("mine")
+for act in (Path.read_text, lambda path: path.write_text("mine")):
+    try:
+        act(place / "run" / "sealed" / "truth")
+    except PermissionError:
+        print("refused")
+"""
+
+
+@pytest.mark.skipif(not is_there(), reason="without Landlock")
+def test_what_is_hidden_stays_so_below_a_folder_to_write_in(tmp_path: Path) -> None:
+    """As where the results of a run are in shared memory, below /dev."""
+    (tmp_path / "device").mkdir()
+    (tmp_path / "run" / "sealed").mkdir(parents=True)
+    (tmp_path / "run" / "sealed" / "truth").write_text("the truth")
+    command = [sys.executable, "-c", HIDDEN_BELOW, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["refused", "refused"]
+    assert (tmp_path / "device" / "written").read_text() == "mine"
+
+
+def test_a_process_apart_ends_with_its_caller(tmp_path: Path) -> None:
+    job = {
+        "call": dataclasses.asdict(Call.of("dlg", {}, seed=0)),
+        "captures": [],
+        "threads": 1,
+        "imports": [],
+        "hidden": [],
+    }
+    (tmp_path / JOB).write_text(json.dumps(job))
+    command = [sys.executable, "-m", "judges.bench.apart.child"]
+    paths = os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path)
+    done = subprocess.run(  # its input ends at once, as with the process that holds the other end of it
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == 1
+    assert not (tmp_path / OUTCOME).exists()
 
 
 @pytest.mark.endurance

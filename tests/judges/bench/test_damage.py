@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,8 @@ from attacks.contracts import Reconstruction
 from fl_sim.errors import DataError
 from fl_sim.records import load_record, save_record
 from judges.bench.execution import run_plan
-from judges.bench.gradient_inversion.added import attack_run
+from judges.bench.gradient_inversion import Run
+from judges.bench.gradient_inversion.added import AddedAttack, attack_run
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
@@ -173,6 +176,33 @@ def test_a_call_that_ends_early_leaves_a_list_that_is_true(folder: Path, monkeyp
     assert not [text for text in resume(folder) if "note" in text]
     assert sorted(map(str, without_seconds(folder))) == sorted(map(str, rows))
     assert verify(folder).is_sound
+
+
+@pytest.mark.parametrize("name", ["summary.json", "scores.csv", "gallery"])
+def test_no_report_of_another_content_is_listed(folder: Path, name: str) -> None:
+    source = next((folder / name).iterdir()) if name == "gallery" else folder / name
+    content, page = source.read_bytes(), (folder / "report.html").read_bytes()
+    flip(source)
+    with pytest.raises(DataError, match=rf"{re.escape(str(source))}: expected the content that it had"):
+        ask("report", folder)
+    source.write_bytes(content)
+    assert (folder / "report.html").read_bytes() == page
+    assert ask("report", folder)[0] == 0
+    assert verify(folder).is_sound
+
+
+def test_an_answer_that_somebody_changes_during_another_call_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = answer(folder, "idlg")
+
+    def facts(added: AddedAttack) -> Mapping[str, Any]:
+        forge_an_answer(path)
+        return Run.facts(added)
+
+    monkeypatch.setattr(AddedAttack, "facts", facts)
+    attack_run(folder, ["attack.name=idlg", "attack.iterations=0"], quiet())
+    assert verify(folder).changed == (path.relative_to(folder).as_posix(),)
 
 
 def test_an_audit_names_another_truth_and_attacks_other_captures_anew(finished: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
 from judges.runs.manifest import read_manifest
 from judges.runs.rows import Score, read_scores
+from judges.summaries.gradient_inversion import read_summary
 from tests.judges.bench.test_gradient_inversion import quiet
 
 SEED = 918273645
@@ -147,6 +149,22 @@ def test_a_plugin_that_fails_costs_its_cell_and_once_mended_it_goes_on(tmp_path:
     assert all(row.seconds > 0 for row in own)
     assert all(row.matching_loss == 0.0 and (row.answer_mismatch or 0.0) > 0.1 for row in own)
     assert all(row.answer_mismatch is None for row in rows if row.is_control)
+    assert "failed" not in read_manifest(tmp_path)
+
+
+def test_answers_that_are_not_finite_are_rows_of_a_diverged_attack(tmp_path: Path, theirs: Any) -> None:
+    def lost(found: list[Reconstruction]) -> list[Reconstruction]:
+        nan = torch.full_like(found[0].inputs, torch.nan)
+        first = dataclasses.replace(found[0], inputs=nan, last_inputs=nan, stop_reason=StopReason.DIVERGED)
+        return [first, *(dataclasses.replace(one, last_inputs=nan) for one in found[1:])]
+
+    theirs(faulty(lost))
+    rows = [row for row in run(tmp_path) if row.cell == THEIRS]
+    assert [row.diverged for row in rows] == [True, False, False]
+    assert [row.mse == math.inf for row in rows] == [True, False, False]
+    assert all(row.last_mse == math.inf for row in rows)
+    (cell,) = [cell for cell in read_summary(tmp_path / "summary.json").cells if cell.cell == THEIRS]
+    assert (cell.mse.mean, cell.last["mse"], cell.last["ssim"]) == (None, None, 0.0)
     assert "failed" not in read_manifest(tmp_path)
 
 
