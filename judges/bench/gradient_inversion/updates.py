@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attacks import ATTACKS
 from attacks.answers import refuse_pairs
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.observed import assuming
+from fl_sim.plugins import OURS
 from fl_sim.records import CapturedUpdate
 from judges.auxiliary import AuxiliaryData
 from judges.bench.apart.calls import Apart, hidden_from_attacks
@@ -128,10 +130,13 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def refuse_pairs(self, pairs: Iterable[tuple[Cell, CapturedUpdate]]) -> None:
         """Raise the ConfigError of an attack that does not take a victim, a captured update or a stand-in for one.
 
-        Attacks that are to be kept apart do not run in this process, so they are not asked.
+        Attacks of others that are to be kept apart do not run in this process, so they are not asked.
         """
-        if not self.options.isolate:
-            refuse_pairs((cell.attack, cell.kept.settings, capture) for cell, capture in pairs)
+        refuse_pairs(
+            (cell.attack, cell.kept.settings, capture)
+            for cell, capture in pairs
+            if not self.options.isolate or ATTACKS.origin(cell.attack) == OURS
+        )
 
     def _apart(self, evidence: Evidence) -> Apart | None:
         """Return how attacks are kept apart; None if the options do not ask for it."""

@@ -220,15 +220,18 @@ def test_other_processes_import_them_too(tmp_path: Path, monkeypatch: pytest.Mon
         sys.modules.pop(nets_of_worker.__name__)
 
 
+@pytest.mark.parametrize("isolate", [False, True])
 @pytest.mark.parametrize("attack", ["grnn", "feature_kalman"])
-def test_an_attack_that_takes_no_events_is_refused_before_anything_is_computed(attack: str, tmp_path: Path) -> None:
+def test_an_attack_that_takes_no_events_is_refused_before_anything_is_computed(
+    attack: str, isolate: bool, tmp_path: Path
+) -> None:
     events = RAW | {
         "dataset": {"name": "digits_dvs", "split": "test"},
         "model": {"name": "spiking_lenet", "timesteps": 2},
         "attack": {"name": ["idlg", attack], "iterations": 1},
     }
     with pytest.raises(ConfigError, match="event"):
-        run(tmp_path / "run", events)
+        run_plan(make_plan(events), tmp_path / "run", Watch.silent(), options=EngineOptions(isolate=isolate))
     assert not (tmp_path / "run" / "config.toml").exists()
 
 
