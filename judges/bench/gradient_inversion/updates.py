@@ -130,12 +130,13 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
     def refuse_pairs(self, pairs: Iterable[tuple[Cell, CapturedUpdate]]) -> None:
         """Raise the ConfigError of an attack that does not take a victim, a captured update or a stand-in for one.
 
-        Attacks of others that are to be kept apart do not run in this process, so they are not asked.
+        Attacks of others that run in other processes, as workers or kept apart, are not asked in this one.
         """
+        is_here = not (self.options.isolate or self.options.apart)
         refuse_pairs(
             (cell.attack, cell.kept.settings, capture)
             for cell, capture in pairs
-            if not self.options.isolate or ATTACKS.origin(cell.attack) == OURS
+            if is_here or ATTACKS.origin(cell.attack) == OURS
         )
 
     def _apart(self, evidence: Evidence) -> Apart | None:
