@@ -123,17 +123,18 @@ class Exact:
         return clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
 
 
-def target_of(capture: CapturedUpdate, inputs: Tensor) -> Tensor:
+def target_of(capture: CapturedUpdate, inputs: Tensor) -> Tensor | None:
     """Return the target (1,) with which an input has the captured update, for a model with one output.
 
     A gradient is affine in the target, so the squared distance between two of them is a parabola, whose vertex follows
-    from three points. The target is a class, 0 or 1, unless the client's loss is "mse".
-
-    Raises:
-        ConfigError: no engine can evaluate the model.
+    from three points. The target is a class, 0 or 1, unless the client's loss is "mse". It is None if no engine can
+    evaluate the model.
     """
-    points = [torch.tensor([point]) for point in (-1.0, 0.0, 1.0)]
-    below, middle, above = (value**2 for value in mismatches([capture] * 3, [(inputs, point) for point in points]))
+    points = [(inputs, torch.tensor([point])) for point in (-1.0, 0.0, 1.0)]
+    try:
+        below, middle, above = (value**2 for value in mismatches([capture] * 3, points))
+    except ConfigError:
+        return None
     curvature = above + below - 2 * middle
     target = torch.tensor([(below - above) / (2 * curvature) if curvature > 0 else 0.0])
     return target if capture.training.loss == MSE else target.clamp(0.0, 1.0).round().long()

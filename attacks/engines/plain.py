@@ -154,10 +154,13 @@ def _batch(one: Planted, step: range) -> tuple[Tensor, Tensor]:
     return as_read(inputs, one.capture.model.input), one.targets[index]
 
 
-def matched(capture: CapturedUpdate) -> frozenset[str]:
-    """Return the names of the parameters that the client trains and shares."""
+def matched(capture: CapturedUpdate) -> tuple[str, ...]:
+    """Return the names of the parameters that the client trains and shares, in the model's order.
+
+    Sums over them run in this order: that of a set would change their last bits from process to process.
+    """
     names = trainable(loaded(capture, torch.float32), capture.training.taken())
-    return frozenset(name for name in names if name in capture.update)
+    return tuple(name for name in names if name in capture.update)
 
 
 def norm_of(capture: CapturedUpdate, names: Collection[str]) -> float:

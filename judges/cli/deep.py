@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from judges.runs.comparison import Comparison
 
 # Modules that load torch are imported inside the function that needs them.
-
-ROUNDING = 1e-9
-"""Difference between two relative distances of updates that counts as none."""
 
 _GIVEN = ("config.toml", "manifest.json", "summary.json")
 _ROOMS = ("federations", "captures", "sealed", "models", "reconstructions", "inversions")
@@ -54,23 +50,7 @@ def rows_again(folder: Path) -> Comparison:
         run_plan(plan_of(read_toml(folder / "config.toml")), scratch, Watch.silent())
         for assignments in dict.fromkeys(map(tuple, read_manifest(folder).get(ADDED_BY, {}).values())):
             attack_run(scratch, assignments, Watch.silent())
-        return but_for_rounding(compare(folder, scratch))
-
-
-def but_for_rounding(comparison: Comparison) -> Comparison:
-    """Return a comparison in which distances of updates that differ by rounding only are equal.
-
-    Their sums run over parameters as they lie in memory, which is otherwise where a capture was read from a file.
-    """
-    cells = []
-    for cell in comparison.cells:
-        left = {
-            name: value
-            for name, value in cell.columns.items()
-            if name not in ("mismatch", "answer_mismatch") or value > ROUNDING
-        }
-        cells.append(cell if left else replace(cell, differing=0, columns={}))
-    return replace(comparison, cells=tuple(cells))
+        return compare(folder, scratch)
 
 
 def _sources(folder: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from attacks import ATTACKS, build_attack
+from attacks import ATTACKS, build_attack, exact
 from attacks.contracts import Reconstruction, StopReason
 from attacks.testing.victims import EVENTS, MLP, SPIKING_MLP
 from fl_sim.client_training import ClientTraining
@@ -111,3 +111,16 @@ def test_the_target_of_one_output_follows_from_the_input(name: str, target: floa
     assert torch.allclose(answer.inputs, inputs, atol=1e-5)
     assert torch.allclose(answer.labels.float(), labels.float(), atol=1e-4)
     assert answer.labels.is_floating_point() == (name == "regression")
+
+
+def test_a_model_that_no_engine_takes_keeps_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> list[float]:
+        raise ConfigError("draws random numbers")
+
+    monkeypatch.setattr(exact, "mismatches", refuse)
+    entry = zoo.ZOO["regression"]
+    with zoo.in_table(entry):
+        capture, inputs, _ = zoo.capture_of(entry, 0, 1)
+        (answer,) = build_attack("exact").reconstruct([capture], seed=0)
+    assert torch.allclose(answer.inputs, inputs, atol=1e-5)
+    assert answer.labels.tolist() == [-1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.engines.choice import choose, open_engine
+from attacks.engines.plain import matched
 from attacks.engines.truth import mismatch
 from attacks.replay.engine import ReplayedClients
 from fl_sim.client_training import ClientTraining
@@ -96,3 +97,9 @@ def test_an_error_of_the_users_own_keeps_its_line(register: Register) -> None:
     register(lambda: Own(lambda hidden: hidden[:, 7]))
     with pytest.raises(ConfigError, match=r"own.*IndexError.*test_choice\.py, line"):
         choose([capture])
+
+
+def test_parameters_are_matched_in_the_models_order() -> None:
+    """Sums over a set of names would end in other last bits in each process, since texts are hashed at random."""
+    capture, _ = client(ClientTraining(frozen="head.bias"), kind="gradient")
+    assert matched(capture) == tuple(name for name in capture.parameters if name != "head.bias")

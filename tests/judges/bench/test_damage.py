@@ -17,11 +17,9 @@ from fl_sim.records import load_record, save_record
 from judges.bench.execution import run_plan
 from judges.bench.gradient_inversion import Run
 from judges.bench.gradient_inversion.added import AddedAttack, attack_run
-from judges.cli.deep import but_for_rounding
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
-from judges.runs.comparison import CellDifference, Comparison
 from judges.runs.integrity import verify, write_hashes
 from judges.runs.manifest import failed_cells, read_manifest
 from judges.runs.rows import Score
@@ -227,14 +225,3 @@ def test_an_audit_names_another_truth_and_attacks_other_captures_anew(finished: 
     ears = Ears()
     run_plan(plan, tmp_path, ears)
     assert any("r001-c000.safetensors is missing; the captures that there are now" in text for text in ears.heard)
-
-
-def test_distances_that_differ_by_rounding_are_no_damage() -> None:
-    cells = (
-        CellDifference("a", 6, 2, 0, 0, {"mismatch": 1e-23, "answer_mismatch": 2e-16}),
-        CellDifference("b", 6, 2, 0, 0, {"mismatch": 1e-23, "ssim": 1e-9}),
-        CellDifference("c", 6, 1, 0, 0, {"answer_mismatch": 1e-3}),
-        CellDifference("d", 6, 0, 1, 0, {}),
-    )
-    found = but_for_rounding(Comparison({}, {}, cells))
-    assert [cell.is_equal for cell in found.cells] == [True, False, False, False]
