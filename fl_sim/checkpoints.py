@@ -6,12 +6,11 @@ A file that fails its check counts as missing: the training starts from the begi
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,6 @@ class Checkpoint:
         best_loss: held-out loss of the best epoch; infinite if the last epoch is always kept.
         waited: epochs since the best one.
         seconds: wall time so far.
-        digest: SHA-256 over all the other fields; "" until the checkpoint is saved.
     """
 
     model: Mapping[str, Tensor]
@@ -50,7 +48,6 @@ class Checkpoint:
     best_loss: float = math.inf
     waited: int = 0
     seconds: float = 0.0
-    digest: str = ""
 
     @classmethod
     def at_start(cls, model: nn.Module, generator: torch.Generator) -> Checkpoint:
@@ -108,14 +105,13 @@ Keep = Callable[[Checkpoint], None]
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, either completely or not at all.
 
-    The file is not synced to the disk, which takes seconds for a large model; after a power failure, the digest shows
-    whether it is complete.
+    The file is not synced to the disk, which takes seconds for a large model; after a power failure, the record's
+    checksum shows whether it is complete.
 
     Raises:
         WriteError: the disk is full or the folder cannot be written.
     """
-    content = record_bytes(dataclasses.replace(checkpoint, digest=_digest(checkpoint)))
-    atomic_write(path, content, durable=False)
+    atomic_write(path, record_bytes(checkpoint), durable=False)
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> Checkpoint | None:
@@ -124,8 +120,7 @@ def load_checkpoint(path: Path, model: nn.Module) -> Checkpoint | None:
         checkpoint = load_record(Checkpoint, path)
     except DataError:
         return None
-    sound = checkpoint.digest == _digest(checkpoint) and fits(checkpoint.model, model)
-    return checkpoint if sound else None
+    return checkpoint if fits(checkpoint.model, model) else None
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -140,17 +135,10 @@ class Stored:
     Attributes:
         state: {name: tensor}, parameters and buffers.
         facts: plain values that describe the model or its training.
-        digest: SHA-256 over both.
     """
 
     state: Mapping[str, Tensor]
     facts: Mapping[str, Scalar]
-    digest: str
-
-    @classmethod
-    def sealed(cls, state: Mapping[str, Tensor], facts: Mapping[str, Scalar]) -> Self:
-        """Return a record of the state and the facts with their digest."""
-        return cls(state, facts, digest_of(sorted(facts.items()), state))
 
 
 Kind = TypeVar("Kind", bound=Stored)
@@ -162,8 +150,7 @@ def load_stored(kind: type[Kind], path: Path, model: nn.Module | None = None) ->
         stored = load_record(kind, path)
     except DataError:
         return None
-    sound = stored.digest == kind.sealed(stored.state, stored.facts).digest
-    return stored if sound and (model is None or fits(stored.state, model)) else None
+    return stored if model is None or fits(stored.state, model) else None
 
 
 def trained_once(
@@ -199,7 +186,7 @@ def trained_once(
     return cached(
         path,
         load=lambda path: load_stored(kind, path, model),
-        make=lambda: kind.sealed(*train(load_checkpoint(checkpoint, model), keep)),
+        make=lambda: kind(*train(load_checkpoint(checkpoint, model), keep)),
         save=save,
     )
 
@@ -214,22 +201,6 @@ def fits(state: Mapping[str, Tensor], model: nn.Module) -> bool:
 def state_of(model: nn.Module) -> State:
     """Return a detached copy of the model's parameters and buffers by name."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def digest_of(facts: object, *groups: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over plain facts and over the names and values of tensors."""
-    digest = hashlib.sha256(repr(facts).encode())
-    for group in groups:
-        for name, tensor in sorted(group.items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _digest(checkpoint: Checkpoint) -> str:
-    facts = (checkpoint.epoch, checkpoint.best_loss, checkpoint.waited, checkpoint.seconds)
-    own = {"generator": checkpoint.generator}
-    return digest_of(facts, checkpoint.model, checkpoint.best, checkpoint.optimiser, own)
 
 
 def _tensors_of(optimiser: torch.optim.Optimizer) -> State:

@@ -1,7 +1,8 @@
 """The records that are passed from package to package, and their format on disk.
 
 A record is a frozen dataclass. Tensors are keyed by parameter name, never by position. On disk a record is one
-safetensors file: its tensors, and everything else as JSON in the file's metadata. Nothing is ever unpickled.
+safetensors file: its tensors, and everything else as JSON in the file's metadata, with a checksum over both. Nothing is
+ever unpickled.
 
 Axis order, everywhere: R restarts, V victims, T steps, N examples, C, H, W; time comes first if it is present.
 """
@@ -9,6 +10,7 @@ Axis order, everywhere: R restarts, V victims, T steps, N examples, C, H, W; tim
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 import pydantic
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from fl_sim.client_training import ClientTraining
@@ -120,6 +123,7 @@ class SealedBatch:
 
 Record = TypeVar("Record")
 _METADATA_KEY = "spikeleak"
+_CHECKSUM = "sha256"
 _TENSORS_ALLOWED = pydantic.ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -135,8 +139,18 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
             given |= {f"{field.name}/{key}": item for key, item in value.items()}
         else:
             plain[field.name] = pydantic.TypeAdapter(type(value)).dump_python(value)
-    metadata = {_METADATA_KEY: json.dumps(plain, sort_keys=True)}
-    return safetensors.torch.save(_apart(given), metadata)
+    tensors, plain = _apart(given), json.loads(json.dumps(plain))  # as it is read: a key is text
+    plain[_CHECKSUM] = _checksum(plain, tensors)
+    return safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(plain, sort_keys=True)})
+
+
+def _checksum(plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over the plain values and the names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _apart(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -169,7 +183,7 @@ def load_record(kind: type[Record], path: Path) -> Record:
     """Read a record of type `kind` that was written by `save_record`.
 
     Raises:
-        DataError: the file is missing, truncated, or holds something else.
+        DataError: the file is missing, truncated, damaged, or holds something else.
     """
     if not path.is_file():
         raise DataError(f"{path}: expected a {kind.__name__}, found no such file.")
@@ -180,6 +194,9 @@ def load_record(kind: type[Record], path: Path) -> Record:
         plain = json.loads(metadata[_METADATA_KEY])
         if not isinstance(plain, dict) or plain.pop("record") != kind.__name__:
             raise KeyError("record")
+        checksum = plain.pop(_CHECKSUM, None)  # versions before 0.2 wrote none
+        if checksum not in (None, _checksum({"record": kind.__name__, **plain}, tensors)):
+            raise ValueError("its checksum does not fit its content")
         return _rebuild(kind, plain, tensors)
     # JSON that is nested a thousand levels deep raises a RecursionError.
     except (

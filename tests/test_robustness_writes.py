@@ -127,7 +127,7 @@ WRITERS: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], object]
     ),
     "cache": (
         lambda folder, version: save_record(
-            Stored.sealed({"w": torch.full((30,), float(version))}, {"epochs": version}), folder / "t.safetensors"
+            Stored({"w": torch.full((30,), float(version))}, {"epochs": version}), folder / "t.safetensors"
         ),
         lambda folder: load_stored(Stored, folder / "t.safetensors"),
     ),

@@ -103,6 +103,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
                 self.judge(evidence, work)
                 self.write_tables()
         self.write_tables()
+        self.finished.check_pictures(self.folder)
         page: Path = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)
         write_hashes(self.folder, self.finished, self.makes)
         return page

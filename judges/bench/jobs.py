@@ -23,7 +23,7 @@ from attacks.answers import AttackError, Call, inversion_of
 from attacks.contracts import Inversion
 from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig
-from fl_sim.errors import IncompleteError, lack_of_memory
+from fl_sim.errors import DataError, IncompleteError, lack_of_memory
 from fl_sim.observed import assuming
 from fl_sim.records import TrainedModel, load_record, save_record
 from fl_sim.seeding import attacker_seed
@@ -31,13 +31,30 @@ from fl_sim.specs import Scalar
 from judges.auxiliary import Source
 from judges.bench.apart.calls import Apart, answers
 from judges.bench.federations import federate
-from judges.progress import Advance
+from judges.progress import Advance, Watch
 
 _CLASSES = -4
 """Axis of the classes in images (K, C, H, W) and in spikes (T, K, C, H, W)."""
 
 Item = TypeVar("Item")
 Cut = TypeVar("Cut", bound="AttackJob | InversionJob")
+
+
+def kept_answer(kind: type[Item], path: Path, watch: Watch) -> Item | None:
+    """Return the answer that an earlier call left at a path; None if there is none, or a damaged one, which is named.
+
+    Args:
+        kind: type of the record.
+        path: of its file.
+        watch: told of the damage.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return load_record(kind, path)
+    except DataError as error:
+        watch.say(f"note: {error} It is computed again.")
+        return None
 
 
 class Job(Protocol):

@@ -23,7 +23,7 @@ from fl_sim.simulation import check_federation
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
-from judges.bench.jobs import InversionJob
+from judges.bench.jobs import InversionJob, kept_answer
 from judges.bench.targets import TargetJob, Trained, target_data, trained_targets
 from judges.classifiers import JudgeOptions, check_judge, get_judge
 from judges.classifiers.cache import Judge
@@ -145,7 +145,9 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
                     classes=trained.facts.classes,
                     path=path,
                 )
-                started = None if _is_done(cell, trained, path) else Started(engine, job)
+                started = (
+                    None if _is_done(cell, trained, kept_answer(Inversion, path, self.watch)) else Started(engine, job)
+                )
                 answers.append(Answer(cell, seed, path, first=first, job=started))
         return answers
 
@@ -283,9 +285,6 @@ def _training(target: TargetPlan) -> dict[str, Any]:
     return {"model": model, "training": training.model_dump(), "data": config.dataset.framing.model_dump()}
 
 
-def _is_done(cell: InversionCell, trained: Trained, path: Path) -> bool:
+def _is_done(cell: InversionCell, trained: Trained, earlier: Inversion | None) -> bool:
     """Return whether an earlier call left an answer for the same model and settings."""
-    if not path.is_file():
-        return False
-    earlier = load_record(Inversion, path)
-    return earlier.settings == cell.all_settings and earlier.model_id == trained.id
+    return earlier is not None and earlier.settings == cell.all_settings and earlier.model_id == trained.id

@@ -16,7 +16,7 @@ from fl_sim.config import SimulationConfig
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
-from fl_sim.records import CapturedUpdate, TrainedModel, load_record, save_record
+from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
 from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
@@ -85,7 +85,7 @@ def trained_targets(plan: TargetPlan, seed: int, folder: Path, *, spent: Mapping
     path = trained_model_path(models, name)
     if plan.config.target == CENTRAL:
         done = central(plan, seed)
-        if not path.is_file() or model_id(load_record(TrainedModel, path)) != model_id(done.model):
+        if not path.is_file() or path.read_bytes() != record_bytes(done.model):
             save_record(done.model, path)
         yield _with_facts(plan, seed, done.model, path, train_accuracy=done.train_accuracy, seconds=done.seconds)
         return

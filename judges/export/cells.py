@@ -27,9 +27,9 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Plan
 from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
-from judges.runs.manifest import read_manifest, without_people
+from judges.runs.manifest import GALLERY, read_manifest, without_people
 from judges.runs.names import attack_name, defence_name, model_name
-from judges.runs.pictures import ANSWER, GALLERY, TRUTH, Pictures, load_pictures
+from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
 from judges.summaries.gradient_inversion import CellSummary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
 

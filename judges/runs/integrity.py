@@ -13,15 +13,15 @@ from pathlib import Path
 from fl_sim.contents import finished_federations
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write, sha256
+from judges.runs.manifest import ANSWERS, GALLERY, WRITTEN
 from judges.runs.manifest import FILE as MANIFEST
-from judges.runs.manifest import WRITTEN
 
 FILE = "files.sha256"
 REPORT = ("report.html", "report.md", "report.tex")
 BASIS = ("config.toml", MANIFEST)
 """Files of which a call makes its plan, and which nothing can make again."""
 
-DERIVED = (*BASIS, "gallery", "answers", "scores.csv", "summary.json", *REPORT)
+DERIVED = (*BASIS, GALLERY, ANSWERS, "scores.csv", "summary.json", *REPORT)
 """Files and folders that every call writes anew from the others."""
 
 _GIVEN = ("captures", "sealed", "reconstructions", "inversions")
@@ -78,6 +78,16 @@ class Finished:
                 raise DataError(
                     f"{folder / path}: {self.flaws[path]}, and what it says cannot be computed again; put the file "
                     "back, begin anew with --fresh, or choose another folder."
+                )
+
+    def check_pictures(self, folder: Path) -> None:
+        """Raise a DataError if a picture has changed which the call that is about to write its report did not make."""
+        for path in self.flaws:
+            is_picture = Path(path).parts[0] in (GALLERY, ANSWERS)
+            if is_picture and path in self.stamps and _stamp(folder / path) == self.stamps[path]:
+                raise DataError(
+                    f"{folder / path}: {self.flaws[path]}, and no report is written with it; put the file back, call "
+                    "the command again that made it, or remove it, and the report goes without."
                 )
 
     def only(self, paths: Iterable[str]) -> Finished:

@@ -35,9 +35,12 @@ PUBLIC = "public"
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
+GALLERY, ANSWERS = "gallery", "answers"
+"""Folders of pictures: answers with a known truth, and answers without one. A cell of an audit may have both."""
+
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
 )  # fmt: skip
 
 

@@ -11,10 +11,8 @@ from torch import Tensor
 
 from fl_sim.records import load_record, save_record
 from judges.runs.identity import Approach, Attacked, Group
+from judges.runs.manifest import ANSWERS, GALLERY
 from judges.runs.names import file_name
-
-GALLERY, ANSWERS = "gallery", "answers"
-"""Folders of a run: answers with a known truth, and answers without one. A cell of an audit may have both."""
 
 CAPTURES = "captures"
 """Name of an audit's data set if none is given."""
@@ -89,7 +87,7 @@ def load_pictures(folder: Path, keys: Sequence[tuple[Group, str]] | None = None)
     """Return the pictures in a folder; a DataError if a file is corrupt.
 
     Args:
-        folder: `GALLERY` or `ANSWERS` in the folder of a run.
+        folder: that of the gallery or the answers in the folder of a run.
         keys: keys of the lines of a summary, in whose order the pictures are returned; those of an earlier call, which
             belong to no line, are left out. None for all pictures in the order of their file names.
     """

@@ -45,6 +45,7 @@ class Judgement:
 
 
 _FILE = pydantic.TypeAdapter(Judgement)
+_CHECKSUM, _CONTENT = "sha256", "judgement"
 
 
 def judgement(
@@ -86,7 +87,8 @@ def judgement(
         tuple(remembered.index.tolist()),
         over_draws(scores) if scores else None,
     )
-    atomic_write(path, json.dumps(asdict(made), indent=1) + "\n")
+    told = asdict(made)
+    atomic_write(path, json.dumps({_CHECKSUM: _hash(told), _CONTENT: told}, indent=1) + "\n")
     return made
 
 
@@ -99,12 +101,19 @@ def _key(inversion: Inversion, judge: Judge, dataset: Dataset, context: Mapping[
         "data": dataset.digest,
         "context": dict(context),
     }
+    return _hash(facts)
+
+
+def _hash(facts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over plain values."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> Judgement | None:
-    """Return the judgement in a file; None if there is no valid one."""
+    """Return the judgement in a file; None if there is no sound one."""
     try:
-        return _FILE.validate_json(path.read_bytes())
-    except (OSError, pydantic.ValidationError):
+        told = json.loads(path.read_bytes())
+        content = told[_CONTENT]
+        return _FILE.validate_python(content) if told[_CHECKSUM] == _hash(content) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -28,9 +29,11 @@ def main() -> None:
 def _end_with_caller() -> None:
     """End this process, in the middle of whatever it does, when the one that called it has ended: nobody else writes.
 
-    The caller holds the other end of our standard input and writes nothing there.
+    The caller holds the other end of our standard input and writes nothing there. If it was killed, it could not remove
+    the folder with the captures; what can be removed from here is all but the folder itself.
     """
     os.read(sys.stdin.fileno(), 1)
+    shutil.rmtree(Path.cwd(), ignore_errors=True)
     os._exit(1)
 
 

@@ -21,7 +21,7 @@ from fl_sim.specs import Scalar
 from judges.auxiliary import Source, source_of
 from judges.bench.apart.calls import Apart, answers
 from judges.bench.engines import Engine, Started
-from judges.bench.jobs import AttackJob, offset, reconstruction_path
+from judges.bench.jobs import AttackJob, kept_answer, offset, reconstruction_path
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
 from judges.scoring.controls import NO_LABEL
@@ -217,9 +217,9 @@ class Attacks:
         return source_of(cell.all_settings, evidence.spec, evidence.dataset, seed=evidence.seed, public=self._public)
 
     def _is_done(self, kept: Cell, chunk: Sequence[str], seed: int) -> bool:
-        """Return whether all answers of a chunk exist and have the cell's settings and this seed."""
+        """Return whether all answers of a chunk exist, are sound, and have the cell's settings and this seed."""
         paths = [reconstruction_path(self._folder, kept.source, capture_id) for capture_id in chunk]
-        found = (load_record(Reconstruction, path) if path.is_file() else None for path in paths)
+        found = (kept_answer(Reconstruction, path, self._watch) for path in paths)
         settings = kept.all_settings
         return all(one is not None and (one.settings, one.seed) == (settings, seed) for one in found)
 

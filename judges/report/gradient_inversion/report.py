@@ -31,9 +31,9 @@ from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
-from judges.runs.manifest import auxiliary_data, read_manifest, told_controls, without_people
+from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
 from judges.runs.names import attack_name
-from judges.runs.pictures import ANSWERS, GALLERY, load_pictures
+from judges.runs.pictures import load_pictures
 from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
 

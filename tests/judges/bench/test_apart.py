@@ -17,7 +17,7 @@ import torch
 from attacks import ATTACKS
 from attacks.answers import AttackError, Call
 from attacks.testing.victims import LENET, captures_of, truth
-from judges.bench.apart.calls import JOB, OUTCOME, Apart, answers, hidden_from_attacks
+from judges.bench.apart.calls import JOB, Apart, answers, hidden_from_attacks
 from judges.bench.apart.landlock import is_there
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import run_plan
@@ -151,6 +151,9 @@ def test_what_is_hidden_stays_so_below_a_folder_to_write_in(tmp_path: Path) -> N
 
 
 def test_a_process_apart_ends_with_its_caller(tmp_path: Path) -> None:
+    """And leaves nothing of what it was given."""
+    folder = tmp_path / "attack"
+    folder.mkdir()
     job = {
         "call": dataclasses.asdict(Call.of("dlg", {}, seed=0)),
         "captures": [],
@@ -158,14 +161,14 @@ def test_a_process_apart_ends_with_its_caller(tmp_path: Path) -> None:
         "imports": [],
         "hidden": [],
     }
-    (tmp_path / JOB).write_text(json.dumps(job))
+    (folder / JOB).write_text(json.dumps(job))
     command = [sys.executable, "-m", "judges.bench.apart.child"]
     paths = os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path)
     done = subprocess.run(  # its input ends at once, as with the process that holds the other end of it
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL, check=False
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL, check=False
     )
     assert done.returncode == 1
-    assert not (tmp_path / OUTCOME).exists()
+    assert not [*folder.glob("*")]
 
 
 @pytest.mark.endurance

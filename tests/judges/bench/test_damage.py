@@ -22,6 +22,7 @@ from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.integrity import verify, write_hashes
 from judges.runs.manifest import failed_cells, read_manifest
+from judges.runs.pictures import Pictures
 from judges.runs.rows import Score
 from judges.runs.tables import read_rows, write_rows
 from tests.judges.bench.test_gradient_inversion import quiet, run, without_seconds
@@ -225,3 +226,32 @@ def test_an_audit_names_another_truth_and_attacks_other_captures_anew(finished: 
     ears = Ears()
     run_plan(plan, tmp_path, ears)
     assert any("r001-c000.safetensors is missing; the captures that there are now" in text for text in ears.heard)
+
+
+def raise_the_first_number(path: Path) -> None:
+    """Flip one bit of the first tensor, which leaves a file that reads as an answer."""
+    content = bytearray(path.read_bytes())
+    content[8 + int.from_bytes(content[:8], "little") + 3] ^= 1
+    path.write_bytes(content)
+
+
+def test_an_answer_of_an_unfinished_run_with_a_flipped_bit_is_computed_again(folder: Path) -> None:
+    """Nothing lists its hash yet; the record has its own."""
+    rows = without_seconds(folder)
+    (folder / "files.sha256").unlink()
+    raise_the_first_number(answer(folder, "idlg"))
+    told = resume(folder)
+    assert [text for text in told if "its checksum does not fit" in text and "computed again" in text]
+    assert sorted(map(str, without_seconds(folder))) == sorted(map(str, rows))
+
+
+def test_no_report_is_written_with_a_picture_that_another_call_made_and_somebody_changed(folder: Path) -> None:
+    page = (folder / "report.html").read_bytes()
+    picture = next(path for path in sorted((folder / "gallery").iterdir()) if ADDED in path.name)
+    sound = load_record(Pictures, picture)
+    save_record(replace(sound, images={name: 1 - one for name, one in sound.images.items()}), picture)
+    with pytest.raises(DataError, match=rf"{re.escape(str(picture))}: has another content"):
+        resume(folder)
+    assert (folder / "report.html").read_bytes() == page
+    attack_run(folder, OTHER, quiet())
+    assert verify(folder).is_sound

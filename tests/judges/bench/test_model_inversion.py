@@ -150,10 +150,11 @@ def test_a_damaged_judgement_is_made_anew(finished: Path) -> None:
     path.write_text(path.read_text()[:100])
     run(finished)
     assert json.loads(path.read_text()) == told
-    told["key"] = "0" * 64
-    told["rows"][0]["rank"] = 7
-    path.write_text(json.dumps(told))
+    forged = json.loads(path.read_text())
+    forged["judgement"]["rows"][0]["rank"] += 7  # which its checksum tells
+    path.write_text(json.dumps(forged))
     run(finished)
+    assert json.loads(path.read_text()) == told
     assert rows_of(finished) == rows
 
 

@@ -20,8 +20,9 @@ from judges.report.model_inversion.tables_accuracy import accuracy_sections
 from judges.report.model_inversion.tables_rounds import federations
 from judges.report.table import Section
 from judges.runs.identity import Attacked
+from judges.runs.manifest import GALLERY
 from judges.runs.names import attack_name
-from judges.runs.pictures import GALLERY, load_pictures
+from judges.runs.pictures import load_pictures
 from judges.runs.rows import Score, read_scores, write_scores
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 from judges.summaries.model_inversion import read_inversions

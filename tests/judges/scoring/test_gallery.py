@@ -13,7 +13,8 @@ from attacks.contracts import Reconstruction, StopReason
 from fl_sim.records import InputSpec, SealedBatch
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.runs.identity import Approach, Attacked, columns_of
-from judges.runs.pictures import ANSWER, ANSWERS, GALLERY, TRUTH, Pictures, load_pictures, save_pictures
+from judges.runs.manifest import ANSWERS, GALLERY
+from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures, save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.gallery import build_answers, build_gallery, choose_roles
