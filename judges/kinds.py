@@ -5,7 +5,7 @@ Importing this does not import torch: the places in the table are imported when 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +49,7 @@ class Kind:
         report: function that writes the report of a run's folder and returns the path of the page.
         results: function that returns the results of a run's folder for a terminal; None if there are no rows.
         cells: function that yields the `judges.export.cells.ExportedCell`s of a plan and its run's folder.
+        forecast: function that yields (what, text) of what a plan would do in a folder; "" if nothing is known.
     """
 
     task: str
@@ -59,6 +60,7 @@ class Kind:
     report: str
     results: str
     cells: str
+    forecast: str = ""
 
     def part(self, name: str) -> Any:  # noqa: ANN401 - a function or class
         """Return the object at one of the places."""
@@ -76,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
         report="judges.report.gradient_inversion.report:write_report",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
         cells="judges.export.cells:cells_of_attacks",
+        forecast="judges.bench.forecast:forecast_attacks",
     ),
     "audit": Kind(
         task="audit",
@@ -96,6 +99,7 @@ KINDS: Mapping[str, Kind] = {
         report="judges.report.model_inversion.report:write_inversion_report",
         results="judges.report.model_inversion.tables:results_of_inversions",
         cells="judges.export.cells:cells_of_inversions",
+        forecast="judges.bench.forecast:forecast_inversions",
     ),
 }
 
@@ -130,6 +134,12 @@ def plan_of(raw: Raw) -> RunPlan:
     return plan
 
 
-def read_plan(path: Path, assignments: Iterable[str] = ()) -> RunPlan:
-    """Return the plan of the config at `path` with "key=value" assignments applied; see `judges.plans.scales`."""
-    return plan_of(read_config(path, assignments, kind_of(read_toml(path)).tables))
+def read_plan(path: Path, assignments: Iterable[str] = (), tell: Callable[[str], None] | None = None) -> RunPlan:
+    """Return the plan of the config at `path` with "key=value" assignments applied; see `judges.plans.scales`.
+
+    Args:
+        path: of the config.
+        assignments: what overrides it.
+        tell: called with a note on keys of the config that the assignments make void.
+    """
+    return plan_of(read_config(path, assignments, kind_of(read_toml(path)).tables, tell))

@@ -121,7 +121,8 @@ ROOMS: dict[str, Room] = {
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
-        (*ATTACKS, "attacks.answers", "attacks.posterior", "attacks.preflight.self_check", "attacks.preflight.stand_in",
+        (*ATTACKS, "attacks.answers", "attacks.budgets", "attacks.posterior", "attacks.preflight",
+         "attacks.preflight.evaluation", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.contents", "fl_sim.extras", "fl_sim.global_models", "fl_sim.observed",
          "fl_sim.simulation", *PLANS, *RUNS, "judges.auxiliary", "judges.classifiers.*", "judges.progress",

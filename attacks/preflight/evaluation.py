@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections import Counter
@@ -22,6 +23,9 @@ _LONGEST = 1.0
 
 _LONGEST_FIRST = 5.0
 """Seconds of a first evaluation above which its time is taken as it is."""
+
+_TIMED = 3
+"""Evaluations of several victims, of which the fastest counts."""
 
 _COPIES = 3
 """Copies of the parameters that an evaluation has besides its graph: as sent, as trained, and their gradient."""
@@ -81,6 +85,27 @@ def evaluated(capture: CapturedUpdate, choice: Choice, names: Collection[str]) -
         megabytes=(kept * (1.0 if whole else larger) + copies) / 1e6,
         estimated=not whole,
     )
+
+
+def seconds_together(capture: CapturedUpdate, choice: Choice, victims: int) -> float:
+    """Return the seconds of an evaluation of one of so many victims that are attacked at a time, on one CPU core.
+
+    Args:
+        capture: whose model, parameters and training are used; with several local steps, the first ones stand for all.
+        choice: the engine.
+        victims: V, at least 1.
+    """
+    one = planted(capture, seed=_SEED, precision=torch.float32)
+    engine = open_engine([one.capture] * victims, choice, device="cpu", precision=one.inputs.dtype)
+    candidates = torch.stack([one.inputs] * victims).requires_grad_()
+    targets, seconds = torch.stack([one.targets] * victims), math.inf
+    for _ in range(_TIMED):  # the first may wait for libraries to set themselves up
+        start = time.perf_counter()
+        with own_errors(one.capture):
+            torch.autograd.grad(engine.distances(candidates, targets).sum(), candidates)
+        seconds = min(seconds, time.perf_counter() - start)
+    few, every = (sum(map(len, local_steps(each))) for each in (one.capture, capture))
+    return seconds * every / few / victims
 
 
 def _measured(one: Planted, choice: Choice, names: Collection[str]) -> tuple[float, float, int]:

@@ -212,7 +212,7 @@ def read_toml(path: Path) -> Raw:
         ConfigError: the file does not exist, or is not valid TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors begin files with a mark
     except OSError as error:
         raise ConfigError(f"{path}: expected a config in TOML, found no readable file ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -97,6 +97,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         self._tell_of_other_versions()
         unlist_derived(self.folder)
         self.mend()
+        self.watch.expect(self.tasks())
         with open_engine(self.options, self.plan.base.threads) as engine:
             started = [(evidence, self.start(engine, evidence)) for evidence in self.gather(engine)]
             for evidence, work in started:
@@ -110,6 +111,10 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
 
     def check(self) -> None:
         """Check all that can be checked before anything is removed or written."""
+
+    def tasks(self) -> int:
+        """Return how many tasks this call will show; 0 if that is not known."""
+        return 0
 
     def mend(self) -> None:
         """Remove the files of earlier calls that have changed and that this call makes again, and name all of them."""

@@ -105,6 +105,13 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
             if self.plan.base.target == FEDERATION:
                 check_federation(target.simulation(self.plan.base.seed))
 
+    def tasks(self) -> int:
+        """Return the number of targets, of answers and of their judgements, if each target is one model."""
+        targets = sum(len(one.seeds) for one in self.plan.targets)
+        attacks = [(one, cell) for one in self.plan.targets for cell in self.plan.attacks_on(one)]
+        answers = sum(len(one.seeds) * len(self._attack_seeds(cell)) for one, cell in attacks)
+        return targets + 2 * answers if self.plan.base.target != FEDERATION else 0
+
     def makes(self, path: str) -> bool:
         """Return whether a path is that of an answer, of its judgement or of a target."""
         return path.startswith(("inversions/", "models/"))
@@ -264,7 +271,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         key = judge_key(dataset.name, target.judge)
         if key not in self._judges:
             started, options = time.perf_counter(), self._options(target)
-            with self.watch.task(f"judge of {dataset.name}: {target.judge}") as advance:
+            with self.watch.task(f"judge of {dataset.name}: {target.judge}", aside=True) as advance:
                 self._judges[key] = get_judge(options, dataset, device=self.plan.base.device, progress=advance)
             self.clock("judges", time.perf_counter() - started)
         return self._judges[key]

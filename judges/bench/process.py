@@ -21,11 +21,18 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def check_device(device: str) -> None:
-    """Raise a ConfigError if the device does not exist."""
+    """Raise a ConfigError if this is no device, or none that torch finds here."""
     import torch
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: 'cuda' was asked for, but torch finds no such device here; use 'cpu'.")
+    from judges.plans.base import device_of
+
+    try:
+        kind, _, number = device_of(device).partition(":")
+    except ValueError as error:
+        raise ConfigError(f"device: {error}") from error
+    count = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}[kind]
+    if int(number or 0) >= count:
+        raise ConfigError(f"device: '{device}' was asked for, but torch finds no such device here; use 'cpu'.")
 
 
 def prepare_process(threads: int) -> None:

@@ -68,6 +68,14 @@ def check_judge(options: JudgeOptions, dataset: Dataset, *, device: str = "cpu")
         check_cache(_chosen(options, dataset), dataset, device=device)
 
 
+def kept_judge(options: JudgeOptions, dataset: Dataset, *, device: str = "cpu") -> tuple[str, bool]:
+    """Return the name of a data set's judge, and whether it is in the cache; see `get_judge`."""
+    from judges.classifiers.cache import cache_path, load_judge
+
+    chosen = _chosen(options, dataset)
+    return chosen.name, load_judge(cache_path(chosen, dataset, device=device)) is not None
+
+
 def _chosen(options: JudgeOptions | str, dataset: Dataset) -> JudgeOptions:
     """Return the options of a judge in the table; see `get_judge`."""
     if isinstance(options, str):

@@ -17,6 +17,7 @@ from judges.cli.configs import config_app
 from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
+from judges.cli.manual import FOUR_WAYS, epilogue
 from judges.cli.runs import compare, refuse_audit, rerun, verify
 from judges.cli.signals import ended_like_ctrl_c
 from judges.cli.targets import invert, train
@@ -46,17 +47,17 @@ from judges.fitted import write_anything
 app = typer.Typer(
     name="spikeleak",
     help="What does a federated client's update give away about private data, and is a spiking network safer?",
+    epilog=FOUR_WAYS,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 data_app = typer.Typer(help="The data sets: where they come from and where they are stored.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
 for command in (check, train, invert, verify, compare, rerun, export):
-    app.command()(command)
-app.command(name="list")(list_)
+    app.command(epilog=epilogue(command.__name__))(command)
+app.command(name="list", epilog=epilogue("list"))(list_)
 
 INTERRUPTED = 130
 
@@ -82,7 +83,7 @@ def _options(
         warn_of_plugins()
 
 
-@app.command()
+@app.command(epilog=epilogue("run"))
 def run(
     config: Annotated[
         Path, typer.Argument(help="A TOML file, or the name of a config that comes with spikeleak, such as demo.")
@@ -99,20 +100,28 @@ def run(
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
     isolate: Isolate = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what it would do: cells, victims, time, what lacks or is trained."),
+    ] = False,
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
-    from judges.kinds import read_plan
+    from judges.kinds import kind_of, read_plan
     from judges.plans.shipped import find_config
 
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     path = find_config(config)
-    plan = read_plan(path, [*(assignments or []), *_of_device(device)])
+    plan = read_plan(path, [*(assignments or []), *_of_device(device)], follow.note)
     refuse_audit(plan, path)
-    work(plan, out or Path("runs") / plan.base.name, follow, options, fresh=fresh, show_faces=show_faces)
+    folder = out or Path("runs") / plan.base.name
+    if dry_run:
+        print_facts(kind_of(plan.raw).part("forecast")(plan, folder), width=120)
+        return
+    work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 
 
-@app.command()
+@app.command(epilog=epilogue("demo"))
 def demo(fresh: Fresh = False, workers: Workers = 1, quiet: Quiet = False) -> None:
     """Run the config demo: two networks, three attacks, a report in runs/demo; one to five minutes, no download."""
     from judges.plans.shipped import shipped_configs
@@ -120,7 +129,7 @@ def demo(fresh: Fresh = False, workers: Workers = 1, quiet: Quiet = False) -> No
     run(shipped_configs()["demo"], fresh=fresh, workers=workers, quiet=quiet)
 
 
-@app.command()
+@app.command(epilog=epilogue("attack"))
 def attack(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     assignments: Assignments = None,
@@ -142,7 +151,7 @@ def attack(
     follow.finish(attack_run(run_dir, assignments or [], watch, device=device, options=options), run_dir, watch)
 
 
-@app.command()
+@app.command(epilog=epilogue("report"))
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
     """Write the report of a run again."""
     from judges.kinds import kind_in
@@ -157,7 +166,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], sh
         print_results(page, run_dir)
 
 
-@app.command()
+@app.command(epilog=epilogue("audit"))
 def audit(
     folder: Annotated[
         Path, typer.Argument(help="Folder with captures/ of your own federation, and sealed/ if it has one.")
@@ -234,7 +243,7 @@ def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> N
 def main() -> None:
     """Run the command; an error that a user can act on becomes one paragraph and an exit code."""
     write_anything(sys.stdout, sys.stderr)
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = [_at_home(argument) for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
         with ended_like_ctrl_c():
@@ -255,6 +264,12 @@ def main() -> None:
     if code == INTERRUPTED:  # typer itself returns this code silently on an interruption
         typer.echo("interrupted; what was finished is kept, and the same command goes on from there.", err=True)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _at_home(argument: str) -> str:
+    """Return an argument with the user's home in place of ~/, where the shell has left it, as in --out=~/results."""
+    name, equals, value = argument.rpartition("=")
+    return f"{name}{equals}{Path(value).expanduser()}" if value.startswith("~/") else argument
 
 
 def _complain(error: Exception, text: str, code: int, debug: bool) -> int:

@@ -26,7 +26,7 @@ def train(
     dataset: Annotated[str, typer.Argument(help="Name of a data set.")],
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of a config's [judge], or dataset.KEY."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of a config's table judge, or dataset.KEY."),
     ] = None,
     size: Annotated[
         int | None, typer.Option(help="Side to which images are resized; 0 for the data set's own.")

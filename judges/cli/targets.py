@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PANEL, GAP = 112, 4
 """Approximate width of a reconstruction in pixels, and the distance between two."""
 
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:N or mps.")]
 
 
 def train(
@@ -37,10 +37,12 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a model without a federation, or find it in the cache; an interrupted training is resumed."""
+    from judges.bench.process import check_device
     from judges.cli.tasks import read_target
     from judges.plans.model_inversion import with_brainleaks_neurons
     from judges.progress import Watch
 
+    check_device(device)
     task = read_target(dataset, assignments or [])
     from fl_sim.central import central_training
     from fl_sim.datasets import load_dataset
@@ -84,18 +86,22 @@ def invert(
         ),
     ] = None,
     imports: Imports = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; beside the model by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; beside the model, or beside its run, by default.")
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
     from attacks import MODEL_INVERSIONS, build_inversion
     from fl_sim.config import validate
     from fl_sim.models import MODELS
+    from judges.bench.process import check_device
     from judges.cli.checkpoints import read_checkpoint
     from judges.cli.tasks import read_inversion
     from judges.progress import Watch
 
     imported(imports)
+    check_device(device)
     task = read_inversion(assignments or [])
     from fl_sim.files import atomic_write
     from fl_sim.records import save_record
@@ -109,7 +115,7 @@ def invert(
     classes = range(model.model.input.classes)
     with Watch().task(f"{name} on {architecture}") as advance:
         inversion = attack.invert(model, classes, seed=task.seed, device=device, progress=advance)
-    folder = out or checkpoint.parent / f"{checkpoint.stem}-{name}"
+    folder = out or _beside(checkpoint, f"{checkpoint.stem}-{name}")
     save_record(inversion, folder / "inversion.safetensors")
     atomic_write(folder / "inversion.png", grid_png(inversion.inputs))
     lines = []
@@ -150,3 +156,10 @@ def grid_png(inputs: Tensor) -> bytes:
     content = io.BytesIO()
     sheet.save(content, format="PNG", optimize=True)
     return content.getvalue()
+
+
+def _beside(checkpoint: Path, name: str) -> Path:
+    """Return a folder of this name beside a model, or beside the run whose model it is and which stays as it is."""
+    run = checkpoint.resolve().parent.parent
+    is_in_run = checkpoint.resolve().parent.name == "models" and (run / "manifest.json").is_file()
+    return run.parent / f"{run.name}-{name}" if is_in_run else checkpoint.parent / name

@@ -27,10 +27,18 @@ INCOMPLETE = 4
 """Exit code of a run in which cells could not be computed."""
 
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; a,b is a list (an axis).")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting; a,b is a list (an axis). `spikeleak config reference` lists the keys.",
+    ),
 ]
 Device = Annotated[
-    str, typer.Option("--device", help="Where attacks and judges compute: cpu or cuda; the config's by default.")
+    str,
+    typer.Option(
+        "--device", help="Where attacks and judges compute: cpu, cuda, cuda:N or mps; the config's by default."
+    ),
 ]
 Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real people in the report.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier call first.")]
@@ -72,6 +80,11 @@ class Follow:
         from judges.progress import EventWatch, Watch
 
         return EventWatch(sys.stdout) if self.events else Watch.silent() if self.quiet else Watch()
+
+    def note(self, text: str) -> None:
+        """Print a note on the error stream, unless nothing but errors or events is to be printed."""
+        if not (self.quiet or self.events):
+            typer.echo(f"note: {text}", err=True)
 
     def finish(self, page: Path, folder: Path, watch: Watch) -> None:
         """Print the table of results and the place of the report, and name the cells that failed."""

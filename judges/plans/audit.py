@@ -17,7 +17,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import Settings
 from judges.classifiers.settings import NONE, JudgeOptions
 from judges.plans.auxiliary import checked_auxiliary
-from judges.plans.base import AttackSettings, LadderSettings, axes, checked_attack, plan_digest, unit_digest
+from judges.plans.base import AttackSettings, Device, LadderSettings, axes, checked_attack, plan_digest, unit_digest
 from judges.plans.gradient_inversion import Cell, Federation, cell_of
 
 TASK = "audit"
@@ -79,7 +79,7 @@ class AuditSettings(Settings):
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     chunk: int = Field(default=32, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     dataset: DatasetSettings | None = None
     public: str = ""
     class_distances: int = Field(default=0, ge=0, le=5000)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
@@ -54,6 +54,20 @@ class LadderSettings(Settings):
     examples: int = Field(default=0, ge=0, le=1000)
 
 
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
+
+
+def device_of(text: str) -> str:
+    """Return the name of a device as torch has it; a ValueError if it is none. Whether it exists is not asked here."""
+    if not _DEVICE.fullmatch(text):
+        raise ValueError(f"expected cpu, cuda, cuda:N or mps, got {text!r}.{nearest(text, ('cpu', 'cuda', 'mps'))}")
+    return text
+
+
+Device = Annotated[str, pydantic.AfterValidator(device_of)]
+"""Where to compute: cpu, cuda, cuda:N or mps."""
+
+
 class ExperimentBase(SimulationConfig):
     """One combination of the axes of any experiment.
 
@@ -71,7 +85,7 @@ class ExperimentBase(SimulationConfig):
     scale: str = ""
     repeats: int = Field(default=1, ge=1, le=10_000)
     threads: int = Field(default=1, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     attack: AttackSettings = AttackSettings()
 
     @pydantic.field_validator("name")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from attacks import ATTACKS, MODEL_INVERSIONS
@@ -10,7 +10,9 @@ from fl_sim.config import Raw, override, read_toml
 from fl_sim.errors import ConfigError, unknown_name
 
 
-def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -> Raw:
+def read_config(
+    path: Path, assignments: Iterable[str], tables: Sequence[str], tell: Callable[[str], None] | None = None
+) -> Raw:
     """Return the config at `path` with "key=value" assignments applied, at the scale that it names.
 
     A config may hold settings for several scales in tables [scales.NAME]. Those of the scale that its key `scale` or an
@@ -21,6 +23,7 @@ def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -
         path: path of a TOML file.
         assignments: texts "key=value".
         tables: keys whose plain value means the table's `name`.
+        tell: called with a note on settings that were left out.
 
     Raises:
         ConfigError: as in `fl_sim.config`, or the scale is not known.
@@ -30,7 +33,14 @@ def read_config(path: Path, assignments: Iterable[str], tables: Sequence[str]) -
     chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
     rest = [assignment for assignment in assignments if assignment not in chosen]
     scaled = _scaled(override(raw, chosen, ()))
-    return _without_others(scaled, override(scaled, rest, tables), rest)
+    whole = override(scaled, rest, tables)
+    kept = _without_others(scaled, whole, rest)
+    left_out = (
+        [f"attack.{key}" for key in whole.get("attack", {}) if key not in kept["attack"]] if kept != whole else []
+    )
+    if left_out and tell is not None:
+        tell(f"{', '.join(left_out)} of {path.name} left out: settings of attacks that are not chosen.")
+    return kept
 
 
 def _without_others(before: Raw, after: Raw, assignments: Iterable[str]) -> Raw:

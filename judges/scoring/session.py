@@ -340,7 +340,7 @@ class Session:
             return None
         if dataset.digest not in self.judges:
             started = time.perf_counter()
-            with self.watch.task(f"judge of {dataset.name}") as advance:
+            with self.watch.task(f"judge of {dataset.name}", aside=True) as advance:
                 self.judges[dataset.digest] = get_judge(self._options, dataset, device=self._device, progress=advance)
             self.seconds += time.perf_counter() - started
         return self.judges[dataset.digest]

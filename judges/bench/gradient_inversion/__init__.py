@@ -21,7 +21,7 @@ from judges.bench.engines import Engine, Started
 from judges.bench.execution import refuse_ray_in_ray
 from judges.bench.gradient_inversion.cells import match_updates, starts_of
 from judges.bench.gradient_inversion.updates import AttackedUpdates
-from judges.bench.jobs import FederationJob
+from judges.bench.jobs import FederationJob, reconstruction_path
 from judges.bench.targets import client_of, data_of
 from judges.classifiers import check_judge
 from judges.plans.gradient_inversion import Cell, Federation, Plan
@@ -53,6 +53,19 @@ class Run(AttackedUpdates[Plan]):
         for text in left_out(why for name, why in self.session.unfit.items() if name not in before):
             self.watch.say(f"warning: {text}")
         return captures
+
+    def tasks(self) -> int:
+        """Return the number of federations, and of attacks whose answers are not all there."""
+        return len(self.plan.federations) + sum(map(self._attacks_left, self.plan.federations))
+
+    def _attacks_left(self, federation: Federation) -> int:
+        """Return how many attacks on a federation are not finished, as far as their files tell."""
+        sources = {cell.kept.source for cell in self.plan.cells_on(federation.label)}
+        if self.lacking(federation):
+            return len(sources)
+        ids = [victim.id for victim in self._evidence(federation).victims]
+        paths = {source: [reconstruction_path(self.folder, source, name) for name in ids] for source in sources}
+        return sum(not all(path.is_file() for path in answers) for answers in paths.values())
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the rows of attacks that `spikeleak attack` added."""

@@ -45,6 +45,10 @@ class AddedAttack(Run):
         """Return the added attacks."""
         return self._cells
 
+    def tasks(self) -> int:
+        """Return the number of added attacks."""
+        return len({(cell.federation, cell.kept.source) for cell in self._cells})
+
     def check(self) -> None:
         """Read the auxiliary data, and let the models pass the self-check of attacks that match updates.
 

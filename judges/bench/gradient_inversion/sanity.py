@@ -66,7 +66,7 @@ class SanityChecks:
         ways = (sanity.RANDOM, sanity.NOISY, *([sanity.ALONE] if len(evidence.ids) > 1 else []))
         scored: dict[str, list[Score]] = {}
         failures = []
-        with self._watch.task(f"sanity checks of {cell.label} on {evidence.name}") as advance:
+        with self._watch.task(f"sanity checks of {cell.label} on {evidence.name}", aside=True) as advance:
             for done, how in enumerate(ways, start=1):
                 answers, failure = attacks.again(evidence, cell, check.victims, how)
                 if answers:

@@ -1,0 +1,191 @@
+"""What a run would do, said before it does anything: cells, victims, time, memory, and what lacks or is trained first.
+
+Times are upper bounds: one evaluation of the loss for several victims at a time, measured here and now, times the
+budgets of the settings. Searches that succeed end early.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks.budgets import most_evaluations
+from attacks.preflight import examine
+from attacks.preflight.evaluation import seconds_together
+from fl_sim.central import target_path
+from fl_sim.config import SimulationConfig
+from fl_sim.datasets.examples import Dataset
+from fl_sim.errors import DataError
+from fl_sim.models import MODELS
+from judges.bench.gradient_inversion.cells import match_updates
+from judges.bench.targets import client_of, data_of
+from judges.classifiers import JudgeOptions, kept_judge
+from judges.classifiers.settings import NONE
+from judges.plans.gradient_inversion import Cell, Federation, Plan
+from judges.plans.model_inversion import InversionPlan, TargetPlan
+from judges.progress import duration
+from judges.runs.class_rows import CENTRAL
+
+Fact = tuple[str, str]
+"""What a line is about, and what it says."""
+
+_MEBI = 2**20
+_TOGETHER = 16
+"""Victims at a time whose evaluation is measured."""
+
+
+@dataclass
+class _Total:
+    """Sums over all attacks.
+
+    Attributes:
+        seconds: at most, on one core.
+        unknown: labels of attacks whose cost is not known.
+        megabytes: that one victim keeps at a time, at most.
+    """
+
+    seconds: float
+    unknown: list[str]
+    megabytes: float
+
+
+def forecast_attacks(plan: Plan, folder: Path) -> Iterator[Fact]:
+    """Yield what an experiment of gradient inversion would do in a folder."""
+    answers = sum(_victims(one) * len({cell.source for cell in plan.cells_on(one.label)}) for one in plan.federations)
+    repetitions = sum(one.repeats for one in plan.federations)
+    yield "experiment", f"{plan.base.name}: {_count(repetitions, 'federation')}, {_count(len(plan.cells), 'cell')}"
+    yield "folder", _there(folder, sum(1 for _ in folder.glob("reconstructions/**/*.safetensors")), answers)
+    data: dict[str, Dataset | None] = {}
+    for one in plan.federations:
+        name = one.config.dataset.name
+        if name not in data:
+            data[name], text = _read(one.config)
+            yield f"data {name}", text
+            yield f"judge of {name}", _judge(plan.base.judge, data[name])
+    total = _Total(0.0, [], 0.0)
+    for one in plan.federations:
+        yield from _of_federation(plan, one, data[one.config.dataset.name], total)
+    yield from _in_all(total, plan)
+
+
+def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
+    """Yield what an experiment of model inversion would do in a folder."""
+    models = sum(len(one.seeds) for one in plan.targets)
+    yield "experiment", f"{plan.base.name}: {_count(models, 'model')} to attack, {_count(len(plan.cells), 'cell')}"
+    draws = {cell.attack: plan.base.attack_repeats if MODEL_INVERSIONS[cell.attack].draws else 1 for cell in plan.cells}
+    answers = sum(len(one.seeds) * draws[cell.attack] for one in plan.targets for cell in plan.attacks_on(one))
+    yield "folder", _there(folder, sum(1 for _ in folder.glob("inversions/**/*.safetensors")), answers)
+    data: dict[str, Dataset | None] = {}
+    for one in plan.targets:
+        name = one.config.dataset.name
+        if name not in data:
+            data[name], text = _read(one.config)
+            yield f"data {name}", text
+        options = JudgeOptions(name=one.judge, **plan.base.judge.model_dump())
+        yield f"judge {one.judge}", _judge(options, data[name])
+        yield f"target {one.label}", _training(one, data[name])
+    yield "time", "not estimated: it depends on the training of the models and on when the inversions stop"
+
+
+def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
+    """Return how the targets of one kind come about."""
+    config, seeds = plan.config, len(plan.seeds)
+    if config.target != CENTRAL:
+        rounds, clients = config.federation.rounds, config.federation.clients
+        return f"{_count(seeds, 'federation')} of {_count(clients, 'client')}, {_count(rounds, 'round')}"
+    epochs = _count(config.training.epochs, "epoch")
+    if dataset is None:
+        return f"{_count(seeds, 'training')} of {epochs}, or from the cache"
+    spec = config.model.spec(dataset.spec)
+    paths = [target_path(spec, dataset, config.training, seed=seed, device=config.device) for seed in plan.seeds]
+    kept = sum(path.is_file() for path in paths)
+    rest = f"; {_count(seeds - kept, 'training')} of {epochs} on {len(dataset.train):,} examples"
+    return f"{kept} of {seeds} in the cache" + (rest if kept < seeds else "")
+
+
+def _read(config: SimulationConfig) -> tuple[Dataset | None, str]:
+    """Return a data set, or None, and whether it is there."""
+    try:
+        found = data_of(config)
+    except DataError as error:
+        return None, f"missing, and no run downloads it. {error}"
+    return found, f"{len(found.train):,} train, {len(found.test):,} test examples; {found.source}"
+
+
+def _judge(options: JudgeOptions, dataset: Dataset | None) -> str:
+    """Return whether a judge is there or trained first."""
+    if options.name == NONE:
+        return "none: no attack success rate, no confidence"
+    if dataset is None:
+        return "unknown without the data"
+    name, is_kept = kept_judge(options, dataset)
+    train = f"{name} is trained first, on {len(dataset.train):,} examples; judge=none does without"
+    return f"{name}, in the cache" if is_kept else train
+
+
+def _of_federation(plan: Plan, one: Federation, dataset: Dataset | None, total: _Total) -> Iterator[Fact]:
+    """Yield what is done with the captures of a federation, and add its cost."""
+    cells = list({cell.source: cell for cell in plan.cells_on(one.label)}.values())
+    victims, federation = _victims(one), one.config.federation
+    made = f"{one.repeats} x {_count(federation.clients, 'client')} x {_count(federation.rounds, 'round')}"
+    told = f"{made} = {_count(victims, 'victim')}"
+    if dataset is None or not match_updates(cells):
+        total.unknown += [cell.name for cell in cells]
+        yield one.label, told
+        return
+    client = client_of(one.config)
+    found = examine(client)
+    if found.refusal or found.evaluation is None or found.choice is None:
+        yield one.label, f"{told}; refused: {found.refusal}"
+        return
+    few = 1 if found.choice.engine == "replayed" else min(victims, _TOGETHER)
+    seconds = seconds_together(client, found.choice, few)
+    yield one.label, f"{told}; an evaluation takes {1e3 * seconds:.2g} ms a victim, {few} at a time"
+    total.megabytes = max(total.megabytes, found.evaluation.megabytes)
+    for cell in cells:
+        yield f"  {cell.label}", _of_cell(cell, one, victims, seconds, total)
+
+
+def _of_cell(cell: Cell, one: Federation, victims: int, evaluation: float, total: _Total) -> str:
+    """Return what an attack on a federation costs at most, and add it; `evaluation` is in seconds."""
+    is_spiking = MODELS[one.config.model.name].spiking
+    count = most_evaluations(cell.attack, cell.settings, spiking=is_spiking)
+    if count is None:
+        total.unknown.append(cell.name)
+        return f"of {ATTACKS.origin(cell.attack)}: not estimated"
+    seconds = count * victims * evaluation
+    total.seconds += seconds
+    return f"at most {count:,} evaluations a victim: {duration(seconds)}"
+
+
+def _in_all(total: _Total, plan: Plan) -> Iterator[Fact]:
+    """Yield time and memory of all attacks."""
+    lacking = f", without {', '.join(total.unknown)}" if total.unknown else ""
+    told = "federations, training of judges and scoring come on top; --workers N divides it by up to N"
+    yield "time", f"at most {duration(total.seconds)} of one core for the attacks{lacking}; {told}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    here = peak / _MEBI if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere
+    limits = [int(cell.all_settings.get("memory_mb", 0)) for cell in plan.cells]
+    attacked = min(max(limits, default=0), total.megabytes * plan.base.chunk)
+    yield "memory", f"about {here + attacked:,.0f} MB for each process; attack.memory_mb limits the attacks' part"
+
+
+def _victims(one: Federation) -> int:
+    """Return the number of captured updates of all repetitions of a federation."""
+    federation = one.config.federation
+    sampled = max(1, int(federation.clients * federation.fraction + 1e-9))
+    return one.repeats * federation.rounds * sampled
+
+
+def _there(folder: Path, kept: int, wanted: int) -> str:
+    if not folder.is_dir():
+        return f"{folder}: new; {_count(wanted, 'answer')} to compute"
+    return f"{folder}: {kept} of {_count(wanted, 'answer')} there, if their settings are the same"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,122 @@
+"""Help: every argument says what it is, nothing is eaten by markup, and each command has an example and its codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from judges.cli import app
+from judges.cli.manual import FOUR_WAYS
+from tests.judges.cli.conftest import Call
+
+ROOT = typer.main.get_command(app)
+GENERATED = {"--help", "--install-completion", "--show-completion"}
+
+
+def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if isinstance(group, click.Group):
+        for name, inner in group.commands.items():
+            yield from commands(inner, (*path, name))
+    else:
+        yield path, group
+
+
+COMMANDS = dict(commands(ROOT))
+
+
+def words(text: str) -> str:
+    """Return a text without what a layout adds."""
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
+
+
+def shown(*arguments: str) -> str:
+    return words(CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_argument_says_what_it_is(path: tuple[str, ...]) -> None:
+    page = shown(*path)
+    for one in COMMANDS[path].params:
+        if GENERATED.isdisjoint(one.opts):
+            told = getattr(one, "help", None)
+            assert told, one.name
+            # A column's words stand in their order, though those of its neighbours may come between two lines.
+            assert re.search(r".{1,60}?".join(re.escape(word) for word in told.split()), page), one.name
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if len(path) == 1], ids=" ".join)
+def test_every_command_has_an_example_and_its_exit_codes(path: tuple[str, ...]) -> None:
+    page = shown(*path)
+    assert f"spikeleak {path[0]}" in page
+    assert "Exit codes: 0" in page
+    has_set = any("--set" in one.opts for one in COMMANDS[path].params)
+    assert ("spikeleak config reference" in page) == has_set
+
+
+def test_alone_it_shows_the_four_ways_in(spikeleak: Call) -> None:
+    page = shown()
+    for line in FOUR_WAYS.split("\n\n"):
+        assert words(line) in page
+    assert len(re.findall(r"^spikeleak", FOUR_WAYS, re.MULTILINE)) == 4
+
+
+def test_nothing_is_written_by_a_dry_run_which_tells_what_lacks(
+    spikeleak: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    given = ["--set", "dataset=digits,mnist", "--set", "attack=idlg", "--set", "repeats=3", "--out", "none"]
+    code, out, err = spikeleak("run", "table4", "--set", "scale=smoke", *given, "--dry-run")
+    assert code == 0
+    told = " ".join(out.split())
+    assert "24 federations, 8 cells" in told
+    assert "none: new; 48 answers to compute" in told
+    assert "data digits 1,297 train, 500 test examples" in told
+    assert "data mnist missing, and no run downloads it." in told
+    assert "3 x 2 clients x 1 round = 6 victims; an evaluation takes" in told
+    # 2 outer steps of 3 iterations, at most 1.25 evaluations each, two restarts.
+    assert "idlg at most 24 evaluations a victim" in told
+    assert "attack.adversary, attack.auxiliary" in err
+    assert "attack.effort" in err
+    assert not Path("none").exists()
+
+
+def test_a_dry_run_of_model_inversions_tells_of_trainings(spikeleak: Call) -> None:
+    code, out, _ = spikeleak("run", "brainleaks", "--set", "dataset=digits", "--dry-run", "--out", "none")
+    assert code == 0
+    assert "target digits-" in out
+    assert "training" in out
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:64", "mps:1"])
+def test_a_device_that_is_not_there_is_said_before_anything_is_done(spikeleak: Call, device: str) -> None:
+    for command in (["run", "demo"], ["train", "digits"]):
+        code, _, err = spikeleak(*command, "--device", device)
+        assert code == 2
+        assert f"'{device}'" in err
+        assert "device: " in err
+    assert not Path("runs").exists()
+
+
+def test_a_config_may_begin_with_a_mark(spikeleak: Call, tmp_path: Path) -> None:
+    """As editors of Windows write it."""
+    path = tmp_path / "marked.toml"
+    path.write_text('name = "x"\nattack = "exact"\ndataset.name = "digits"\n', encoding="utf-8-sig")
+    code, out, _ = spikeleak("run", str(path), "--dry-run")
+    assert (code, "1 cell" in out) == (0, True)
+
+
+def test_a_home_that_the_shell_leaves_is_found(
+    spikeleak: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, _, err = spikeleak("run", "demo", "--set", "dataset.root=~/data", "--set", "dataset=mnist", "--out=~/results")
+    assert (code, f"expected a folder, found none at {tmp_path / 'data'}" in err) == (3, True)
+    code, _, err = spikeleak("verify", "~/results")
+    assert (code, str(tmp_path / "results") in err) == (3, True)
