@@ -17,7 +17,7 @@ from fl_sim.defences import NO_DEFENCE, build_defence
 from fl_sim.errors import SpikeleakError
 from fl_sim.extras import RAY, require
 from fl_sim.federation.client_app import build_client_app
-from fl_sim.federation.client_data import check_batches
+from fl_sim.federation.client_data import check_batches, partition_indices
 from fl_sim.federation.interception import Sink
 from fl_sim.federation.isolation import flower_logging
 from fl_sim.federation.local_grid import LocalGrid
@@ -67,6 +67,11 @@ def run_federation(
     if not results:
         raise SpikeleakError("Flower's engine ended without a result.")
     return results[0]
+
+
+def examples_of(config: SimulationConfig, client: int) -> int:
+    """Return how many examples a client holds, by its partition id."""
+    return len(partition_indices(config, client))
 
 
 def check_federation(config: SimulationConfig) -> None:

@@ -1,8 +1,11 @@
 """The honest client: trains on its own data as the server's config says, and seals the truth out of band.
 
 The config of a train message determines the training: `share` ("gradient" of one batch, or "weights" after local SGD),
-`learning-rate`, `batch-size`, `local-steps`, FedProx's `proximal-mu`, and `server-round`, which Flower sets. The
-client's defence, a mod, changes the update between the training and the reply.
+`learning-rate`, `batch-size`, `local-steps` or `local-epochs`, FedProx's `proximal-mu`, and `server-round`, which
+Flower sets. The client's defence, a mod, changes the update between the training and the reply.
+
+A client reports how many examples it holds, by which FederatedAveraging weighs it (n_k / n in McMahan et al. 2017,
+algorithm 1), however many of them it has used in the round.
 """
 
 from __future__ import annotations
@@ -17,9 +20,17 @@ from torch.nn import functional as F
 
 from fl_sim.captures import SealedStore, capture_id
 from fl_sim.client_steps import client_gradient, step_loss, train_client
+from fl_sim.config import SimulationConfig
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError
-from fl_sim.federation.client_data import Batch, draw_batches, input_spec, partition_indices, splits
+from fl_sim.federation.client_data import (
+    Batch,
+    draw_batches,
+    draw_epochs,
+    input_spec,
+    partition_indices,
+    splits,
+)
 from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.mods import defence_mod
 from fl_sim.federation.ordering import answer_partition_query, client_record
@@ -63,30 +74,33 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     config, order = run.config, TrainOrder.of(message)
     partition = int(context.node_config["partition-id"])
     name = config.repeat, order.server_round, partition
-    batches = draw_batches(
-        config,
-        partition,
-        count=order.local_steps,
-        size=order.batch_size,
-        stream=torch_stream(config.seed, "batch", *name),
-    )
+    batches = _batches(config, partition, order, torch_stream(config.seed, "batch", *name))
     model = _model(message, run)
     encoded = _with_fresh_spikes(model, batches, derive_seed(config.seed, "encoder", *name))
     torch.default_generator.manual_seed(derive_seed(config.seed, "client", *name))
     update, loss = _update(model, encoded, order, run)
     inputs, labels = (torch.cat(tensors, dim=_examples(tensors[0])) for tensors in zip(*batches, strict=True))
-    if run.output is not None:
+    if run.output is not None and config.federation.captures(order.server_round):
         own_id = capture_id(run.federation_id, order.server_round, partition)
         sealed = SealedBatch(own_id, inputs, labels, defence=config.defence.name)
         SealedStore(run.output / "sealed")(sealed)
+    held = len(partition_indices(config, partition))
+    told = labels[: held if order.local_epochs else None].tolist()  # later epochs use the same examples
     content = RecordDict(
         {
             "arrays": ArrayRecord(dict(update)),
-            "metrics": MetricRecord({"num-examples": len(labels), "train-loss": loss}),
-            "client": client_record(context, labels.tolist() if config.federation.share_labels else ()),
+            "metrics": MetricRecord({"num-examples": held, "train-loss": loss}),
+            "client": client_record(context, told if config.federation.share_labels else ()),
         }
     )
     return Message(content, reply_to=message)
+
+
+def _batches(config: SimulationConfig, partition: int, order: TrainOrder, stream: torch.Generator) -> list[Batch]:
+    """Return the batches of a client in a round."""
+    if order.local_epochs:
+        return draw_epochs(config, partition, epochs=order.local_epochs, size=order.batch_size, stream=stream)
+    return draw_batches(config, partition, count=order.local_steps, size=order.batch_size, stream=stream)
 
 
 def _update(

@@ -87,6 +87,31 @@ def draw_batches(
     return [split.batch(indices) for indices in order[:count]]
 
 
+def draw_epochs(
+    config: SimulationConfig, partition: int, *, epochs: int, size: int, stream: torch.Generator
+) -> list[Batch]:
+    """Return a client's batches of so many passes over all examples that it holds, each in an order of its own.
+
+    Args:
+        config: the federation. With `client.drop_last`, the last batch of a pass is dropped if it is smaller.
+        partition: partition id of the client.
+        epochs: number of passes.
+        size: N, examples per batch.
+        stream: draws the orders.
+
+    Returns:
+        As `draw_batches`.
+    """
+    held = partition_indices(config, partition)
+    split, _ = splits(config.dataset)
+    order: list[Tensor] = []
+    for _ in range(epochs):
+        parts = torch.split(held[torch.randperm(len(held), generator=stream)], size)
+        ragged = len(parts) > 1 and len(parts[-1]) < size
+        order += parts[:-1] if ragged and config.client.drop_last else parts
+    return [split.batch(indices) for indices in order]
+
+
 def check_batches(config: SimulationConfig) -> None:
     """Check that every client can draw a batch that its model reads.
 
@@ -100,6 +125,9 @@ def check_batches(config: SimulationConfig) -> None:
             f"model.name: '{config.model.name}' reads still images, and '{config.dataset.name}' holds recordings of "
             f"events; choose a spiking model."
         )
+    if config.federation.local_epochs:  # any number of examples is enough
+        partition_indices(config, 0)
+        return
     size = config.federation.batch_size
     for partition in range(config.federation.clients):
         draw_batches(config, partition, count=1, size=size, stream=torch.Generator())

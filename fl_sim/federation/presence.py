@@ -46,17 +46,19 @@ class Presence:
         assert run.output is not None  # noqa: S101 - without a folder there is nothing to list
         sealed, unanswered = SealedStore(run.output / "sealed"), {}
         paths = list(models)
+        captured = {number for number in self.sampled if run.config.federation.captures(number)}
         for number, clients in self.sampled.items():
             for client in clients:
                 name = capture_id(run.federation_id, number, client)
                 problem = self.problems.get((number, client), "")
-                if not problem and captures is not None and f"{name}.safetensors" not in captures:
+                is_kept = number in captured
+                if not problem and is_kept and captures is not None and f"{name}.safetensors" not in captures:
                     problem = "its update was not recorded"
-                if not problem and not sealed.path(name).is_file():
+                if not problem and is_kept and not sealed.path(name).is_file():
                     problem = "its batch was not sealed"
                 if problem:
                     unanswered[name] = problem
-                else:
+                elif is_kept:
                     paths.append(sealed.path(name))
         files = {f"captures/{path}": digest for path, digest in (captures or {}).items()}
         files |= {path.relative_to(run.output).as_posix(): sha256(path) for path in paths}

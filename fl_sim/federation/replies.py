@@ -27,7 +27,7 @@ def check_reply(reply: Message, sent: Mapping[str, Array], *, most_examples: int
     Args:
         reply: as received.
         sent: the arrays that were sent to the client.
-        most_examples: maximum of "num-examples"; None if the server did not set the number of examples to train on.
+        most_examples: maximum of "num-examples"; None for any number.
 
     Raises:
         ReplyError: the reply is an error; it does not have exactly one ArrayRecord and one MetricRecord; its names,
@@ -62,7 +62,7 @@ def _check_count(value: object, most_examples: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value) or value < 1:
         raise ReplyError(f"expected {_COUNT} of at least 1, got {value!r}")
     if most_examples is not None and int(value) > most_examples:
-        raise ReplyError(f"expected {_COUNT} of at most {most_examples}, as requested, got {int(value)}")
+        raise ReplyError(f"expected {_COUNT} of at most {most_examples}, which is all there are, got {int(value)}")
 
 
 class SoundReplies(StrategyWrapper):
@@ -72,6 +72,7 @@ class SoundReplies(StrategyWrapper):
 
     Args:
         strategy: aggregates the valid replies.
+        most_examples: that a client can hold; None if that is not known.
 
     Attributes:
         asked: {round: ids of the nodes that were asked to train}.
@@ -82,12 +83,12 @@ class SoundReplies(StrategyWrapper):
             could not write the sealed truth, or if the aggregate of valid replies is not finite.
     """
 
-    def __init__(self, strategy: Strategy) -> None:
+    def __init__(self, strategy: Strategy, most_examples: int | None = None) -> None:
         super().__init__(strategy)
         self.asked: dict[int, tuple[int, ...]] = {}
         self.problems: dict[tuple[int, int], str] = {}
         self._sent: Mapping[str, Array] = {}
-        self._most_examples: int | None = None
+        self._most_examples = most_examples
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -96,7 +97,6 @@ class SoundReplies(StrategyWrapper):
         self._sent = dict(arrays)
         messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
         self.asked[server_round] = tuple(message.metadata.dst_node_id for message in messages)
-        self._most_examples = _ordered_examples(config)
         return messages
 
     def aggregate_train(
@@ -129,12 +129,6 @@ class SoundReplies(StrategyWrapper):
             if not np.isfinite(array.numpy()).all():
                 raise SpikeleakError(f"Round {server_round}: the aggregate of {name} is not finite; it is not sent.")
         return arrays, metrics
-
-
-def _ordered_examples(config: ConfigRecord) -> int | None:
-    """Return the number of examples to train on in the train config; None if the config does not set it."""
-    size, steps = config.get("batch-size"), config.get("local-steps")
-    return size * steps if isinstance(size, int) and isinstance(steps, int) else None
 
 
 def _client(reply: Message) -> str:

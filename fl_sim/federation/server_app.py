@@ -12,9 +12,11 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from fl_sim.captures import CaptureStore
+from fl_sim.config import FederationSettings
 from fl_sim.contents import write_contents
 from fl_sim.errors import WriteError
 from fl_sim.federation.client_data import input_spec, splits
+from fl_sim.federation.dropout import DropOut
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
@@ -98,38 +100,59 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> tuple[TrainedM
         SpikeleakError: too few clients connected, or all clients of a round failed.
     """
     config = run.config
-    strategy = SoundReplies(build_strategy(config))
     spec = config.model.spec(input_spec(config))
     initial = build_model(spec, seed=derive_seed(config.seed, "initial-model", config.repeat))
     ordered = OrderedGrid(grid, config.federation.clients)
-    watched: Grid = ordered
-    if sink is not None:
-        watched = CuriousGrid(
-            ordered,
-            sink,
-            model=spec,
-            federation_id=run.federation_id,
-            client_of=ordered.partition_of,
-            client=config.client.known(),
-        )
-    orders = ConfigRecord(
-        {
-            "share": "weights",
-            "learning-rate": config.federation.learning_rate,
-            "batch-size": config.federation.batch_size,
-            "local-steps": config.federation.local_steps,
-        }
-    )
+    held, _ = splits(config.dataset)
+    stream = torch_stream(config.seed, "dropout", config.repeat)
+    answering = DropOut(build_strategy(config), config.federation.dropout, stream, ordered.partition_of)
+    strategy = SoundReplies(answering, most_examples=len(held))
+    watched = ordered if sink is None else _watched(ordered, run, spec, sink)
     seeded = SeededStrategy(strategy, derive_seed(config.seed, "strategy", config.repeat))
     result = seeded.start(
         grid=watched,
         initial_arrays=ArrayRecord(dict(parameters_of(initial))),
         num_rounds=config.federation.rounds,
-        train_config=orders,
+        train_config=_orders(config.federation),
         evaluate_fn=_keeper(run, spec),
     )
     trained = _tested(run, spec, result.arrays, config.federation.rounds)
     return trained, Presence.of(strategy, ordered)
+
+
+def _orders(federation: FederationSettings) -> ConfigRecord:
+    """Return the config of the train messages."""
+    local = {"local-epochs": federation.local_epochs} if federation.local_epochs else {}
+    return ConfigRecord(
+        {
+            "share": "weights",
+            "learning-rate": federation.learning_rate,
+            "batch-size": federation.batch_size,
+            **(local or {"local-steps": federation.local_steps}),
+        }
+    )
+
+
+def _watched(grid: OrderedGrid, run: RunSettings, spec: ModelSpec, sink: Sink) -> Grid:
+    """Return a Grid that records the updates of the rounds to capture.
+
+    The clients report what they hold. How many examples they use in local steps follows from the server's own orders.
+    """
+    federation = run.config.federation
+    used = {} if federation.local_epochs else {"num_examples": federation.batch_size * federation.local_steps}
+
+    def pass_on(capture: CapturedUpdate) -> None:
+        if federation.captures(capture.round):
+            sink(capture)
+
+    return CuriousGrid(
+        grid,
+        pass_on,
+        model=spec,
+        federation_id=run.federation_id,
+        client_of=grid.partition_of,
+        client={**run.config.client.known(), **used},
+    )
 
 
 def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], MetricRecord | None] | None:

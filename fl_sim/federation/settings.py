@@ -77,6 +77,7 @@ class TrainOrder(pydantic.BaseModel):
         server_round: from 1.
         share: whether the client replies with a gradient or with weights.
         learning_rate, local_steps: of local SGD; a gradient is that of one batch.
+        local_epochs: passes over all examples in place of local steps; 0 for local steps.
         batch_size: N.
         proximal_mu: FedProx's mu; 0 for none.
     """
@@ -89,6 +90,7 @@ class TrainOrder(pydantic.BaseModel):
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(ge=1)
     local_steps: int = Field(default=1, ge=1)
+    local_epochs: int = Field(default=0, ge=0)
     proximal_mu: float = Field(default=0.0, ge=0)
 
     @classmethod
@@ -102,6 +104,6 @@ class TrainOrder(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _possible(self) -> TrainOrder:
-        if self.share == "gradient" and self.local_steps != 1:
+        if self.share == "gradient" and (self.local_steps != 1 or self.local_epochs):
             raise ValueError("local-steps: a shared gradient is that of one batch, so it must be 1")
         return self

@@ -17,6 +17,7 @@ from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
+from fl_sim.simulation import examples_of
 from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
@@ -128,13 +129,11 @@ def client_of(config: SimulationConfig) -> CapturedUpdate:
         seed=config.seed,
         buffers=False,
     )
-    return replace(
-        capture,
-        learning_rate=federation.learning_rate,
-        local_steps=federation.local_steps,
-        batch_size=federation.batch_size,
-        num_examples=federation.batch_size * federation.local_steps,
-    )
+    capture = replace(capture, learning_rate=federation.learning_rate, batch_size=federation.batch_size)
+    if federation.local_epochs:
+        return replace(capture, epochs=federation.local_epochs, num_examples=examples_of(config, 0))
+    used = federation.batch_size * federation.local_steps
+    return replace(capture, local_steps=federation.local_steps, num_examples=used)
 
 
 def data_of(config: SimulationConfig) -> Dataset:

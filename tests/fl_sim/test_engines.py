@@ -155,6 +155,7 @@ FEDERATION: dict[str, object] = {
     "clients": 3, "rounds": 2, "batch_size": 2, "local_steps": 2, "fraction": 0.7, "keep_every": 1
 }  # fmt: skip
 NOISE = DEFENCES["noise"]
+UNEQUAL = {"partitioner": "dirichlet", "alpha": 0.3}
 ON_RAY = """
 import json, sys
 from pathlib import Path
@@ -168,12 +169,18 @@ run_federation(validate(SimulationConfig, json.loads(sys.argv[1])), output=Path(
 @pytest.mark.endurance
 @pytest.mark.ray
 def test_every_engine_writes_the_same_bytes(tmp_path: Path, flower_home: dict[str, str]) -> None:
-    """With a defence, so that a client's noise is the same everywhere too."""
-    local = recorded(config_of("FedAvg", NOISE, **FEDERATION), tmp_path / "local")
+    """With a defence, so that a client's noise is the same everywhere too, and clients that hold unlike numbers.
+
+    tests/fl_sim/test_averaging.py computes the mean of such clients by hand.
+    """
+    config = config_of("FedAvg", NOISE, **FEDERATION)
+    config = config.model_copy(update={"dataset": config.dataset.model_copy(update=UNEQUAL)})
+    local = recorded(config, tmp_path / "local")
     assert {"models/f@r000.safetensors", "models/f@r001.safetensors", "models/f@r002.safetensors"} < local.keys()
 
     # Ray in a process of its own: it leaves sockets and files open, which would be this test's warnings.
     asked = {"strategy": {"name": "FedAvg"}, "defence": NOISE, "federation": {**FEDERATION, "engine": "ray"}}
+    asked["dataset"] = UNEQUAL
     done = programs.run("-c", ON_RAY, json.dumps(asked), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "ray") == local
@@ -181,6 +188,7 @@ def test_every_engine_writes_the_same_bytes(tmp_path: Path, flower_home: dict[st
     deployed = tmp_path / "deployed"
     run_config = {f"federation.{key}": value for key, value in FEDERATION.items()}
     run_config |= {f"defence.{key}": value for key, value in NOISE.items()}
+    run_config |= {f"dataset.{key}": value for key, value in UNEQUAL.items()}
     run_config |= {"strategy.name": "FedAvg", "output": str(deployed), "federation_id": "f"}
     finished = flwr_run(flower_home, run_config)
     assert "Test accuracy after round 2" in finished.stdout + finished.stderr, finished.stdout + finished.stderr
