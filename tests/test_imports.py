@@ -380,7 +380,7 @@ def test_every_kind_of_experiment_names_what_is_there() -> None:
     from judges.kinds import KINDS
 
     for kind in KINDS.values():
-        for part in ("plan", "bench", "report", "results", "cells"):
+        for part in ("plan", "bench", "report", "statement", "results", "cells"):
             assert callable(kind.part(part))
 
 

@@ -32,12 +32,19 @@ ADDED_BY = "added_by"
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 
+CLIENTS = "clients"
+"""Key of the manifest for what an audit took its clients to do: a list, one table for each kind of client."""
+
+LADDER = "ladder"
+"""Folder of the ladder in that of its audit or run."""
+
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "statement.html", "statement.md",
+    "files.sha256",
 )  # fmt: skip
 
 
