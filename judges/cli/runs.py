@@ -1,4 +1,4 @@
-"""The commands about finished runs: `spikeleak verify`, `spikeleak compare`, `spikeleak rerun`."""
+"""The commands about finished runs: `spikeleak verify`, `compare`, `rerun`, `statement`."""
 
 from __future__ import annotations
 
@@ -105,6 +105,24 @@ def rerun(
 
     run_plan(plan, folder, Watch(), options=options)
     _finish(side_by_side(run_dir, folder))
+
+
+def statement(run_dir: RunFolder) -> None:
+    """Write one page of A4 for a data-protection officer: what was attacked and tried, what came of it, what is open.
+
+    The page, statement.html with the same in statement.md, says nothing that the files of the run do not. Later calls
+    in the folder write it anew.
+    """
+    from judges.kinds import kind_in
+    from judges.runs.integrity import STATEMENT, check_sources, renew_hashes
+    from judges.runs.lock import sole_writer
+
+    kind = kind_in(run_dir)
+    with sole_writer(run_dir):
+        check_sources(run_dir)
+        page: Path = kind.part("statement")(run_dir)
+        renew_hashes(run_dir, STATEMENT)
+    typer.echo(f"statement: {page.resolve().as_uri()}")
 
 
 def refuse_audit(plan: RunPlan, path: Path) -> None:
