@@ -109,7 +109,7 @@ def origin(run_dir: Path, manifest: Mapping[str, Any]) -> Part:
         Fact("SHA-256", joined(*hashes)),
     ]
     note = (
-        f"First {_HASH} digits of each hash. `spikeleak verify` compares all files of the run with its list, "
-        "`spikeleak rerun` computes an experiment again, and report.html has every number with its definition."
+        f"First {_HASH} digits of each hash. The command spikeleak verify compares all files of the run with its "
+        "list, spikeleak rerun computes an experiment again, and report.html has every number with its definition."
     )
     return Part("Versions and hashes", facts, note=note)

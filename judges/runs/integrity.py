@@ -167,6 +167,17 @@ def check_sources(folder: Path) -> None:
             )
 
 
+def check_finished(folder: Path) -> None:
+    """Check that a run is finished, and the files that pages and submissions are made from; see `check_sources`.
+
+    Raises:
+        DataError: it is not finished, or a file has changed since.
+    """
+    if not (folder / FILE).is_file():
+        raise DataError(f"{folder}: expected a finished run, found no {FILE}; call the command that made it again.")
+    check_sources(folder)
+
+
 def verify(folder: Path) -> Verification:
     """Compare the files of a run with its list, and with what its federations must contain.
 

@@ -24,7 +24,7 @@ def protection(summary: Summary, ladder: Summary | None) -> Part:
         return Part("What stops these attacks", [Fact("Ladder", few(told, by=" "))])
     text = (
         "not climbed, so nothing is said about what protects these clients: network, batch, steps, training or defence "
-        "(`--ladder` of an audit, `ladder.examples` of a config)"
+        "(--ladder of an audit, ladder.examples of a config)"
     )
     return Part("What stops these attacks", [Fact("Ladder", text)])
 

@@ -129,7 +129,7 @@ def attacks_part(summary: Summary) -> Part:
         *([Column[Outcome]("On", lambda row: row.where, left=True)] if several else []),
         Column("Evaluations a victim", lambda row: _medians(row, "gradient_evaluations", "{:.0f}")),
         Column("Seconds", lambda row: _medians(row, "seconds", "{:.2g}")),
-        Column("Recovered [95 %]", _recovered),
+        Column("Recovered, 95 %", _recovered),
         Column("Mean SSIM", _similarity),
         Column("Labels", _labels),
         Column("Verdict", lambda row: _verdicts(row.cells), left=True),
