@@ -116,8 +116,8 @@ ROOMS: dict[str, Room] = {
     "judges.cli": Room(
         ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
          "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS,
-         "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted", "judges.progress",
-         "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
+         "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted",
+         "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
@@ -169,8 +169,8 @@ ROOMS: dict[str, Room] = {
 """Room -> what it may import; the line of the longest name holds for a module."""
 
 FLOORS = (
-    "public", "live", "cli", "bench", "auxiliary", "board", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
-    "classifiers", "progress", "fitted", "intervals",
+    "public", "live", "cli", "bench", "auxiliary", "board", "export", "report", "summaries", "scoring", "kinds",
+    "plans", "runs", "classifiers", "progress", "fitted", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from judges.runs.names import defence_name
 from judges.scoring.victims import victims_of
 from judges.summaries.gradient_inversion import CellSummary, read_summary
 
-_ELSEWHERE = {"dataset": {"root"}, "federation": {"engine", "keep_every"}, "repeat": True}
+_ELSEWHERE: Mapping[str, Any] = {
+    "dataset": {"root"}, "federation": {"engine", "keep_every"}, "repeat": True,
+}  # fmt: skip
 """Settings of a federation on which its victims do not depend."""
 
 _ATTACK = "attack."
@@ -76,7 +78,8 @@ def submission_of(run_dir: Path, by: str = "") -> Submission:
 def _victims(run_dir: Path, federation: Federation) -> VictimSet:
     """Return the victims of a federation's repetitions."""
     names = [federation.repetition(repeat)[0] for repeat in range(federation.repeats)]
-    settings: dict[str, Any] = federation.config.model_dump(mode="json", exclude_defaults=True, exclude=_ELSEWHERE)
+    config = federation.config
+    settings: dict[str, Any] = config.model_dump(mode="json", exclude_defaults=True, exclude=dict(_ELSEWHERE))
     found = victims_of(run_dir, names, settings)
     return VictimSet(set=name_of(found.digest), **asdict(found))
 

@@ -39,7 +39,8 @@ def why_not(claimed: VictimSet, sets: Mapping[str, VictimSet]) -> str:
     if claimed.digest != known.digest:
         return f"its victims' hash {claimed.digest[:16]} is not that of {known.set}, {known.digest[:16]}"
     if (claimed.updates, claimed.examples) != (known.updates, known.examples):
-        return f"it has {claimed.examples} examples in {claimed.updates} updates, {known.set} {known.examples} in {known.updates}"
+        ours, theirs = (f"{one.examples} examples in {one.updates} updates" for one in (known, claimed))
+        return f"it has {theirs}, but {known.set} has {ours}"
     pairs = list(zip(claimed.sent, known.sent, strict=False))
     if len(claimed.sent) != len(known.sent) or any(abs(one - other) > CLOSE * other for one, other in pairs):
         return f"the models that its server sent are not those of {known.set}: their norms differ"

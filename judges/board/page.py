@@ -12,14 +12,14 @@ from judges.report.table import Cell, Column, Group, Section, Table
 from judges.runs.names import settings_name
 
 _LEAD = (
-    "Attacks on the same victims, as different people measured them. Recovered: recognisable (SSIM above 0.5) and above "
-    "the best control of the same victim. Ordered by that share, then by mean SSIM, then by the fewest evaluations. "
-    "Where intervals overlap, the order may be chance."
+    "Attacks on the same victims, as different people measured them. Recovered: recognisable (SSIM above 0.5) and "
+    "above the best control of the same victim. Ordered by that share, then by mean SSIM, then by the fewest "
+    "evaluations. Where intervals overlap, the order may be chance."
 )
 _TRUST = (
-    "Checked of each file: its schema, that its victims are those of the fixed set, that counts add up, that intervals "
-    "contain their means, that verdict and letter are due. Not checked: that its figures are true. Its hashes say which "
-    "run they are of, and that run shows it: ask for its folder, or make it again."
+    "Checked of each file: its schema, that its victims are those of the fixed set, that counts add up, that "
+    "intervals contain their means, that verdict and letter are due. Not checked: that its figures are true. Its "
+    "hashes say which run they are of, and that run shows it: ask for its folder, or make it again."
 )
 
 
@@ -31,7 +31,8 @@ def write_board(folder: Path, board: Board) -> Path:
         "lead": _LEAD,
         "trust": _TRUST,
         "counts": joined(
-            f"{counted(board.files, 'submission')} on the board", f"{len(board.refused)} refused" if board.refused else ""
+            f"{counted(board.files, 'submission')} on the board",
+            f"{len(board.refused)} refused" * bool(board.refused),
         ),
         "sections": [*sections, *([_refused(board)] if board.refused else [])],
     }

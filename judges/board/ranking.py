@@ -97,11 +97,8 @@ def _standings(submissions: Mapping[str, Submission], sets: Mapping[str, VictimS
 
 def _strength(entry: Entry) -> tuple[float, float, float]:
     """Return what entries are ordered by, the least first: share recovered, SSIM (else MSE), evaluations."""
-    if entry.ssim is not None:
-        similarity = entry.ssim.mean
-    else:
-        similarity = -entry.mse.mean if entry.mse is not None else -math.inf
-    return -entry.found.share, -similarity, entry.evaluations
+    distance = math.inf if entry.mse is None else entry.mse.mean
+    return -entry.found.share, distance if entry.ssim is None else -entry.ssim.mean, entry.evaluations
 
 
 def differing(entries: Sequence[Entry]) -> list[dict[str, Scalar]]:

@@ -177,7 +177,9 @@ def board(folder: Annotated[Path, typer.Argument(help="Folder of submissions, FO
     for standing in found.standings:
         first = standing.places[0]
         others = f", {len(standing.places)} entries" if len(standing.places) > 1 else ""
-        typer.echo(f"{standing.victims.set}, adversary {standing.adversary}: {first.entry.attack} ({first.file}){others}")
+        typer.echo(
+            f"{standing.victims.set}, adversary {standing.adversary}: {first.entry.attack} ({first.file}){others}"
+        )
     typer.echo(f"board: {page.resolve().as_uri()}")
     for name, why in found.refused.items():
         typer.echo(f"spikeleak: {name}: refused: {why}", err=True)

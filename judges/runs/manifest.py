@@ -43,8 +43,8 @@ WARNINGS = "warnings"
 
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "statement.html", "statement.md",
-    "files.sha256",
+    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "statement.html",
+    "statement.md", "files.sha256",
 )  # fmt: skip
 
 

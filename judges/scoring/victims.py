@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,4 +72,4 @@ def _hash(inputs: Tensor, spec: InputSpec) -> str:
 
 
 def _norm(parameters: Mapping[str, Tensor]) -> float:
-    return float(sum(float(one.double().square().sum()) for one in parameters.values())) ** 0.5
+    return math.sqrt(sum(float(one.double().square().sum()) for one in parameters.values()))

@@ -174,7 +174,11 @@ class Audit(AttackedUpdates[AuditPlan]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        facts: dict[str, Any] = {"experiment": f"audit of {len(self._victims())} captures", EVIDENCE: self._digest, CLIENTS: self._clients}
+        facts: dict[str, Any] = {
+            "experiment": f"audit of {len(self._victims())} captures",
+            EVIDENCE: self._digest,
+            CLIENTS: self._clients,
+        }
         facts |= super().facts()
         if not self.session.datasets:
             source = "the clients of the audited federation"

@@ -88,7 +88,11 @@ def _attacks(summary: Inversions) -> Part:
     ]
     if not cells:
         return Part("Attacks and results", [Fact("Attacks", "none was scored")])
-    more = f" Of {len(cells)} cells, the {_MOST_ROWS} from which most follows, the most recognised first." if len(cells) > _MOST_ROWS else ""
+    more = (
+        f" Of {len(cells)} cells, the {_MOST_ROWS} from which most follows, the most recognised first."
+        if len(cells) > _MOST_ROWS
+        else ""
+    )
     note = "Recognised: the judge takes the answer for the attacked class. DAA and all else: see report.html." + more
     return Part("Attacks and results", table=Table("Results", columns, [Group(cells[:_MOST_ROWS])]), note=note)
 

@@ -10,11 +10,11 @@ import torch
 from fl_sim.captures import CaptureStore
 from fl_sim.errors import ConfigError
 from judges.bench.audit.ladder import climb
-from judges.runs.manifest import LADDER
 from judges.bench.execution import run_plan
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
+from judges.runs.manifest import LADDER
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 from tests.judges.bench.test_audit import leave_a_batch, leave_captures

@@ -49,7 +49,9 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
     share = f"{found.count} of {counted(found.of, 'scored example')} ({percent(found.share)}, 95 % interval"
     bounds = f"{share} {rate_interval(found)})"
     if found.count:
-        return joined(read, f"At least one attack recovered {bounds} from the update, better than every control.", by=" ")
+        return joined(
+            read, f"At least one attack recovered {bounds} from the update, better than every control.", by=" "
+        )
     verdicts = {cell.verdict for cell in summary.cells}
     some = [
         *(["some answers have traces of the example"] if TRACES in verdicts else []),
@@ -104,7 +106,9 @@ def reads_part(summary: Summary) -> Part:
             or DASH,
         ),
     ]
-    return Part("What the updates tell for certain", facts, note="Read without a search; any server has it for nothing.")
+    return Part(
+        "What the updates tell for certain", facts, note="Read without a search; any server has it for nothing."
+    )
 
 
 def _inputs(reads: Sequence[Readable], updates: int) -> str:
@@ -114,7 +118,10 @@ def _inputs(reads: Sequence[Readable], updates: int) -> str:
         for seen, count in one.inputs.items():
             exact[seen] += count
     inexact = sum(sum(one.inputs.values()) for one in reads if not _is_exact(one))
-    parts = [f"{count} of {updates} updates give it in closed form ({_SEEN.get(seen, seen)})" for seen, count in exact.items()]
+    parts = [
+        f"{count} of {updates} updates give it in closed form ({_SEEN.get(seen, seen)})"
+        for seen, count in exact.items()
+    ]
     parts += [f"{inexact} give it with an error, so they are no gradient of one example alone"] if inexact else []
     return "; ".join(parts) or f"none of {updates} updates gives its input in closed form"
 
