@@ -111,9 +111,13 @@ def adversary_part(summary: Summary, manifest: Mapping[str, Any]) -> Part:
     knows = [f"{letter}: {ADVERSARIES.get(letter, 'as its attack says')}" for letter in letters]
     given = [f"'{attack}' also has {told}" for attack, told in auxiliary_data(manifest).items()]
     told = any(health.told_labels for health in summary.health)
+    unknown = "as the attacks in config.toml, none of which was scored"
     facts = [
         Fact("Who", WORDS.threat_model),
-        Fact("Knows", joined("; ".join(knows) or "nothing was attacked", *given, by="; ")),
+        Fact(
+            "Knows",
+            joined("; ".join(knows) or unknown, *given, by="; "),
+        ),
         *([Fact("Is told", "the clients' labels, which a server that sees updates only would have to read")] * told),
     ]
     note = "Letters of Carletti et al. (USENIX Security 2025): each adversary knows what those before it know."
