@@ -46,7 +46,9 @@ class Kind:
         tables: keys of its configs whose plain value means the table's `name`.
         plan: function that returns the plan of a config.
         bench: subclass of `judges.bench.execution.Execution` that carries out a plan.
+        statement: function that writes the statement of a run's folder and returns the path of the page.
         report: function that writes the report of a run's folder and returns the path of the page.
+        submission: function that returns what a run's folder hands in to a board; "" if its victims are nobody else's.
         results: function that returns the results of a run's folder for a terminal; None if there are no rows.
         cells: function that yields the `judges.export.cells.ExportedCell`s of a plan and its run's folder.
         forecast: function that yields (what, text) of what a plan would do in a folder; "" if nothing is known.
@@ -58,6 +60,8 @@ class Kind:
     plan: str
     bench: str
     report: str
+    statement: str
+    submission: str
     results: str
     cells: str
     forecast: str = ""
@@ -76,6 +80,8 @@ KINDS: Mapping[str, Kind] = {
         plan="judges.plans.gradient_inversion:make_plan",
         bench="judges.bench.gradient_inversion:Run",
         report="judges.report.gradient_inversion.report:write_report",
+        statement="judges.report.gradient_inversion.statement:write_attack_statement",
+        submission="judges.board.entries:submission_of",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
         cells="judges.export.cells:cells_of_attacks",
         forecast="judges.bench.forecast:forecast_attacks",
@@ -87,6 +93,8 @@ KINDS: Mapping[str, Kind] = {
         plan="judges.plans.audit:make_audit_plan",
         bench="judges.bench.audit:Audit",
         report="judges.report.gradient_inversion.report:write_report",
+        statement="judges.report.gradient_inversion.statement:write_attack_statement",
+        submission="",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
@@ -97,6 +105,8 @@ KINDS: Mapping[str, Kind] = {
         plan="judges.plans.model_inversion:make_inversion_plan",
         bench="judges.bench.model_inversion:InversionRun",
         report="judges.report.model_inversion.report:write_inversion_report",
+        statement="judges.report.model_inversion.statement:write_inversion_statement",
+        submission="",
         results="judges.report.model_inversion.tables:results_of_inversions",
         cells="judges.export.cells:cells_of_inversions",
         forecast="judges.bench.forecast:forecast_inversions",

@@ -116,8 +116,8 @@ ROOMS: dict[str, Room] = {
     "judges.cli": Room(
         ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
          "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS,
-         "judges.bench.*", "judges.classifiers.*", "judges.export.*", "judges.fitted", "judges.progress",
-         "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
+         "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted",
+         "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
@@ -128,6 +128,10 @@ ROOMS: dict[str, Room] = {
          "fl_sim.simulation", *PLANS, *RUNS, "judges.auxiliary", "judges.classifiers.*", "judges.progress",
          "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),
+    ),
+    "judges.board": Room(
+        ("attacks", *NOUNS, *CONFIG, *PLANS, *RUNS, "judges.export.cells", "judges.report.*", "judges.scoring.victims",
+         "judges.summaries.*"),
     ),
     "judges.export": Room(
         ("attacks", *NOUNS, *CONFIG, *PLANS, *RUNS, "judges.report.*", "judges.summaries.*"),
@@ -166,8 +170,8 @@ ROOMS: dict[str, Room] = {
 """Room -> what it may import; the line of the longest name holds for a module."""
 
 FLOORS = (
-    "public", "live", "cli", "bench", "auxiliary", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
-    "classifiers", "progress", "fitted", "intervals",
+    "public", "live", "cli", "bench", "auxiliary", "board", "export", "report", "summaries", "scoring", "kinds",
+    "plans", "runs", "classifiers", "progress", "fitted", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""
 
@@ -381,7 +385,7 @@ def test_every_kind_of_experiment_names_what_is_there() -> None:
     from judges.kinds import KINDS
 
     for kind in KINDS.values():
-        for part in ("plan", "bench", "report", "results", "cells"):
+        for part in ("plan", "bench", "report", "statement", "results", "cells"):
             assert callable(kind.part(part))
 
 

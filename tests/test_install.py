@@ -222,9 +222,14 @@ def test_the_constraints_are_names_and_versions_only() -> None:
 
 def test_a_config_is_found_by_its_name_and_a_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert set(shipped_configs()) == {path.stem for path in (ROOT / "configs").glob("*.toml")}
+    folder = ROOT / "configs"
+    assert set(shipped_configs()) == {str(path.relative_to(folder))[:-5] for path in folder.rglob("*.toml")}
     for name in ("demo", "demo.toml"):
-        assert find_config(Path(name)).read_text() == (ROOT / "configs/demo.toml").read_text()
+        assert find_config(Path(name)).read_text() == (folder / "demo.toml").read_text()
+    for name in ("board/digits_lenet", "board/digits_lenet.toml"):
+        assert find_config(Path(name)).read_text() == (folder / "board/digits_lenet.toml").read_text()
+    with pytest.raises(ConfigError, match=r"Did you mean 'board/digits_lenet'\?"):
+        find_config(Path("board/digits_lennet"))
     for elsewhere in ("folder/demo", "./../demo", "/demo"):
         assert find_config(Path(elsewhere)) == Path(elsewhere)
     with pytest.raises(ConfigError, match=r"^tabel4: expected a file, or the name of .* Did you mean 'table4'\?"):

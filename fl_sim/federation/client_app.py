@@ -33,7 +33,7 @@ from fl_sim.federation.client_data import (
 )
 from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.mods import defence_mod
-from fl_sim.federation.ordering import answer_partition_query, client_record
+from fl_sim.federation.ordering import answer_partition_query, client_record, own_partition
 from fl_sim.federation.settings import RunSettings, TrainOrder
 from fl_sim.losses import targets_of
 from fl_sim.models import build_model
@@ -72,7 +72,7 @@ def build_client_app(run_config: Mapping[str, Scalar] | None = None) -> ClientAp
 def _train(message: Message, context: Context, run: RunSettings) -> Message:
     """Reply with the gradient of one batch, or with the weights after local SGD."""
     config, order = run.config, TrainOrder.of(message)
-    partition = int(context.node_config["partition-id"])
+    partition = own_partition(context)
     name = config.repeat, order.server_round, partition
     batches = _batches(config, partition, order, torch_stream(config.seed, "batch", *name))
     model = _model(message, run)
@@ -139,7 +139,7 @@ def _trained(
 def _evaluate(message: Message, context: Context, run: RunSettings) -> Message:
     """Reply with the loss and the accuracy of the model on the client's own data."""
     split, _ = splits(run.config.dataset)
-    held = partition_indices(run.config, int(context.node_config["partition-id"]))
+    held = partition_indices(run.config, own_partition(context))
     model = _model(message, run)
     loss = right = 0.0
     with torch.no_grad():

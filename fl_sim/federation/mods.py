@@ -11,6 +11,7 @@ from torch import Tensor
 from fl_sim.defences import NO_DEFENCE, build_defence
 from fl_sim.errors import ConfigError
 from fl_sim.federation.isolation import private_torch
+from fl_sim.federation.ordering import own_partition
 from fl_sim.federation.settings import RunSettings, TrainOrder
 from fl_sim.seeding import torch_stream
 
@@ -34,7 +35,7 @@ def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
         if run.config.defence.name == NO_DEFENCE or reply.has_error():
             return reply
         with private_torch():
-            shared = _defended(message, reply, int(context.node_config["partition-id"]), run)
+            shared = _defended(message, reply, own_partition(context), run)
         reply.content[ARRAYS] = ArrayRecord(dict(shared))
         return reply
 

@@ -18,7 +18,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fl_sim.errors import SpikeleakError
+from fl_sim.errors import ConfigError, SpikeleakError
 from fl_sim.federation.messages import LABELS, brief_reason, told_partition
 from fl_sim.federation.wrappers import GridWrapper, StrategyWrapper
 from fl_sim.seeding import derive_seed
@@ -38,9 +38,24 @@ def answer_partition_query(app: ClientApp) -> ClientApp:
     return app
 
 
+def own_partition(context: Context) -> int:
+    """Return the partition id of the client that a context is of.
+
+    Raises:
+        ConfigError: its SuperNode was started without one. A simulation gives each client its own.
+    """
+    told = context.node_config.get("partition-id")
+    if told is None:
+        raise ConfigError(
+            "partition-id: expected the client's number in the node config of its SuperNode, found none; start it with "
+            "--node-config 'partition-id=0', and each other SuperNode with the next number."
+        )
+    return int(told)
+
+
 def client_record(context: Context, labels: Sequence[int] = ()) -> ConfigRecord:
     """Return the record in which a client reports its partition id, and its labels if there are any."""
-    told = ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+    told = ConfigRecord({"partition-id": own_partition(context)})
     if labels:
         told[LABELS] = list(labels)
     return told

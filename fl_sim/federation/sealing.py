@@ -86,8 +86,6 @@ def _name(federation_id: str, message: Message, context: Context, content: Recor
     Raises:
         ConfigError: the client does not know its number, or the message does not contain the round.
     """
-    if "partition-id" not in context.node_config:
-        raise ConfigError("partition-id: expected the client's number in the node config of its SuperNode, found none.")
     record = client_record(context)
     content["client"] = record
     number = told_round(message)

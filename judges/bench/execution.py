@@ -19,9 +19,17 @@ from judges.bench.engines import Engine, open_engine
 from judges.bench.federations import Federations
 from judges.bench.folder import claim_folder, describe_run, made_by, outcome, remove_run
 from judges.bench.process import check_device, prepare_process
-from judges.kinds import RunPlan, kind_of
+from judges.kinds import RunPlan, kind_in, kind_of
 from judges.progress import Watch
-from judges.runs.integrity import DERIVED, Finished, finished_in, unlist_derived, write_hashes
+from judges.runs.integrity import (
+    DERIVED,
+    STATEMENT,
+    Finished,
+    finished_in,
+    renew_hashes,
+    unlist_derived,
+    write_hashes,
+)
 from judges.runs.lock import sole_writer
 from judges.runs.manifest import FEDERATIONS, manifest_so_far, write_manifest
 
@@ -107,6 +115,7 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         self.finished.check_pictures(self.folder)
         page: Path = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)
         write_hashes(self.folder, self.finished, self.makes)
+        renew_statement(self.folder)
         return page
 
     def check(self) -> None:
@@ -195,6 +204,13 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         manifest = describe_run(self.plan, self.name, self.datasets(), self.clock_now(), self.before)
         manifest |= {**self.facts(), **outcome(self.folder, self.failed, self.pieces)}
         write_manifest(self.folder, manifest)
+
+
+def renew_statement(folder: Path) -> None:
+    """Write the statement of a run anew, if somebody has asked for one, so that none outlives its results."""
+    if (folder / STATEMENT[0]).is_file():
+        kind_in(folder).part("statement")(folder)
+        renew_hashes(folder, STATEMENT)
 
 
 def refuse_ray_in_ray(engine: str, options: EngineOptions) -> None:

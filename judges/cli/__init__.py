@@ -18,7 +18,7 @@ from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
 from judges.cli.manual import FOUR_WAYS, epilogue
-from judges.cli.runs import compare, refuse_audit, rerun, verify
+from judges.cli.runs import board, compare, refuse_audit, rerun, statement, submit, verify
 from judges.cli.signals import ended_like_ctrl_c
 from judges.cli.targets import invert, train
 from judges.cli.terminal import (
@@ -55,7 +55,7 @@ data_app = typer.Typer(help="The data sets: where they come from and where they 
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
-for command in (check, train, invert, verify, compare, rerun, export):
+for command in (check, train, invert, verify, compare, rerun, statement, submit, board, export):
     app.command(epilog=epilogue(command.__name__))(command)
 app.command(name="list", epilog=epilogue("list"))(list_)
 

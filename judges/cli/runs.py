@@ -1,4 +1,4 @@
-"""The commands about finished runs: `spikeleak verify`, `spikeleak compare`, `spikeleak rerun`."""
+"""The commands about finished runs: `spikeleak verify`, `compare`, `rerun`, `statement`, `submit`, `board`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DIFFERENT = 1
 DAMAGED = DataError.exit_code
 MOST_SHOWN = 20
+MOST_NAME = 200
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
@@ -105,6 +106,85 @@ def rerun(
 
     run_plan(plan, folder, Watch(), options=options)
     _finish(side_by_side(run_dir, folder))
+
+
+def statement(run_dir: RunFolder) -> None:
+    """Write one page of A4 for a data-protection officer: what was attacked and tried, what came of it, what is open.
+
+    The page, statement.html with the same in statement.md, says nothing that the files of the run do not. Later calls
+    in the folder write it anew.
+    """
+    from judges.kinds import kind_in
+    from judges.runs.integrity import STATEMENT, check_sources, renew_hashes
+    from judges.runs.lock import sole_writer
+
+    kind = kind_in(run_dir)
+    with sole_writer(run_dir):
+        check_sources(run_dir)
+        page: Path = kind.part("statement")(run_dir)
+        renew_hashes(run_dir, STATEMENT)
+    typer.echo(f"statement: {page.resolve().as_uri()}")
+
+
+def submit(
+    run_dir: RunFolder,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who hands it in; shown on the board.")] = "",
+    out: Annotated[Path | None, typer.Option(help="File to write; RUN.submission.json by default.")] = None,
+) -> None:
+    """Write what a finished run of an experiment hands in to a board: figures, budgets, victims, hashes, versions."""
+    from judges.kinds import kind_in
+    from judges.runs.lock import whole
+
+    kind = kind_in(run_dir)
+    if not kind.submission:
+        raise ConfigError(
+            f"{run_dir}: nobody else can attack the victims of this run, so it has nothing to hand in; submit a run of "
+            "an experiment on fixed victims, such as `spikeleak run board/digits_lenet`."
+        )
+    path = out or run_dir.resolve().with_name(f"{run_dir.resolve().name}.submission.json")
+    if path.resolve().is_relative_to(run_dir.resolve()):
+        raise ConfigError(f"--out {path}: lies in the folder of the run, whose files must stay unchanged.")
+    if len(by) > MOST_NAME:
+        raise ConfigError(f"--by: expected at most {MOST_NAME} characters, got {len(by)}.")
+    from fl_sim.files import atomic_write
+    from judges.board.submission import to_json
+    from judges.runs.integrity import check_finished
+
+    with whole(run_dir):
+        check_finished(run_dir)
+        submission = kind.part("submission")(run_dir, by)
+    atomic_write(path, to_json(submission.model_dump(mode="json")))
+    names = sorted({entry.victims.set for entry in submission.entries if entry.victims.set})
+    typer.echo(f"{len(submission.entries)} entries in {path}, on {', '.join(names) or 'victims of no fixed set'}")
+    if not all(entry.victims.set for entry in submission.entries):
+        typer.echo("note: a board refuses a file with victims of no fixed set; those are the configs board/NAME.")
+
+
+def board(folder: Annotated[Path, typer.Argument(help="Folder of submissions, FOLDER/*.json.")]) -> None:
+    """Check submissions and rank them in board.html and board.md, by victims and by what the adversary knows.
+
+    Files that are refused are named with the reason, and the exit code is then 3; the others are ranked all the same.
+    """
+    from judges.board.page import write_board
+    from judges.board.ranking import board_of
+    from judges.runs.lock import sole_writer
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder of submissions, found none.")
+    with sole_writer(folder):
+        found = board_of(folder)
+        page = write_board(folder, found)
+    for standing in found.standings:
+        first = standing.places[0]
+        others = f", {len(standing.places)} entries" if len(standing.places) > 1 else ""
+        typer.echo(
+            f"{standing.victims.set}, adversary {standing.adversary}: {first.entry.attack} ({first.file}){others}"
+        )
+    typer.echo(f"board: {page.resolve().as_uri()}")
+    for name, why in found.refused.items():
+        typer.echo(f"spikeleak: {name}: refused: {why}", err=True)
+    if found.refused:
+        raise typer.Exit(DAMAGED)
 
 
 def refuse_audit(plan: RunPlan, path: Path) -> None:

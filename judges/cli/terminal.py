@@ -136,10 +136,11 @@ def work(
     follow.finish(page, folder, watch)
     ladder = getattr(plan.base, "ladder", None)
     if ladder is not None and ladder.examples:
-        from judges.bench.audit.ladder import FOLDER, climb
+        from judges.bench.audit.ladder import climb
+        from judges.runs.manifest import LADDER
 
         page = climb(plan, folder, watch, options=options, show_faces=show_faces)
-        follow.finish(page, folder / FOLDER, watch)
+        follow.finish(page, folder / LADDER, watch)
 
 
 def print_results(page: Path, folder: Path) -> None:

@@ -14,27 +14,35 @@ _IN_THE_REPOSITORY = Path(__file__).parents[2] / "configs"
 def shipped_configs() -> Mapping[str, Path]:
     """Return {name: path} of the configs that come with the project, in the order of their names."""
     folder = _INSTALLED if _INSTALLED.is_dir() else _IN_THE_REPOSITORY
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    found = sorted(folder.rglob("*.toml"), key=lambda path: (len(path.parts), path))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+
+
+def board_victims() -> Path:
+    """Return the path of what is known of the victims of the configs board/NAME, see `judges.board.fixed`."""
+    return (_INSTALLED if _INSTALLED.is_dir() else _IN_THE_REPOSITORY) / "board" / "victims.json"
 
 
 def find_config(path: Path) -> Path:
     """Return the path of a config: of the file at `path`, or else of the config of the project with that name.
 
     Args:
-        path: path of a file, or a name such as "demo" or "demo.toml".
+        path: path of a file, or a name such as "demo", "demo.toml" or "board/digits_lenet".
 
     Raises:
         ConfigError: there is neither.
     """
-    if len(path.parts) != 1 or _is_there(path):
+    if _is_there(path):
         return path
-    name, shipped = path.name.removesuffix(".toml"), shipped_configs()
-    if name not in shipped:
-        raise ConfigError(
-            f"{path}: expected a file, or the name of a config of spikeleak, found neither.{nearest(name, shipped)} "
-            f"Known: {', '.join(shipped)}."
-        )
-    return shipped[name]
+    name, shipped = path.as_posix().removesuffix(".toml"), shipped_configs()
+    if name in shipped:
+        return shipped[name]
+    if len(path.parts) != 1 and not name.startswith("board/"):
+        return path
+    raise ConfigError(
+        f"{path}: expected a file, or the name of a config of spikeleak, found neither.{nearest(name, shipped)} "
+        f"Known: {', '.join(shipped)}."
+    )
 
 
 def _is_there(path: Path) -> bool:

@@ -57,12 +57,12 @@ def write_page(
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
         "sections": shown,
         "tables": [(section, table) for section in shown for table in section.tables],
-        "style_hash": base64.b64encode(hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()).decode(),
+        "style_hash": style_hash("report.css"),
         "config": _config(run_dir / "config.toml"),
         "findings": findings,
         **words._asdict(),
     }
-    texts = {kind: _render(kind, context) for kind in ("md", "tex", "html")}
+    texts = {kind: render(f"page.{kind}.j2", context) for kind in ("md", "tex", "html")}
     return [atomic_write(run_dir / f"report.{kind}", text) for kind, text in texts.items()][-1]
 
 
@@ -78,8 +78,14 @@ def _not_computed(failed: Mapping[str, str]) -> Section:
     return Section("failed", "Not computed", [table], lead=lead)
 
 
-def _render(kind: str, context: Mapping[str, Any]) -> str:
-    """Return the filled template of a kind of text, for which everything that is printed is escaped."""
+def style_hash(sheet: str) -> str:
+    """Return the hash by which a page's policy allows one of the style sheets beside the templates, in base64."""
+    return base64.b64encode(hashlib.sha256((TEMPLATES / sheet).read_bytes()).digest()).decode()
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return a filled template such as "page.html.j2", for whose kind of text everything printed is escaped."""
+    kind = template.split(".")[1]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=kind == "html",  # noqa: S701 - the others are escaped by `finalize`
@@ -90,7 +96,7 @@ def _render(kind: str, context: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "error": error, "percent": percent}
-    return environment.get_template(f"page.{kind}.j2").render(context)
+    return environment.get_template(template).render(context)
 
 
 def _visible(value: object) -> object:

@@ -18,11 +18,12 @@ from judges.runs.manifest import FILE as MANIFEST
 
 FILE = "files.sha256"
 REPORT = ("report.html", "report.md", "report.tex")
+STATEMENT = ("statement.html", "statement.md")
 BASIS = ("config.toml", MANIFEST)
 """Files of which a call makes its plan, and which nothing can make again."""
 
-DERIVED = (*BASIS, GALLERY, ANSWERS, "scores.csv", "summary.json", *REPORT)
-"""Files and folders that every call writes anew from the others."""
+DERIVED = (*BASIS, GALLERY, ANSWERS, "scores.csv", "summary.json", *REPORT, *STATEMENT)
+"""Files and folders that every call writes anew from the others; a statement, if there is one."""
 
 _GIVEN = ("captures", "sealed", "reconstructions", "inversions")
 """Folders of what only some calls write; what federations write is in their contents."""
@@ -160,20 +161,31 @@ def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
 
 
 def check_sources(folder: Path) -> None:
-    """Check the files from which a finished run's report is written, as far as they are there.
+    """Check the files from which a finished run's report and statement are written, as far as they are there.
 
     Raises:
         DataError: one has changed since the run was finished; a report of it would be listed as one of the run.
     """
     listed = _listed(folder) if (folder / FILE).is_file() else {}
     for path, digest in listed.items():
-        is_source = Path(path).parts[0] in DERIVED and path not in REPORT
+        is_source = Path(path).parts[0] in DERIVED and path not in (*REPORT, *STATEMENT)
         if is_source and (folder / path).is_file() and sha256(folder / path) != digest:
             raise DataError(
                 f"{folder / path}: expected the content that it had when the run was finished, found another, of which "
-                "no report is written; put the file back, or call the command that made the run again, which writes "
+                "no page is written; put the file back, or call the command that made the run again, which writes "
                 "it anew."
             )
+
+
+def check_finished(folder: Path) -> None:
+    """Check that a run is finished, and the files that pages and submissions are made from; see `check_sources`.
+
+    Raises:
+        DataError: it is not finished, or a file has changed since.
+    """
+    if not (folder / FILE).is_file():
+        raise DataError(f"{folder}: expected a finished run, found no {FILE}; call the command that made it again.")
+    check_sources(folder)
 
 
 def verify(folder: Path) -> Verification:

@@ -32,6 +32,12 @@ ADDED_BY = "added_by"
 PUBLIC = "public"
 """Key of the manifest for the public pictures of an audit."""
 
+CLIENTS = "clients"
+"""Key of the manifest for what an audit took its clients to do: a list, one table for each kind of client."""
+
+LADDER = "ladder"
+"""Folder of the ladder in that of its audit or run."""
+
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
@@ -40,7 +46,8 @@ GALLERY, ANSWERS = "gallery", "answers"
 
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "statement.html",
+    "statement.md", "files.sha256",
 )  # fmt: skip
 
 

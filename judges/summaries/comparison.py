@@ -53,6 +53,13 @@ def best_controls(scores: Sequence[Score]) -> Best:
     return best
 
 
+def above_controls(scores: Sequence[Score]) -> list[tuple[Score, bool | None]]:
+    """Return each row of an attack, and whether its answer is above the victim's best control; None if it has none."""
+    best = best_controls(scores)
+    pairs = [(row, _best_beside(row, best)) for row in scores if not row.is_control]
+    return [(row, None if control is None else row.similarity > control) for row, control in pairs]
+
+
 def compare(rows: Sequence[Score], best: Best, *, seed: int, stream: str) -> Comparison | None:
     """Return the paired comparison of a cell with the controls of its victims; None if none has a control.
 

@@ -25,7 +25,7 @@ from fl_sim.models import MODELS
 from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
-from judges.bench.audit.stored import remarks_on, stored_updates
+from judges.bench.audit.stored import client_facts, remarks_on, stored_updates
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.folder import facts_of_datasets, remove_entries
@@ -36,7 +36,7 @@ from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
 from judges.progress import Watch
 from judges.runs.identity import Attacked
-from judges.runs.manifest import CONTROLS, PUBLIC, WARNINGS, WRITTEN, write_manifest
+from judges.runs.manifest import CLIENTS, CONTROLS, PUBLIC, WARNINGS, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
 from judges.scoring.audit.checks import left_out, other_order, out_of_range, wrong_problem
@@ -63,6 +63,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._giants: list[str] = []
         self._problems: dict[Hashable, str] = {}
         self._digest = ""
+        self._clients: list[dict[str, Any]] = []
         self._public: dict[InputSpec, PublicPictures] = {}
 
     def check(self) -> None:
@@ -79,6 +80,8 @@ class Audit(AttackedUpdates[AuditPlan]):
             self._check_dataset(evidence)
             self._read_public(evidence.spec)
             self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
+        firsts = [self.captures.stored(name) for name in self._problems.values()]
+        self._clients = [client_facts(one, assuming(one, self.assumed())) for one in firsts]
         self._doubts = remarks_on(self.captures) + self._giants
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
@@ -171,7 +174,11 @@ class Audit(AttackedUpdates[AuditPlan]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        facts: dict[str, Any] = {"experiment": f"audit of {len(self._victims())} captures", EVIDENCE: self._digest}
+        facts: dict[str, Any] = {
+            "experiment": f"audit of {len(self._victims())} captures",
+            EVIDENCE: self._digest,
+            CLIENTS: self._clients,
+        }
         facts |= super().facts()
         if not self.session.datasets:
             source = "the clients of the audited federation"

@@ -15,6 +15,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.bench.audit import Audit
 from judges.bench.engine_options import EngineOptions
+from judges.bench.execution import renew_statement
 from judges.bench.gradient_inversion.added import AddedAttack
 from judges.kinds import RunPlan
 from judges.plans.audit import AuditPlan, audit_of
@@ -22,11 +23,10 @@ from judges.plans.gradient_inversion import Plan
 from judges.progress import Watch
 from judges.runs.identity import RUNG
 from judges.runs.lock import sole_writer
+from judges.runs.manifest import LADDER
 from judges.runs.names import group_label
 from judges.scoring.audit.ladder import Rung, rungs, seal
 from judges.scoring.session import Evidence, Victim
-
-FOLDER = "ladder"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def climb(
         DataError: as of an audit.
         BusyError: another process writes in the folder.
     """
-    with sole_writer(folder), sole_writer(folder / FOLDER):
+    with sole_writer(folder), sole_writer(folder / LADDER):
         return _climb(plan, folder, watch, options=options, show_faces=show_faces)
 
 
@@ -93,13 +93,15 @@ def _climb(plan: RunPlan, folder: Path, watch: Watch, *, options: EngineOptions 
         assert isinstance(plan, AuditPlan)  # noqa: S101 - no other plan has a ladder
         source, above = Audit(plan, folder, Watch.silent(), options), plan
     source.check()
-    steps = list(_steps(source, folder.resolve() / FOLDER, plan.base.ladder.examples))
+    steps = list(_steps(source, folder.resolve() / LADDER, plan.base.ladder.examples))
     if not steps:
         raise ConfigError(
             f"ladder: the updates of its rungs are computed from what the clients sealed, and there is nothing in "
             f"{folder / 'sealed'}; let the clients seal their batches."
         )
-    return LadderAudit(above, folder.resolve() / FOLDER, watch, options, steps).execute(show_faces=show_faces)
+    page = LadderAudit(above, folder.resolve() / LADDER, watch, options, steps).execute(show_faces=show_faces)
+    renew_statement(folder)
+    return page
 
 
 def _steps(source: Audit | AddedAttack, folder: Path, examples: int) -> Iterator[Step]:

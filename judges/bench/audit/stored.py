@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from fl_sim.captures import CaptureStore, StoredUpdate
+from fl_sim.client_training import BCE, TAKEN, ClientTraining
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import MODELS
 from fl_sim.observed import same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import Scalar
 from judges.scoring.audit.checks import filled
+
+_OWN = ("learning_rate", "local_steps", "epochs", "batch_size", "num_examples")
+"""What a captured update itself tells of its client, beside the client's training."""
 
 
 def clients_in(folder: Path, assumed: Mapping[str, Scalar]) -> list[tuple[CapturedUpdate, CapturedUpdate]]:
@@ -28,6 +33,25 @@ def clients_in(folder: Path, assumed: Mapping[str, Scalar]) -> list[tuple[Captur
     firsts = {same_problem(capture): capture.id for capture in reversed(list(stored_updates(folder, assumed)))}
     loaded = [CaptureStore(folder / "captures").load(name) for name in reversed(firsts.values())]
     return [(capture, filled(capture, assumed)) for capture in loaded]
+
+
+def client_facts(captured: CapturedUpdate, whole: CapturedUpdate) -> dict[str, Any]:
+    """Return what a kind of client shares, and what the attack knew, assumed and took it to do, for the manifest.
+
+    Args:
+        captured: an update as captured.
+        whole: the same with what is assumed.
+    """
+    own = {key: (getattr(captured, key) or None, getattr(whole, key) or None) for key in _OWN}
+    names = ClientTraining.model_fields
+    own |= {key: (getattr(captured.training, key), getattr(whole.training, key)) for key in names}
+    taken = {**TAKEN, **({"loss": BCE} if captured.model.input.classes == 1 else {})}
+    return {
+        "shares": captured.kind,
+        "known": {key: known for key, (known, _) in own.items() if known is not None},
+        "assumed": {key: value for key, (known, value) in own.items() if known is None and value is not None},
+        "taken": {key: taken[key] for key, (_, value) in own.items() if value is None and key in taken},
+    }
 
 
 def stored_updates(folder: Path, assumed: Mapping[str, Scalar]) -> Iterator[StoredUpdate]:

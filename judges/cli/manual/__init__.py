@@ -48,10 +48,14 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "verify": ("spikeleak verify runs/demo --deep",),
     "compare": ("spikeleak compare runs/demo runs/other",),
     "rerun": ("spikeleak rerun runs/demo --out runs/again",),
+    "statement": ("spikeleak statement runs/mine",),
+    "submit": ("spikeleak submit runs/digits_lenet --out ours.json",),
+    "board": ("spikeleak board submissions",),
     "export": ("spikeleak export runs/demo --to tensorboard",),
     "list": ("spikeleak list attacks",),
 }
 _OWN_CODES: Mapping[str, str] = {
+    "board": "Exit codes: 0 done; 2 wrong option; 3 a file was refused, which is named, and the others are ranked.",
     "check": "Exit codes: 0 it can be attacked; 2 it cannot, with the reason, or a wrong setting; 3 files missing.",
     "compare": "Exit codes: 0 equal scores; 1 others; 2 wrong option; 3 files missing or damaged.",
     "rerun": "Exit codes: 0 equal scores; 1 others; 2 wrong option; 3 files missing or damaged; 4 cells failed.",

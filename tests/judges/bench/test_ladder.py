@@ -9,11 +9,12 @@ import torch
 
 from fl_sim.captures import CaptureStore
 from fl_sim.errors import ConfigError
-from judges.bench.audit.ladder import FOLDER, climb
+from judges.bench.audit.ladder import climb
 from judges.bench.execution import run_plan
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
+from judges.runs.manifest import LADDER
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
 from tests.judges.bench.test_audit import leave_a_batch, leave_captures
@@ -27,23 +28,23 @@ def test_an_audit_climbs_to_what_was_captured(tmp_path: Path) -> None:
     plan = read_audit(SETTINGS)
     run_plan(plan, tmp_path, quiet())
     page = climb(plan, tmp_path, quiet(), options=None)
-    assert page == (tmp_path / FOLDER / "report.html").resolve()
-    attacks = [row for row in read_scores(tmp_path / FOLDER / "scores.csv") if not row.is_control]
+    assert page == (tmp_path / LADDER / "report.html").resolve()
+    attacks = [row for row in read_scores(tmp_path / LADDER / "scores.csv") if not row.is_control]
     assert [row.varied["rung"] for row in attacks] == [
         *["1: one example"] * 3, *["2: batch of 3"] * 3, *["3: weights as sent"] * 3
     ]  # fmt: skip
     assert any(row.solved for row in attacks[:3])
     assert all(row.label_correct for row in attacks[:3])
     own = CaptureStore(tmp_path / "captures").load("mine/r001-c000")
-    top = CaptureStore(tmp_path / FOLDER / "captures").load(attacks[-1].capture_id)
+    top = CaptureStore(tmp_path / LADDER / "captures").load(attacks[-1].capture_id)
     assert all(torch.equal(top.update[name], value) for name, value in own.update.items())
     text = page.read_text(encoding="utf-8")
     assert "From the attacker&#39;s best case to the clients&#39; setting" in text
     assert "On the ladder of" in text
-    before = (tmp_path / FOLDER / "scores.csv").read_bytes()
-    answers = {path: path.stat().st_mtime_ns for path in (tmp_path / FOLDER / "reconstructions").rglob("*.safetensors")}
+    before = (tmp_path / LADDER / "scores.csv").read_bytes()
+    answers = {path: path.stat().st_mtime_ns for path in (tmp_path / LADDER / "reconstructions").rglob("*.safetensors")}
     climb(plan, tmp_path, quiet(), options=None)
-    assert (tmp_path / FOLDER / "scores.csv").read_bytes() == before
+    assert (tmp_path / LADDER / "scores.csv").read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in answers} == answers
 
 
@@ -52,7 +53,7 @@ def test_a_run_climbs_too(tmp_path: Path) -> None:
     plan = make_plan(raw)
     run_plan(plan, tmp_path, quiet())
     climb(plan, tmp_path, quiet(), options=None)
-    cells = [cell for cell in read_summary(tmp_path / FOLDER / "summary.json").cells if not cell.is_control]
+    cells = [cell for cell in read_summary(tmp_path / LADDER / "summary.json").cells if not cell.is_control]
     assert {cell.model for cell in cells} == {cell.attacked.model for cell in plan.federations}
     assert {cell.varied["rung"] for cell in cells} == {"1: one example", "2: weights as sent"}
 

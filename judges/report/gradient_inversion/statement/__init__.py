@@ -1,0 +1,54 @@
+"""A run or an audit of gradient inversion on one page for a data-protection officer.
+
+Reads files of the run folder only: config.toml, manifest.json, scores.csv, summary.json, and ladder/summary.json.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from fl_sim.errors import DataError
+from judges.report.gradient_inversion.statement.limits import not_tried, protection
+from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_part
+from judges.report.gradient_inversion.statement.subject import adversary_part, subject, system_part
+from judges.report.statement import Statement, origin, title_of, write_statement
+from judges.runs.manifest import LADDER, read_manifest
+from judges.runs.rows import read_scores
+from judges.summaries.gradient_inversion import read_summary
+
+
+def write_attack_statement(run_dir: Path) -> Path:
+    """Write statement.html and statement.md into a run folder and return the path of the HTML page.
+
+    Args:
+        run_dir: holds config.toml, manifest.json, scores.csv, summary.json, and ladder/summary.json if a ladder was
+            climbed.
+
+    Raises:
+        DataError: one of the files is missing or corrupt.
+    """
+    manifest, summary = read_manifest(run_dir), read_summary(run_dir / "summary.json")
+    scores, config = read_scores(run_dir / "scores.csv"), _config(run_dir / "config.toml")
+    climbed = run_dir / LADDER / "summary.json"
+    ladder = read_summary(climbed) if climbed.is_file() else None
+    parts = [
+        system_part(summary, scores, manifest, config),
+        adversary_part(summary, manifest),
+        reads_part(summary),
+        attacks_part(summary),
+        protection(summary, ladder),
+        not_tried(summary, scores, manifest),
+        origin(run_dir, manifest),
+    ]
+    statement = Statement(title_of(run_dir, manifest), subject(manifest), headline(summary, scores), parts)
+    return write_statement(run_dir, statement)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Return a config as it is written; a DataError if it is missing or no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected a config in TOML ({error}).") from error
