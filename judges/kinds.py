@@ -48,6 +48,7 @@ class Kind:
         bench: subclass of `judges.bench.execution.Execution` that carries out a plan.
         report: function that writes the report of a run's folder and returns the path of the page.
         results: function that returns the results of a run's folder for a terminal; None if there are no rows.
+        verdicts: function that returns the verdicts on the attacks of a run's folder, as `judges.report.words.Verdict`.
         cells: function that yields the `judges.export.cells.ExportedCell`s of a plan and its run's folder.
     """
 
@@ -58,6 +59,7 @@ class Kind:
     bench: str
     report: str
     results: str
+    verdicts: str
     cells: str
 
     def part(self, name: str) -> Any:  # noqa: ANN401 - a function or class
@@ -75,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
         bench="judges.bench.gradient_inversion:Run",
         report="judges.report.gradient_inversion.report:write_report",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
+        verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
     "audit": Kind(
@@ -85,6 +88,7 @@ KINDS: Mapping[str, Kind] = {
         bench="judges.bench.audit:Audit",
         report="judges.report.gradient_inversion.report:write_report",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
+        verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
     "model_inversion": Kind(
@@ -95,6 +99,7 @@ KINDS: Mapping[str, Kind] = {
         bench="judges.bench.model_inversion:InversionRun",
         report="judges.report.model_inversion.report:write_inversion_report",
         results="judges.report.model_inversion.tables:results_of_inversions",
+        verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
         cells="judges.export.cells:cells_of_inversions",
     ),
 }

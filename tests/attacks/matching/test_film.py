@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.records import LATER, load_record, record_bytes, save_record
 from tests.attacks.helpers import LENET, captures_of, truth
 
-SEARCHES = {
+SEARCHES: Mapping[str, dict[str, Any]] = {
     "dlg": {"iterations": 3, "restarts": 1},
     "idlg": {"iterations": 3},
     "inverting_gradients": {"steps": 12, "restarts": 1, "dark_background": 0.1},
@@ -73,8 +75,9 @@ def test_pictures_lead_from_the_guess_to_the_last_iterate_and_change_nothing(nam
         if plain.restarts == 1:
             assert shown.snapshots[-1].equal(plain.last_inputs)
             assert "dark_background" in SEARCHES[name] or shown.snapshots[0].equal(guess.inputs)
-        same = {"seconds": plain.seconds, "settings": plain.settings}
-        bare = dataclasses.replace(shown, **same, snapshots=None, snapshot_steps=None)
+        bare = dataclasses.replace(
+            shown, seconds=plain.seconds, settings=plain.settings, snapshots=None, snapshot_steps=None
+        )
         assert record_bytes(bare) == record_bytes(plain)
 
 
