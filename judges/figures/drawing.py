@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import io
 import unicodedata
 from contextlib import AbstractContextManager
 
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
 from torch import Tensor
 
@@ -18,6 +21,21 @@ FONT_SIZE = 8.5  # in points; 11 pixels on a screen, where a figure is shown at 
 LONGEST_NAME = 48  # how many characters of a name a figure shows at most
 
 _FONT = "DejaVu Sans"
+_DOTS = 110  # per inch, in a notebook
+
+
+class Drawing(Figure):
+    """A figure with a canvas that needs no display, and which a notebook shows without pyplot."""
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height))
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure as a notebook shows it."""
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=_DOTS)
+        return content.getvalue()
 
 
 def style() -> AbstractContextManager[None]:

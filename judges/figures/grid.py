@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor
 
-from judges.figures.drawing import FONT_SIZE, INK, MUTED, pixels, style, verbatim
+from judges.figures.drawing import FONT_SIZE, INK, MUTED, Drawing, pixels, style, verbatim
 
 Row = Sequence[Tensor | None]
 """Pictures (C, H, W) from left to right; None leaves a gap."""
@@ -30,7 +29,7 @@ def picture_grid(
     high: float = 1.0,
     captions: Sequence[Sequence[str]] = (),
 ) -> Figure:
-    """Return a figure of rows of pictures, every picture of the same size, with a canvas that needs no display.
+    """Return a figure of rows of pictures, every picture of the same size, which needs no display.
 
     It draws what it is given. Whether pictures of real people may be shown is for the caller to ask, of
     `judges.runs.manifest.without_people`.
@@ -52,11 +51,10 @@ def picture_grid(
     if shape is None:
         raise ValueError("expected at least one picture, got none")
     with style():
-        figure = Figure(figsize=(width_inches, 1.0))
-        canvas = FigureCanvasAgg(figure)
-        left = max(_width(figure, canvas, name) for name in names)
-        left += 2 * _GAP if left else 0.0
-        side = max((width_inches - left - (across - 1) * _GAP) / across, 0.1)
+        figure = Drawing(width_inches, 1.0)
+        left = max(_width(figure, name) for name in names)
+        left += 3 * _GAP if left else 0.0
+        side = max((width_inches - left - across * _GAP) / across, 0.1)
         tall = side * shape[1] / shape[2]
         top = (_LINE if any(columns) else 0.0) + _GAP
         step = tall + (_LINE if captions else _GAP)
@@ -107,9 +105,9 @@ def _above(axes: Axes, heading: str) -> None:
     axes.set_title(verbatim(heading), color=INK, fontsize=FONT_SIZE, pad=3.0)
 
 
-def _width(figure: Figure, canvas: FigureCanvasAgg, name: str) -> float:
+def _width(figure: Figure, name: str) -> float:
     """Return how wide a name is, in inches."""
     text: Text = figure.text(0.0, 0.0, verbatim(name))
-    found = text.get_window_extent(canvas.get_renderer()).width / figure.dpi if name else 0.0  # type: ignore[no-untyped-call]
+    found = text.get_window_extent().width / figure.dpi if name else 0.0
     text.remove()
     return float(found)

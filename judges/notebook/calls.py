@@ -34,6 +34,7 @@ def attack(
     *,
     clients: int = 1,
     defence: str | Mapping[str, Any] = "none",
+    checks: int = 0,
     set: Mapping[str, Any] | None = None,  # noqa: A002 - as on the command line
     folder: str | Path | None = None,
     low: float = 0.0,
@@ -46,7 +47,7 @@ def attack(
     progress: bool = True,
     **training: Any,  # noqa: ANN401 - the fields of Assumptions
 ) -> AttackResult:
-    """Let a client train on images, attack what it shares, and judge the answers, with controls and sanity checks.
+    """Let a client train on images, attack what it shares, and judge the answers beside controls.
 
     The client shares the gradient of one batch of all its images or, with a learning rate, the change of its weights.
     The model of the caller is copied, and stays as it is.
@@ -59,7 +60,10 @@ def attack(
         attacks: name of an attack, or several; `spikeleak list attacks` names them.
         clients: number of clients among whom the images are divided; as many as images for one client each.
         defence: name of the clients' defence, or its settings, such as {"name": "prune", "prune_ratio": 0.9}.
-        set: settings of an audit, such as {"attack.iterations": 20, "attack.snapshots": 6}.
+        checks: number of clients on which the sanity checks of each attack are made, which take some ten times as long
+            as the attack itself.
+        set: settings of an audit, such as {"attack.iterations": 20, "attack.snapshots": 6}; with {"dataset.name":
+            "digits"} the mean pictures of a data set are controls.
         folder: where to leave everything; by default a temporary one, which goes when the result does.
         low, high: the values of black and white.
         classes: number of classes, where the model does not say it.
@@ -75,7 +79,7 @@ def attack(
         ConfigError: a name or setting is not known or wrong, the images are not what the model takes, or the model
             cannot be attacked.
     """
-    given = {"attack": attacks_in(attacks), "seed": seed, "device": device, "people": people}
+    given = {"attack": attacks_in(attacks), "seed": seed, "device": device, "people": people, "checks": checks}
     trained = clients_of(
         model, images, labels, count=clients, classes=classes, limits=(low, high), defence=defence, seed=seed,
         training=training,

@@ -30,8 +30,10 @@ class OneLine(Watch):
     def __init__(self, *, shown: bool) -> None:
         super().__init__(Console(quiet=True))
         self.notes: list[str] = []
-        self._shown = shown and (in_notebook() or sys.stderr.isatty())
+        self._in_notebook = in_notebook()
+        self._shown = shown and (self._in_notebook or sys.stderr.isatty())
         self._longest = 0
+        self._handle: Any = None  # of the line in a notebook
 
     @contextlib.contextmanager
     def task(self, description: str) -> Iterator[Advance]:
@@ -46,13 +48,21 @@ class OneLine(Watch):
 
     def close(self) -> None:
         """Clear the line."""
-        if self._longest:
+        if self._handle is not None:
+            self._handle.update({"text/html": ""}, raw=True)
+        elif self._longest:
             self._write("")
             sys.stderr.write("\r")
             sys.stderr.flush()
 
     def _write(self, text: str) -> None:
-        if self._shown:
+        if not self._shown:
+            return
+        if self._handle is not None:
+            self._handle.update({"text/plain": text}, raw=True)
+        elif self._in_notebook:
+            self._handle = _displays().display({"text/plain": text}, raw=True, display_id=True)
+        else:
             self._longest = max(self._longest, len(text))
             sys.stderr.write(f"\r{text.ljust(self._longest)}")
             sys.stderr.flush()
@@ -77,13 +87,17 @@ def in_notebook() -> bool:
 
 def display(result: object) -> None:
     """Show a result in the notebook, which asks it for its `_repr_html_`."""
-    sys.modules["IPython"].display.display(result)
+    _displays().display(result)
 
 
 def console() -> Console:
     """Return a console on standard output, as wide as the terminal, or wide for files and pipes."""
     found = Console()
     return found if found.is_terminal else Console(width=_WIDTH)
+
+
+def _displays() -> Any:  # noqa: ANN401 - IPython is no dependency
+    return sys.modules["IPython"].display
 
 
 def _shell() -> Any:  # noqa: ANN401 - IPython is no dependency

@@ -132,6 +132,7 @@ class InvertedModel:
                 truth=None if truths is None else truths[row],
                 answer=picture,
                 ssim=alike[row],
+                beside="class mean",
                 confidence=float(self.confidence[row]),
             )
             for row, (label, picture) in enumerate(zip(self.inversion.classes.tolist(), pictures, strict=True))

@@ -35,6 +35,7 @@ class Pair:
         ssim, psnr_db: of the answer; None where they are not defined or not measured.
         confidence: of the model in the class, for an answer of a model inversion.
         label: the true label, or that of the class.
+        beside: what `truth` is: "truth", or "class mean" for an answer of a model inversion.
         snapshots: (S, C, H, W), the pictures of the search; S is 0 where none were taken.
         steps: (S,), after how many steps each was taken.
     """
@@ -48,6 +49,7 @@ class Pair:
     psnr_db: float | None = None
     confidence: float | None = None
     label: int | None = None
+    beside: str = "truth"
     snapshots: Tensor = torch.empty(0, 1, 1, 1)  # noqa: RUF009 - never changed
     steps: tuple[int, ...] = ()
 
@@ -93,7 +95,7 @@ def answers_figure(pairs: Sequence[Pair]) -> Figure:
         truths = [pair.truth for pair in shown]
         if any(truth is not None for truth in truths) and not _are_same(rows, truths):
             rows.append(truths)
-            names.append("truth")
+            names.append(shown[0].beside)
             captions.append([""] * len(shown))
         rows.append([pair.answer for pair in shown])
         names.append(shown[0].attack)
@@ -115,7 +117,7 @@ def search_figure(pairs: Sequence[Pair]) -> Figure:
             "these found its answer."
         )
     rows: list[Row] = [[pair.truth, *pair.snapshots] for pair in filmed]
-    captions = [["truth", *(f"step {step}" for step in pair.steps)] for pair in filmed]
+    captions = [[pair.beside, *(f"step {step}" for step in pair.steps)] for pair in filmed]
     return _drawn(rows, [pair.attack for pair in filmed], captions)
 
 
