@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError
 from judges.bench.audit.ladder import climb
 from judges.bench.engine_options import EngineOptions
@@ -29,7 +30,7 @@ from judges.plans.shipped import find_config
 def attack(
     model: Model,
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | Sequence[int],
     attacks: str | Sequence[str] = DEFAULT_ATTACK,
     *,
     clients: int = 1,
@@ -158,9 +159,9 @@ def run(
     """
     options = _options(workers, imports)
     path = find_config(Path(config))
-    plan = read_plan(path, assignments_of(set))
-    if kind_of(plan.raw).command != "run":
+    if kind_of(read_toml(path)).command != "run":
         raise ConfigError(f"{path}: is the config of an audit, not of an experiment; call audit(FOLDER, set=...).")
+    plan = read_plan(path, assignments_of(set))
     where = Path(folder) if folder is not None else Path("runs") / plan.base.name
     with working(progress=progress) as watch:
         _carry_out(plan, where, watch, options, fresh=fresh, show_faces=show_faces)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class Clients:
 def clients_of(
     model: Model,
     inputs: Tensor,
-    labels: Tensor,
+    labels: Tensor | Sequence[int],
     *,
     count: int,
     classes: int,

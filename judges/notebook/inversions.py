@@ -83,6 +83,10 @@ def invert(
         raise unknown_name("attack", name, MODEL_INVERSIONS)
     settings = validate(MODEL_INVERSIONS[name].settings, dict(set or {})).model_dump(include={*(set or {})})
     wanted = [classes] if isinstance(classes, int) else [int(label) for label in classes]
+    beyond = [label for label in wanted if not 0 <= label < target.model.input.classes]
+    if beyond or not wanted:
+        most = target.model.input.classes - 1
+        raise ConfigError(f"classes: expected numbers from 0 to {most}, got {beyond[0] if beyond else 'none'}.")
     call = Call.of(name, settings, seed=seed, device=device)
     with working(progress=progress) as watch, watch.task(f"{name} on {target.model.architecture}") as advance:
         inversion = inversion_of(build_inversion(name, settings), target, wanted, call, advance)

@@ -39,15 +39,11 @@ def built(model: Model, spec: InputSpec, *, seed: int) -> tuple[ModelSpec, nn.Mo
     A module is added to the table of models of this process, under the name of its class and a hash of its content.
 
     Raises:
-        ConfigError: it is no model, a name or setting is not known, or the model cannot be built or copied.
+        ConfigError: a name or setting is not known, or the model cannot be built or copied.
     """
     if isinstance(model, nn.Module):
         module = _copied(model)
         return ModelSpec(_registered(module), spec, init="torch"), module
-    if not isinstance(model, str | Mapping):
-        raise ConfigError(
-            f"model: expected a torch.nn.Module, or the name or settings of a model of the table, got {model!r:.100}."
-        )
     try:
         settings = validate(ModelSettings, {"name": model} if isinstance(model, str) else dict(model))
     except ConfigError as error:
@@ -60,9 +56,13 @@ def classes_of(model: Model, inputs: Tensor, labels: Tensor, classes: int) -> in
     """Return the number of classes: as given, else as many as the module returns.
 
     Raises:
-        ConfigError: a label is beyond them, the module fails on the inputs, or a model of the table is to be built for
-            a number of classes that is not given.
+        ConfigError: it is no model, a label is beyond the classes, the module fails on the inputs, or a model of the
+            table is to be built for a number of classes that is not given.
     """
+    if not isinstance(model, nn.Module | str | Mapping):
+        raise ConfigError(
+            f"model: expected a torch.nn.Module, or the name or settings of a model of the table, got {model!r:.100}."
+        )
     if not classes and not isinstance(model, nn.Module):
         raise ConfigError("classes: a model of the table is built for a number of classes; say classes=10, or so.")
     count = classes or (_outputs(model, inputs) if isinstance(model, nn.Module) else 0)

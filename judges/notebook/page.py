@@ -42,10 +42,12 @@ def _table(pairs: Sequence[Pair]) -> str:
     """Return a row for each answer; a column that no answer has is left out."""
     known = any(pair.truth is not None for pair in pairs)
     filmed = any(len(pair.snapshots) for pair in pairs)
-    heads = ["answer of", "to", *([pairs[0].beside] if known else []), "answer", "measured", *(["search"] if filmed else [])]
+    heads = ["answer of", "to", *([pairs[0].beside] if known else []), "answer", "measured"]
+    heads += ["search"] if filmed else []
     rows = ["".join(f"<th {_CELL}>{head}</th>" for head in heads)]
     for pair in pairs:
-        cells = [escape(pair.attack), escape(pair.subject if pair.label is None else f"{pair.subject}, label {pair.label}")]
+        label = "" if pair.label is None else f", label {pair.label}"
+        cells = [escape(pair.attack), escape(f"{pair.subject}{label}")]
         cells += [_image(pair.truth, pair.beside)] if known else []
         cells += [_image(pair.answer, f"answer of {pair.attack}"), escape(pair.measured)]
         shots = zip(pair.snapshots, pair.steps, strict=True)
