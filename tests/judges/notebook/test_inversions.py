@@ -35,7 +35,6 @@ def test_a_module_is_inverted_beside_the_mean_of_each_class(capsys: pytest.Captu
     assert all(pair.ssim is not None for pair in found.answers)
     assert found._repr_html_().count("<img ") == 4
     assert [text.get_text() for text in found.figure().texts] == ["class mean", "mi_face"]
-    assert list(found.to_pandas()["class"]) == [0, 2]
     found.show()
     told = capsys.readouterr()
     assert "of 2 pictures" in told.out
@@ -49,6 +48,11 @@ def test_a_model_of_the_table_is_inverted_by_the_attack_for_its_kind(tmp_path: P
     assert spiking.inputs.shape == (7, 1, 1, 4, 5)
     assert len(spiking.figure().axes) == 1
     assert spikeleak.invert(trained(MLP), range(4), set=STEPS).inversion.attack == "mi_face"
+
+
+def test_pandas_gets_a_row_for_each_class() -> None:
+    pytest.importorskip("pandas")
+    assert list(spikeleak.invert(network(), [0, 2], shape=(1, 8, 8), set=STEPS).to_pandas()["class"]) == [0, 2]
 
 
 def test_people_are_hidden() -> None:
@@ -81,7 +85,7 @@ def test_a_run_of_model_inversion_is_read_from_its_folder(tmp_path: Path) -> Non
     toy.attack(toy.target("toy", "spiking_mlp"), "brainleaks_v2", 9)
     result = Result(toy.write(tmp_path))
     (verdict,) = result.verdicts
-    assert (verdict.attack, verdict.verdict) == ("BrainLeaks-v2", "recovered")
+    assert (verdict.attack, verdict.verdict) == ("BrainLeaks-v2", "classes recovered")
     assert "toy" in verdict.victims
     assert len(result.answers) == 10
     assert result._repr_html_().count("<img ") == 20

@@ -52,7 +52,6 @@ def test_a_run_is_read_from_its_folder(finished: Result) -> None:
     page = finished._repr_html_()
     assert page.count("<img ") == 8 + sum(len(pair.steps) for pair in finished.answers)
     assert len(finished.figure("search").texts) == 4
-    assert len(finished.to_pandas()) > 4
 
 
 def test_an_audit_of_a_run_without_answers_is_refused_and_of_captures_is_made(finished: Result, tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_a_script_with_workers_finds_the_same_and_says_nothing_else(
 ) -> None:
     script = tmp_path / "mine.py"
     script.write_text(textwrap.dedent(SCRIPT).replace("{changes}", repr(CHANGES)))
-    command = [sys.executable, script, config, tmp_path / "run"]
+    command = [sys.executable, str(script), str(config), str(tmp_path / "run")]
     roots = [Path(spikeleak.__file__).parents[1], Path(spikeleak.__file__).parents[3]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots))}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)

@@ -12,9 +12,11 @@ from pathlib import Path
 import nbformat
 import pytest
 import spikeleak
+from PIL import Image
 
 from judges.notebook.display import OneLine, working
 from judges.plans.shipped import shipped_configs
+from tests.readmes import block
 
 TOUR = shipped_configs()["demo"].with_name("tour.ipynb")
 
@@ -24,7 +26,7 @@ def test_the_notebook_is_stored_without_outputs_and_tells_no_paths() -> None:
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert 6 <= len(code) <= 12
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
-    nbformat.validate(notebook)  # type: ignore[no-untyped-call]
+    nbformat.validate(notebook)
     text = "".join("".join(cell["source"]) for cell in notebook["cells"])
     assert not [word for word in ("/home", "/work", "/tmp", "configs/", "http") if word in text]  # noqa: S108
 
@@ -50,6 +52,18 @@ def test_the_notebook_runs_in_a_folder_of_its_own(tmp_path: Path, monkeypatch: p
     assert [one for cell in outputs for one in cell if "image/png" in one.get("data", {})]
     assert not [one for cell in outputs for one in cell if one.output_type == "stream"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ten_lines_of_the_readme_show_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = block("judges/README.md", "digits_notebook.py")
+    assert len([line for line in code.splitlines() if line and not line.startswith("#")]) <= 10
+    exec(code, {})  # noqa: S102 - the README's own lines
+    assert "recovered" in capsys.readouterr().out
+    with Image.open("search.png") as picture:
+        assert picture.width > picture.height
 
 
 class Terminal(io.StringIO):
