@@ -91,7 +91,14 @@ def attack(
         ids = trained.write(where)
         _carry_out(plan, where, watch, EngineOptions(), fresh=False, show_faces=show_faces)
         return AttackResult(
-            where, trained, ids, plan.cells, temporary=folder is None, show_faces=show_faces, notes=watch.notes
+            where,
+            trained,
+            ids,
+            plan.cells,
+            people=plan.base.people,
+            temporary=folder is None,
+            show_faces=show_faces,
+            notes=watch.notes,
         )
 
 

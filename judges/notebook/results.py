@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
+from attacks.thresholding import thresholded
 from fl_sim.errors import ConfigError
 from fl_sim.records import load_record
 from judges.bench.audit.ladder import FOLDER
@@ -151,6 +152,7 @@ class AttackResult(Result):
         clients: what the answers are compared with.
         ids: ids of the clients' captures.
         cells: the attacks.
+        people: whether the images show people.
         temporary: whether the folder goes when this object does.
         show_faces, notes: as for `Result`.
     """
@@ -162,12 +164,14 @@ class AttackResult(Result):
         ids: Sequence[str],
         cells: Sequence[Cell],
         *,
+        people: bool,
         temporary: bool,
         show_faces: bool,
         notes: Sequence[str],
     ) -> None:
         super().__init__(folder, show_faces=show_faces, notes=notes)
-        self._clients, self._ids, self._cells, self._is_temporary = clients, tuple(ids), tuple(cells), temporary
+        self._clients, self._ids, self._cells = clients, tuple(ids), tuple(cells)
+        self._people, self._is_temporary = people, temporary
         if temporary:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
@@ -183,11 +187,14 @@ class AttackResult(Result):
         (cell,) = (
             cell
             for cell in self._cells
-            if (cell.attack, cell.varied, cell.tau) == (row.attack, row.attack_settings, row.tau)
+            if (cell.attack, cell.varied, cell.thresholding, cell.tau)
+            == (row.attack, row.attack_settings, row.thresholding, row.tau)
         )
         number = self._ids.index(row.capture_id)
         batch, spec = self._clients.batches[number], self._clients.spec
         answer = load_record(Reconstruction, reconstruction_path(self.folder, cell.kept.source, row.capture_id))
+        if cell.tau is not None and cell is not cell.kept:
+            answer = thresholded(answer, cell.tau)
         place = int(assigned(answer.inputs, batch.inputs, spec)[row.example])
         truth = _picture(batch.inputs, row.example)
         low, high = (0.0, max(float(truth.max()), 1e-12)) if spec.timesteps else (spec.low, spec.high)
@@ -206,6 +213,10 @@ class AttackResult(Result):
             label=row.label,
             **film,
         )
+
+    def _may_show(self, dataset: str) -> bool:
+        """Return whether pictures may be shown: whatever data set is named for the controls, the caller knows best."""
+        return super()._may_show(dataset) and (self._show_faces or not self._people)
 
     def _place(self) -> str:
         kept = " (until this result is gone; name a folder to keep it)" if self._is_temporary else ""

@@ -47,7 +47,7 @@ class Pictures(Approach, Attacked):
         curve_recognisable: for each curve, whether all its pictures were recognisable, or solved where SSIM is not
             defined.
         snapshots: (K, S, C, H, W), the pictures of the search for each answer, NaN after its last; None if none were
-            taken.
+            taken of any.
         snapshot_steps: (K, S), after how many steps each was taken, -1 after the last; None if none were taken.
     """
 

@@ -160,20 +160,20 @@ def _shown(kinds: Mapping[str, Sequence[Tensor]], spec: InputSpec) -> dict[str, 
 def _searches(
     answers: Sequence[tuple[Reconstruction, int]], truths: Sequence[Tensor], spec: InputSpec
 ) -> dict[str, Any]:
-    """Return the pictures that searches kept, as bright as the truths; {} of texts, or if a search kept none.
+    """Return the pictures that searches kept, as bright as the truths; {} of texts, or if no search kept any.
 
     Args:
         answers: reconstructions, and which of their examples.
         truths: (C, H, W) of each.
         spec: spec of the inputs.
     """
+    if spec.vocabulary or all(answer.snapshots is None for answer, _ in answers):
+        return {}
     found, steps = [], []
     for (answer, place), truth in zip(answers, truths, strict=True):
-        if answer.snapshots is None or answer.snapshot_steps is None or spec.vocabulary:
-            return {}
-        shots = torch.stack([_summed(shot, place) for shot in answer.snapshots])
-        found.append(shots / _brightest(truth, spec))
-        steps.append(answer.snapshot_steps)
+        shots = [] if answer.snapshots is None else [_summed(shot, place) for shot in answer.snapshots]
+        found.append(torch.stack(shots) / _brightest(truth, spec) if shots else truth.new_zeros(0, *truth.shape))
+        steps.append(torch.zeros(0, dtype=torch.int64) if answer.snapshot_steps is None else answer.snapshot_steps)
     return {
         "snapshots": pad_sequence(found, batch_first=True, padding_value=torch.nan),
         "snapshot_steps": pad_sequence(steps, batch_first=True, padding_value=-1),

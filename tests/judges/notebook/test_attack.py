@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from fl_sim.captures import CaptureStore
 from fl_sim.datasets import load_dataset
 from fl_sim.errors import ConfigError
-from fl_sim.models import MODELS
+from fl_sim.models import build_model
+from fl_sim.specs import InputSpec, ModelSpec
+from judges.notebook.own_models import built
 from judges.notebook.results import AttackResult
 from judges.runs.rows import read_scores
 
@@ -104,7 +106,6 @@ def test_nothing_of_the_caller_is_changed_and_nothing_is_said(capsys: pytest.Cap
     assert not module.training
     assert torch.random.get_rng_state().equal(state)
     assert torch.get_num_threads() == threads
-    assert "matplotlib.pyplot" not in sys.modules
     assert capsys.readouterr() == ("", "")
     folder = result.folder
     assert folder.is_dir()
@@ -182,6 +183,10 @@ def test_pictures_of_people_are_hidden_unless_they_are_asked_for(tmp_path: Path)
     assert hidden.answers == ()
     with pytest.raises(ConfigError, match="may show people"):
         hidden.figure()
+    named = spikeleak.attack(
+        network(), *digits(1), "exact", people=True, set={"dataset.name": "digits", "dataset.size": SIDE}
+    )
+    assert "<img" not in named._repr_html_()
     shown = spikeleak.attack(network(), *digits(1), "exact", people=True, show_faces=True, folder=tmp_path)
     assert "<img" in shown._repr_html_()
 
@@ -222,13 +227,35 @@ def test_what_is_wrong_is_said_in_one_paragraph(name: str, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
-def test_models_with_the_same_numbers_and_other_code_are_apart() -> None:
-    class Same(nn.Linear):
-        pass
+def net(sign: float) -> nn.Module:
+    """Return a network of a class "Net" of its own, as a cell of a notebook that is run again defines it."""
 
-    first, images = Same(SIDE * SIDE, 10), digits(1)
-    flat = nn.Sequential(nn.Flatten(), first)
-    before = {*MODELS}
-    spikeleak.attack(flat, *images, "exact")
-    spikeleak.attack(flat, *images, "exact")
-    assert len({*MODELS} - before) == 1
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(SIDE * SIDE, 10)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits: Tensor = sign * self.layer(inputs.flatten(1))
+            return logits
+
+    torch.manual_seed(0)
+    return Net()
+
+
+def test_models_with_the_same_numbers_and_other_code_are_apart() -> None:
+    first, second, spec = net(1.0), net(-1.0), InputSpec(1, SIDE, SIDE, 10)
+    names = [built(module, spec, seed=0)[0].architecture for module in (first, first, second)]
+    assert names[0] == names[1]
+    assert names[2] == f"{names[0]}-2"
+    images, _ = digits(1)
+    for module, name in ((first, names[0]), (second, names[2])):
+        kept = build_model(ModelSpec(name, spec, "torch"))
+        assert kept(images).equal(module(images))
+
+
+def test_a_threshold_after_the_search_is_in_the_pictures_too() -> None:
+    settings = {"attack.iterations": 1, "attack.thresholding": "post_optimisation", "attack.tau": 0.5}
+    (pair,) = spikeleak.attack("lenet", *digits(1), "idlg", classes=10, set=settings).answers
+    assert {*pair.answer.flatten().tolist()} == {0.0, 1.0}
+    assert "tau 0.5" in pair.attack
