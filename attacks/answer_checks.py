@@ -120,6 +120,9 @@ def _problem_of_tensors(answer: Any, capture: CapturedUpdate) -> str:  # noqa: A
         problem = _problem_of_one(field, getattr(answer, field), expected)
         if problem:
             return problem
+    problem = _problem_of_snapshots(answer, shape)
+    if problem:
+        return problem
     if not answer.inputs.is_floating_point():
         return f"the answer's inputs are of {answer.inputs.dtype}, expected floats"
     if spec.classes > 1 and not torch.equal(answer.labels, answer.labels.round()):  # one output may be any number
@@ -127,6 +130,17 @@ def _problem_of_tensors(answer: Any, capture: CapturedUpdate) -> str:  # noqa: A
     if spec.classes > 1 and not bool(((answer.labels >= -1) & (answer.labels < spec.classes)).all()):
         return f"the answer's labels are {answer.labels.tolist()}, expected -1 for none, or 0 to {spec.classes - 1}"
     return "" if answer.stop_reason is StopReason.DIVERGED else _problem_of_values(answer.inputs, spec)
+
+
+def _problem_of_snapshots(answer: Any, shape: tuple[int, ...]) -> str:  # noqa: ANN401 - as above
+    """Return what is wrong with the pictures of a search, or "" if they are right or there are none."""
+    steps = answer.snapshot_steps
+    if answer.snapshots is None and steps is None:
+        return ""
+    count = len(steps) if isinstance(steps, Tensor) and steps.dim() == 1 else 0
+    return _problem_of_one("snapshot_steps", steps, (count,)) or _problem_of_one(
+        "snapshots", answer.snapshots, (count, *shape)
+    )
 
 
 def _problem_of_values(inputs: Tensor, spec: InputSpec) -> str:

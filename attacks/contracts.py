@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from fl_sim.records import CapturedUpdate, Scalar, TrainedModel
+from fl_sim.records import LATER, CapturedUpdate, Scalar, TrainedModel
 
 Progress = Callable[[int, int], None]
 """Called with (victims finished, total victims); the victims of a model inversion are classes."""
@@ -75,6 +75,11 @@ class Reconstruction:
         seconds: wall time of the batch divided by its number of victims.
         seed: seed that the attack was given.
         engine: what evaluated the loss, see `attacks.engines.choice.Choice`; "" if the attack has none.
+        snapshots: (S, N, C, H, W), or (S, T, N, C, H, W) for events: candidates of the attempt that led to the answer,
+            from its first guess to its last iterate, each clamped as the answer is but not thresholded; None unless
+            the setting `snapshots` asks for them and the attack searches.
+        snapshot_steps: (S,), int64, ascending: after how many of the steps that `loss_history` counts each was the
+            candidate (outer steps of L-BFGS, steps of the others).
     """
 
     capture_id: str
@@ -92,6 +97,8 @@ class Reconstruction:
     seconds: float
     seed: int
     engine: str = ""
+    snapshots: Tensor | None = field(default=None, metadata=LATER)
+    snapshot_steps: Tensor | None = field(default=None, metadata=LATER)
 
 
 class GradientInversion(Protocol):

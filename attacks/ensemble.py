@@ -15,7 +15,7 @@ from attacks.engines.truth import mismatches
 from attacks.matching import clamped
 from attacks.reading.head import FAINT, read_head
 from attacks.reading.labels import best_labels
-from attacks.settings import EnsembleSettings
+from attacks.settings import EnsembleSettings, SnapshotSettings
 from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate, Scalar
@@ -196,6 +196,8 @@ class Ensemble:
         settings = dict(member.efforts[self.settings.effort])
         if member.prior:
             settings["dark_background"] = self.settings.dark_background
+        if issubclass(ATTACKS[member.name].settings, SnapshotSettings):
+            settings["snapshots"] = self.settings.snapshots
         attack = build_attack(member.name, settings)
         if self._auxiliary is not None and isinstance(attack, UsesAuxiliary):
             return attack.informed(self._auxiliary)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from fl_sim.specs import Settings
 
@@ -45,7 +45,32 @@ class AuxiliarySettings(InversionSettings):
         return self.auxiliary != NO_AUXILIARY
 
 
-class MatchingSettings(InversionSettings):
+class SnapshotSettings(InversionSettings):
+    """Settings of every attack that searches step by step and can keep pictures of its way.
+
+    Attributes:
+        snapshots: number of pictures that an answer keeps of the search that found it, 0 for none: the first guess, the
+            last iterate, and others evenly spread over the steps between, as far as there are so many. The search is
+            the same with and without them.
+    """
+
+    snapshots: int = Field(default=0, ge=0, le=1000)
+
+    @field_validator("snapshots")
+    @classmethod
+    def _first_and_last(cls, snapshots: int) -> int:
+        if snapshots == 1:
+            raise ValueError("expected 0, or at least 2: the first guess and the last iterate; got 1")
+        return snapshots
+
+    @model_serializer(mode="wrap")
+    def _told(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out that there are none: what is stored and hashed is then what it was before there could be any."""
+        found: dict[str, Any] = plain(self)
+        return {key: value for key, value in found.items() if key != "snapshots" or value}
+
+
+class MatchingSettings(SnapshotSettings):
     """Settings of every attack that matches gradients with L-BFGS.
 
     Attributes:
@@ -119,7 +144,7 @@ class MatchingSettings(InversionSettings):
 
     def untouched(self) -> Self:
         """Return these settings with no steps, so that the attack returns its initial guess."""
-        return self.model_copy(update={"iterations": 0})
+        return self.model_copy(update={"iterations": 0, "snapshots": 0})
 
 
 class DLGSettings(MatchingSettings):
@@ -156,7 +181,7 @@ class ExactSettings(InversionSettings):
         return self.model_copy(update={"closed_form": False})
 
 
-class GRNNSettings(InversionSettings):
+class GRNNSettings(SnapshotSettings):
     """Settings of GRNN, with the defaults of its published code.
 
     Attributes:
@@ -181,10 +206,10 @@ class GRNNSettings(InversionSettings):
 
     def untouched(self) -> Self:
         """Return these settings with no steps, so that the attack returns the output of its initial generators."""
-        return self.model_copy(update={"steps": 0})
+        return self.model_copy(update={"steps": 0, "snapshots": 0})
 
 
-class DescentSettings(InversionSettings):
+class DescentSettings(SnapshotSettings):
     """Settings of every attack that descends along the signs of first-order slopes, inside the range of the inputs.
 
     Attributes:
@@ -214,7 +239,7 @@ class DescentSettings(InversionSettings):
 
     def untouched(self) -> Self:
         """Return these settings with no steps, so that the attack returns its initial candidate."""
-        return self.model_copy(update={"steps": 0, "restarts": 0, "dark_background": 0.0})
+        return self.model_copy(update={"steps": 0, "restarts": 0, "dark_background": 0.0, "snapshots": 0})
 
 
 class InvertingGradientsSettings(DescentSettings):
@@ -283,7 +308,7 @@ class FeatureKalmanSettings(AuxiliarySettings):
         return self.model_copy(update={"rounds": 0, "dark_background": 0.0, "denoising": 0.0})
 
 
-class EnsembleSettings(AuxiliarySettings):
+class EnsembleSettings(AuxiliarySettings, SnapshotSettings):
     """Settings of the ensemble.
 
     Attributes:
@@ -305,7 +330,7 @@ class EnsembleSettings(AuxiliarySettings):
 
     def untouched(self) -> Self:
         """Return these settings without any attack, so that the answers are grey images or empty recordings."""
-        return self.model_copy(update={"effort": "none"})
+        return self.model_copy(update={"effort": "none", "snapshots": 0})
 
 
 class LearnedSettings(AuxiliarySettings):

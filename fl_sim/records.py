@@ -28,6 +28,7 @@ from fl_sim.files import atomic_write
 from fl_sim.specs import InputSpec, ModelSpec, Scalar, SpikingSpec
 
 __all__ = [
+    "LATER",
     "CapturedUpdate",
     "ClientTraining",
     "InputSpec",
@@ -122,6 +123,9 @@ class SealedBatch:
 
 
 Record = TypeVar("Record")
+LATER: Mapping[str, Any] = {"later": True}
+"""Metadata of a field that came later: it is not stored where it is None, so that such records keep their bytes."""
+
 _METADATA_KEY = "spikeleak"
 _CHECKSUM = "sha256"
 _TENSORS_ALLOWED = pydantic.ConfigDict(arbitrary_types_allowed=True)
@@ -133,6 +137,8 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
     plain: dict[str, Any] = {"record": type(record).__name__}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
+        if value is None and field.metadata == LATER:
+            continue
         if isinstance(value, Tensor):
             given[field.name] = value
         elif isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):

@@ -50,6 +50,7 @@ class Kind:
         report: function that writes the report of a run's folder and returns the path of the page.
         submission: function that returns what a run's folder hands in to a board; "" if its victims are nobody else's.
         results: function that returns the results of a run's folder for a terminal; None if there are no rows.
+        verdicts: function that returns the verdicts on the attacks of a run's folder, as `judges.report.words.Verdict`.
         cells: function that yields the `judges.export.cells.ExportedCell`s of a plan and its run's folder.
         forecast: function that yields (what, text) of what a plan would do in a folder; "" if nothing is known.
     """
@@ -63,6 +64,7 @@ class Kind:
     statement: str
     submission: str
     results: str
+    verdicts: str
     cells: str
     forecast: str = ""
 
@@ -83,6 +85,7 @@ KINDS: Mapping[str, Kind] = {
         statement="judges.report.gradient_inversion.statement:write_attack_statement",
         submission="judges.board.entries:submission_of",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
+        verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
         cells="judges.export.cells:cells_of_attacks",
         forecast="judges.bench.forecast:forecast_attacks",
     ),
@@ -96,6 +99,7 @@ KINDS: Mapping[str, Kind] = {
         statement="judges.report.gradient_inversion.statement:write_attack_statement",
         submission="",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
+        verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
     "model_inversion": Kind(
@@ -108,6 +112,7 @@ KINDS: Mapping[str, Kind] = {
         statement="judges.report.model_inversion.statement:write_inversion_statement",
         submission="",
         results="judges.report.model_inversion.tables:results_of_inversions",
+        verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
         cells="judges.export.cells:cells_of_inversions",
         forecast="judges.bench.forecast:forecast_inversions",
     ),

@@ -106,8 +106,16 @@ ROOMS: dict[str, Room] = {
     "judges": Room(),
     "judges.public.spikeleak": Room(
         ("attacks", "attacks.matching", "attacks.settings", "attacks.testing", "fl_sim.captures",
-         "fl_sim.federation.interception", "fl_sim.federation.sealing", "fl_sim.models", "fl_sim.records",
-         "judges.cli"),
+         "fl_sim.datasets", "fl_sim.federation.interception", "fl_sim.federation.sealing", "fl_sim.models",
+         "fl_sim.records", "judges.cli", "judges.notebook.calls", "judges.notebook.inversions"),
+    ),
+    "judges.notebook": Room(
+        (*ATTACKS, "attacks.answers", "attacks.preflight.inputs", "attacks.thresholding", *BASICS, *CONFIG,
+         "fl_sim.captures", "fl_sim.client_steps", "fl_sim.defences", "fl_sim.losses", "fl_sim.models",
+         "fl_sim.observed", *PLANS, *RUNS, "judges.bench.*", "judges.figures.*", "judges.fitted", "judges.progress",
+         "judges.report.figures", "judges.report.words", "judges.scoring.assignment", "judges.scoring.audit.client",
+         "judges.scoring.class_metrics", "judges.scoring.image_metrics"),
+        ("matplotlib", "torch"),
     ),
     "judges.auxiliary": Room(
         (*ATTACKS, *RECORDS, *DATA, *PUBLIC, "fl_sim.config", "judges.plans.gradient_inversion"), ("torch",)
@@ -138,8 +146,10 @@ ROOMS: dict[str, Room] = {
         ("mlflow", "tensorboard", "torch"),
     ),
     "judges.report": Room(
-        (*NOUNS, "fl_sim.records", *RUNS, "judges.fitted", "judges.summaries.*"), ("jinja2", "matplotlib", "torch")
+        (*NOUNS, "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted", "judges.summaries.*"),
+        ("jinja2", "matplotlib", "torch"),
     ),
+    "judges.figures": Room((), ("matplotlib", "torch")),
     "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",
@@ -170,8 +180,8 @@ ROOMS: dict[str, Room] = {
 """Room -> what it may import; the line of the longest name holds for a module."""
 
 FLOORS = (
-    "public", "live", "cli", "bench", "auxiliary", "board", "export", "report", "summaries", "scoring", "kinds",
-    "plans", "runs", "classifiers", "progress", "fitted", "intervals",
+    "public", "live", "cli", "notebook", "bench", "auxiliary", "board", "export", "report", "summaries", "scoring",
+    "kinds", "plans", "runs", "classifiers", "figures", "progress", "fitted", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""
 
@@ -385,7 +395,7 @@ def test_every_kind_of_experiment_names_what_is_there() -> None:
     from judges.kinds import KINDS
 
     for kind in KINDS.values():
-        for part in ("plan", "bench", "report", "statement", "results", "cells"):
+        for part in ("plan", "bench", "report", "statement", "results", "verdicts", "cells"):
             assert callable(kind.part(part))
 
 

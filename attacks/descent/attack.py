@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Hashable, Sequence
@@ -14,7 +15,7 @@ from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.descent.fit import Course, descend
 from attacks.descent.priors import with_dark_background
 from attacks.descent.track import Track
-from attacks.matching import clamped
+from attacks.matching import clamped, snapshots_of
 from attacks.matching.batching import shared_batches
 from attacks.matching.problem import MatchingProblem
 from attacks.reading.labels import best_labels
@@ -109,10 +110,11 @@ class DescentAttack:
         started = time.perf_counter()
         labels = [best_labels(capture) for capture in captures]
         spec, tracks = captures[0].model.input, []
+        course = dataclasses.replace(self.course(spec), snapshots=self.settings.snapshots)
         for attempt in range(1 + self.settings.restarts):
             problem = self.problem(captures, labels, device=device)
             points = torch.stack([self._candidate(problem, capture, seed, attempt) for capture in captures])
-            tracks.append(descend(problem, points.to(device), self.course(spec)))
+            tracks.append(descend(problem, points.to(device), course))
         best = torch.stack([track.best_loss for track in tracks]).argmin(0)
         points = torch.stack([tracks[int(attempt)].best[victim] for victim, attempt in enumerate(best)])
         losses, _ = problem.evaluate(points)
@@ -138,7 +140,9 @@ class DescentAttack:
     ) -> dict[str, Any]:
         """Return the fields of an answer that say how it was made."""
         evaluations = sum(int(track.evaluations[victim]) for track in tracks)
+        pictures = {step: self._brightened(point) for step, point in tracks[best].pictures_of(victim).items()}
         return {
+            **(snapshots_of(pictures, problem, problem.captures[victim].model.input) if pictures else {}),
             "attack": self.name,
             "settings": self.settings.model_dump(),
             "loss_history": torch.stack(tracks[best].curve)[:, victim].cpu().float(),
@@ -162,7 +166,10 @@ class DescentAttack:
 
     def _finished(self, problem: MatchingProblem, point: Tensor, spec: InputSpec) -> Tensor:
         """Return the inputs at a point (unknowns,), with the prior of dark backgrounds if there is one."""
-        if self.settings.dark_background:
-            point = with_dark_background(point, self.settings.dark_background)
-        inputs, _ = problem.split(point[None].cpu().float())
+        inputs, _ = problem.split(self._brightened(point)[None].cpu().float())
         return clamped(inputs[0], spec)
+
+    def _brightened(self, point: Tensor) -> Tensor:
+        """Return a point (unknowns,) with the prior of dark backgrounds if there is one."""
+        margin = self.settings.dark_background
+        return with_dark_background(point, margin) if margin else point

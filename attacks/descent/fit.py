@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attacks.descent.priors import absolute_variation, blurred
 from attacks.descent.track import Track
+from attacks.matching.film import evenly
 from attacks.matching.problem import MatchingProblem
 
 _BETAS = (0.9, 0.99)
@@ -44,6 +45,7 @@ class Course:
             then the logarithm of the loss, plus the total variation, which matters less the nearer the loss is to 0.
         blur: standard deviations in pixels of the blur of the slopes at the first and the last step; zeros for none.
         late: share of the steps after which candidates may become the answer.
+        snapshots: number of iterates that the track keeps as pictures.
     """
 
     steps: int
@@ -53,6 +55,7 @@ class Course:
     relative: bool = False
     blur: tuple[float, float] = (0.0, 0.0)
     late: float = 0.0
+    snapshots: int = 0
 
 
 def descend(problem: MatchingProblem, points: Tensor, course: Course) -> Track:
@@ -67,6 +70,7 @@ def descend(problem: MatchingProblem, points: Tensor, course: Course) -> Track:
         course: how to descend.
     """
     every = math.ceil((course.steps + 1) / _CURVE_POINTS)
+    shown = evenly(course.steps, course.snapshots)
     track, moments = Track.start(points), (torch.zeros_like(points), torch.zeros_like(points))
     for step in range(course.steps + 1):
         done = step / max(course.steps, 1)
@@ -77,7 +81,10 @@ def descend(problem: MatchingProblem, points: Tensor, course: Course) -> Track:
         track.see(points, objective, candidates=done >= course.late)
         if step % every == 0:
             track.curve.append(objective)
-        if step == course.steps or bool(track.diverged.all()):
+        over = step == course.steps or bool(track.diverged.all())
+        if step in shown or (over and shown):
+            track.pictures[step] = track.last
+        if over:
             break
         slopes = _smoothed(problem, slopes, _sigma(course.blur, done)) + weight[:, None] * roughness
         size = problem.input_size

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from attacks.matching.film import Pictures
+
 
 @dataclass
 class Track:
@@ -18,6 +20,7 @@ class Track:
         diverged: (V,), whether a loss was not finite.
         evaluations: (V,).
         curve: losses (V,) of some iterates.
+        pictures: {step: candidates (V, unknowns)} of some iterates, for snapshots.
     """
 
     best: Tensor
@@ -26,6 +29,7 @@ class Track:
     diverged: Tensor
     evaluations: Tensor
     curve: list[Tensor] = field(default_factory=list)
+    pictures: Pictures = field(default_factory=dict)
 
     @classmethod
     def start(cls, points: Tensor) -> Track:
@@ -49,3 +53,7 @@ class Track:
             better = ~self.diverged & (losses < self.best_loss)
             self.best = torch.where(better[:, None], points, self.best)
             self.best_loss = torch.where(better, losses, self.best_loss)
+
+    def pictures_of(self, victim: int) -> Pictures:
+        """Return the pictures {step: candidate (unknowns,)} of one victim."""
+        return {step: points[victim] for step, points in self.pictures.items()}

@@ -14,8 +14,9 @@ from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.descent.track import Track
 from attacks.grnn.generator import LATENT, Generators, draw, layout_of
 from attacks.grnn.rmsprop import RMSprop, RMSpropRule
-from attacks.matching import MatchingProblem, clamped
+from attacks.matching import MatchingProblem, clamped, snapshots_of
 from attacks.matching.batching import shared_batches
+from attacks.matching.film import evenly
 from attacks.settings import GRNNSettings
 from fl_sim.errors import ConfigError
 from fl_sim.losses import free_targets, labels_of
@@ -93,8 +94,9 @@ class GRNN:
         if logits is not None:
             labels = labels_of(capture.training, free_targets(capture.training, logits[0]))
         assert labels is not None  # noqa: S101 - without logits the capture's labels are known
-        evaluations = int(track.evaluations[victim])
+        evaluations, pictures = int(track.evaluations[victim]), track.pictures_of(victim)
         return Reconstruction(
+            **(snapshots_of(pictures, fit.problem, capture.model.input) if pictures else {}),
             capture_id=capture.id,
             attack=self.name,
             settings=self.settings.model_dump(),
@@ -134,6 +136,7 @@ class _Fit:
     def run(self) -> Track:
         """Take all steps, or stop early if all victims have diverged; return the candidates."""
         every = math.ceil((self._settings.steps + 1) / _CURVE_POINTS)
+        shown = evenly(self._settings.steps, self._settings.snapshots)
         points = self._generators.points()
         track = Track.start(points.detach())
         for step in range(self._settings.steps + 1):
@@ -141,7 +144,10 @@ class _Fit:
             track.see(points.detach(), losses)
             if step % every == 0:
                 track.curve.append(losses)
-            if step == self._settings.steps or bool(track.diverged.all()):
+            over = step == self._settings.steps or bool(track.diverged.all())
+            if step in shown or (over and shown):
+                track.pictures[step] = track.last
+            if over:
                 break
             self._descend(points, losses, slopes)
             points = self._generators.points()

@@ -23,6 +23,7 @@ from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.engines.folded import FoldedClients
 from attacks.engines.plain import matched, norm_of
 from attacks.matching.batching import Batch, shared_batches
+from attacks.matching.film import HELD, Pictures
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
 from attacks.matching.text_answers import text_answers, with_text
@@ -41,7 +42,7 @@ LIKELY = 4.0
 MATCHED = 0.01
 """Distance of an answer's update from the captured one, relative to its norm, up to which the answer is a match."""
 
-__all__ = ["MatchingAttack", "MatchingProblem", "clamped"]
+__all__ = ["MatchingAttack", "MatchingProblem", "clamped", "snapshots_of"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,9 @@ def _answer(
     last, _ = problem.split(search.last[row].cpu().float(), row)
     known = victims.labels[victim] if victims.labels is not None else None
     curve = search.curves[victim]
+    pictures = search.pictures.get(victim)
+    if pictures:
+        facts = {**facts, **snapshots_of(pictures, problem, capture.model.input, victim)}
     return Reconstruction(
         capture_id=capture.id,
         inputs=clamped(inputs[0], capture.model.input),
@@ -174,6 +178,25 @@ def _answer(
         stop_reason=search.reasons[victim],
         **facts,
     )
+
+
+def snapshots_of(
+    pictures: Pictures, problem: MatchingProblem, spec: InputSpec, victim: int | None = None
+) -> dict[str, Tensor]:
+    """Return the pictures of a search as fields of its answer.
+
+    Args:
+        pictures: {step: candidate (unknowns,)}.
+        problem: the problem that was searched.
+        spec: spec of the inputs.
+        victim: the number of its capture among all; needed of texts only.
+    """
+    points = torch.stack(list(pictures.values())).cpu().float()
+    inputs, _ = problem.split(points, None if victim is None else torch.full((len(points),), victim))
+    return {
+        "snapshots": torch.stack([clamped(one, spec) for one in inputs]),
+        "snapshot_steps": torch.tensor(list(pictures)),
+    }
 
 
 def _found_labels(victims: Victims, victim: int, logits: Tensor | None, search: Search) -> Tensor:
@@ -241,6 +264,7 @@ def victim_bytes(capture: CapturedUpdate, settings: MatchingSettings) -> int:
     # The parameters, their gradients and targets, and the states between local steps.
     copies = 4 + 3 * (len(local_steps(capture)) - 1)
     parameters = copies * sum(tensor.numel() for tensor in capture.parameters.values()) * number
+    history += HELD * settings.snapshots * unknowns * number
     # Patches of 25 pixels and some fifty activation-sized tensors per step are kept for the double backward pass.
     # Of a text, few copies of its one-hot form are kept: layers see the rows of its embedding.
     activations = (12 if spec.vocabulary else 120) * inputs * (1 + steps) * number

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.contracts import StopReason
+from attacks.matching.film import Film, Pictures
 from attacks.matching.lbfgs import BatchedLBFGS, StepRule
 from attacks.settings import MatchingSettings
 
@@ -66,6 +67,8 @@ class Search:
         curves: (V, iterations + 1), the loss at the start of each outer step of that attempt; NaN after its end.
         reasons: how that attempt ended.
         attempts, iterations, evaluations: (V,), over all attempts.
+        pictures: {victim: candidates at the start of outer steps of that attempt, and its last iterate}, as many as
+            the settings ask for; {} for none.
     """
 
     def __init__(
@@ -103,6 +106,10 @@ class Search:
         self.curves = points.new_full((victims, settings.iterations + 1), torch.nan)
         self._curves = self.curves.clone()
         self.reasons = [StopReason.BUDGET] * victims
+        self.pictures: dict[int, Pictures] = {}
+        self._films: dict[int, Film] = {}
+        for victim in range(slots):
+            self._begin(victim, points[victim])
 
     def run(self, on_finish: Callable[[int], None]) -> None:
         """Search until every victim has converged, diverged for good, or spent its budget.
@@ -134,6 +141,7 @@ class Search:
         solver = self._solver
         column = solver.outer.clamp(max=self._settings.iterations)
         unset = candidates & self._curves[self.rows, column].isnan()
+        self._film(unset & (solver.outer > 0))
         self._curves[self.rows[unset], column[unset]] = solver.losses[unset]
         better = candidates & (solver.losses < self.best_loss[self.rows])
         rows = self.rows[better]
@@ -178,12 +186,28 @@ class Search:
         if int(self.best_attempt[victim]) == int(self.attempts[victim]) - 1:
             self.reasons[victim] = reason
             self.curves[victim] = self._curves[victim]
+            if victim in self._films:
+                end = int(self._solver.outer[row])
+                self.pictures[victim] = self._films[victim].developed(end, self._solver.points[row])
+
+    def _begin(self, victim: int, guess: Tensor) -> None:
+        """Begin the film of an attempt, if pictures are asked for."""
+        if self._settings.snapshots:
+            shown = guess if self._project is None else self._project(guess[None])[0]
+            self._films[victim] = Film(self._settings.snapshots, shown)
+
+    def _film(self, starting: Tensor) -> None:
+        """Let films see the iterates, flagged in `starting` (V,), at which an outer step starts."""
+        if self._films:
+            for row in starting.nonzero().flatten().tolist():
+                self._films[int(self.rows[row])].see(int(self._solver.outer[row]), self._solver.points[row])
 
     def _restart(self, row: int, victim: int) -> None:
         guess = self._guess(victim, int(self.attempts[victim]))
         self.attempts[victim] += 1
         self._curves[victim] = torch.nan
         self._solver.restart(torch.tensor([row]), guess[None])
+        self._begin(victim, guess)
 
     def _leave(self, row: int) -> None:
         """Give the slot to the next victim, or leave it idle if none is waiting."""
@@ -195,6 +219,7 @@ class Search:
         self._problem.replace(row, victim)
         self._solver.replace(torch.tensor([row]), point)
         self.rows[row] = victim
+        self._begin(victim, point[0])
         self.best[victim] = (point if self._project is None else self._project(point))[0]
 
     def _drop_finished(self) -> None:

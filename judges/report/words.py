@@ -19,6 +19,15 @@ _TONES = (
 )
 
 
+class Verdict(NamedTuple):
+    """What was found by one attack on one group of victims, or on one kind of target, and why that is said."""
+
+    attack: str
+    victims: str
+    verdict: str
+    reason: str
+
+
 class Words(NamedTuple):
     """The threat model, (term, meaning) of what needs a definition, and the notes on sections and tables."""
 

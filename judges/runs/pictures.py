@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fl_sim.records import load_record, save_record
+from fl_sim.records import LATER, load_record, save_record
 from judges.runs.identity import Approach, Attacked, Group
 from judges.runs.manifest import ANSWERS, GALLERY
 from judges.runs.names import file_name
@@ -44,6 +44,9 @@ class Pictures(Approach, Attacked):
             attack's end.
         curve_recognisable: for each curve, whether all its pictures were recognisable, or solved where SSIM is not
             defined.
+        snapshots: (K, S, C, H, W), the pictures of the search for each answer, NaN after its last; None if none were
+            taken of any.
+        snapshot_steps: (K, S), after how many steps each was taken, -1 after the last; None if none were taken.
     """
 
     cell: str
@@ -64,6 +67,8 @@ class Pictures(Approach, Attacked):
     spikes_of: int = 0
     loss_curves: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     curve_recognisable: tuple[bool, ...] = ()
+    snapshots: Tensor | None = field(default=None, metadata=LATER)
+    snapshot_steps: Tensor | None = field(default=None, metadata=LATER)
 
     @property
     def key(self) -> tuple[Group, str]:

@@ -54,10 +54,11 @@ def build_gallery(
     owner = [batch for batch, own in enumerate(rows) for _ in own]
     roles = _places(scores, events=spec.timesteps > 0)
     chosen = [scores[at] for at in roles.values()]
-    pairs = []
+    pairs, places = [], []
     for at, row in zip(roles.values(), chosen, strict=True):
         batch = owner[at]
-        ours = _summed(reconstructions[batch].inputs, int(orders[batch][row.example]))
+        places.append((reconstructions[batch], int(orders[batch][row.example])))
+        ours = _summed(reconstructions[batch].inputs, places[-1][1])
         pairs.append((_summed(sealed[batch].inputs, row.example), ours))
     curves = _spread(len(reconstructions), MOST_CURVES)
     histories = [reconstructions[at].loss_history.float() for at in curves]
@@ -76,6 +77,7 @@ def build_gallery(
         timesteps=spec.timesteps,
         loss_curves=pad_sequence(histories, batch_first=True, padding_value=torch.nan),
         curve_recognisable=tuple(all(row.success for row in rows[at]) for at in curves),
+        **_searches(places, [truth for truth, _ in pairs], spec),
     )
 
 
@@ -153,6 +155,29 @@ def _shown(kinds: Mapping[str, Sequence[Tensor]], spec: InputSpec) -> dict[str, 
         for kind, inputs in kinds.items()
     }
     return {"images": scaled}
+
+
+def _searches(
+    answers: Sequence[tuple[Reconstruction, int]], truths: Sequence[Tensor], spec: InputSpec
+) -> dict[str, Any]:
+    """Return the pictures that searches kept, as bright as the truths; {} of texts, or if no search kept any.
+
+    Args:
+        answers: reconstructions, and which of their examples.
+        truths: (C, H, W) of each.
+        spec: spec of the inputs.
+    """
+    if spec.vocabulary or all(answer.snapshots is None for answer, _ in answers):
+        return {}
+    found, steps = [], []
+    for (answer, place), truth in zip(answers, truths, strict=True):
+        shots = [] if answer.snapshots is None else [_summed(shot, place) for shot in answer.snapshots]
+        found.append(torch.stack(shots) / _brightest(truth, spec) if shots else truth.new_zeros(0, *truth.shape))
+        steps.append(torch.zeros(0, dtype=torch.int64) if answer.snapshot_steps is None else answer.snapshot_steps)
+    return {
+        "snapshots": pad_sequence(found, batch_first=True, padding_value=torch.nan),
+        "snapshot_steps": pad_sequence(steps, batch_first=True, padding_value=-1),
+    }
 
 
 def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:

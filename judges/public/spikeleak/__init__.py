@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from attacks.settings import DLGSettings as DLGSettings
     from attacks.testing import check_attack as check_attack
     from fl_sim.captures import CaptureStore as CaptureStore
+    from fl_sim.datasets import load_dataset as load_dataset
     from fl_sim.federation.interception import CuriousGrid as CuriousGrid
     from fl_sim.federation.sealing import seal as seal
     from fl_sim.models import MODELS as MODELS
     from fl_sim.models import ModelEntry as ModelEntry
     from fl_sim.records import InputSpec as InputSpec
     from fl_sim.records import ModelSpec as ModelSpec
+    from judges.notebook.calls import attack as attack
+    from judges.notebook.calls import audit as audit
+    from judges.notebook.calls import run as run
+    from judges.notebook.inversions import invert as invert
 
     __version__: str
 
@@ -39,7 +44,12 @@ _ROOMS: Mapping[str, str] = {
     "MatchingAttack": "attacks.matching",
     "ModelEntry": "fl_sim.models",
     "ModelSpec": "fl_sim.records",
+    "attack": "judges.notebook.calls",
+    "audit": "judges.notebook.calls",
     "check_attack": "attacks.testing",
+    "invert": "judges.notebook.inversions",
+    "load_dataset": "fl_sim.datasets",
+    "run": "judges.notebook.calls",
     "seal": "fl_sim.federation.sealing",
 }
 """{public name: the module that defines it}."""

@@ -17,7 +17,7 @@ from judges.report.gradient_inversion.tables_leaks import outcomes
 from judges.report.gradient_inversion.trends import has_namesake, unique_name
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, median_cell
-from judges.report.words import reasons_table, tone
+from judges.report.words import Verdict, reasons_table, tone
 from judges.runs.measures import SanityCheck
 from judges.runs.names import group_name, line_name
 from judges.runs.rows import RECOGNISABLE_SSIM, Score
@@ -219,6 +219,12 @@ def results_of_attacks(run_dir: Path) -> Printed | None:
     checks = "\n".join(["Sanity checks", *map(_line, summary.checks)]) if summary.checks else ""
     notes = joined(NOTES["small"] if is_small else "", checks, by="\n\n")
     return terminal_table(*results_tables(summary), notes=notes)
+
+
+def verdicts_on_attacks(run_dir: Path) -> list[Verdict]:
+    """Return the verdicts on the attacks of a gradient inversion, or of an audit; [] where none was scored."""
+    cells = (cell for cell in read_summary(run_dir / "summary.json").cells if not cell.control)
+    return [Verdict(line_name(cell), group_name(cell), cell.verdict, cell.reason) for cell in cells]
 
 
 def _line(check: SanityCheck) -> str:

@@ -12,7 +12,7 @@ from judges.report.console import Printed, terminal_table
 from judges.report.formats import grouped, out_of_100, rate_interval, spread, times
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table
-from judges.report.words import verdict_cell
+from judges.report.words import Verdict, verdict_cell
 from judges.runs.class_rows import CENTRAL, FEDERATION, Repeated, Target
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
 from judges.runs.identity import Group as Victims
@@ -200,3 +200,9 @@ def _controls(line: Line) -> Cell:
 def results_of_inversions(run_dir: Path) -> Printed:
     """Return the results of a run of model inversion for a terminal."""
     return terminal_table(results_table(read_inversions(run_dir / "summary.json")))
+
+
+def verdicts_on_inversions(run_dir: Path) -> list[Verdict]:
+    """Return the verdicts on the attacks of a run of model inversion."""
+    cells = (cell for cell in read_inversions(run_dir / "summary.json").cells if not cell.control)
+    return [Verdict(attack_name(cell), target_name(cell.target), cell.verdict, cell.reason) for cell in cells]

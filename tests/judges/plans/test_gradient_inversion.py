@@ -283,7 +283,7 @@ def test_a_plain_name_is_taken(name: str) -> None:
         ({"model": ["lenet", "spiking_lenett"]}, ["model.name: ", "Did you mean 'spiking_lenet'?"]),
         ({"federation": {"local_steps": [1, 2]}}, ["federation.local_steps: FedSGD"]),
         ({"repeats": 0}, ["repeats: "]),
-        ({"device": "gpu"}, ["device: ", "'cpu' or 'cuda'"]),
+        ({"device": "gpu"}, ["device: ", "expected cpu, cuda, cuda:N or mps, got 'gpu'"]),
         ({"repeat": 2}, ["repeat: ", "repeats"]),
         ({"seed": []}, ["seed: expected a value or a list of values"]),
     ],

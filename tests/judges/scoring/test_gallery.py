@@ -224,3 +224,26 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
     assert hidden.hidden
     assert [part.title for part in hidden.parts] == ["Loss curves, effort"]
     assert not any(part.sheets for part in hidden.parts)
+
+
+def test_the_pictures_of_searches_stand_beside_their_answers(
+    tmp_path: Path, row: Callable[..., Score], answer: Answer, spec: InputSpec
+) -> None:
+    """The best answer kept none; the other two kept two and three, each of a batch of one."""
+    batches = [SealedBatch(f"toy/r001-c{index:03d}", torch.rand(1, 1, 12, 12), torch.tensor([1])) for index in range(3)]
+    films = [None, torch.rand(2, 1, 1, 12, 12), torch.rand(3, 1, 1, 12, 12)]
+    answers = [
+        answer(batch, snapshots=film, snapshot_steps=None if film is None else torch.arange(len(film)) * 10)
+        for batch, film in zip(batches, films, strict=True)
+    ]
+    rows = [row(capture_id=batch.capture_id, ssim=0.9 - 0.1 * at) for at, batch in enumerate(batches)]
+    gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=spec)
+    (kept,) = load_pictures(save_pictures(gallery, tmp_path).parent)
+    assert kept.snapshots is not None
+    assert kept.snapshot_steps is not None
+    assert kept.snapshot_steps.tolist() == [[-1, -1, -1], [0, 10, -1], [0, 10, 20]]
+    assert films[1] is not None
+    assert kept.snapshots[1, :2].equal(films[1][:, 0])
+    assert kept.snapshots[0].isnan().all()
+    bare = [answer(batch) for batch in batches]
+    assert build_gallery(rows, bare, batches, orders_of(bare, batches), spec=spec).snapshots is None
