@@ -32,6 +32,15 @@ CODE_VERSION = 2
 ADDED = ("schedule",)
 """Settings added later, part of the cache key only if they differ from their defaults, so that older judges match."""
 
+ADDED_OPTIONS = ("margin", "scale")
+"""Options of builders added later, likewise."""
+
+OVERFITTED: Mapping[str, Any] = {
+    "holdout": 0.0, "shift": 0, "zoom": 0.0, "flip": False, "weight_decay": 0.0, "schedule": "constant",
+    "max_epochs": 100, "max_examples": 2**31,
+}  # fmt: skip
+"""Settings of a training until the judge knows the train split by heart."""
+
 _LOCK = threading.Lock()
 
 
@@ -143,6 +152,8 @@ def settings_for(options: JudgeOptions, dataset: str = "") -> JudgeSettings:
     limits: dict[str, Any] = {"max_epochs": options.max_epochs, "max_examples": options.max_examples}
     entry = JUDGES[options.name]
     own: dict[str, Any] = {**entry.training, **entry.training_on.get(constants_of(dataset), {})}
+    if options.fit == "overfitted":
+        own |= OVERFITTED
     return JudgeSettings(**own | {key: value for key, value in limits.items() if value})
 
 
@@ -162,7 +173,7 @@ def cache_path(
     key = {
         "code": CODE_VERSION,
         "judge": options.name,
-        "options": {name: getattr(options, name) for name in JUDGES[options.name].options},
+        "options": _options_read(options),
         "data": dataset.digest,
         "input": dataset.spec.facts(),
         "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in late},
@@ -171,6 +182,13 @@ def cache_path(
         **({} if device == "cpu" else {"device": device}),
     }
     return path_of(cache_folder(), key_of(key))
+
+
+def _options_read(options: JudgeOptions) -> dict[str, Scalar]:
+    """Return the options that a judge's builder reads; those that came later only where they are not the default."""
+    read: dict[str, Scalar] = {name: getattr(options, name) for name in JUDGES[options.name].options}
+    usual = {name: JudgeOptions.model_fields[name].default for name in ADDED_OPTIONS}
+    return {name: value for name, value in read.items() if name not in usual or value != usual[name]}
 
 
 def cached_judge(

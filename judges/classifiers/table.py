@@ -60,7 +60,7 @@ JUDGES: dict[str, JudgeEntry] = {
         "judges.classifiers.resnet:JudgeResNet",
         summary="ResNet-50 with an ArcFace head, from random weights unless weights = imagenet (the paper's)",
         extra="judges",
-        options=("weights",),
+        options=("weights", "margin", "scale"),
         training={
             "learning_rate": 1e-3,
             "warmup": 0.05,

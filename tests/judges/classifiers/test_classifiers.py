@@ -15,6 +15,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.reading.images import Split
 from fl_sim.errors import ConfigError
 from judges.classifiers import JUDGES, JudgeOptions, get_judge, judge_for
 from judges.classifiers import cache as cache_module
@@ -202,6 +203,8 @@ def test_the_key_holds_all_that_matters(cache: Path) -> None:
         (JudgeOptions(name="dvs_gesture_snn", width=8), gestures()),
         (JudgeOptions(name="resnet50_arcface"), data),
         (JudgeOptions(name="resnet50_arcface", weights="imagenet"), data),
+        (JudgeOptions(name="resnet50_arcface", margin=28.6, scale=64.0), data),
+        (FEW.model_copy(update={"fit": "overfitted"}), data),
     ]
     assert len({cache_path(options, dataset) for options, dataset in changes}) == len(changes)
     unread = FEW.model_copy(update={"width": 8})
@@ -214,6 +217,21 @@ def test_what_users_keep_is_found_again(cache: Path, monkeypatch: pytest.MonkeyP
     assert cache_path(FEW, stripes()).stem == "8415f5f8bb0b9e2688b0c65d2a1f925b"
     options = JudgeOptions(name="dvs_gesture_snn", seed=1)
     assert cache_path(options, gestures(), device="cuda").stem == "d3326fc9eec7061b1df4dadb6a7fcc49"
+
+
+def test_an_overfitted_judge_knows_labels_by_heart_that_say_nothing(cache: Path) -> None:
+    """Random labels: there is nothing to learn but the examples."""
+    data = stripes()
+    generator = torch.Generator().manual_seed(1)
+    some = Split(data.train.batch()[0].mul(255).byte()[:60], torch.randint(0, 3, (60,), generator=generator))
+    noise = dataclasses.replace(data, train=some, digest="noise")
+    usual = get_judge(JudgeOptions(name="lenet"), noise)
+    overfitted = get_judge(JudgeOptions(name="lenet", fit="overfitted"), noise)
+    assert overfitted.train_accuracy == 1.0
+    assert usual.train_accuracy is not None
+    assert usual.train_accuracy < 0.9
+    assert overfitted.epochs == 100
+    assert overfitted.accuracy < 0.7
 
 
 def test_each_seed_and_each_data_set_has_its_judge(cache: Path) -> None:

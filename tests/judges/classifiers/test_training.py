@@ -23,7 +23,7 @@ from judges.classifiers.cache import cache_path, cached_judge, load_judge
 from judges.classifiers.gesture import DVSGestureSNN, ResidualBlock
 from judges.classifiers.lenet import JudgeLeNet
 from judges.classifiers.model import JudgeModel, build
-from judges.classifiers.resnet import MARGIN_DEGREES, SCALE, JudgeResNet
+from judges.classifiers.resnet import JudgeResNet
 from judges.classifiers.training import JudgeSettings, evaluation_batches, measured_accuracy, train
 from tests.fl_sim.kept_models import KilledError, flip_a_bit, kill_after
 from tests.judges.toys import gestures, stripes
@@ -82,18 +82,21 @@ def test_the_gesture_judge_refuses_images() -> None:
         gesture_model(InputSpec(1, 28, 28, 10))
 
 
-def test_logits_of_arcface_are_cosines_and_its_loss_has_the_margin() -> None:
-    """Deng et al. 2019, eq. 3, by hand."""
-    model = build(functools.partial(JudgeResNet, InputSpec(1, 16, 16, 5), OPTIONS), seed=0).eval()
+@pytest.mark.parametrize(("margin", "scale"), [(11.5, 16.0), (28.6, 64.0)])
+def test_logits_of_arcface_are_cosines_and_its_loss_has_the_margin(margin: float, scale: float) -> None:
+    """Deng et al. 2019, eq. 3, by hand, with the default settings and the authors'."""
+    options = OPTIONS.model_copy(update={"margin": margin, "scale": scale})
+    assert (OPTIONS.margin, OPTIONS.scale) == (11.5, 16.0)
+    model = build(functools.partial(JudgeResNet, InputSpec(1, 16, 16, 5), options), seed=0).eval()
     assert isinstance(model, JudgeResNet)
     inputs, labels = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([4, 0, 2])
     with torch.no_grad():
         embeddings, logits = model.embed(inputs), model(inputs)
         cosines = torch.nn.functional.normalize(embeddings) @ torch.nn.functional.normalize(model.head.W, dim=0)
-        torch.testing.assert_close(logits, SCALE * cosines)
+        torch.testing.assert_close(logits, scale * cosines)
         right = torch.nn.functional.one_hot(labels, 5).bool()
-        wider = torch.cos(torch.acos(cosines) + torch.tensor(MARGIN_DEGREES).deg2rad())
-        expected = torch.nn.functional.cross_entropy(SCALE * wider.where(right, cosines), labels)
+        wider = torch.cos(torch.acos(cosines) + torch.tensor(margin).deg2rad())
+        expected = torch.nn.functional.cross_entropy(scale * wider.where(right, cosines), labels)
         torch.testing.assert_close(model.loss(inputs, labels), expected)
     backbone = count(torchvision.models.resnet50(weights=None)) - (2048 * 1000 + 1000)
     assert count(model) == backbone + 2048 * 512 + 2 * 512 + 512 * 5
