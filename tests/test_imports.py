@@ -133,8 +133,10 @@ ROOMS: dict[str, Room] = {
         ("mlflow", "tensorboard", "torch"),
     ),
     "judges.report": Room(
-        (*NOUNS, "fl_sim.records", *RUNS, "judges.fitted", "judges.summaries.*"), ("jinja2", "matplotlib", "torch")
+        (*NOUNS, "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted", "judges.summaries.*"),
+        ("jinja2", "matplotlib", "torch"),
     ),
+    "judges.figures": Room((), ("matplotlib", "torch")),
     "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",
@@ -166,7 +168,7 @@ ROOMS: dict[str, Room] = {
 
 FLOORS = (
     "public", "live", "cli", "bench", "auxiliary", "export", "report", "summaries", "scoring", "kinds", "plans", "runs",
-    "classifiers", "progress", "fitted", "intervals",
+    "classifiers", "figures", "progress", "fitted", "intervals",
 )  # fmt: skip
 """The rooms of judges/ from the top floor down: imports between them run downwards only."""
 

@@ -12,19 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter, NullLocator
 
-from judges.report.figures import (
-    COLOURS,
-    FONT_SIZE,
-    INK,
-    MARKERS,
-    MUTED,
-    Point,
-    note,
-    panels,
-    svg_uri,
-    thinned,
-    verbatim,
-)
+from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, verbatim
+from judges.report.figures import Point, note, panels, svg_uri, thinned
 from judges.report.formats import joined, two_digits
 
 MOST_STEPS = 200

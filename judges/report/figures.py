@@ -6,21 +6,15 @@ A figure is an SVG whose ink follows the light or dark setting of the reader.
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager, get_font
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as MplPath
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -28,24 +22,20 @@ from matplotlib.transforms import Transform
 from PIL import Image
 from torch import Tensor
 
+from judges.figures.drawing import BAD, FONT_SIZE, GOOD, INK, MUTED, THIRD, pixels, style, verbatim
+
 PICTURE_SIDE = 84
 """About how wide a picture is shown, in pixels; it is enlarged by a whole factor, so that its own pixels are seen."""
 
-INK, MUTED, GOOD, BAD, THIRD = "#23272c", "#8a9097", "#2f6f9f", "#c07a2c", "#3d8a63"
 _DARK = {INK: "#e3e5e8", GOOD: "#7fb2dc", BAD: "#e0a565", THIRD: "#86c9a4", MUTED: "#8a9097"}
 _NAMES = {INK: "--ink", GOOD: "--good", BAD: "--bad", THIRD: "--third", MUTED: "--muted"}
-COLOURS, MARKERS = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v")
 _JITTER = 0.16
 _PATH, _HUNDREDTHS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 """Coordinates of paths are cut to hundredths of a point: smaller steps are not seen."""
 
-_FONT = "DejaVu Sans"
-FONT_SIZE = 8.5  # in points; 11 pixels on a screen, where a figure is shown at its own size
 MOST_POINTS = 80
 MOST_DOTS = 400  # how many dots a row of the strip shows at most
 _MARGINS = 0.6, 0.08, 0.42, 0.08
-LONGEST_NAME = 48  # how many characters of a name a figure shows at most
-
 
 Margins = tuple[float, float, float, float]
 """Left, right, bottom, top, in inches."""
@@ -70,19 +60,10 @@ def enlarged(picture: Tensor, *, low: float, high: float, side: int) -> Image.Im
     """Return a picture, enlarged by a whole factor without smoothing.
 
     Args:
-        picture: (C, H, W); one channel is grey; two, the events "off" and "on", are blue and orange; three are red,
-            green and blue; any other number is averaged to grey.
-        low, high: the values shown black and white; values beyond are clamped, and what is not finite is black.
+        picture, low, high: as `judges.figures.drawing.pixels` takes them.
         side: about how wide, in pixels.
     """
-    if picture.shape[0] not in (1, 2, 3):
-        picture = picture.mean(dim=0, keepdim=True)
-    scaled = ((picture.double() - low) / (high - low)).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
-    if len(scaled) == 2:
-        off, on = scaled
-        scaled = torch.stack([on, (off + on) / 2, off])
-    pixels = (scaled * 255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image = Image.fromarray(pixels(picture, low=low, high=high))
     factor = max(1, round(side / image.width))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
@@ -154,39 +135,12 @@ def _dots(across: np.ndarray, down: np.ndarray, colour: str) -> PathPatch:
     return PathPatch(MplPath(ends, codes), fill=False, edgecolor=colour, **stroke)
 
 
-def verbatim(name: str, longest: int = LONGEST_NAME) -> str:
-    """Return a name as a figure can show it: not too long, all characters in the font, and no dollar starts a formula.
-
-    Characters that set the direction of writing are left out: a figure is written from left to right.
-    """
-    plain = "".join(sign for sign in " ".join(name.split()) if unicodedata.category(sign) != "Cf")
-    if len(plain) > longest:
-        kept = longest - 1
-        plain = f"{plain[: kept // 2]}\N{HORIZONTAL ELLIPSIS}{plain[len(plain) - (kept - kept // 2) :]}"
-    known = _signs()
-    shown = "".join(sign if ord(sign) in known else "\N{REPLACEMENT CHARACTER}" for sign in plain)
-    return ("\N{NO-BREAK SPACE}" if shown.startswith("_") else "") + shown.replace("$", r"\$")  # legends skip "_"
-
-
-@functools.cache
-def _signs() -> frozenset[int]:
-    """Return the code points that the font of the figures can draw."""
-    return frozenset(get_font(fontManager.findfont(_FONT)).get_charmap())
-
-
 def thinned(places: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     """Return at most `most` of the places, evenly spread, the first and the last among them."""
     if len(places) <= most:
         return places
     chosen: np.ndarray = places[np.linspace(0, len(places) - 1, most).round().astype(int)]
     return chosen
-
-
-def _style() -> AbstractContextManager[None]:
-    """Return the settings under which every figure is made and saved."""
-    return mpl.rc_context(
-        {"font.size": FONT_SIZE, "font.family": _FONT, "axes.linewidth": 0.6, "svg.hashsalt": "spikeleak"}
-    )
 
 
 def _power(value: float, _place: int | None = None) -> str:
@@ -203,7 +157,7 @@ def panels(
     The margins, in inches, are found by measuring all texts, which takes longer than drawing them, unless they are
     given.
     """
-    with _style():
+    with style():
         figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
         if margins:
             left, right, bottom, top = margins
@@ -230,7 +184,7 @@ def svg_uri(figure: Figure) -> str:
     """Return a figure as an SVG data URI; the same figure always gives the same text."""
     content = io.StringIO()
     figure.patch.set(facecolor="none", edgecolor="none")
-    with _style():  # `savefig` would write the same text, but draw everything twice
+    with style():  # `savefig` would write the same text, but draw everything twice
         FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     text = content.getvalue()
     text = _PATH.sub(lambda path: _HUNDREDTHS.sub(r"\1", path[0]), text[text.index("<svg") :])
@@ -238,8 +192,8 @@ def svg_uri(figure: Figure) -> str:
         text = text.replace(colour, f"var({name}, {colour})")
     dark = ";".join(f"{_NAMES[colour]}:{value}" for colour, value in _DARK.items())
     start = text.index(">") + 1
-    style = f"<style>@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
-    return data_uri("image/svg+xml", (text[:start] + style + text[start:]).encode())
+    dark_ink = f"<style>@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
+    return data_uri("image/svg+xml", (text[:start] + dark_ink + text[start:]).encode())
 
 
 def data_uri(kind: str, content: bytes) -> str:

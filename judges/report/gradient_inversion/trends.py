@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from judges.figures.drawing import COLOURS
 from judges.intervals import Distribution, bootstrap_mean, rate
 from judges.report.curves import Mark, Panel, Sample, Sweep, cdf_figure, in_percent, lines_figure
-from judges.report.figures import COLOURS, Point
+from judges.report.figures import Point
 from judges.report.formats import grouped
 from judges.report.gradient_inversion.tables import judge_facts, plain_groups
 from judges.runs.identity import Group

@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from judges.report.figures import GOOD, data_uri, enlarged, panels, svg_uri
+from judges.figures.drawing import GOOD
+from judges.report.figures import data_uri, enlarged, panels, svg_uri
 
 GIF_SIDE = 112
 FRAME_MS = 125

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from judges.figures.drawing import GOOD, LONGEST_NAME, verbatim
 from judges.report.curves import (
     MOST_STEPS,
     Mark,
@@ -21,7 +22,7 @@ from judges.report.curves import (
     firing_figure,
     lines_figure,
 )
-from judges.report.figures import GOOD, LONGEST_NAME, Point, strip_figure, verbatim
+from judges.report.figures import Point, strip_figure
 from tests.judges.report.test_figures import labels, svg_of
 
 HALF = Mark(0.5, "recognisable")
