@@ -17,12 +17,16 @@ import jinja2
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
+from judges.report.answer import Answer
 from judges.report.formats import counted, error, number, percent
 from judges.report.table import Column, Group, Section, Table
 from judges.report.words import Words
 from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+FILES = ("scores.csv", "summary.json", "manifest.json", "report.md", "report.tex", "figures")
+"""Files and folders beside the page to which it links, where they are there."""
 
 _TEX = (
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -42,24 +46,42 @@ _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\
 
 
 def write_page(
-    run_dir: Path, manifest: Mapping[str, Any], sections: Sequence[Section], *, words: Words, findings: Sequence[str]
+    run_dir: Path,
+    manifest: Mapping[str, Any],
+    sections: Sequence[Section],
+    *,
+    words: Words,
+    findings: Sequence[str],
+    answer: Answer,
+    first: Section,
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
-    A section on the cells that could not be computed comes first; words and findings stand around the sections.
+    Args:
+        run_dir: holds the config.
+        manifest: of the run.
+        sections: a section on the cells that could not be computed comes before them.
+        words, findings: what stands around the sections.
+        answer: what the page says at its top.
+        first: the section below that.
 
     Raises:
         DataError: there is no readable config.
     """
-    shown = [section for section in (_not_computed(failed_cells(manifest)), *sections) if section.shown]
+    failed = failed_cells(manifest)
+    shown = [section for section in (first, _not_computed(failed), *sections) if section.shown]
     context = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
         "sections": shown,
+        "top": [first] if first.shown else [],
+        "rest": [section for section in shown if section is not first],
         "tables": [(section, table) for section in shown for table in section.tables],
         "style_hash": base64.b64encode(hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()).decode(),
         "config": _config(run_dir / "config.toml"),
         "findings": findings,
+        "answer": answer if not failed else answer.warned(_left_out(failed)),
+        "files": [name for name in FILES if (run_dir / name).exists()],
         **words._asdict(),
     }
     texts = {kind: _render(kind, context) for kind in ("md", "tex", "html")}
@@ -73,9 +95,13 @@ def _not_computed(failed: Mapping[str, str]) -> Section:
         Column("Reason", lambda item: item[1], left=True, long=True),
     ]
     table = Table("Cells that could not be computed", columns, [Group(list(failed.items()))], css="plain reasons")
+    return Section("failed", "Not computed", [table], lead=_left_out(failed))
+
+
+def _left_out(failed: Mapping[str, str]) -> str:
+    """Return how many cells could not be computed, in a sentence."""
     them = "it" if len(failed) == 1 else "them"
-    lead = f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about {them}."
-    return Section("failed", "Not computed", [table], lead=lead)
+    return f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about {them}."
 
 
 def _render(kind: str, context: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ _TONES = (
     | dict.fromkeys(
         (verdicts.PARTLY, verdicts.TRACES, verdicts.LABELS, class_verdicts.PARTLY, class_verdicts.TRACES), "some"
     )
+    | dict.fromkeys((*verdicts.OPEN, class_verdicts.FAILED, class_verdicts.BLIND, class_verdicts.DIVERGED), "open")
     | dict.fromkeys((verdicts.CONTROL, class_verdicts.CONTROL), "control")
 )
 
@@ -34,7 +35,9 @@ def read_words(path: Path) -> Words:
 
 
 def tone(verdict: str) -> str:
-    """Return how loudly a verdict is printed: "yes" for a leak, "some" for part of one, "no" or "control"."""
+    """Return how a verdict is marked: "yes" for a leak, "some" for part of one, "no", "open" where nothing follows
+    about what another attack would find, or "control".
+    """
     return _TONES.get(verdict, "no")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from judges.report.gradient_inversion.answer import answer
 from judges.report.gradient_inversion.events import spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
@@ -24,13 +25,16 @@ from judges.report.gradient_inversion.tables_leaks import (
 )
 from judges.report.gradient_inversion.tables_reads import reads_section
 from judges.report.gradient_inversion.tables_record import record_section
-from judges.report.gradient_inversion.texts import text_section
-from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
+from judges.report.gradient_inversion.trends import by_round, by_timesteps
 from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
+from judges.report.victims.dots import strips
+from judges.report.victims.folds import find_victims, in_folds
+from judges.report.victims.glance import glances
+from judges.report.victims.texts import text_section
 from judges.runs.manifest import auxiliary_data, read_manifest, told_controls, without_people
 from judges.runs.names import attack_name
 from judges.runs.pictures import ANSWERS, GALLERY, load_pictures
@@ -61,30 +65,44 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         return show_faces or without_people(manifest, dataset)
 
     images, events = image_section(summary), spike_section(spike_tables(summary), sizes(gallery), observations)
-    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show))
-    spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
+    victims = find_victims(gallery, summary, scores, show)
+    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
+    glance, notes = Drawing("glance.html.j2", glances(victims.shown)), WORDS.notes
     figures = "as Figures 3 and 4 of arXiv 2511.21181"
     sections = [
-        ladder_section(summary, WORDS.notes["ladder"]),
+        ladder_section(summary, notes["ladder"]),
         images,
         events,
         distance_section(summary.distances),
-        Section("distributions", "Distribution over the victims", [spreads]),
+        Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", strips(summary, scores))],
+                lead=notes["dots"]),
         trend_section("rounds", "Leak against the server round", "round", by_round(summary, scores)),
         trend_section("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
-        Section("pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=WORDS.notes["pictures"]),
-        text_section([*gallery, *answers], show),
+        Section("pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=notes["pictures"]),
+        text_section([*gallery, *answers], show, notes["texts"]),
         answer_section(answers, answer_blocks(answers, show)),
         reads_section(summary.reads),
         health_section(summary),
         tried_section(summary),
         checks_section(summary.checks),
-        judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
-        record_section(summary, scores, unfolded=not (images.shown or events.shown)),
-    ]
-    found = [*findings(summary), *_told_labels(run_dir / "config.toml"), *told_controls(manifest)]
+        judges_section(summary.judges, ceilings(summary), "On these victims", notes["judges"]),
+        record_section(summary, unfolded=not (images.shown or events.shown)),
+        Section("victims", "Victim by victim", [Drawing("victims.html.j2", list(in_folds(victims)))],
+                lead=notes["victims"], note=_left_out(victims.more)),
+    ]  # fmt: skip
+    warnings = [*_told_labels(run_dir / "config.toml"), *told_controls(manifest)]
+    found = [*findings(summary), *warnings]
+    first = Section("glance", "Truth beside answers", [glance], lead=notes["glance"])
     words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
-    return write_page(run_dir, manifest, sections, words=words, findings=found)
+    told = answer(summary, warnings)
+    return write_page(run_dir, manifest, sections, words=words, findings=found, answer=told, first=first)
+
+
+def _left_out(count: int) -> str:
+    """Return how many victims have no fold, and where they are."""
+    them = "victim has" if count == 1 else "victims have"
+    where = "the numbers are in scores.csv, the answers in reconstructions/, the truth in sealed/"
+    return f"{count} more {them} no fold here: {where}." if count else ""
 
 
 def _adversaries(scores: Iterable[Score], manifest: Mapping[str, Any]) -> list[str]:

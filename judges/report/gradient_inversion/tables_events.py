@@ -20,7 +20,7 @@ from judges.report.gradient_inversion.events import (
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, share_cell
 from judges.runs.measures import ClassDistances, Spread
-from judges.runs.names import group_name, way_name
+from judges.runs.names import group_name, in_words, way_name
 from judges.summaries.published import PUBLISHED_DISTANCES
 
 _OF_ARXIV = "of arXiv 2511.21181"
@@ -71,7 +71,7 @@ def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
         return Cell(DASH if ours is None else number(ours), under=(f"paper {number(theirs[place])}" if theirs else "",))
 
     columns: list[Column[tuple[str, str, Spread]]] = [
-        Column("l2 between", lambda row: f"{row[0]}, {row[1]}"),
+        Column("l2 between", lambda row: f"{in_words(row[0])}, {row[1]}"),
         *(
             Column(heading, partial(distance, place=place), under="paper" if paper else "")
             for place, heading in enumerate(("Mean", "Std.", "Min", "Max"))

@@ -9,7 +9,7 @@ from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
 from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.runs.class_rows import FEDERATION, Target
-from judges.runs.names import attack_name, model_name, network_name
+from judges.runs.names import attack_name, in_words, model_name, network_name
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.summaries.model_inversion import Inversions
 
@@ -25,7 +25,7 @@ def picture_blocks(albums: Sequence[Pictures], summary: Inversions, shown: Calla
     last, blocks = last_rounds(summary), []
     for (dataset, source), every in together(albums, lambda album: (album.dataset, album.source)).items():
         own = [album for album in every if Target(album.group, source, album.round) in last] or every
-        name = f"{dataset}, federation after round {own[0].round}" if source == FEDERATION else dataset
+        name = in_words(dataset) + (f", federation after round {own[0].round}" if source == FEDERATION else "")
         parts = tuple(_parts(own, every)) if shown(dataset) else ()
         blocks.append(Block(name, "", not shown(dataset), parts))
     return blocks
@@ -58,7 +58,7 @@ def _parts(own: Sequence[Pictures], every: Sequence[Pictures]) -> Iterator[Part]
 def _truth(album: Pictures) -> ShotRow:
     """Return the first training example of each class."""
     shots = [
-        shot(album, TRUTH, at, f"training example of class {name}, {album.dataset}")
+        shot(album, TRUTH, at, f"training example of class {name}, {in_words(album.dataset)}")
         for at, name in enumerate(album.subjects)
     ]
     return ShotRow("Ground truth", "first training example", tuple(shots))
@@ -94,7 +94,7 @@ def _answer(album: Pictures, at: int) -> Shot:
     name, seen = album.subjects[at], album.words["seen"][at]
     beliefs = (("judge", "confidence"), ("target", "target_confidence"))
     caption = [f"{who} {percent(album.numbers[belief][at])}" for who, belief in beliefs]
-    alt = f"answer of {attack_name(album)} for class {name}, {album.dataset}, {model_name(album)}"
+    alt = f"answer of {attack_name(album)} for class {name}, {in_words(album.dataset)}, {model_name(album)}"
     return shot(album, ANSWER, at, alt, *caption, *(() if seen == name else (f"seen as {seen}",)))
 
 
@@ -102,7 +102,7 @@ def _motion(album: Pictures) -> ShotRow:
     """Return one spiking answer over time: a film, with its mean for readers who want no motion, and a raster plot."""
     steps, density = len(album.spikes), 100 * float(album.spikes.float().mean())
     title = f"{attack_name(album)}, class {album.subjects[album.spikes_of]}"
-    alt = f"spikes of the answer of {title}, {album.dataset}, over {steps} time steps"
+    alt = f"spikes of the answer of {title}, {in_words(album.dataset)}, over {steps} time steps"
     film = Shot(gif_uri(album.spikes), alt, still=shot(album, ANSWER, album.spikes_of, alt).uri)
     raster = Shot(raster_figure(album.spikes), f"raster plot, pixel index against time step, of the {alt}")
     return ShotRow(title, f"{steps} steps, {density:.1f}\N{NO-BREAK SPACE}% of the voxels spike", (film, raster))

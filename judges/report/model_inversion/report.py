@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from judges.report.judges import judges_section
+from judges.report.model_inversion.answer import answer
 from judges.report.model_inversion.pictures import picture_blocks
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
@@ -41,9 +42,10 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         *attacks,
         control_section(summary),
         rounds,
-        Section("pictures", "Truth beside answers", [pictures], reference=figures, lead=WORDS.notes["pictures"]),
         memory_section(summary),
         record_section(summary, rows, unfolded=unfolded),
         judges_section(summary.judges, real, "On real examples", WORDS.notes["judges"]),
     ]
-    return write_page(run_dir, manifest, sections, words=WORDS, findings=findings(summary))
+    first = Section("pictures", "Truth beside answers", [pictures], reference=figures, lead=WORDS.notes["pictures"])
+    found, told = findings(summary), answer(summary)
+    return write_page(run_dir, manifest, sections, words=WORDS, findings=found, answer=told, first=first)

@@ -12,7 +12,7 @@ from judges.report.model_inversion.tables import Line, count_of, first_line, sco
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
 from judges.runs.class_rows import FEDERATION
-from judges.runs.names import attack_name, network_name
+from judges.runs.names import attack_name, in_words, network_name
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 
@@ -53,15 +53,15 @@ def round_section(summary: Inversions) -> Section:
     tables = []
     for one in federations(summary):
         panels = _panels(one)
-        names = ", ".join(panel.title for panel in panels)
-        alt = f"attack accuracy, judge's confidence and test accuracy against the round, {one.dataset}: {names}"
-        shown = (f"Attacks against the round, {one.dataset}", alt, lines_figure(panels, width=3.7, height=2.5))
+        name, names = in_words(one.dataset), ", ".join(panel.title for panel in panels)
+        alt = f"attack accuracy, judge's confidence and test accuracy against the round, {name}: {names}"
+        shown = (f"Attacks against the round, {name}", alt, lines_figure(panels, width=3.7, height=2.5))
         tables.append(
             Table(
-                f"Numbers of every round, {one.dataset}",
+                f"Numbers of every round, {name}",
                 columns,
                 [Group([first_line(cell, summary) for cell in one.cells])],
-                name=one.dataset,
+                name=name,
                 above=Drawing("sweep.html.j2", [shown]),
                 css="results layout inverted",
                 apart=lambda line: line.cell.round,

@@ -103,6 +103,6 @@ def test_names_are_text(still: Path) -> None:
 
 
 def test_the_papers_numbers_stand_beside_ours(still: Path) -> None:
-    (line,) = [line for line in still.read_text().splitlines() if line.startswith("lenet & uniform")]
+    (line,) = [line for line in still.read_text().splitlines() if line.startswith("LeNet & uniform")]
     assert r"\textit{88.3}" in line
     assert r"\textit{0.86}" in line
