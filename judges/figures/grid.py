@@ -64,9 +64,8 @@ def picture_grid(
         figure.set_size_inches(width_inches, height)
         for number, row in enumerate(rows):
             base = height - top - number * step - tall
-            figure.text(
-                (left - 2 * _GAP) / width_inches, (base + tall / 2) / height, verbatim(names[number]), **_text("right")
-            )
+            beside = (left - 2 * _GAP) / width_inches, (base + tall / 2) / height
+            figure.text(*beside, verbatim(names[number]), color=INK, ha="right", va="center")
             for place, picture in enumerate(row):
                 at = (left + place * (side + _GAP)) / width_inches, base / height
                 axes = figure.add_axes((*at, side / width_inches, tall / height))
@@ -108,13 +107,9 @@ def _above(axes: Axes, heading: str) -> None:
     axes.set_title(verbatim(heading), color=INK, fontsize=FONT_SIZE, pad=3.0)
 
 
-def _text(across: str) -> dict[str, str]:
-    return {"color": INK, "ha": across, "va": "center"}
-
-
 def _width(figure: Figure, canvas: FigureCanvasAgg, name: str) -> float:
     """Return how wide a name is, in inches."""
     text: Text = figure.text(0.0, 0.0, verbatim(name))
-    found = text.get_window_extent(canvas.get_renderer()).width / figure.dpi if name else 0.0
+    found = text.get_window_extent(canvas.get_renderer()).width / figure.dpi if name else 0.0  # type: ignore[no-untyped-call]
     text.remove()
     return float(found)
