@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter, NullLocator
 
 from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, verbatim
+from judges.figures.files import Draw
 from judges.report.figures import Point, note, panels, svg_uri
 from judges.report.formats import joined, two_digits
 
@@ -63,7 +64,12 @@ class Panel(NamedTuple):
 
 
 def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
-    """Return means with their intervals against whatever varies as an SVG data URI.
+    """Return `lines_drawing` as an SVG data URI."""
+    return svg_uri(lines_drawing(shown, width=width, height=height))
+
+
+def lines_drawing(shown: Sequence[Panel], *, width: float, height: float) -> Figure:
+    """Return means with their intervals against whatever varies.
 
     The panels stand side by side, each of this size in inches; colours and markers mean the same in all of them.
     """
@@ -85,7 +91,13 @@ def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
         for mark in panel.marks:
             axes.axhline(mark.value, color=MUTED, linewidth=1.2, linestyle=":", label=verbatim(mark.name))
         _set_axes(axes, panel)
-    return _with_legend(figure, parts)
+    _add_legend(figure, parts)
+    return figure
+
+
+def panel_drawing(panel: Panel) -> Draw:
+    """Return what draws a panel alone, for a file."""
+    return lambda width: lines_drawing([panel], width=width, height=min(0.62 * width, 2.8))
 
 
 def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
@@ -142,11 +154,12 @@ def firing_figure(layers: Mapping[str, Rates]) -> str:
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, max(1.02, 1.15 * max(rates)))
     axes.tick_params(axis="y", length=0)
-    return _with_legend(figure, [axes])
+    _add_legend(figure, [axes])
+    return svg_uri(figure)
 
 
-def _with_legend(figure: Figure, parts: Sequence[Axes]) -> str:
-    """Return a figure with one legend of all panels below them, for which it grows, as an SVG data URI.
+def _add_legend(figure: Figure, parts: Sequence[Axes]) -> None:
+    """Add one legend of all panels below them, for which the figure grows.
 
     The legend has as many columns as its names leave room for.
     """
@@ -157,4 +170,3 @@ def _with_legend(figure: Figure, parts: Sequence[Axes]) -> str:
     figure.set_figheight(figure.get_figheight() + _LINE * math.ceil(len(lines) / columns))
     look = {"frameon": False, "labelcolor": INK, "fontsize": FONT_SIZE, "columnspacing": 1.2, "handlelength": 2.2}
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, **look)
-    return svg_uri(figure)

@@ -37,7 +37,8 @@ WARNINGS = "warnings"
 
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "files.sha256",
+    "gallery", "answers", "scores.csv", "summary.json", "report.html", "report.md", "report.tex",
+    "figures", "files.sha256",
 )  # fmt: skip
 
 

@@ -7,16 +7,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from judges.intervals import Distribution
+from judges.intervals import Distribution, Rate
 from judges.report.console import Printed, terminal_table
-from judges.report.formats import DASH, Form, error, grouped, interval, joined, number, percent, rate_interval, tenths
+from judges.report.formats import (
+    DASH,
+    Form,
+    error,
+    grouped,
+    interval,
+    joined,
+    number,
+    out_of_100,
+    percent,
+    rate_interval,
+    tenths,
+)
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.tables_leaks import outcomes
-from judges.report.gradient_inversion.trends import has_namesake
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table, median_cell
-from judges.report.words import reasons_table, tone
+from judges.report.words import has_namesake, reasons_table, tone
 from judges.runs.measures import SanityCheck
 from judges.runs.names import group_name, line_name
 from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
@@ -64,7 +75,32 @@ def record_table(groups: Sequence[Group[RecordRow]], *, still: bool = True, unfo
         row_css=lambda row: "control" if row.cell.control else "attack",
         fold="Every attack and every control",
         unfolded=unfolded,
+        tex=False,
     )
+
+
+def article_section(summary: Summary) -> Section:
+    """Return the record as articles print it: attacks with their verdicts above the controls on the same victims."""
+    columns: list[Column[RecordRow]] = [
+        Column("Attack or control", lambda row: Cell(line_name(row.cell), css="")),
+        Column("n", lambda row: str(row.cell.n)),
+        Column("SSIM", _ssim, unit="[95 %]"),
+        Column("PSNR, dB", lambda row: tenths(row.cell.psnr_db.mean) if row.cell.psnr_db else DASH),
+        Column("l2", lambda row: number(row.cell.l2.mean) if _measure([row.cell]) == "l2" else ""),
+        Column("Recognisable, %", lambda row: _out_of(row.cell.recognisable), unit="[95 %]"),
+        Column("Solved, %", lambda row: "" if row.cell.recognisable else _out_of(row.cell.solved), unit="[95 %]"),
+        Column("Tokens, %", lambda row: out_of_100(row.cell.token_accuracy)),
+        Column("Labels, %", lambda row: out_of_100(row.cell.label_accuracy)),
+        Column("ASR, %", lambda row: out_of_100(row.cell.asr)),
+        Column("Div.", lambda row: "" if row.cell.control else str(row.cell.diverged)),
+        Column("Verdict", lambda row: "" if row.cell.control else row.verdict, left=True),
+    ]
+    table = Table("Results", columns, record_groups(summary), grouped_by="Victims", note=NOTES["record"])
+    return Section("results", "Attacks and controls", [table])
+
+
+def _out_of(rate: Rate | None) -> Cell:
+    return Cell(DASH) if rate is None else Cell(f"{100 * rate.share:.0f}", rate_interval(rate))
 
 
 def results_tables(summary: Summary) -> list[Table[RecordRow]]:

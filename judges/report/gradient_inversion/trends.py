@@ -17,8 +17,9 @@ from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
 from judges.report.formats import grouped
 from judges.report.gradient_inversion.tables import judge_facts, plain_groups
+from judges.report.words import unique_name
 from judges.runs.identity import Group
-from judges.runs.names import CONTROL, attack_name, group_name, in_words, line_name, model_name
+from judges.runs.names import attack_name, group_name, in_words, model_name
 from judges.runs.rows import Score
 from judges.summaries.comparison import units_of
 from judges.summaries.gradient_inversion import CellSummary, Summary, stream_of
@@ -46,18 +47,12 @@ class Trend(NamedTuple):
 
     name: str  # what was attacked
     rows: Sequence[TrendRow]  # by line and then by place
-    figures: Mapping[str, str]  # {measure: data URI}; SSIM only where it is defined, ASR only where there is a judge
+    panels: Mapping[str, Panel]  # {measure: what is drawn}; SSIM only where it is defined, ASR where there is a judge
 
-
-def has_namesake(line: CellSummary | Score, lines: Sequence[CellSummary]) -> bool:
-    """Return whether another attack among the lines has the same name, so that only the cell tells them apart."""
-    return not line.is_control and [line_name(other) for other in lines].count(line_name(line)) > 1
-
-
-def unique_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
-    """Return the name of an attack or control in a figure, with that of the cell where two lines share it."""
-    name = f"{CONTROL if line.is_control else ''}{line_name(line)}"
-    return f"{name} ({line.cell})" if has_namesake(line, lines) else name
+    @property
+    def figures(self) -> Mapping[str, str]:
+        """Return {measure: data URI}."""
+        return {measure: lines_figure([panel], width=3.5, height=2.2) for measure, panel in self.panels.items()}
 
 
 def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
@@ -150,8 +145,7 @@ def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str
         moves, stays = (list(map(in_percent, lines)) for lines in (judged, sweeps(level, "asr")))
         marks = [] if chance is None else [Mark(100 * chance, "chance")]
         shown["ASR"] = Panel(across, "ASR, %", moves, stays, marks=marks)
-    figures = {measure: lines_figure([panel], width=3.5, height=2.2) for measure, panel in shown.items()}
-    return Trend(name, [*rows, *level], figures)
+    return Trend(name, [*rows, *level], shown)
 
 
 def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterator[TrendRow]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from judges.figures.files import WIDTHS, Draw
+from judges.figures.grid import picture_grid
 from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
-from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.pictures import COLUMNS, Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.runs.class_rows import FEDERATION, Target
-from judges.runs.names import attack_name, in_words, model_name, network_name
+from judges.runs.names import attack_name, in_words, model_name, network, network_name
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.summaries.model_inversion import Inversions
 
@@ -29,6 +35,28 @@ def picture_blocks(albums: Sequence[Pictures], summary: Inversions, shown: Calla
         parts = tuple(_parts(own, every)) if shown(dataset) else ()
         blocks.append(Block(name, "", not shown(dataset), parts))
     return blocks
+
+
+def album_drawings(albums: Sequence[Pictures], summary: Inversions) -> Iterator[tuple[str, Draw]]:
+    """Yield the truth above the answers of each data set as drawings for files: of five classes, or of ten."""
+    last = last_rounds(summary)
+    groups = together(albums, lambda album: (album.dataset, album.source))
+    for place, every in enumerate(groups.values(), start=1):
+        own = [album for album in every if Target(album.group, album.source, album.round) in last] or every
+        yield f"gallery-{place}", partial(_gallery, own)
+
+
+def _gallery(albums: Sequence[Pictures], width: float) -> Figure:
+    most = 5 if width <= WIDTHS["1col"] else COLUMNS
+    rows = [_scaled(albums[0], TRUTH)[:most], *(_scaled(album, ANSWER)[:most] for album in albums)]
+    names = ["example", *(f"{attack_name(album)}, {network(album)}" for album in albums)]
+    return picture_grid(rows, names=names, columns=albums[0].subjects[:most], width_inches=width)
+
+
+def _scaled(album: Pictures, kind: str) -> list[Tensor]:
+    """Return pictures from 0, black, to 1, white."""
+    limits = [album.limits_of(kind, at) for at in range(len(album.subjects))]
+    return [(picture - low) / (high - low) for picture, (low, high) in zip(album.images[kind], limits, strict=True)]
 
 
 def _parts(own: Sequence[Pictures], every: Sequence[Pictures]) -> Iterator[Part]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from judges.report.curves import Panel, Sweep, in_percent, lines_figure
+from judges.figures.files import Draw
+from judges.report.curves import Panel, Sweep, in_percent, lines_figure, panel_drawing
 from judges.report.figures import Point
 from judges.report.formats import grouped, spread
 from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
@@ -68,6 +70,12 @@ def round_section(summary: Inversions) -> Section:
             )
         )
     return Section("rounds", "Along the rounds of the federation", tables, note=NOTES["rounds"])
+
+
+def round_drawings(summary: Inversions) -> Iterator[tuple[str, Draw]]:
+    """Yield the panels of `round_section` as drawings for files."""
+    panels = [panel for one in federations(summary) for panel in _panels(one)]
+    yield from ((f"rounds-{place}", panel_drawing(panel)) for place, panel in enumerate(panels, start=1))
 
 
 def _round(line: Line) -> Cell:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from judges.report.formats import DASH, grouped, number
 from judges.report.sketches import Axis, Band, scale, strip
-from judges.report.words import tone
+from judges.report.words import tone, unique_name
 from judges.runs.identity import Group
-from judges.runs.names import group_name, line_name
+from judges.runs.names import group_name
 from judges.runs.rows import RECOGNISABLE_SSIM, Score
 from judges.summaries.comparison import best_beside, best_controls
 from judges.summaries.gradient_inversion import CellSummary, Summary, line_of
@@ -86,8 +86,13 @@ def strips(summary: Summary, scores: Sequence[Score]) -> list[Strips]:
     for own in by_measure.values():
         measure = measure_of(groups[own[0]])
         best = best_controls(scores, measure.similarity)
-        lines = {group: [_strip(cell, rows.get(line_of(cell), ()), measure, best) for cell in groups[group]]
-                 for group in own}  # fmt: skip
+        lines = {}
+        for group in own:
+            names = [unique_name(cell, groups[group]) for cell in groups[group]]
+            lines[group] = [
+                _strip(cell, name, rows.get(line_of(cell), ()), measure, best)
+                for cell, name in zip(groups[group], names, strict=True)
+            ]
         kept, left = _bounded(lines)
         values = [value for group in kept.values() for one in group for value in (*one.values, *one.controls)]
         finite = [value for value in values if math.isfinite(value)]
@@ -106,11 +111,11 @@ def measure_of(cells: Sequence[CellSummary]) -> Measure:
 
 
 def _strip(
-    cell: CellSummary, rows: Sequence[Score], measure: Measure, best: Mapping[tuple[object, ...], float]
+    cell: CellSummary, name: str, rows: Sequence[Score], measure: Measure, best: Mapping[tuple[object, ...], float]
 ) -> Strip:
     controls = [value for row in rows if (value := best_beside(row, best)) is not None and math.isfinite(value)]
     sign = 1.0 if measure.more else -1.0
-    return Strip(line_name(cell), cell, [measure.of(row) for row in rows], [sign * value for value in controls])
+    return Strip(name, cell, [measure.of(row) for row in rows], [sign * value for value in controls])
 
 
 def _bounded(lines: Mapping[Group, list[Strip]]) -> tuple[dict[Group, list[Strip]], int]:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from judges.report.formats import DASH, counted, error, grouped, joined, number, percent, tenths
 from judges.report.pictures import Shot, shot
 from judges.report.sketches import curves
+from judges.report.words import unique_name
 from judges.runs.identity import Group
-from judges.runs.names import group_name, line_name
+from judges.runs.names import group_name
 from judges.runs.pictures import ANSWER, TRUTH, Pictures
 from judges.runs.rows import Score
 from judges.summaries.comparison import best_beside, best_controls
@@ -27,8 +28,9 @@ Key = tuple[Group, str, int]
 
 
 class Seen(NamedTuple):
-    """Where an answer of a cell is in the run's pictures."""
+    """Where an answer of a cell is in the run's pictures, and what its attack is called among those of the group."""
 
+    name: str
     cell: CellSummary
     pictures: Pictures
     at: int
@@ -124,12 +126,17 @@ def find_victims(
         shown: whether the inputs of a data set may be shown.
     """
     rows = grouped(scores, lambda row: (row.group, row.capture_id, row.example))
-    cells = {(cell.group, cell.cell): cell for cell in summary.cells}
+    attacks = [cell for cell in summary.cells if not cell.is_control]
+    named = {
+        (cell.group, cell.cell): (unique_name(cell, own), cell)
+        for own in grouped(attacks, lambda cell: cell.group).values()
+        for cell in own
+    }
     seen: dict[Key, list[Seen]] = {}
     for one in gallery:
         for at, key in enumerate(keys_of(one, rows)):
-            if key is not None:
-                seen.setdefault(key, []).append(Seen(cells[one.key], one, at))
+            if key is not None and one.key in named:
+                seen.setdefault(key, []).append(Seen(*named[one.key], one, at))
     own = grouped(seen, lambda key: key[0])
     most = max(1, MOST_FOLDS // len(own)) if own else 0
     chosen = {key for keys in own.values() for key in sorted(keys, key=lambda key: -len(seen[key]))[:most]}
@@ -176,7 +183,7 @@ def _answered(
     one: Seen, row: Score, best: Mapping[tuple[object, ...], float], colour: int, *, allowed: bool
 ) -> Answered:
     """Return an answer with its numbers."""
-    name, control = line_name(one.cell), best_beside(row, best)
+    control = best_beside(row, best)
     beside = DASH if control is None or row.ssim is None else number(control)
     label = f"{row.label_recovered}" if row.label_recovered >= 0 else DASH
     judged = DASH if row.judge_label is None else f"{row.judge_label} ({percent(row.judge_confidence)})"
@@ -185,8 +192,8 @@ def _answered(
         error(row.mse), label, judged, error(row.matching_loss), str(row.gradient_evaluations), f"{row.seconds:.2f}",
         row.stop_reason,
     )  # fmt: skip
-    picture = _shown(one, ANSWER, f"answer of {name} to {row.capture_id}", allowed=allowed)
-    return Answered(name, "yes" if row.success else "no", picture, numbers, colour)
+    picture = _shown(one, ANSWER, f"answer of {one.name} to {row.capture_id}", allowed=allowed)
+    return Answered(one.name, "yes" if row.success else "no", picture, numbers, colour)
 
 
 def _shown(one: Seen, kind: str, alt: str, *, allowed: bool) -> Shot:

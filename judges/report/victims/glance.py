@@ -10,7 +10,6 @@ from judges.report.formats import DASH, grouped, number
 from judges.report.pictures import Shot, shot
 from judges.report.victims.folds import Seen, Victim
 from judges.report.words import tone
-from judges.runs.names import line_name
 from judges.runs.pictures import ANSWER, TRUTH
 from judges.summaries.gradient_inversion import CellSummary
 
@@ -68,21 +67,26 @@ def _rank(victim: Victim, best: CellSummary) -> float:
     return 0.0
 
 
-def _glance(victim: Victim) -> Glance:
-    """Return a victim with the answers of all attacks; of thresholds the one of the least mean l2."""
-    ways: dict[object, Seen] = {}
+def ways(victim: Victim) -> list[tuple[str, Seen]]:
+    """Return where the answer of each attack to a victim is, by its name; of thresholds that of the least mean l2."""
+    best: dict[object, Seen] = {}
     for seen in victim.seen:
         key = seen.cell.approach, seen.cell.thresholding, "" if seen.cell.tau is not None else seen.cell.cell
-        if key not in ways or _distance(seen.cell) < _distance(ways[key].cell):
-            ways[key] = seen
-    chosen = list(ways.values())
+        if key not in best or _distance(seen.cell) < _distance(best[key].cell):
+            best[key] = seen
+    return [(seen.name, seen) for seen in best.values()]
+
+
+def _glance(victim: Victim) -> Glance:
+    """Return a victim with the answers of all attacks."""
+    chosen = [seen for _, seen in ways(victim)]
     truth = replace(_drawn(victim.seen[0], TRUTH, f"truth, label {victim.label}, of {victim.key[1]}"), link=victim.id)
     answers = tuple(_answer(seen, victim) for seen in chosen[:MOST_SHOWN])
     return Glance(victim, truth, answers, len(chosen) - len(answers))
 
 
 def _answer(seen: Seen, victim: Victim) -> Answer:
-    name, numbers = line_name(seen.cell), seen.pictures.numbers
+    name, numbers = seen.name, seen.pictures.numbers
     ssim, at = numbers.get("ssim"), seen.at
     near = f"l2 {number(numbers['l2'][at])}" if seen.cell.tau is not None else number(ssim[at]) if ssim else DASH
     drawn = _drawn(seen, ANSWER, f"answer of {name} to {victim.key[1]}")
