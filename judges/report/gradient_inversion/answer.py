@@ -29,7 +29,7 @@ def answer(summary: Summary, warnings: Sequence[str]) -> Answer:
     """Return the answer of a run; `warnings` are reasons to read it with care, from outside the summary."""
     attacks = [cell for cell in summary.cells if not cell.is_control]
     if not attacks:
-        return Answer("No attack was scored in this run.", "open", [("Beware", warnings)])
+        return Answer("No attack was scored in this run.", "open", [("Beware", list(warnings))])
     best = _best({group: own for group, own in grouped(attacks, lambda cell: cell.group).items()
                   if all(cell.tau is None for cell in own)})  # fmt: skip
     told = found.find(summary)

@@ -68,9 +68,6 @@ def _near(seen: Seen) -> str:
 
 
 def _strips(one: Strips, width: float) -> Figure:
-    groups = {
-        name: [Dots(line.name, line.values, line.band and tuple(line.band)) for line in lines]
-        for name, lines in one.groups.items()
-    }
+    groups = {name: [Dots(line.name, line.values, line.band) for line in lines] for name, lines in one.groups.items()}
     ends, measure = (one.axis.low, one.axis.high), f"{one.measure.name} of each victim"
     return dot_strips(groups, measure=measure, ends=ends, threshold=one.axis.threshold, width_inches=width)

@@ -106,7 +106,7 @@ def test_the_page_is_one_file(run_dir: Path) -> None:
     assert all(source.startswith("data:image/") for source in tags.attributes("src"))
     assert len(tags.attributes("src")) > 10
     inside = {f"#{name}" for name in tags.attributes("id")}
-    beside = {"scores.csv", "summary.json", "manifest.json"}
+    beside = {"scores.csv", "summary.json", "manifest.json", "report.md", "report.tex"}
     assert set(tags.attributes("href")) <= inside | beside
     assert beside | {"#victim-1", "#definitions"} <= set(tags.attributes("href"))
     assert not tags.attributes("srcset")
@@ -170,6 +170,20 @@ def test_people_are_hidden_unless_asked_for(run_dir: Path) -> None:
     assert (run_dir / "report.html").read_text().count(HIDDEN) == 1  # of the one data set
     assert any("mnist/r001" in alt for alt in pictures_of(run_dir, show_faces=True))
     assert HIDDEN not in (run_dir / "report.html").read_text()
+
+
+def test_figures_are_written_on_request_and_never_of_people_unless_asked_for(run_dir: Path) -> None:
+    """The page leads to them where they are; without the option those of an earlier call are gone."""
+    galleries = [
+        {path.name for path in (run_dir / "figures").glob("gallery-*-2col.pdf")}
+        for faces in (True, False)
+        if "figures/" in Tags(write_report(run_dir, figures=True, show_faces=faces).read_text()).attributes("href")
+    ]
+    assert galleries == [{"gallery-1-2col.pdf", "gallery-2-2col.pdf"}, {"gallery-1-2col.pdf"}]
+    assert {path.name.partition("-")[0] for path in (run_dir / "figures").iterdir()} == {"gallery", "victims"}
+    page = write_report(run_dir).read_text()
+    assert not (run_dir / "figures").exists()
+    assert "spikeleak report RUN --figures" in page
 
 
 def test_a_data_set_that_the_manifest_does_not_know_is_hidden(run_dir: Path) -> None:
@@ -284,8 +298,9 @@ def test_pictures_smaller_than_the_window_are_reported_beside_others(tmp_path: P
     rounds = told.partition("## Leak against the server round")[2].partition("\n## ")[0]
     assert "toy" in rounds
     assert "tiny" not in rounds
-    assert "empirical distribution of PSNR, dB over the victims of tiny" in page
-    assert "empirical distribution of SSIM over the victims of tiny" not in page
+    alts = Tags(page).attributes("alt")
+    assert any(alt.startswith("strip of the l2 of") and "iDLG on tiny" in alt for alt in alts)
+    assert not any(alt.startswith("strip of the SSIM of") and "on tiny" in alt for alt in alts)
 
 
 @pytest.mark.parametrize(

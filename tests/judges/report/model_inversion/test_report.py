@@ -151,7 +151,8 @@ def test_the_page_is_one_file(run: str, request: pytest.FixtureRequest) -> None:
     assert all(source.startswith("data:image/") for source in tags.attributes("src") + tags.attributes("srcset"))
     assert all(image["alt"] for image in images_of(folder))
     inside = {f"#{name}" for name in tags.attributes("id")}
-    assert set(tags.attributes("href")) <= inside | {"scores.csv", "summary.json", "manifest.json"}
+    beside = {"scores.csv", "summary.json", "manifest.json", "report.md", "report.tex"}
+    assert set(tags.attributes("href")) <= inside | beside
     for reference in ("http:", "https:", "url(", "@import"):
         assert reference not in page_of(folder)
     assert policy_of(page_of(folder)) == POLICY
