@@ -25,8 +25,14 @@ _HEADLINES = {
 _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
-def answer(summary: Summary, warnings: Sequence[str]) -> Answer:
-    """Return the answer of a run; `warnings` are reasons to read it with care, from outside the summary."""
+def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = ()) -> Answer:
+    """Return the answer of a run.
+
+    Args:
+        summary: of the run.
+        warnings: reasons to read it with care, from outside the summary.
+        controls: where the controls come from, or which are lacking.
+    """
     attacks = [cell for cell in summary.cells if not cell.is_control]
     if not attacks:
         return Answer("No attack was scored in this run.", "open", [("Beware", list(warnings))])
@@ -40,7 +46,7 @@ def answer(summary: Summary, warnings: Sequence[str]) -> Answer:
         ("Attacked", [_attacked(attacks)]),
         ("By", list(_attackers(attacks))),
         ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),
-        ("Controls", [sentence(one) for one in told if isinstance(one, found.BestControls)]),
+        ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
         ("Ladder", [sentence(one) for one in told if isinstance(one, Climb)]),
         ("Beware", [*beware, *warnings]),
     ]

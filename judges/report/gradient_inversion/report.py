@@ -102,11 +102,11 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         Section("victims", "Victim by victim", [Drawing("victims.html.j2", list(in_folds(victims)))],
                 lead=notes["victims"], note=_left_out(victims.more)),
     ]  # fmt: skip
-    warnings = [*_told_labels(run_dir / "config.toml"), *told_controls(manifest)]
-    found = [*findings(summary), *warnings]
+    warnings, controls = _told_labels(run_dir / "config.toml"), told_controls(manifest)
+    found = [*findings(summary), *warnings, *controls]
     first = Section("glance", "Truth beside answers", [glance], lead=notes["glance"])
     words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
-    told = answer(summary, warnings)
+    told = answer(summary, warnings, controls)
     return write_page(
         run_dir,
         manifest,
