@@ -149,7 +149,7 @@ ROOMS: dict[str, Room] = {
         (*NOUNS, "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted", "judges.summaries.*"),
         ("jinja2", "matplotlib", "torch"),
     ),
-    "judges.figures": Room((), ("matplotlib", "torch")),
+    "judges.figures": Room(("fl_sim.files",), ("matplotlib", "torch")),
     "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",

@@ -29,7 +29,9 @@ from judges import cli
 from judges.bench.folder import claim_folder
 from judges.plans.gradient_inversion import make_plan
 from judges.report import page
+from judges.report.answer import Answer
 from judges.report.page import write_page
+from judges.report.table import Section
 from judges.report.words import Words
 from judges.runs.comparison import compare
 from judges.runs.integrity import verify, write_hashes
@@ -117,7 +119,15 @@ WRITERS: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], object]
     ),
     "config": (lambda folder, _: claim_folder(PLAN, folder), lambda folder: claim_folder(PLAN, folder)),
     "report": (
-        lambda folder, version: write_page(folder, {"title": "x"}, [], words=Words(str(version), (), {}), findings=[]),
+        lambda folder, version: write_page(
+            folder,
+            {"title": "x"},
+            [],
+            words=Words(str(version), (), {}),
+            findings=[],
+            answer=Answer("x", "no", []),
+            first=Section("first", "First", []),
+        ),
         lambda folder: [(folder / f"report.{kind}").read_text() for kind in ("md", "html")],
     ),
     "hashes": (listed, verify),

@@ -152,7 +152,13 @@ def attack(
 
 
 @app.command(epilog=epilogue("report"))
-def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], show_faces: Faces = False) -> None:
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    show_faces: Faces = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Write the figures as PDF, SVG and PNG for articles as well.")
+    ] = False,
+) -> None:
     """Write the report of a run again."""
     from judges.kinds import kind_in
     from judges.runs.integrity import REPORT, check_sources, renew_hashes
@@ -161,7 +167,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")], sh
     kind = kind_in(run_dir)
     with sole_writer(run_dir):
         check_sources(run_dir)
-        page = kind.part("report")(run_dir, show_faces=show_faces)
+        page = kind.part("report")(run_dir, show_faces=show_faces, figures=figures)
         renew_hashes(run_dir, REPORT)
         print_results(page, run_dir)
 

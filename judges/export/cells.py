@@ -28,7 +28,7 @@ from judges.plans.gradient_inversion import Plan
 from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
 from judges.runs.manifest import GALLERY, read_manifest, without_people
-from judges.runs.names import attack_name, defence_name, model_name
+from judges.runs.names import attack_name, defence_key, model_key
 from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
 from judges.summaries.gradient_inversion import CellSummary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
@@ -166,9 +166,9 @@ def _identity(cell: CellSummary | InversionSummary) -> Settings:
     """Return the identity of a cell in plain values."""
     return {
         "dataset": cell.dataset,
-        "model": model_name(cell),
+        "model": model_key(cell),
         "init": cell.init,
-        "defence": defence_name(cell),
+        "defence": defence_key(cell),
         "attack": attack_name(cell),
     }
 

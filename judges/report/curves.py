@@ -1,4 +1,4 @@
-"""Figures of how much leaks: over the victims, against a threshold, a round or T; and of how often neurons fire."""
+"""Figures of how much leaks against a threshold, a round or T; and of how often neurons fire."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter, NullLocator
 
 from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, verbatim
-from judges.report.figures import Point, note, panels, svg_uri, thinned
+from judges.figures.files import Draw
+from judges.report.figures import Point, note, panels, svg_uri
 from judges.report.formats import joined, two_digits
 
-MOST_STEPS = 200
-"""How many points of a distribution are drawn at most: it is off by at most half a per cent of the victims."""
-
-_Stroke = str | tuple[int, tuple[int, int]]
-_STROKES: tuple[_Stroke, ...] = ("-", "-.", (0, (1, 1)))
-_DASHED: _Stroke = (0, (4, 2))
 _CHARACTER, _LINE = 0.062, 0.18  # about how wide a character and how high a line of a legend are, in inches
 
 
@@ -36,14 +31,6 @@ class Sweep(NamedTuple):
     def name(self) -> str:
         """Return what the legend says."""
         return joined(self.marker, self.colour)
-
-
-class Sample(NamedTuple):
-    """The values of a measure for every victim of an attack, or of a control."""
-
-    name: str
-    values: Sequence[float]
-    control: bool
 
 
 class Mark(NamedTuple):
@@ -76,44 +63,13 @@ class Panel(NamedTuple):
     missing: str = ""  # what stands in the panel if there are no lines
 
 
-def cdf_figure(samples: Sequence[Sample], *, measure: str, mark: Mark, ends: tuple[float, float]) -> str:
-    """Return the empirical distribution of a measure over the victims, one line for each attack, as an SVG data URI.
-
-    Attacks have the colours in their order, controls are grey and dashed. No sample is empty, no value lies beyond the
-    ends of the axis, and a dotted line stands at the mark.
-    """
-    figure, (axes,) = panels(2.75, 1.85, (measure, "at or below, %"))
-    low, high = ends
-    attacks = [sample for sample in samples if not sample.control]
-    for sample in samples:
-        values, shares = ecdf(sample.values)
-        colour, stroke, width = MUTED, _DASHED, 1.4
-        if not sample.control:
-            place = attacks.index(sample)
-            colour, stroke = COLOURS[place % len(COLOURS)], _STROKES[place // len(COLOURS) % len(_STROKES)]
-            width = max(1.0, 2.4 - 0.6 * place)  # so that lines on top of each other are seen
-        across, up = np.concatenate([[low], values, [high]]), 100 * np.concatenate([[0.0], shares, [1.0]])
-        name = verbatim(sample.name, 32)
-        axes.step(across, up, where="post", color=colour, linestyle=stroke, linewidth=width, label=name)
-    axes.axvline(mark.value, color=MUTED, linewidth=0.9, linestyle=":")
-    note(axes, (mark.value, 1.02), mark.name, ha="center", va="bottom", by=axes.get_xaxis_transform())
-    axes.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
-    axes.set_ylim(-2, 102)
-    return _with_legend(figure, [axes])
-
-
-def ecdf(values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return points (value, share of values at or below it) of an empirical distribution, at most 200 of them.
-
-    Of more values, those at evenly spaced ranks are kept, the least and the greatest among them.
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    ranks = thinned(np.arange(len(ordered)), MOST_STEPS)
-    return ordered[ranks], (ranks + 1) / len(ordered)
-
-
 def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
-    """Return means with their intervals against whatever varies as an SVG data URI.
+    """Return `lines_drawing` as an SVG data URI."""
+    return svg_uri(lines_drawing(shown, width=width, height=height))
+
+
+def lines_drawing(shown: Sequence[Panel], *, width: float, height: float) -> Figure:
+    """Return means with their intervals against whatever varies.
 
     The panels stand side by side, each of this size in inches; colours and markers mean the same in all of them.
     """
@@ -135,7 +91,13 @@ def lines_figure(shown: Sequence[Panel], *, width: float, height: float) -> str:
         for mark in panel.marks:
             axes.axhline(mark.value, color=MUTED, linewidth=1.2, linestyle=":", label=verbatim(mark.name))
         _set_axes(axes, panel)
-    return _with_legend(figure, parts)
+    _add_legend(figure, parts)
+    return figure
+
+
+def panel_drawing(panel: Panel) -> Draw:
+    """Return what draws a panel alone, for a file."""
+    return lambda width: lines_drawing([panel], width=width, height=min(0.62 * width, 2.8))
 
 
 def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
@@ -192,11 +154,12 @@ def firing_figure(layers: Mapping[str, Rates]) -> str:
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, max(1.02, 1.15 * max(rates)))
     axes.tick_params(axis="y", length=0)
-    return _with_legend(figure, [axes])
+    _add_legend(figure, [axes])
+    return svg_uri(figure)
 
 
-def _with_legend(figure: Figure, parts: Sequence[Axes]) -> str:
-    """Return a figure with one legend of all panels below them, for which it grows, as an SVG data URI.
+def _add_legend(figure: Figure, parts: Sequence[Axes]) -> None:
+    """Add one legend of all panels below them, for which the figure grows.
 
     The legend has as many columns as its names leave room for.
     """
@@ -207,4 +170,3 @@ def _with_legend(figure: Figure, parts: Sequence[Axes]) -> str:
     figure.set_figheight(figure.get_figheight() + _LINE * math.ceil(len(lines) / columns))
     look = {"frameon": False, "labelcolor": INK, "fontsize": FONT_SIZE, "columnspacing": 1.2, "handlelength": 2.2}
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, **look)
-    return svg_uri(figure)

@@ -188,12 +188,17 @@ def svg_uri(figure: Figure) -> str:
         FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     text = content.getvalue()
     text = _PATH.sub(lambda path: _HUNDREDTHS.sub(r"\1", path[0]), text[text.index("<svg") :])
+    return inked(text)
+
+
+def inked(svg: str) -> str:
+    """Return an SVG as a data URI; where it has our colours, they follow the light or dark setting of the reader."""
     for colour, name in _NAMES.items():
-        text = text.replace(colour, f"var({name}, {colour})")
+        svg = svg.replace(colour, f"var({name}, {colour})")
     dark = ";".join(f"{_NAMES[colour]}:{value}" for colour, value in _DARK.items())
-    start = text.index(">") + 1
+    start = svg.index(">") + 1
     dark_ink = f"<style>@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
-    return data_uri("image/svg+xml", (text[:start] + dark_ink + text[start:]).encode())
+    return data_uri("image/svg+xml", (svg[:start] + dark_ink + svg[start:]).encode())
 
 
 def data_uri(kind: str, content: bytes) -> str:

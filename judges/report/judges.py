@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fl_sim.records import Scalar
 from judges.report.formats import DASH, out_of_100
 from judges.report.table import Cell, Column, Group, Section, Table
+from judges.runs.names import in_words
 
 
 class Judge(NamedTuple):
@@ -32,7 +33,7 @@ def judges_section(
     `on_truth` is the heading of those accuracies, `note` says how to read them.
     """
     columns: list[Column[Judge]] = [
-        Column("Data set", lambda judge: judge.name),
+        Column("Data set", lambda judge: in_words(judge.name)),
         Column("Judge", _described, left=True, under="training"),
         Column("Trained on", _trained, under="held out"),
         Column("Train accuracy", lambda judge: _percent(judge_share(judge.facts, "train_accuracy"))),

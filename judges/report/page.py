@@ -17,24 +17,17 @@ import jinja2
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
+from judges.report.answer import Answer
 from judges.report.formats import counted, error, number, percent
+from judges.report.latex import latex_page
 from judges.report.table import Column, Group, Section, Table
 from judges.report.words import Words
 from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_TEX = (
-    {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    | {sign: f"${sign}$" for sign in "<>|"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}", "]": "{]}"}
-    | {"\N{EN DASH}": "--", "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{NO-BREAK SPACE}": "~", "\N{THIN SPACE}": r"\,"}
-    | {"\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$"}
-    | {"\N{MIDDLE DOT}": r"$\cdot$", "\N{INFINITY}": r"$\infty$"}
-)
-"""Characters that LaTeX reads as commands, and those that are not in every font."""
-
-_BEYOND_LATIN = "\u0250"  # from here on LaTeX needs more packages; such characters are printed as question marks
+FILES = ("scores.csv", "summary.json", "manifest.json", "report.md", "report.tex", "figures/")
+"""Files and folders beside the page to which it links, where they are there."""
 
 _BREAKS = re.compile("[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+")
 _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
@@ -42,27 +35,47 @@ _UNSEEN = re.compile("[\\x00-\\x08\\x0e-\\x1b\\x7f\\u061c\\u200e\\u200f\\u202a-\
 
 
 def write_page(
-    run_dir: Path, manifest: Mapping[str, Any], sections: Sequence[Section], *, words: Words, findings: Sequence[str]
+    run_dir: Path,
+    manifest: Mapping[str, Any],
+    sections: Sequence[Section],
+    *,
+    words: Words,
+    findings: Sequence[str],
+    answer: Answer,
+    first: Section,
+    articles: Sequence[Section] = (),
 ) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
-    A section on the cells that could not be computed comes first; words and findings stand around the sections.
+    Args:
+        run_dir: holds the config.
+        manifest: of the run.
+        sections: a section on the cells that could not be computed comes before them.
+        words, findings: what stands around the sections.
+        answer: what the page says at its top.
+        first: the section below that.
+        articles: sections with further tables, for LaTeX only.
 
     Raises:
         DataError: there is no readable config.
     """
-    shown = [section for section in (_not_computed(failed_cells(manifest)), *sections) if section.shown]
+    failed = failed_cells(manifest)
+    shown = [section for section in (first, _not_computed(failed), *sections) if section.shown]
     context = {
         "title": str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name),
         "provenance": list(_flat({key: value for key, value in manifest.items() if key not in (FAILED, "cells")})),
         "sections": shown,
-        "tables": [(section, table) for section in shown for table in section.tables],
+        "top": [first] if first.shown else [],
+        "rest": [section for section in shown if section is not first],
         "style_hash": style_hash("report.css"),
         "config": _config(run_dir / "config.toml"),
         "findings": findings,
+        "answer": answer if not failed else answer.warned(_left_out(failed)),
+        "files": [name for name in FILES if (run_dir / name).exists() or name in ("report.md", "report.tex")],
         **words._asdict(),
     }
-    texts = {kind: render(f"page.{kind}.j2", context) for kind in ("md", "tex", "html")}
+    texts = {kind: render(f"page.{kind}.j2", context) for kind in ("md", "html")}
+    texts |= {"tex": latex_page(str(context["title"]), [*articles, *shown], _one_line), "html": texts.pop("html")}
     return [atomic_write(run_dir / f"report.{kind}", text) for kind, text in texts.items()][-1]
 
 
@@ -73,9 +86,13 @@ def _not_computed(failed: Mapping[str, str]) -> Section:
         Column("Reason", lambda item: item[1], left=True, long=True),
     ]
     table = Table("Cells that could not be computed", columns, [Group(list(failed.items()))], css="plain reasons")
+    return Section("failed", "Not computed", [table], lead=_left_out(failed))
+
+
+def _left_out(failed: Mapping[str, str]) -> str:
+    """Return how many cells could not be computed, in a sentence."""
     them = "it" if len(failed) == 1 else "them"
-    lead = f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about {them}."
-    return Section("failed", "Not computed", [table], lead=lead)
+    return f"{counted(len(failed), 'cell')} could not be computed; nothing else in this report is about {them}."
 
 
 def style_hash(sheet: str) -> str:
@@ -88,8 +105,8 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     kind = template.split(".")[1]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=kind == "html",  # noqa: S701 - the others are escaped by `finalize`
-        finalize={"html": _visible, "md": _markdown, "tex": _latex}[kind],
+        autoescape=kind == "html",  # noqa: S701 - the other is escaped by `finalize`
+        finalize={"html": _visible, "md": _markdown}[kind],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -114,14 +131,6 @@ def _markdown(value: object) -> object:
     if type(value) is not str:
         return value
     return re.sub(r"[\\`*_\[\]|#]", r"\\\g<0>", html.escape(_one_line(value), quote=False))
-
-
-def _latex(value: object) -> object:
-    """Return text that can stand in a cell of a LaTeX table; LaTeX takes a "*" after a line break for part of that."""
-    if not isinstance(value, str):
-        return value
-    signs = (_TEX.get(sign, sign if sign < _BEYOND_LATIN else "?") for sign in _one_line(value))
-    return ("{}" if value.startswith("*") else "") + "".join(signs)
 
 
 def _config(path: Path) -> str:

@@ -26,6 +26,7 @@ class Shot:
         caption: lines of text.
         diverged: whether it is the answer of an attack that diverged.
         still: data URI that stands for a film in print, and for readers who want no motion.
+        link: id of the fold on the page with all about its victim; "" for none.
     """
 
     uri: str = ""
@@ -33,6 +34,7 @@ class Shot:
     caption: tuple[str, ...] = ()
     diverged: bool = False
     still: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,11 @@ class ShotRow:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows of pictures under at most ten headings; `small` where the pictures are."""
+    """Rows of pictures under at most ten headings."""
 
     headings: tuple[str, ...]
     rows: tuple[ShotRow, ...]
     title: str = ""
-    small: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A table of results as one value, written once and rendered as HTML, Markdown, LaTeX (templates) and in a terminal.
+"""A table of results as one value, written once and rendered as HTML, Markdown (templates), LaTeX and in a terminal.
 
 Everything here is plain text; each renderer escapes it for its format.
 """
@@ -118,6 +118,7 @@ class Table(Generic[Row]):
     apart: Callable[[Row], object] | None = None  # what neighbours share; a line is drawn where that changes
     fold: str = ""  # "" where it is always open
     unfolded: bool = False  # whether it starts open
+    tex: bool = True  # whether it is for articles as well
 
     @property
     def shown(self) -> bool:

@@ -17,7 +17,7 @@ from judges.runs.manifest import ANSWERS, GALLERY, WRITTEN
 from judges.runs.manifest import FILE as MANIFEST
 
 FILE = "files.sha256"
-REPORT = ("report.html", "report.md", "report.tex")
+REPORT = ("report.html", "report.md", "report.tex", "figures")
 STATEMENT = ("statement.html", "statement.md")
 BASIS = ("config.toml", MANIFEST)
 """Files of which a call makes its plan, and which nothing can make again."""
@@ -152,12 +152,15 @@ def _stamp(path: Path) -> Stamp:
 
 
 def renew_hashes(folder: Path, paths: Iterable[str]) -> None:
-    """Renew the lines of some files; an unfinished run, which has no list, gets none.
+    """Renew the lines of some files, and of all in some folders; an unfinished run, which has no list, gets none.
 
     Other lines stay, so that writing a report again does not hide changes of other files.
     """
     if (folder / FILE).is_file():
-        _write(folder, {**_listed(folder), **{path: sha256(folder / path) for path in paths}})
+        names = set(paths)
+        kept = {path: digest for path, digest in _listed(folder).items() if Path(path).parts[0] not in names}
+        files = (path for path in _files(folder) if Path(path).parts[0] in names)
+        _write(folder, kept | {path: sha256(folder / path) for path in files})
 
 
 def check_sources(folder: Path) -> None:
@@ -168,7 +171,7 @@ def check_sources(folder: Path) -> None:
     """
     listed = _listed(folder) if (folder / FILE).is_file() else {}
     for path, digest in listed.items():
-        is_source = Path(path).parts[0] in DERIVED and path not in (*REPORT, *STATEMENT)
+        is_source = Path(path).parts[0] in DERIVED and Path(path).parts[0] not in (*REPORT, *STATEMENT)
         if is_source and (folder / path).is_file() and sha256(folder / path) != digest:
             raise DataError(
                 f"{folder / path}: expected the content that it had when the run was finished, found another, of which "

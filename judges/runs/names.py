@@ -1,4 +1,8 @@
-"""Names of models, attacks and controls, which are formatted from columns here and never parsed back."""
+"""Names of models, attacks and controls, which are formatted from columns here and never parsed back.
+
+A name is for readers and in words: "digits, spiking LeNet (T=5), torch initialisation". A key or a label is for random
+streams, trackers and folders, and holds the names that a config has.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,16 @@ ANN, SNN = "ANN", "SNN"
 CONTROL = "control: "
 """Prefix of a control's cell, for readers of the table of rows."""
 
-_DOT = " \N{MIDDLE DOT} "
-_PUBLISHED = {"mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2"}
-"""Names of the attacks in the literature."""
+_SPIKING = "spiking_"
+_WORDS = {
+    "mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2", "dlg": "DLG",
+    "idlg": "iDLG", "grnn": "GRNN", "inverting_gradients": "Inverting Gradients", "frozen_delta": "frozen delta",
+    "feature_kalman": "feature Kalman", "lenet": "LeNet", "classic_lenet": "classic LeNet", "mlp": "MLP",
+    "clip": "clipping", "noise": "clipping and noise", "prune": "pruning", "quantise": "quantisation", "mnist": "MNIST",
+    "cifar100": "CIFAR-100", "lfw": "LFW", "att_faces": "AT&T faces", "att_faces_8_9": "AT&T faces (split 8:9)",
+    "digits_dvs": "digits as events", "nmnist": "N-MNIST", "dvs_gesture": "DVS128 Gesture",
+}  # fmt: skip
+"""What the tables' names are in words, as the literature has them; other names, such as added ones, stay."""
 
 
 class Named(Protocol):
@@ -57,7 +68,20 @@ class NamedAtThreshold(Named, Protocol):
 
 def settings_name(settings: Varied) -> str:
     """Return settings in one line: "timesteps=5 hidden=30", or ""."""
-    return " ".join(f"{key}={value}" for key, value in settings.items())
+    return " ".join(_assignments(settings))
+
+
+def in_words(name: str) -> str:
+    """Return the name of a data set, model, attack or defence in words: "spiking LeNet"."""
+    if name.startswith(_SPIKING) and name.removeprefix(_SPIKING) in _WORDS:
+        return f"spiking {_WORDS[name.removeprefix(_SPIKING)]}"
+    return _WORDS.get(name, name)
+
+
+def _with_settings(name: str, settings: Varied) -> str:
+    """Return a name in words with the settings that vary: "spiking LeNet (T=5)"."""
+    told = ", ".join(f"{'T' if key == 'timesteps' else key}={value}" for key, value in settings.items())
+    return f"{in_words(name)} ({told})" if told else in_words(name)
 
 
 def network(victim: Attacked | Group) -> str:
@@ -65,26 +89,41 @@ def network(victim: Attacked | Group) -> str:
     return SNN if victim.spiking else ANN
 
 
-def model_name(victim: Attacked | Group) -> str:
+def model_key(victim: Attacked | Group) -> str:
     """Return the architecture with the other settings that vary: "spiking_lenet timesteps=5"."""
     return f"{victim.model} {settings_name(dict(victim.varied))}".strip()
 
 
-def network_name(victim: Attacked | Group) -> str:
-    """Return the kind and the name of a network: "SNN spiking_mlp"."""
-    return f"{network(victim)} {model_name(victim)}"
-
-
-def defence_name(victim: Attacked | Group) -> str:
+def defence_key(victim: Attacked | Group) -> str:
     """Return the defence with the settings that vary: "none", "clip", "quantise bits=4"."""
     return f"{victim.defence} {settings_name(dict(victim.defence_settings))}".strip()
 
 
+def model_name(victim: Attacked | Group) -> str:
+    """Return the architecture in words with the other settings that vary: "spiking LeNet (T=5)"."""
+    return _with_settings(victim.model, dict(victim.varied))
+
+
+def network_name(victim: Attacked | Group) -> str:
+    """Return the kind and the name of a network: "SNN spiking MLP"."""
+    return f"{network(victim)} {model_name(victim)}"
+
+
+def defence_name(victim: Attacked | Group) -> str:
+    """Return the defence in words with the settings that vary: "none", "clipping", "quantisation (bits=4)"."""
+    return _with_settings(victim.defence, dict(victim.defence_settings))
+
+
+def init_name(victim: Attacked | Group) -> str:
+    """Return how the parameters started: "torch initialisation", or ""."""
+    return f"{victim.init} initialisation" if victim.init else ""
+
+
 def group_name(victim: Attacked | Group, *, init: bool = True) -> str:
     """Return what was attacked in words; `init` says whether to include the initialisation."""
-    start = f"{victim.init} init" if init and victim.init else ""
-    parts = [victim.dataset, model_name(victim), start, "" if victim.defence == NO_DEFENCE else defence_name(victim)]
-    return _DOT.join(part for part in parts if part)
+    start, defence = init_name(victim) if init else "", defence_name(victim)
+    parts = [in_words(victim.dataset), model_name(victim), start, "" if victim.defence == NO_DEFENCE else defence]
+    return ", ".join(part for part in parts if part)
 
 
 def target_name(target: Target) -> str:
@@ -92,7 +131,7 @@ def target_name(target: Target) -> str:
     group = target.group
     epochs = f"{target.round} epoch{'' if target.round == 1 else 's'}"
     trained = f"federation, round {target.round}" if target.source == FEDERATION else epochs
-    return _DOT.join((group.dataset, network_name(group), trained))
+    return ", ".join((in_words(group.dataset), network_name(group), trained))
 
 
 def way_name(thresholding: str) -> str:
@@ -102,9 +141,7 @@ def way_name(thresholding: str) -> str:
 
 def attack_name(one: Named) -> str:
     """Return the name of an attack with the settings that vary, or of a control."""
-    name = _PUBLISHED.get(one.attack, one.attack)
-    if one.attack_settings:
-        name = f"{name}, {settings_name(one.attack_settings)}"
+    name = _with_settings(one.attack, one.attack_settings)
     if one.control in (SHUFFLED, SWAPPED):
         return f"{name}, {one.control}"
     return one.control or name

@@ -29,11 +29,13 @@ class Pictures(Approach, Attacked):
         source, round: training of the attacked model, as in the rows; "" and 0 if updates were attacked.
         captures: number of captures attacked; 0 if a trained model was attacked.
         subjects: subject of each answer: the id of a capture, or the name of a class.
-        roles: why each was chosen: "best", ..., "worst", "diverged"; () if they were chosen evenly, or are all.
+        roles: why the first of them were chosen: "best", ..., "worst", "diverged"; the others, which are the same
+            victims in all cells of a group, and all if there are no roles, were chosen evenly or are all there are.
         images: {"truth", "answer", "nearest": (K, C, H, W)}. Events become one picture: their sum or mean over time. {}
             for texts.
         texts: {"truth", "answer": K texts}, tokens as numbers; {} for pictures.
-        numbers: {column: K numbers}, "label" and the measured columns of the rows, as far as they are defined.
+        numbers: {column: K numbers}, "label", "example" and the measured columns of the rows, as far as they
+            are defined.
         words: {column: K texts}, "stop_reason"; for trained models also "seen", the class that the judge sees, and
             "nearest", the class of the nearest training example.
         limits: the values of black and white; None if each picture has its own.
@@ -42,6 +44,7 @@ class Pictures(Approach, Attacked):
         spikes_of: index of that answer.
         loss_curves: (curves, outer steps), matching loss of captures that are spread evenly over all, NaN after an
             attack's end.
+        curve_subjects: the capture of each curve; () in runs of older versions.
         curve_recognisable: for each curve, whether all its pictures were recognisable, or solved where SSIM is not
             defined.
         snapshots: (K, S, C, H, W), the pictures of the search for each answer, NaN after its last; None if none were
@@ -66,6 +69,7 @@ class Pictures(Approach, Attacked):
     spikes: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1, 1, dtype=torch.uint8))
     spikes_of: int = 0
     loss_curves: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    curve_subjects: tuple[str, ...] = ()
     curve_recognisable: tuple[bool, ...] = ()
     snapshots: Tensor | None = field(default=None, metadata=LATER)
     snapshot_steps: Tensor | None = field(default=None, metadata=LATER)

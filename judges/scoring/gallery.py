@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from judges.scoring.text_metrics import written
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
 """Relative position of each role in the order by SSIM, best first."""
 
+MOST_VICTIMS, MOST_BYTES = 12, 1_000_000
+"""Of how many victims every cell of a group keeps pictures, whatever their rank, and about how much that may take."""
+
 _NUMBERS = ("ssim", "psnr_db", "l2", "token_accuracy", "tokens_found")
 """Columns of the rows that go with a picture or text, as far as they are defined."""
 
@@ -39,6 +43,9 @@ def build_gallery(
 ) -> Pictures:
     """Return truth and answer of some victims of a cell, best first, by SSIM, or by l2 for events and small pictures.
 
+    After those that were chosen by rank come victims that are the same in all cells, so that a report can set the
+    answers of different attacks to one update side by side.
+
     The loss curves are those of captures spread evenly over all, so that no client or round stands for the others.
 
     Args:
@@ -53,9 +60,12 @@ def build_gallery(
     rows = _rows_of_each(scores, reconstructions, sealed)
     owner = [batch for batch, own in enumerate(rows) for _ in own]
     roles = _places(scores, events=spec.timesteps > 0)
-    chosen = [scores[at] for at in roles.values()]
+    measured = [name for name in _NUMBERS if getattr(scores[0], name) is not None]
+    afforded = max(2, min(MOST_VICTIMS, MOST_BYTES // (8 * math.prod(sealed[0].inputs.shape[-3:]))))
+    rows_shown = list(dict.fromkeys((*roles.values(), *_spread(len(scores), afforded))))
+    chosen = [scores[at] for at in rows_shown]
     pairs, places = [], []
-    for at, row in zip(roles.values(), chosen, strict=True):
+    for at, row in zip(rows_shown, chosen, strict=True):
         batch = owner[at]
         places.append((reconstructions[batch], int(orders[batch][row.example])))
         ours = _summed(reconstructions[batch].inputs, places[-1][1])
@@ -71,11 +81,12 @@ def build_gallery(
         subjects=tuple(row.capture_id for row in chosen),
         roles=tuple(roles),
         **_shown(dict(zip((TRUTH, ANSWER), zip(*pairs, strict=True), strict=True)), spec),
-        numbers=_columns(chosen, "label", *(name for name in _NUMBERS if getattr(scores[0], name) is not None)),
+        numbers=_columns(chosen, "label", "example", *measured),
         words=_columns(chosen, "stop_reason"),
         limits=(spec.low, spec.high),
         timesteps=spec.timesteps,
         loss_curves=pad_sequence(histories, batch_first=True, padding_value=torch.nan),
+        curve_subjects=tuple(reconstructions[at].capture_id for at in curves),
         curve_recognisable=tuple(all(row.success for row in rows[at]) for at in curves),
         **_searches(places, [truth for truth, _ in pairs], spec),
     )

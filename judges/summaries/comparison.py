@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from judges.intervals import Rate, least_p, rate, wilcoxon_greater
@@ -43,20 +43,23 @@ class Comparison:
         return least_p(self.units) < SIGNIFICANCE
 
 
-def best_controls(scores: Sequence[Score]) -> Best:
-    """Return the similarity of the best control of each victim: of those of all attacks, and of an attack's own."""
+def best_controls(scores: Sequence[Score], by: Callable[[Score], float] = lambda row: row.similarity) -> Best:
+    """Return the similarity of the best control of each victim: of those of all attacks, and of an attack's own.
+
+    `by` says how similar an answer is, if not by `Score.similarity`.
+    """
     best: dict[tuple[object, ...], float] = {}
     for score in scores:
         if score.is_control:
             key = (score.victim, *(_way(score) if score.control == SWAPPED else ()))
-            best[key] = max(score.similarity, best.get(key, -math.inf))
+            best[key] = max(by(score), best.get(key, -math.inf))
     return best
 
 
 def above_controls(scores: Sequence[Score]) -> list[tuple[Score, bool | None]]:
     """Return each row of an attack, and whether its answer is above the victim's best control; None if it has none."""
     best = best_controls(scores)
-    pairs = [(row, _best_beside(row, best)) for row in scores if not row.is_control]
+    pairs = [(row, best_beside(row, best)) for row in scores if not row.is_control]
     return [(row, None if control is None else row.similarity > control) for row, control in pairs]
 
 
@@ -68,7 +71,7 @@ def compare(rows: Sequence[Score], best: Best, *, seed: int, stream: str) -> Com
         best: result of `best_controls`.
         seed, stream: of the bootstrap.
     """
-    pairs = [(row, control) for row in rows if (control := _best_beside(row, best)) is not None]
+    pairs = [(row, control) for row in rows if (control := best_beside(row, best)) is not None]
     if not pairs:
         return None
     units = units_of([row for row, _ in pairs])
@@ -92,7 +95,7 @@ def units_of(rows: Sequence[Score]) -> list[object]:
     return list(federations) if len(set(federations)) > 1 else [row.capture_id for row in rows]
 
 
-def _best_beside(row: Score, best: Best) -> float | None:
+def best_beside(row: Score, best: Best) -> float | None:
     """Return the similarity of the best control of an attacked victim; None if it has none."""
     keys = (row.victim,), (row.victim, *_way(row))
     return max((best[key] for key in keys if key in best), default=None)

@@ -20,7 +20,7 @@ from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate
 from judges.runs.identity import SWAPPED, Approach, Attacked, Group, columns_of
 from judges.runs.measures import ClassDistances, Health, Readable, SanityCheck
-from judges.runs.names import CONTROL, attack_key, defence_name, model_name
+from judges.runs.names import CONTROL, attack_key, defence_key, model_key
 from judges.runs.rows import Score
 from judges.summaries.comparison import Best, Comparison, best_controls, compare, units_of
 from judges.summaries.published import PUBLISHED, Published
@@ -220,7 +220,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def stream_of(row: Score) -> tuple[str, ...]:
     """Return the name of the random stream of a cell's bootstrap."""
     attack = f"{CONTROL}{row.control}" if row.is_control else attack_key(row.attack, row.attack_settings)
-    return row.dataset, model_name(row), row.init, defence_name(row), attack
+    return row.dataset, model_key(row), row.init, defence_key(row), attack
 
 
 def _defined(rows: Sequence[Score], name: str) -> list[float]:

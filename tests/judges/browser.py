@@ -18,6 +18,7 @@ from PIL import Image
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MEASURE = """
 const frame = document.querySelector("iframe"), page = frame.contentDocument, root = page.documentElement;
+const seen = [...page.images].map(image => image.getBoundingClientRect().bottom);
 const inside = name => [...page.querySelectorAll(name)].map(table => table.scrollWidth);
 page.querySelectorAll("details").forEach(part => part.open = true);
 const texts = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT), sizes = {};
@@ -26,8 +27,9 @@ while (texts.nextNode()) {
   if (texts.currentNode.data.trim() && holder.getClientRects().length)
     sizes[parseFloat(frame.contentWindow.getComputedStyle(holder).fontSize)] = texts.currentNode.data.trim();
 }
-const shown = [...page.images].map(image => ({
-  width: image.getBoundingClientRect().width, natural: image.naturalWidth, alt: image.alt, left: image.x,
+const shown = [...page.images].map((image, place) => ({
+  bottom: seen[place], width: image.getBoundingClientRect().width, natural: image.naturalWidth, alt: image.alt,
+  left: image.x,
 }));
 document.body.textContent = "found: " + JSON.stringify({
   width: root.scrollWidth, tables: inside(".results"), sections: page.querySelectorAll("section").length,

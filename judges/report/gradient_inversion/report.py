@@ -6,15 +6,18 @@ Reads files of the run folder only: config.toml, manifest.json, scores.csv, summ
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from judges.report.gradient_inversion.events import spike_tables
+from judges.figures.files import Draw, write_figures
+from judges.report.curves import panel_drawing
+from judges.report.gradient_inversion.answer import answer
+from judges.report.gradient_inversion.events import SpikeTable, spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
 from judges.report.gradient_inversion.tables import ceilings, image_section
-from judges.report.gradient_inversion.tables_events import distance_section, spike_section
+from judges.report.gradient_inversion.tables_events import distance_section, spike_panels, spike_section
 from judges.report.gradient_inversion.tables_leaks import (
     answer_section,
     checks_section,
@@ -23,22 +26,28 @@ from judges.report.gradient_inversion.tables_leaks import (
     tried_section,
 )
 from judges.report.gradient_inversion.tables_reads import reads_section
-from judges.report.gradient_inversion.tables_record import record_section
-from judges.report.gradient_inversion.texts import text_section
-from judges.report.gradient_inversion.trends import by_round, by_timesteps, distributions
+from judges.report.gradient_inversion.tables_record import article_section, record_section
+from judges.report.gradient_inversion.trends import Trend, by_round, by_timesteps
 from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
+from judges.report.victims.dots import strips
+from judges.report.victims.drawings import gallery_drawings, strip_drawings
+from judges.report.victims.folds import find_victims, in_folds
+from judges.report.victims.glance import glances
+from judges.report.victims.texts import text_section
 from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
 from judges.runs.names import attack_name
 from judges.runs.pictures import load_pictures
 from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
 
+_AS_PAPER = "as Figures 3 and 4 of arXiv 2511.21181"
 
-def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
+
+def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = False) -> Path:
     """Write report.html, report.md and report.tex into a run folder and return the path of the HTML page.
 
     Pictures of a data set are shown only where the manifest says that it shows no people
@@ -47,6 +56,8 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     Args:
         run_dir: holds config.toml, manifest.json, scores.csv, summary.json, and gallery/*.safetensors if any.
         show_faces: show the pictures of real people too.
+        figures: write the figures as files for articles as well; without it those of an earlier call are removed, since
+            they may be of other numbers, or show people.
 
     Raises:
         DataError: one of the files is missing or corrupt.
@@ -60,31 +71,70 @@ def write_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     def show(dataset: str) -> bool:
         return show_faces or without_people(manifest, dataset)
 
-    images, events = image_section(summary), spike_section(spike_tables(summary), sizes(gallery), observations)
-    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show))
-    spreads = Drawing("distributions.html.j2", list(distributions(summary, scores)))
-    figures = "as Figures 3 and 4 of arXiv 2511.21181"
+    victims = find_victims(gallery, summary, scores, show)
+    rounds, steps, dots = by_round(summary, scores), by_timesteps(summary, scores), strips(summary, scores)
+    tables, drawings = spike_tables(summary), dict[str, Draw]()
+    if figures:
+        drawings |= {**dict(gallery_drawings(victims)), **dict(strip_drawings(dots))}
+        drawings |= dict(_curves(rounds, steps, tables))
+    write_figures(run_dir, drawings)
+    images, events = image_section(summary), spike_section(tables, sizes(gallery), observations)
+    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
+    glance, notes = Drawing("glance.html.j2", glances(victims.shown)), WORDS.notes
     sections = [
-        ladder_section(summary, WORDS.notes["ladder"]),
+        ladder_section(summary, notes["ladder"]),
         images,
         events,
         distance_section(summary.distances),
-        Section("distributions", "Distribution over the victims", [spreads]),
-        trend_section("rounds", "Leak against the server round", "round", by_round(summary, scores)),
-        trend_section("timesteps", "Leak against T", "T", by_timesteps(summary, scores)),
-        Section("pictures", "Truth beside reconstruction", [pictures], reference=figures, lead=WORDS.notes["pictures"]),
-        text_section([*gallery, *answers], show),
+        Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
+                lead=notes["dots"]),
+        trend_section("rounds", "Leak against the server round", "round", rounds),
+        trend_section("timesteps", "Leak against T", "T", steps),
+        Section("pictures", "Truth beside reconstruction", [pictures], reference=_AS_PAPER, lead=notes["pictures"]),
+        text_section([*gallery, *answers], show, notes["texts"]),
         answer_section(answers, answer_blocks(answers, show)),
         reads_section(summary.reads),
         health_section(summary),
         tried_section(summary),
         checks_section(summary.checks),
-        judges_section(summary.judges, ceilings(summary), "On these victims", WORDS.notes["judges"]),
-        record_section(summary, scores, unfolded=not (images.shown or events.shown)),
-    ]
-    found = [*findings(summary), *_told_labels(run_dir / "config.toml"), *told_controls(manifest)]
+        judges_section(summary.judges, ceilings(summary), "On these victims", notes["judges"]),
+        record_section(summary, unfolded=not (images.shown or events.shown)),
+        Section("victims", "Victim by victim", [Drawing("victims.html.j2", list(in_folds(victims)))],
+                lead=notes["victims"], note=_left_out(victims.more)),
+    ]  # fmt: skip
+    warnings, controls = _told_labels(run_dir / "config.toml"), told_controls(manifest)
+    found = [*findings(summary), *warnings, *controls]
+    first = Section("glance", "Truth beside answers", [glance], lead=notes["glance"])
     words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
-    return write_page(run_dir, manifest, sections, words=words, findings=found)
+    told = answer(summary, warnings, controls)
+    return write_page(
+        run_dir,
+        manifest,
+        sections,
+        words=words,
+        findings=found,
+        answer=told,
+        first=first,
+        articles=[article_section(summary)],
+    )
+
+
+def _curves(
+    rounds: Sequence[Trend], steps: Sequence[Trend], tables: Sequence[SpikeTable]
+) -> Iterator[tuple[str, Draw]]:
+    """Yield the curves of the page as drawings for files: over rounds, T and tau."""
+    for kind, trends in (("rounds", rounds), ("timesteps", steps)):
+        for place, trend in enumerate(trends, start=1):
+            yield from ((f"{kind}-{place}-{name.lower()}", panel_drawing(one)) for name, one in trend.panels.items())
+    for place, table in enumerate(tables, start=1):
+        yield from zip((f"tau-{place}-asr", f"tau-{place}-l2"), map(panel_drawing, spike_panels(table)), strict=True)
+
+
+def _left_out(count: int) -> str:
+    """Return how many victims have no fold, and where they are."""
+    them = "victim has" if count == 1 else "victims have"
+    where = "the numbers are in scores.csv, the answers in reconstructions/, the truth in sealed/"
+    return f"{count} more {them} no fold here: {where}." if count else ""
 
 
 def _adversaries(scores: Iterable[Score], manifest: Mapping[str, Any]) -> list[str]:

@@ -60,7 +60,7 @@ def _(verdict: found.OfVerdict) -> str:
     by_attacks: dict[str, list[str]] = defaultdict(list)
     for group, names in by_group.items():
         by_attacks[", ".join(names)].append(group)
-    items = "; ".join(f"{names} on {', '.join(groups)}" for names, groups in by_attacks.items())
+    items = "; ".join(f"{names} on {' and on '.join(groups)}" for names, groups in by_attacks.items())
     share = "" if detailed else f", {len(verdict.cells)} of {len(verdict.among)} cells"
     return f"{verdict.verdict.capitalize().replace(': ', ', ')}{share}: {items}."
 
@@ -84,7 +84,7 @@ def _(missed: found.Missed) -> str:
         besides = f" ({told})" if told else ""
         text = f"no attack tried here did better than the controls{besides}, which does not mean that none would"
     tried = f" Tried by adversary {', '.join(missed.adversaries)}." if missed.adversaries else ""
-    return f"On {', '.join(map(group_name, missed.groups))}: {text}.{tried}"
+    return f"On {' and on '.join(map(group_name, missed.groups))}: {text}.{tried}"
 
 
 @sentence.register

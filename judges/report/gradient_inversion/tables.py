@@ -14,7 +14,7 @@ from judges.report.table import Cell, Column, Group, Section, Table, share_cell
 from judges.report.words import verdict_cell
 from judges.runs.identity import NO_OP
 from judges.runs.identity import Group as Victims
-from judges.runs.names import attack_name, defence_name, model_name
+from judges.runs.names import attack_name, defence_name, in_words, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 
 _MEASURES: tuple[tuple[str, str, Form, Form], ...] = (
@@ -64,7 +64,7 @@ def image_section(summary: Summary) -> Section:
     for (attack, dataset), block in itertools.groupby(rows, lambda row: (attack_name(row.cell), row.cell.dataset)):
         own = list(block)
         facts = named_shares({"held-out": own[0].held_out, "chance": own[0].chance})
-        groups.append(Group(own, f"{attack} on {dataset}", facts and f"judge, %: {facts}"))
+        groups.append(Group(own, f"{attack} on {in_words(dataset)}", facts and f"judge, %: {facts}"))
     paper = any(row.cell.published for row in rows)
     table = Table(
         "Table IV",

@@ -20,7 +20,7 @@ from judges.report.gradient_inversion.events import (
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, share_cell
 from judges.runs.measures import ClassDistances, Spread
-from judges.runs.names import group_name, way_name
+from judges.runs.names import group_name, in_words, way_name
 from judges.summaries.published import PUBLISHED_DISTANCES
 
 _OF_ARXIV = "of arXiv 2511.21181"
@@ -50,7 +50,7 @@ def spike_section(
             )
         )
         alt = f"ASR, left, and mean l2, right, against tau, of {name}, with 95 % intervals"
-        shown = [(f"Figure 5, {name}", alt, _figure(table))]
+        shown = [(f"Figure 5, {name}", alt, lines_figure(spike_panels(table), width=3.7, height=2.9))]
         parts.append(Drawing("sweep.html.j2", shown, "Against the threshold", "Figure 5"))
     return Section("table-v", "Events under thresholding", parts, reference=f"layout of Table V {_OF_ARXIV}")
 
@@ -71,7 +71,7 @@ def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
         return Cell(DASH if ours is None else number(ours), under=(f"paper {number(theirs[place])}" if theirs else "",))
 
     columns: list[Column[tuple[str, str, Spread]]] = [
-        Column("l2 between", lambda row: f"{row[0]}, {row[1]}"),
+        Column("l2 between", lambda row: f"{in_words(row[0])}, {row[1]}"),
         *(
             Column(heading, partial(distance, place=place), under="paper" if paper else "")
             for place, heading in enumerate(("Mean", "Std.", "Min", "Max"))
@@ -136,8 +136,8 @@ def _paper_note(shape: str) -> str:
     return f"Paper: arXiv 2511.21181, Table V, recordings of {size} voxels{other}. {NOTES['events_paper']}"
 
 
-def _figure(table: SpikeTable) -> str:
-    """Return Figure 5 of a table, success rate and l2 against the threshold, as a data URI."""
+def spike_panels(table: SpikeTable) -> tuple[Panel, Panel]:
+    """Return Figure 5 of a table: success rate and l2 against the threshold."""
     asr, l2 = defaultdict[tuple[str, str], list[Point]](list), defaultdict[tuple[str, str], list[Point]](list)
     for row in table.rows:
         for way, cell in row.cells.items():
@@ -152,4 +152,4 @@ def _figure(table: SpikeTable) -> str:
     empty = [] if table.norm is None else [Mark(table.norm, "empty recording")]
     left = Panel("tau", "ASR, %", rates, marks=chance, ticks=False, ends=(0, None), missing="no judge")
     right = Panel("tau", "mean l2", distances, beneath=start, marks=empty, ticks=False, logarithmic=True)
-    return lines_figure([left, right], width=3.7, height=2.9)
+    return left, right

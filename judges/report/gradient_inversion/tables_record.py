@@ -7,21 +7,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from judges.intervals import Distribution
+from judges.intervals import Distribution, Rate
 from judges.report.console import Printed, terminal_table
-from judges.report.figures import strip_figure
-from judges.report.formats import DASH, Form, error, grouped, interval, joined, number, percent, rate_interval, tenths
+from judges.report.formats import (
+    DASH,
+    Form,
+    error,
+    grouped,
+    interval,
+    joined,
+    number,
+    out_of_100,
+    percent,
+    rate_interval,
+    tenths,
+)
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.tables_leaks import outcomes
-from judges.report.gradient_inversion.trends import has_namesake, unique_name
 from judges.report.gradient_inversion.wording import NOTES
-from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, median_cell
-from judges.report.words import Verdict, reasons_table, tone
+from judges.report.table import Cell, Column, Group, Section, Small, Table, median_cell
+from judges.report.words import Verdict, has_namesake, reasons_table, tone
 from judges.runs.measures import SanityCheck
 from judges.runs.names import group_name, line_name
-from judges.runs.rows import RECOGNISABLE_SSIM, Score
-from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, read_summary
+from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
 
 
 class RecordRow(NamedTuple):
@@ -66,7 +75,32 @@ def record_table(groups: Sequence[Group[RecordRow]], *, still: bool = True, unfo
         row_css=lambda row: "control" if row.cell.control else "attack",
         fold="Every attack and every control",
         unfolded=unfolded,
+        tex=False,
     )
+
+
+def article_section(summary: Summary) -> Section:
+    """Return the record as articles print it: attacks with their verdicts above the controls on the same victims."""
+    columns: list[Column[RecordRow]] = [
+        Column("Attack or control", lambda row: Cell(line_name(row.cell), css="")),
+        Column("n", lambda row: str(row.cell.n)),
+        Column("SSIM", _ssim, unit="[95 %]"),
+        Column("PSNR, dB", lambda row: tenths(row.cell.psnr_db.mean) if row.cell.psnr_db else DASH),
+        Column("l2", lambda row: number(row.cell.l2.mean) if _measure([row.cell]) == "l2" else ""),
+        Column("Recognisable, %", lambda row: _out_of(row.cell.recognisable), unit="[95 %]"),
+        Column("Solved, %", lambda row: "" if row.cell.recognisable else _out_of(row.cell.solved), unit="[95 %]"),
+        Column("Tokens, %", lambda row: out_of_100(row.cell.token_accuracy)),
+        Column("Labels, %", lambda row: out_of_100(row.cell.label_accuracy)),
+        Column("ASR, %", lambda row: out_of_100(row.cell.asr)),
+        Column("Div.", lambda row: "" if row.cell.control else str(row.cell.diverged)),
+        Column("Verdict", lambda row: "" if row.cell.control else row.verdict, left=True),
+    ]
+    table = Table("Results", columns, record_groups(summary), grouped_by="Victims", note=NOTES["record"])
+    return Section("results", "Attacks and controls", [table])
+
+
+def _out_of(rate: Rate | None) -> Cell:
+    return Cell(DASH) if rate is None else Cell(f"{100 * rate.share:.0f}", rate_interval(rate))
 
 
 def results_tables(summary: Summary) -> list[Table[RecordRow]]:
@@ -75,7 +109,7 @@ def results_tables(summary: Summary) -> list[Table[RecordRow]]:
     return [record_table(own, still=not swept) for swept, own in sorted(groups.items())]
 
 
-def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool) -> Section:
+def record_section(summary: Summary, *, unfolded: bool) -> Section:
     """Return the section of the record."""
     groups = record_groups(summary)
     reasons = reasons_table(
@@ -84,8 +118,7 @@ def record_section(summary: Summary, scores: Sequence[Score], *, unfolded: bool)
         for row in group.rows
         if not row.cell.control
     )
-    strips = Drawing("strips.html.j2", list(_strips(summary, scores)), "Every victim", NOTES["strips"])
-    return Section("record", "Complete record", [record_table(groups, unfolded=unfolded), reasons, strips])
+    return Section("record", "Complete record", [record_table(groups, unfolded=unfolded), reasons])
 
 
 def _columns(groups: Sequence[Group[RecordRow]], *, still: bool) -> Iterator[Column[RecordRow]]:
@@ -191,23 +224,6 @@ def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
                 reason = joined(f"mean l2 {number(cell.l2.mean)}", known and f"({known})", by=" ")
                 verdicts[id(cell)] = nearness(cell, row.guess, table.norm).words, reason
     return verdicts
-
-
-def _strips(summary: Summary, scores: Sequence[Score]) -> Iterator[tuple[str, str, str]]:
-    """Yield the figure of every victim's SSIM, or l2, of each group: its name, what it shows, and its data URI."""
-    rows = grouped(scores, lambda score: score.group)
-    for group, own in by_group(summary.cells).items():
-        measure = _measure(own)
-        values = grouped(rows.get(group, ()), line_of)
-        shown = {
-            unique_name(cell, own): [getattr(score, measure.lower()) for score in values[line_of(cell)]]
-            for cell in own
-            if line_of(cell) in values
-        }
-        threshold = RECOGNISABLE_SSIM if measure == "SSIM" else None
-        controls = {unique_name(cell, own) for cell in own if cell.is_control}
-        figure = strip_figure(shown, controls=controls, threshold=threshold, measure=measure)
-        yield group_name(group), f"{measure} of every victim", figure
 
 
 def results_of_attacks(run_dir: Path) -> Printed | None:

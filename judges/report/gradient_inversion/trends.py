@@ -1,4 +1,4 @@
-"""Rows and their summary -> how much leaks over the victims, against the server round, and against T, as figures.
+"""Rows and their summary -> how much leaks against the server round, and against T, as figures.
 
 Thresholded answers are left out: they are sparse recordings, of which SSIM and PSNR say little (Table V has their l2).
 """
@@ -13,38 +13,19 @@ from typing import NamedTuple
 
 from judges.figures.drawing import COLOURS
 from judges.intervals import Distribution, bootstrap_mean, rate
-from judges.report.curves import Mark, Panel, Sample, Sweep, cdf_figure, in_percent, lines_figure
+from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
 from judges.report.formats import grouped
 from judges.report.gradient_inversion.tables import judge_facts, plain_groups
+from judges.report.words import unique_name
 from judges.runs.identity import Group
-from judges.runs.names import CONTROL, attack_name, group_name, line_name, model_name
-from judges.runs.rows import RECOGNISABLE_SSIM, SOLVED_MSE, Score
+from judges.runs.names import attack_name, group_name, in_words, model_name
+from judges.runs.rows import Score
 from judges.summaries.comparison import units_of
-from judges.summaries.gradient_inversion import CellSummary, Summary, line_of, stream_of
-from judges.summaries.gradient_inversion import Line as SummaryLine
-
-MOST_LINES = 12  # how many attacks a figure of distributions shows at most
-_MEASURES = (
-    ("SSIM", "ssim", Mark(RECOGNISABLE_SSIM, "recognisable"), 1.0),
-    ("PSNR, dB", "psnr_db", Mark(-10 * math.log10(SOLVED_MSE), "solved"), 40.0),
-)
-"""Of each measure its name, its column, the threshold, and how far its axis goes at least."""
+from judges.summaries.gradient_inversion import CellSummary, Summary, stream_of
 
 Line = tuple[str, str]  # what a line of a trend is called: (attack, network)
 Lines = Mapping[Line, Sequence[Score]]
-
-
-class Distributions(NamedTuple):
-    """How the victims of a group fared, in figures of the attacks with the highest mean SSIM, or PSNR without one."""
-
-    name: str  # what was attacked
-    shown: int  # how many attacks the figures show
-    attacks: int  # how many there are
-    diverged: int  # how many of the answers shown come from attempts that ran away
-    rows: int  # how many answers are shown
-    figures: Mapping[str, str]  # {measure: data URI}, of those that are defined
-    by: str = "SSIM"
 
 
 class TrendRow(NamedTuple):
@@ -66,48 +47,12 @@ class Trend(NamedTuple):
 
     name: str  # what was attacked
     rows: Sequence[TrendRow]  # by line and then by place
-    figures: Mapping[str, str]  # {measure: data URI}; SSIM only where it is defined, ASR only where there is a judge
+    panels: Mapping[str, Panel]  # {measure: what is drawn}; SSIM only where it is defined, ASR where there is a judge
 
-
-def has_namesake(line: CellSummary | Score, lines: Sequence[CellSummary]) -> bool:
-    """Return whether another attack among the lines has the same name, so that only the cell tells them apart."""
-    return not line.is_control and [line_name(other) for other in lines].count(line_name(line)) > 1
-
-
-def unique_name(line: CellSummary | Score, lines: Sequence[CellSummary]) -> str:
-    """Return the name of an attack or control in a figure, with that of the cell where two lines share it."""
-    name = f"{CONTROL if line.is_control else ''}{line_name(line)}"
-    return f"{name} ({line.cell})" if has_namesake(line, lines) else name
-
-
-def distributions(summary: Summary, scores: Sequence[Score]) -> Iterator[Distributions]:
-    """Yield the empirical distributions of each group, on the same axes; diverged answers count at what they are."""
-    rows, groups = _by_line(scores), plain_groups(summary)
-    plain = [row for row in scores if row.group in groups]
-    for group, own in groups.items():
-        if any(cell.psnr_db is None for cell in own):
-            continue  # texts
-        by = "SSIM" if all(cell.ssim for cell in own) else "PSNR"
-        rank = "ssim" if by == "SSIM" else "psnr_db"
-        attacks = sorted((cell for cell in own if not cell.is_control), key=lambda cell: -_mean(cell, rank))
-        shown = [cell for cell in own if cell in attacks[:MOST_LINES]]
-        if not any(line_of(cell) in rows for cell in shown):
-            continue
-        figures = {}
-        for measure, column, mark, usual in _MEASURES:
-            if measure == "SSIM" and by != measure:
-                continue
-            values = [value for row in plain if (value := getattr(row, column)) is not None]
-            best = max((cell for cell in own if cell.is_control), key=lambda cell: _mean(cell, column), default=None)
-            samples = [
-                Sample(unique_name(cell, own), [getattr(row, column) for row in rows[line_of(cell)]], cell.is_control)
-                for cell in (shown if best is None else [*shown, best])
-                if line_of(cell) in rows
-            ]
-            ends = min(0.0, *values), max(usual, *values)
-            figures[measure] = cdf_figure(samples, measure=measure, mark=mark, ends=ends)
-        lost, count = sum(cell.diverged for cell in shown), sum(cell.n for cell in shown)
-        yield Distributions(group_name(group), len(shown), len(attacks), lost, count, figures, by)
+    @property
+    def figures(self) -> Mapping[str, str]:
+        """Return {measure: data URI}."""
+        return {measure: lines_figure([panel], width=3.5, height=2.2) for measure, panel in self.panels.items()}
 
 
 def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
@@ -148,7 +93,7 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
     trends = []
     known = (row for row in scores if row.group in groups and _is_measured(row))
     for victims, own in grouped(known, alike).items():
-        lines = grouped(own, lambda row: (attack_name(row), row.model))
+        lines = grouped(own, lambda row: (attack_name(row), in_words(row.model)))
         moving = _moving(lines, "timesteps")
         attacks = {attack for attack, _ in moving}
         still = {line: rows for line, rows in lines.items() if line[0] in attacks and not rows[0].timesteps}
@@ -200,8 +145,7 @@ def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str
         moves, stays = (list(map(in_percent, lines)) for lines in (judged, sweeps(level, "asr")))
         marks = [] if chance is None else [Mark(100 * chance, "chance")]
         shown["ASR"] = Panel(across, "ASR, %", moves, stays, marks=marks)
-    figures = {measure: lines_figure([panel], width=3.5, height=2.2) for measure, panel in shown.items()}
-    return Trend(name, [*rows, *level], figures)
+    return Trend(name, [*rows, *level], shown)
 
 
 def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterator[TrendRow]:
@@ -216,14 +160,6 @@ def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterat
             seen = rate([row.judge_correct is True for row in own], units, seed=seed, stream=stream)
             asr = Point(place, seen.share, (seen.low, seen.high))
         yield TrendRow(*line, place, len(own), ssim, asr)
-
-
-def _by_line(scores: Sequence[Score]) -> dict[SummaryLine, list[Score]]:
-    """Return the rows of each line; a control's row that two cells both hold counts once, as in the summary."""
-    rows: dict[SummaryLine, dict[object, Score]] = defaultdict(dict)
-    for index, row in enumerate(scores):
-        rows[line_of(row)][(row.victim, row.mse, row.ssim) if row.is_control else index] = row
-    return {key: list(own.values()) for key, own in rows.items()}
 
 
 def _mean(cell: CellSummary, column: str) -> float:

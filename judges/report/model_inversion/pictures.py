@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from judges.figures.files import WIDTHS, Draw
+from judges.figures.grid import picture_grid
 from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
-from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.pictures import COLUMNS, Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.runs.class_rows import FEDERATION, Target
-from judges.runs.names import attack_name, model_name, network_name
+from judges.runs.names import attack_name, in_words, model_name, network, network_name
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.summaries.model_inversion import Inversions
 
@@ -25,10 +31,32 @@ def picture_blocks(albums: Sequence[Pictures], summary: Inversions, shown: Calla
     last, blocks = last_rounds(summary), []
     for (dataset, source), every in together(albums, lambda album: (album.dataset, album.source)).items():
         own = [album for album in every if Target(album.group, source, album.round) in last] or every
-        name = f"{dataset}, federation after round {own[0].round}" if source == FEDERATION else dataset
+        name = in_words(dataset) + (f", federation after round {own[0].round}" if source == FEDERATION else "")
         parts = tuple(_parts(own, every)) if shown(dataset) else ()
         blocks.append(Block(name, "", not shown(dataset), parts))
     return blocks
+
+
+def album_drawings(albums: Sequence[Pictures], summary: Inversions) -> Iterator[tuple[str, Draw]]:
+    """Yield the truth above the answers of each data set as drawings for files: of five classes, or of ten."""
+    last = last_rounds(summary)
+    groups = together(albums, lambda album: (album.dataset, album.source))
+    for place, every in enumerate(groups.values(), start=1):
+        own = [album for album in every if Target(album.group, album.source, album.round) in last] or every
+        yield f"gallery-{place}", partial(_gallery, own)
+
+
+def _gallery(albums: Sequence[Pictures], width: float) -> Figure:
+    most = 5 if width <= WIDTHS["1col"] else COLUMNS
+    rows = [_scaled(albums[0], TRUTH)[:most], *(_scaled(album, ANSWER)[:most] for album in albums)]
+    names = ["example", *(f"{attack_name(album)}, {network(album)}" for album in albums)]
+    return picture_grid(rows, names=names, columns=albums[0].subjects[:most], width_inches=width)
+
+
+def _scaled(album: Pictures, kind: str) -> list[Tensor]:
+    """Return pictures from 0, black, to 1, white."""
+    limits = [album.limits_of(kind, at) for at in range(len(album.subjects))]
+    return [(picture - low) / (high - low) for picture, (low, high) in zip(album.images[kind], limits, strict=True)]
 
 
 def _parts(own: Sequence[Pictures], every: Sequence[Pictures]) -> Iterator[Part]:
@@ -58,7 +86,7 @@ def _parts(own: Sequence[Pictures], every: Sequence[Pictures]) -> Iterator[Part]
 def _truth(album: Pictures) -> ShotRow:
     """Return the first training example of each class."""
     shots = [
-        shot(album, TRUTH, at, f"training example of class {name}, {album.dataset}")
+        shot(album, TRUTH, at, f"training example of class {name}, {in_words(album.dataset)}")
         for at, name in enumerate(album.subjects)
     ]
     return ShotRow("Ground truth", "first training example", tuple(shots))
@@ -94,7 +122,7 @@ def _answer(album: Pictures, at: int) -> Shot:
     name, seen = album.subjects[at], album.words["seen"][at]
     beliefs = (("judge", "confidence"), ("target", "target_confidence"))
     caption = [f"{who} {percent(album.numbers[belief][at])}" for who, belief in beliefs]
-    alt = f"answer of {attack_name(album)} for class {name}, {album.dataset}, {model_name(album)}"
+    alt = f"answer of {attack_name(album)} for class {name}, {in_words(album.dataset)}, {model_name(album)}"
     return shot(album, ANSWER, at, alt, *caption, *(() if seen == name else (f"seen as {seen}",)))
 
 
@@ -102,7 +130,7 @@ def _motion(album: Pictures) -> ShotRow:
     """Return one spiking answer over time: a film, with its mean for readers who want no motion, and a raster plot."""
     steps, density = len(album.spikes), 100 * float(album.spikes.float().mean())
     title = f"{attack_name(album)}, class {album.subjects[album.spikes_of]}"
-    alt = f"spikes of the answer of {title}, {album.dataset}, over {steps} time steps"
+    alt = f"spikes of the answer of {title}, {in_words(album.dataset)}, over {steps} time steps"
     film = Shot(gif_uri(album.spikes), alt, still=shot(album, ANSWER, album.spikes_of, alt).uri)
     raster = Shot(raster_figure(album.spikes), f"raster plot, pixel index against time step, of the {alt}")
     return ShotRow(title, f"{steps} steps, {density:.1f}\N{NO-BREAK SPACE}% of the voxels spike", (film, raster))

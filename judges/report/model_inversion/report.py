@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from judges.figures.files import write_figures
 from judges.report.judges import judges_section
-from judges.report.model_inversion.pictures import picture_blocks
+from judges.report.model_inversion.answer import answer
+from judges.report.model_inversion.pictures import album_drawings, picture_blocks
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
 from judges.report.model_inversion.tables_record import control_section, memory_section, record_section
-from judges.report.model_inversion.tables_rounds import round_section
+from judges.report.model_inversion.tables_rounds import round_drawings, round_section
 from judges.report.model_inversion.wording import WORDS
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
@@ -22,7 +24,7 @@ from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import judge_key, read_inversions
 
 
-def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
+def write_inversion_report(run_dir: Path, *, show_faces: bool = False, figures: bool = False) -> Path:
     """Write the three files of the report into a run folder and return the path of the HTML page.
 
     Arguments and errors are those of the report on gradient inversions: people are shown only on request.
@@ -32,7 +34,9 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
     rows = read_rows(ClassScore, run_dir / "scores.csv")
     albums = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
     blocks = picture_blocks(albums, summary, lambda name: show_faces or without_people(manifest, name))
-    pictures, figures = Drawing("pictures.html.j2", blocks), "Figures 3 and 4"
+    pictures = Drawing("pictures.html.j2", blocks)
+    shown = [album for album in albums if show_faces or without_people(manifest, album.dataset)]
+    write_figures(run_dir, {**dict(album_drawings(shown, summary)), **dict(round_drawings(summary))} if figures else {})
     attacks, rounds = attack_sections(summary), round_section(summary)
     unfolded = not any(section.shown for section in (*attacks, rounds))
     real = {judge_key(cell.dataset, cell.judge): cell.accuracy.share for cell in summary.cells if cell.control == REAL}
@@ -41,9 +45,12 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False) -> Path:
         *attacks,
         control_section(summary),
         rounds,
-        Section("pictures", "Truth beside answers", [pictures], reference=figures, lead=WORDS.notes["pictures"]),
         memory_section(summary),
         record_section(summary, rows, unfolded=unfolded),
         judges_section(summary.judges, real, "On real examples", WORDS.notes["judges"]),
     ]
-    return write_page(run_dir, manifest, sections, words=WORDS, findings=findings(summary))
+    first = Section(
+        "pictures", "Truth beside answers", [pictures], reference="Figures 3 and 4", lead=WORDS.notes["pictures"]
+    )
+    found, told = findings(summary), answer(summary)
+    return write_page(run_dir, manifest, sections, words=WORDS, findings=found, answer=told, first=first)

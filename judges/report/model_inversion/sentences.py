@@ -9,7 +9,7 @@ from judges.report.formats import between, joined, percent, rate_interval
 from judges.report.model_inversion import findings as found
 from judges.report.model_inversion.findings import CAME_BACK, SAYS_NOTHING
 from judges.runs.class_rows import FEDERATION
-from judges.runs.names import ANN, SNN, attack_name, network
+from judges.runs.names import ANN, SNN, attack_name, in_words, network
 from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
 from judges.summaries.model_inversion import Inversions, InversionSummary
 
@@ -132,15 +132,17 @@ def _(shares: found.NoCopies) -> str:
 @sentence.register
 def _(followed: found.Followed) -> str:
     (first, last), (begun, ended) = followed
+    target = "the target's test accuracy"
     return (
-        f"{last.dataset}, from round {first.round} to round {last.round} of the federation ({network(last)}): the "
-        f"target's test accuracy {_change(first.accuracy, last.accuracy)}, the attack accuracy of {attack_name(ended)} "
+        f"{in_words(last.dataset)}, from round {first.round} to round {last.round} of the federation "
+        f"({network(last)}): "
+        f"{target} {_change(first.accuracy, last.accuracy)}, the attack accuracy of {attack_name(ended)} "
         f"{_change(begun.accuracy.share, ended.accuracy.share)} (DAA {_change(begun.daa.share, ended.daa.share)})."
     )
 
 
 def _attack_on(cell: InversionSummary) -> str:
-    """Return an attack and what it was run on, the bracket left open: "MI-Face on mnist (ANN"."""
+    """Return an attack and what it was run on, the bracket left open: "MI-Face on MNIST (ANN"."""
     return f"{attack_name(cell)} on {_of(cell.dataset, cell.source)} ({network(cell)}"
 
 
@@ -152,9 +154,9 @@ def _change(begun: float, ended: float) -> str:
 
 def _name(pair: found.Pair) -> str:
     """Return what a pair was trained on, and its architecture where that tells it from another."""
-    return _of(pair.dataset, pair.source) + (f", {pair.family}" if pair.family else "")
+    return _of(pair.dataset, pair.source) + (f", {in_words(pair.family)}" if pair.family else "")
 
 
 def _of(dataset: str, source: str) -> str:
     """Return a data set, and whether it was a federation's."""
-    return f"{dataset} in the federation" if source == FEDERATION else dataset
+    return f"{in_words(dataset)} in the federation" if source == FEDERATION else in_words(dataset)

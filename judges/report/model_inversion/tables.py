@@ -16,7 +16,7 @@ from judges.report.words import Verdict, verdict_cell
 from judges.runs.class_rows import CENTRAL, FEDERATION, Repeated, Target
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
 from judges.runs.identity import Group as Victims
-from judges.runs.names import attack_name, network_name, target_name
+from judges.runs.names import attack_name, in_words, network_name, target_name
 from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions
 
 BESIDE = "brainleaks_v2"  # the attack on a spiking network that stands beside those on an ANN in Table 4
@@ -47,9 +47,9 @@ def attack_sections(summary: Inversions) -> tuple[Section, Section]:
     spiking, compared = [], []
     for name, own in grouped(central, lambda cell: cell.dataset).items():
         ann, snn = ([cell for cell in own if cell.spiking == kind] for kind in (False, True))
-        spiking.append(Group([line for cell in snn for line in _lines(cell, summary)], name))
+        spiking.append(Group([line for cell in snn for line in _lines(cell, summary)], in_words(name)))
         both = [*ann, *(cell for cell in snn if cell.attack == BESIDE)] if ann else []
-        compared.append(Group([line for cell in both for line in _lines(cell, summary)], name))
+        compared.append(Group([line for cell in both for line in _lines(cell, summary)], in_words(name)))
     return (
         _attack_section(3, "Attacks on spiking networks", NOTES["spiking"], spiking),
         _attack_section(4, "ANN beside SNN", NOTES["compared"], compared),

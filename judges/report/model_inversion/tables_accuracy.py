@@ -11,7 +11,7 @@ from judges.report.judges import judge_share
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table
 from judges.runs.class_rows import CENTRAL
-from judges.runs.names import model_name
+from judges.runs.names import in_words, model_name
 from judges.summaries import published_inversions as published
 from judges.summaries.model_inversion import Inversions, judge_key
 
@@ -45,7 +45,7 @@ def _section(number: int, name: str, title: str, accuracies: Sequence[Accuracy],
         ann, snn = ([one for one in own if one.spiking == kind] for kind in (False, True))
         rows += itertools.zip_longest(ann, snn)
     columns: list[Column[Pair]] = [
-        Column("Data set", lambda row: next(one.dataset for one in row if one)),
+        Column("Data set", lambda row: in_words(next(one.dataset for one in row if one))),
         *_columns("ANN", lambda row: row[0], accuracies),
         *_columns("SNN", lambda row: row[1], accuracies),
     ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from judges.report.curves import Panel, Sweep, in_percent, lines_figure
+from judges.figures.files import Draw
+from judges.report.curves import Panel, Sweep, in_percent, lines_figure, panel_drawing
 from judges.report.figures import Point
 from judges.report.formats import grouped, spread
 from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
 from judges.runs.class_rows import FEDERATION
-from judges.runs.names import attack_name, network_name
+from judges.runs.names import attack_name, in_words, network_name
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 
@@ -53,21 +55,27 @@ def round_section(summary: Inversions) -> Section:
     tables = []
     for one in federations(summary):
         panels = _panels(one)
-        names = ", ".join(panel.title for panel in panels)
-        alt = f"attack accuracy, judge's confidence and test accuracy against the round, {one.dataset}: {names}"
-        shown = (f"Attacks against the round, {one.dataset}", alt, lines_figure(panels, width=3.7, height=2.5))
+        name, names = in_words(one.dataset), ", ".join(panel.title for panel in panels)
+        alt = f"attack accuracy, judge's confidence and test accuracy against the round, {name}: {names}"
+        shown = (f"Attacks against the round, {name}", alt, lines_figure(panels, width=3.7, height=2.5))
         tables.append(
             Table(
-                f"Numbers of every round, {one.dataset}",
+                f"Numbers of every round, {name}",
                 columns,
                 [Group([first_line(cell, summary) for cell in one.cells])],
-                name=one.dataset,
+                name=name,
                 above=Drawing("sweep.html.j2", [shown]),
                 css="results layout inverted",
                 apart=lambda line: line.cell.round,
             )
         )
     return Section("rounds", "Along the rounds of the federation", tables, note=NOTES["rounds"])
+
+
+def round_drawings(summary: Inversions) -> Iterator[tuple[str, Draw]]:
+    """Yield the panels of `round_section` as drawings for files."""
+    panels = [panel for one in federations(summary) for panel in _panels(one)]
+    yield from ((f"rounds-{place}", panel_drawing(panel)) for place, panel in enumerate(panels, start=1))
 
 
 def _round(line: Line) -> Cell:

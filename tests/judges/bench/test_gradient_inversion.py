@@ -95,7 +95,7 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_writes_what_the_folder_is_said_to_hold(finished: Path) -> None:
-    assert {path.name for path in finished.iterdir()} == set(WRITTEN) - {"live", "inversions", "answers"}
+    assert {path.name for path in finished.iterdir()} == set(WRITTEN) - {"live", "inversions", "answers", "figures"}
     assert read_toml(finished / "config.toml") == make_plan(RAW).raw
     for label in FEDERATIONS:
         for client in (0, 1):
@@ -133,7 +133,7 @@ def test_a_swapped_row_has_the_distance_of_the_other_answer(finished: Path) -> N
         assert own[victim].mse == pytest.approx(distance.item(), rel=1e-5)
         assert (own[victim].label_recovered, own[victim].gradient_evaluations, own[victim].moved) == (-1, 0, None)
     page = (finished / "report.md").read_text(encoding="utf-8")
-    assert "dlg, swapped" in page
+    assert "DLG, swapped" in page
 
 
 def test_both_attacks_have_the_same_victims_and_the_twins_too(finished: Path) -> None:
@@ -152,8 +152,8 @@ def test_the_manifest_and_the_summary_are_of_this_run(finished: Path) -> None:
     assert len(summary.cells) == 2 * (2 + 2 + len(CONTROLS))
     assert all(cell.n == 2 for cell in summary.cells)
     page = (finished / "report.html").read_text(encoding="utf-8")
-    assert "idlg" in page
-    assert "spiking_lenet" in page
+    assert "iDLG" in page
+    assert "spiking LeNet" in page
 
 
 def test_progress_is_told_one_line_a_task(folder: Path) -> None:
@@ -372,7 +372,7 @@ def test_another_attack_adds_its_rows_and_leaves_the_others(folder: Path) -> Non
     assert {path.split("/")[1] for path in set(after) - set(before)} == {label}
     added = [cell for cell in read_summary(folder / "summary.json").cells if cell.cell.endswith(f"/{label}")]
     assert [cell.attack_settings for cell in added] == [{"iterations": 1, "label_rule": "bias"}] * 2
-    assert "idlg, iterations=1 label\\_rule=bias" in (folder / "report.md").read_text(encoding="utf-8")
+    assert "iDLG (iterations=1, label\\_rule=bias)" in (folder / "report.md").read_text(encoding="utf-8")
     manifest = read_manifest(folder)
     assert manifest["config_sha256"] == make_plan(RAW).digest
     assert manifest["seconds"]["federations"] == seconds["federations"]

@@ -288,8 +288,8 @@ def test_run_attack_report(call: Any, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "tiny"
     assert done.code == 0
     assert done.out.splitlines()[-1] == f"report: {(folder / 'report.html').as_uri()}"
-    assert "idlg" in done.out
-    assert "dlg on" not in done.out  # progress is on standard error
+    assert "iDLG" in done.out
+    assert "idlg on" not in done.out  # progress is on standard error
     assert "idlg on digits-lenet-uniform ..." in done.err
 
     refused = call("run", path, "--set", "attack.name=idlg", "--set", "seed=1")
@@ -298,7 +298,7 @@ def test_run_attack_report(call: Any, tmp_path: Path) -> None:
 
     added = call("attack", "runs/tiny", "--set", "attack=dlg", "--set", "attack.iterations=1")
     assert added.code == 0
-    assert "dlg, iterations=1" in added.out
+    assert "DLG (iterations=1)" in added.out
 
     (folder / "report.html").unlink()
     written = call("report", "runs/tiny")

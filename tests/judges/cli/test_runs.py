@@ -84,6 +84,19 @@ def test_a_new_report_makes_nothing_else_good(copied: Copy) -> None:
         verify(folder)
 
 
+def test_figures_are_files_of_the_run_until_a_report_without_them(copied: Copy) -> None:
+    folder = copied("figures")
+    assert ask("report", folder, "--figures")[0] == 0
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert {"victims-1-1col.pdf", "victims-1-2col.svg", "gallery-1-2col.png"} <= names
+    assert verify(folder).is_sound
+    (folder / "figures" / "victims-1-1col.pdf").write_bytes(b"x")
+    assert verify(folder).changed == ("figures/victims-1-1col.pdf",)
+    assert ask("report", folder)[0] == 0
+    assert verify(folder).is_sound
+    assert not (folder / "figures").exists()
+
+
 @pytest.mark.parametrize("line", ["nonsense", f"{'0' * 64}  /etc/passwd", f"{'0' * 64}  ../other/scores.csv"])
 def test_a_list_that_leads_elsewhere_is_refused(copied: Copy, line: str) -> None:
     folder = copied("list")

@@ -28,8 +28,8 @@ def test_images_have_ssim_and_a_verdict(row: Callable[..., Score]) -> None:
     header, group, attack, control = printed([row(), row(control="black", ssim=0.2, label_recovered=-1)])
     assert "SSIM" in header
     assert "l2" not in header
-    assert group == "toy \N{MIDDLE DOT} lenet \N{MIDDLE DOT} uniform init"
-    assert attack.split()[:3] == ["idlg", "1", "0.90"]
+    assert group == "toy, LeNet, uniform initialisation"
+    assert attack.split()[:3] == ["iDLG", "1", "0.90"]
     assert attack.endswith("recovered")
     assert control.split()[:3] == ["black", "1", "0.20"]
 
@@ -38,7 +38,7 @@ def test_events_have_l2_and_what_it_equals(row: Callable[..., Score]) -> None:
     lines = printed(spike_rows(row))
     assert "l2" in lines[0].split()
     assert "SSIM" not in lines[0]
-    (line,) = [line for line in lines if "  dlg, in-optimisation, tau 0.5" in line]
+    (line,) = [line for line in lines if "  DLG, in-optimisation, tau 0.5" in line]
     assert line.split()[4:6] == ["4", "40.10"]
     assert line.endswith("equals guess and empty")
 

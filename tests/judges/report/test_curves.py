@@ -4,73 +4,27 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from judges.figures.drawing import GOOD, LONGEST_NAME, verbatim
 from judges.report.curves import (
-    MOST_STEPS,
     Mark,
     Panel,
     Rates,
-    Sample,
     Sweep,
-    cdf_figure,
-    ecdf,
     firing_figure,
     lines_figure,
 )
 from judges.report.figures import Point, strip_figure
 from tests.judges.report.test_figures import labels, svg_of
 
-HALF = Mark(0.5, "recognisable")
 MANY = [((index * 0.618) % 1.0) for index in range(10_000)]
 
 
-def cdf(*samples: Sample) -> str:
-    return cdf_figure(samples, measure="SSIM", mark=HALF, ends=(0.0, 1.0))
-
-
-def test_a_distribution_by_hand() -> None:
-    values, shares = ecdf([3.0, 1.0, 2.0, 2.0])
-    assert values.tolist() == [1.0, 2.0, 2.0, 3.0]
-    assert shares.tolist() == [0.25, 0.5, 0.75, 1.0]
-
-
-@given(st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=900))
-def test_a_distribution_is_off_by_no_more_than_its_steps(values: list[float]) -> None:
-    places, shares = ecdf(values)
-    assert len(places) <= MOST_STEPS
-    assert (places[0], places[-1], shares[-1]) == (min(values), max(values), 1.0)
-    assert (np.diff(shares) > 0).all()
-    for place, share in zip(places, shares, strict=True):
-        below, at_most = (np.mean(np.asarray(values) < place), np.mean(np.asarray(values) <= place))
-        assert below < share <= at_most
-    assert np.diff(shares, prepend=0.0).max() <= max(1 / len(values), 1 / (MOST_STEPS - 1)) + 1 / len(values)
-
-
-def test_a_distribution_names_its_lines_and_its_threshold() -> None:
-    found = labels(cdf(Sample("dlg", [0.1, 0.9], False), Sample("control: black", [0.2], True)))
-    for name in ("dlg", "control: black", "recognisable", "SSIM", "at or below, %"):
-        assert found.count(name) == 1, name
-
-
-def test_a_control_is_dashed_and_an_attack_is_not() -> None:
-    attack, control = (svg_of(cdf(Sample("a", [0.2, 0.4], flag))) for flag in (False, True))
-    dashed = [svg.count("stroke-dasharray") for svg in (attack, control)]
-    assert dashed[1] == dashed[0] + 2  # the line and its place in the legend
-
-
 def test_many_victims_are_few_elements() -> None:
-    figures = {
-        "distribution": svg_of(cdf(Sample("a", MANY, False), Sample("control: b", MANY, True))),
-        "strip": svg_of(strip_figure({"a": MANY, "control: b": MANY}, threshold=0.5)),
-    }
-    for name, svg in figures.items():
-        assert svg.count("<path") + svg.count("<use") < 250, name
-        assert len(svg) < 60_000, name
+    svg = svg_of(strip_figure({"a": MANY, "control: b": MANY}, threshold=0.5))
+    assert svg.count("<path") + svg.count("<use") < 250
+    assert len(svg) < 60_000
 
 
 def test_a_control_is_grey_whatever_its_name() -> None:
@@ -147,8 +101,7 @@ def test_names_in_figures(name: str, shown: str) -> None:
     assert verbatim(name) == shown
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of signs that the font does not have, and of text that leaves no room
-        svg = svg_of(cdf(Sample(name, [0.3], False)))
-        strip_figure({name: [0.3]}, threshold=0.5)
+        svg = svg_of(strip_figure({name: [0.3]}, threshold=0.5))
     assert "<script" not in svg
 
 

@@ -83,10 +83,10 @@ def test_a_model_inversion_files_it_under_the_snns(tmp_path: Path) -> None:
     assert table_4 == [("mlp", "MI-Face"), (NAME, "BrainLeaks-v2")]
     ((ann, snn),) = rows_of(accuracy_sections(summary)[0])
     assert (ann.spiking, snn.spiking) == (False, True)
-    assert [one.ours.under[0].split(",")[0] for one in (ann, snn)] == ["mlp", NAME]
-    for part in (f"SNN {NAME}", "ANN mlp"):
+    assert [one.ours.under[0].split(",")[0] for one in (ann, snn)] == ["MLP", NAME]
+    for part in (f"SNN {NAME}", "ANN MLP"):
         assert part in page
-    for part in (f"ANN {NAME}", "SNN mlp"):
+    for part in (f"ANN {NAME}", "SNN MLP"):
         assert part not in page
 
 
@@ -100,7 +100,7 @@ def test_its_findings_and_pictures_are_those_of_an_snn(tmp_path: Path) -> None:
     albums = load_pictures(tmp_path / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
     (block,) = picture_blocks(albums, summary, lambda _: True)
     notes = [(row.title, row.note) for row in block.parts[0].sheets[0].rows]
-    assert notes[1:] == [("MI-Face", "ANN mlp"), ("BrainLeaks-v2", f"SNN {NAME}, mean over time")]
+    assert notes[1:] == [("MI-Face", "ANN MLP"), ("BrainLeaks-v2", f"SNN {NAME}, mean over time")]
     assert [len(part.figures) for part in block.parts if part.title == "One answer over time"] == [1]
 
 
@@ -110,7 +110,7 @@ def test_the_rounds_of_a_federation_set_it_beside_its_twin(tmp_path: Path) -> No
     assert {target.family for target in told.targets} == {"mlp"}
     assert [(target.round, target.model) for target in told.targets] == [(1, "mlp"), (1, NAME), (2, "mlp"), (2, NAME)]
     assert [cell.model for cell in told.cells] == ["mlp", NAME] * 2
-    assert f"ANN mlp, SNN {NAME}" in page  # the panels of the figure, in words
+    assert f"ANN MLP, SNN {NAME}" in page  # the panels of the figure, in words
 
 
 def attacked(row: Row, folder: Path) -> list[Score]:
@@ -148,8 +148,8 @@ def test_a_gradient_inversion_keeps_it_apart_from_its_twin(row: Row, tmp_path: P
     assert [(line.model, line.place, round(line.ssim.mean, 3)) for line in trend.rows if line.ssim] == [
         (NAME, 2, 0.8),
         (NAME, 5, 0.7),
-        ("lenet", 0, 0.9),
+        ("LeNet", 0, 0.9),
     ]
-    for part in (f"{NAME} timesteps=2", f"{NAME} timesteps=5", "Leak against T"):
+    for part in (f"{NAME} (T=2)", f"{NAME} (T=5)", "Leak against T"):
         assert part in page
     assert kind_in(tmp_path).part("results")(tmp_path) is not None

@@ -46,9 +46,9 @@ def test_the_page_does_not_scroll_sideways(found: dict[str, Any]) -> None:
 
 
 def test_every_figure_is_loaded_and_as_wide_as_it_can_be_read(found: dict[str, Any]) -> None:
-    figures = [image for image in found["shown"] if image["alt"].startswith(("empirical", "firing", "matching"))]
+    figures = [image for image in found["shown"] if image["alt"].startswith(("strip", "firing", "matching"))]
     assert found["broken"] == 0
-    assert len([image for image in figures if image["alt"].startswith("empirical")]) == 8  # two of each group
+    assert len([image for image in figures if image["alt"].startswith("strip")]) == 8  # one of each cell
     for image in figures:
         assert image["width"] >= 0.97 * image["natural"]  # else its text, of 11.3 pixels, is smaller than 11
 
@@ -58,13 +58,33 @@ def test_truth_and_reconstruction_are_seen(found: dict[str, Any]) -> None:
     assert len(pairs) >= 2 * 8 * 3
     for image in pairs:
         assert image["natural"] >= 28
-        assert image["width"] >= 50
-        assert 0 <= image["left"] < found["inner"]
+        assert image["width"] >= 84
 
 
 def test_text_is_large_enough_to_read(found: dict[str, Any]) -> None:
     assert len(found["sizes"]) > 3
     assert {size: text for size, text in found["sizes"].items() if float(size) < SMALLEST_TEXT} == {}
+
+
+def test_the_first_pictures_are_on_the_first_screen(page: Path, tmp_path: Path) -> None:
+    """The truth at the top of the page, and the answer beside it, are seen at 1280 x 900 without scrolling."""
+    found = measured(page.read_text(encoding="utf-8"), tmp_path, DESK)
+    first, second = found["shown"][:2]
+    assert first["alt"].startswith("truth")
+    assert second["alt"].startswith("answer of")
+    assert max(first["bottom"], second["bottom"]) <= 900
+
+
+def test_a_picture_leads_to_all_about_its_victim(page: Path, tmp_path: Path) -> None:
+    """A link to a closed fold opens it, without a script."""
+    frame = f'<iframe src="{page.as_uri()}#victim-2" width="{DESK}" height="900"></iframe>'
+    (tmp_path / "link.html").write_text(f"<!DOCTYPE html><meta charset=utf-8>{frame}")
+    shut = f'<iframe src="{page.as_uri()}" width="{DESK}" height="900"></iframe>'
+    (tmp_path / "top.html").write_text(f"<!DOCTYPE html><meta charset=utf-8>{shut}")
+    there, top = (np.asarray(screenshot(tmp_path / name, tmp_path, DESK, 900)) for name in ("link.html", "top.html"))
+    assert (there != top).any()
+    fold = there[60:260, 60:500]  # digits on black, below the summary
+    assert (fold.max(axis=2) < 128).mean() > 0.05
 
 
 @pytest.mark.parametrize("width", [DESK, 500])

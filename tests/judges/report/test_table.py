@@ -6,11 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from judges.report.answer import Answer, bounded, listed
 from judges.report.console import terminal_table
 from judges.report.page import write_page
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
 from judges.report.words import Words
-from tests.judges.pages import cells_of
+from tests.judges.pages import cells_of, text_of
 
 Row = tuple[str, float]
 COLUMNS: list[Column[Row]] = [
@@ -28,9 +29,15 @@ TABLE = Table(
 )
 
 
+ANSWER = Answer("Nothing leaks.", "no", [("By", ["a, who knows <b>"]), ("Ladder", [])])
+NOTHING = Section("first", "First", [])
+
+
 def written(folder: Path, *sections: Section) -> dict[str, str]:
     (folder / "config.toml").write_text("")
-    write_page(folder, {"title": "t"}, sections, words=Words("", (), {}), findings=["none"])
+    write_page(
+        folder, {"title": "t"}, sections, words=Words("", (), {}), findings=["none"], answer=ANSWER, first=NOTHING
+    )
     return {form: (folder / f"report.{form}").read_text(encoding="utf-8") for form in ("html", "md", "tex")}
 
 
@@ -55,6 +62,23 @@ def test_a_section_without_rows_or_pictures_is_left_out(tmp_path: Path) -> None:
     for text in written(tmp_path, empty, Section("full", "Full", [TABLE])).values():
         assert "Empty" not in text
         assert "Full" in text
+
+
+def test_the_page_begins_with_the_answer(tmp_path: Path) -> None:
+    page = written(tmp_path, Section("full", "Full", [TABLE]))["html"]
+    assert text_of(page, "answer no").startswith("Nothing leaks. By a, who knows <b> Every finding")
+    assert page.index("Nothing leaks.") < page.index("<nav") < page.index('id="full"')
+    assert '<a href="#full">Full</a>' in page
+
+
+def test_a_warning_is_added_to_those_that_there_are() -> None:
+    assert ANSWER.warned("one").warned("two").shown == [("By", ["a, who knows <b>"]), ("Beware", ["one", "two"])]
+
+
+def test_items_are_listed_and_bounded() -> None:
+    assert [listed(list(text)) for text in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert bounded(list("abcdef"), "cells") == list("abcdef")
+    assert bounded(list("abcdefgh"), "cells") == [*"abcdef", "and 2 more cells, in the tables below"]
 
 
 def test_every_format_has_every_cell_and_escapes_it(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def test_table_iv_has_our_numbers_and_the_papers(row: Row, write: Callable[..., 
     own = victims(row, dataset="mnist")
     rows = own + [dataclasses.replace(score, control="no-op", judge_correct=False) for score in own]
     page = write(rows)
-    (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "lenet"]
-    assert line[:3] == ["lenet", "uniform", "4"]
+    (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "LeNet"]
+    assert line[:3] == ["LeNet", "uniform", "4"]
     assert re.fullmatch(r"75\.0 \[\d+, 100\] truth 100, no-op 0, last 100", line[3])
     assert line[4] == "88.3"
     assert re.fullmatch(r"0\.015 \[0\.\d+, 0\.\d+\] median 0\.015, last 0\.003", line[5])
@@ -66,7 +66,7 @@ def test_table_iv_has_our_numbers_and_the_papers(row: Row, write: Callable[..., 
     assert line[9].startswith("15.0 [")
     assert line[9].endswith("median 15.0, last 25.0")
     assert line[10:] == ["28.0", "1", "too few victims to tell"]
-    assert "idlg on mnist judge, %: held-out 98.1, chance 10" in [cells[0] for cells in cells_of(page, "table-iv")]
+    assert "iDLG on MNIST judge, %: held-out 98.1, chance 10" in [cells[0] for cells in cells_of(page, "table-iv")]
     assert "99.7 %" in text_of(page, "judges")
 
 
@@ -78,7 +78,7 @@ def test_who_tried_what_names_every_letter(row: Row, write: Callable[..., str]) 
     dash = "\N{EN DASH}"
     assert lines == [
         ["Adversary", "Attack", "Victims", "Evaluations a victim", "Seconds a victim", "Auxiliary data"],
-        ["A the update only", "idlg", "8", "75 to 300", "0.50", ""],
+        ["A the update only", "iDLG", "8", "75 to 300", "0.50", ""],
         ["B a prior of the inputs, too", "not tried", dash, dash, dash, ""],
         ["C how the client trains, too", "not tried", dash, dash, dash, ""],
         ["D examples of other people, too", "mine", "4", "75", "0.50", "emnist"],
@@ -93,7 +93,7 @@ def test_the_paper_stands_only_where_it_has_the_cell(row: Row, write: Callable[.
     page = write(victims(row, dataset="digits"))
     assert "paper" not in text_of(page, "table-iv").lower()
     page = write(victims(row, dataset="mnist") + victims(row, dataset="digits"))
-    lines = [cells for cells in cells_of(page, "table-iv") if cells[0] == "lenet"]
+    lines = [cells for cells in cells_of(page, "table-iv") if cells[0] == "LeNet"]
     assert [[cells[at] for at in (4, 6, 8, 10)] for cells in lines] == [["88.3", "0.04", "0.86", "28.0"], [""] * 4]
     assert "does not state its initialisation" in text_of(page, "table-iv")
 
@@ -102,7 +102,7 @@ def test_a_run_without_a_judge(row: Row, write: Callable[..., str]) -> None:
     rows = victims(row) + spike_rows(row)
     unjudged: dict[str, Any] = dict.fromkeys(("judge_correct", "truth_judge_correct", "last_judge_correct"))
     page = write([dataclasses.replace(score, **unjudged) for score in rows])
-    (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "lenet"]
+    (line,) = [cells for cells in cells_of(page, "table-iv") if cells[0] == "LeNet"]
     assert line[3] == "\N{EN DASH}"
     assert "Events under thresholding" in page
 
@@ -111,7 +111,7 @@ def test_table_v_has_every_way_beside_the_guess(row: Row, write: Callable[..., s
     page = write(spike_rows(row), DISTANCES)
     assert 'id="table-iv"' not in page
     lines = cells_of(page, "table-v")
-    (line,) = [cells for cells in lines if cells[0] == "0.1 idlg"]
+    (line,) = [cells for cells in lines if cells[0] == "0.1 iDLG"]
     assert re.fullmatch(r"25\.0 \[\d+, \d+\] paper 9\.2", line[1])
     assert re.fullmatch(r"500\.00 \[[\d.]+, [\d.]+\] no closer last 0\.60 paper 508\.09", line[2])
     assert re.fullmatch(r"452\.00 \[[\d.]+, [\d.]+\] equals guess last 0\.60 paper 457\.28", line[4])
@@ -123,7 +123,7 @@ def test_table_v_has_every_way_beside_the_guess(row: Row, write: Callable[..., s
     assert "in 4 of 4 rows (tau 0.1, 0.5)" in text
     markdown = (tmp_path / "report.md").read_text()
     assert "in 4 of 4 rows (tau 0.1, 0.5)" in markdown
-    (line,) = [line.split(" | ") for line in markdown.splitlines() if line.startswith("| 0.1 idlg |")]
+    (line,) = [line.split(" | ") for line in markdown.splitlines() if line.startswith("| 0.1 iDLG |")]
     assert line[2] == "paper 9.2"
     assert line[-2:] == ["450.00", "456.74 |"]
 
@@ -131,16 +131,16 @@ def test_table_v_has_every_way_beside_the_guess(row: Row, write: Callable[..., s
 def test_other_recordings_have_no_paper_beside_them(row: Row, write: Callable[..., str]) -> None:
     page = write(spike_rows(row, dataset="digits_dvs"))
     assert "paper" not in text_of(page, "table-v").lower()
-    assert [cells[-1] for cells in cells_of(page, "table-v") if cells[0] == "0.1 dlg"] == ["450.00"]
+    assert [cells[-1] for cells in cells_of(page, "table-v") if cells[0] == "0.1 DLG"] == ["450.00"]
 
 
 def test_the_record_calls_no_empty_answer_recovered(row: Row, write: Callable[..., str]) -> None:
     """All rows of these recordings have an SSIM of 0.95."""
     lines = cells_of(write(spike_rows(row)), "record")
-    told = [cells for cells in lines if cells[0].startswith("dlg, in-optimisation, tau 0.5 ")]
-    assert [cells[0].removeprefix("dlg, in-optimisation, tau 0.5 ") for cells in told] == [
+    told = [cells for cells in lines if cells[0].startswith("DLG, in-optimisation, tau 0.5 ")]
+    assert [cells[0].removeprefix("DLG, in-optimisation, tau 0.5 ") for cells in told] == [
         "equals guess and empty",
-        "on dvs_gesture \N{MIDDLE DOT} spiking_lenet \N{MIDDLE DOT} uniform init",
+        "on DVS128 Gesture, spiking LeNet, uniform initialisation",
     ]
     assert told[1][1:] == [
         "equals guess and empty",
@@ -153,14 +153,14 @@ def test_table_vi_has_the_papers_numbers_for_its_data_set(row: Row, write: Calla
     page = write(spike_rows(row), told)
     lines = cells_of(page, "table-vi")
     assert [
-        "dvs_gesture, inter-class", "62.50 paper 60.80", "1.00 paper 11.51", "61.00 paper 14.93", "64.00 paper 105.15",
-        "2",
+        "DVS128 Gesture, inter-class", "62.50 paper 60.80", "1.00 paper 11.51", "61.00 paper 14.93",
+        "64.00 paper 105.15", "2",
     ] in lines  # fmt: skip
     assert [f"{EVIL}, intra-class", "61.50", "0.00", "61.50", "61.50", "1"] in lines
     assert EVIL not in page
     markdown = (tmp_path / "report.md").read_text()
     line = "62.50 | paper 60.80 | 1.00 | paper 11.51 | 61.00 | paper 14.93 | 64.00 | paper 105.15 | 2"
-    assert f"| dvs\\_gesture, inter-class | {line} |" in markdown
+    assert f"| DVS128 Gesture, inter-class | {line} |" in markdown
     assert 'id="table-vi"' not in write(spike_rows(row))
 
 
@@ -182,7 +182,7 @@ def test_the_size_of_our_recordings_is_told_where_it_differs(
     assert "ours are of 10 \N{MULTIPLICATION SIGN} 2 \N{MULTIPLICATION SIGN} 16" in text_of(page, "table-v")
     pictures = text_of(page, "pictures")
     assert "10 frames summed over time" in pictures
-    assert "spiking_lenet \N{MIDDLE DOT} in-optimisation" in pictures
+    assert "spiking LeNet, in-optimisation" in pictures
     assert "l2 40.10" in pictures
     assert "upper quartile" not in pictures
 

@@ -41,15 +41,15 @@ def test_a_network_spikes_or_does_not() -> None:
 @pytest.mark.parametrize(
     ("victim", "model", "defence", "group", "without_init"),
     [
-        (ANN, "lenet", "none", "mnist · lenet · uniform init", "mnist · lenet"),
+        (ANN, "LeNet", "none", "MNIST, LeNet, uniform initialisation", "MNIST, LeNet"),
         (
             SNN,
-            "spiking_lenet timesteps=5 tau=2.0",
-            "quantise bits=4",
-            "dvs_gesture · spiking_lenet timesteps=5 tau=2.0 · torch init · quantise bits=4",
-            "dvs_gesture · spiking_lenet timesteps=5 tau=2.0 · quantise bits=4",
+            "spiking LeNet (T=5, tau=2.0)",
+            "quantisation (bits=4)",
+            "DVS128 Gesture, spiking LeNet (T=5, tau=2.0), torch initialisation, quantisation (bits=4)",
+            "DVS128 Gesture, spiking LeNet (T=5, tau=2.0), quantisation (bits=4)",
         ),
-        (PLAIN, "my-net", "none", "toy · my-net", "toy · my-net"),
+        (PLAIN, "my-net", "none", "toy, my-net", "toy, my-net"),
     ],
     ids=["ann", "snn", "plain"],
 )
@@ -61,12 +61,30 @@ def test_what_was_attacked(victim: Attacked, model: str, defence: str, group: st
         assert names.group_name(one, init=False) == without_init
 
 
+def test_keys_have_the_names_of_a_config() -> None:
+    assert (names.model_key(SNN), names.defence_key(SNN)) == ("spiking_lenet timesteps=5 tau=2.0", "quantise bits=4")
+    assert (names.model_key(ANN.group), names.defence_key(ANN)) == ("lenet", "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("spiking_mlp", "spiking MLP"),
+        ("cifar100", "CIFAR-100"),
+        ("spiking_mine", "spiking_mine"),
+        ("x" * 300, "x" * 300),
+    ],
+)
+def test_known_names_are_put_in_words_and_others_stay(name: str, words: str) -> None:
+    assert names.in_words(name) == words
+
+
 def test_a_kind_of_target() -> None:
     told = [Target(ANN.group, CENTRAL, 1), Target(ANN.group, CENTRAL, 50), Target(SNN.group, FEDERATION, 3)]
     assert [names.target_name(target) for target in told] == [
-        "mnist · ANN lenet · 1 epoch",
-        "mnist · ANN lenet · 50 epochs",
-        "dvs_gesture · SNN spiking_lenet timesteps=5 tau=2.0 · federation, round 3",
+        "MNIST, ANN LeNet, 1 epoch",
+        "MNIST, ANN LeNet, 50 epochs",
+        "DVS128 Gesture, SNN spiking LeNet (T=5, tau=2.0), federation, round 3",
     ]
 
 
@@ -81,13 +99,13 @@ AFTER = {"thresholding": "post_optimisation", "tau": 0.5}
 @pytest.mark.parametrize(
     ("columns", "attack", "line"),
     [
-        ({"attack": "idlg"}, "idlg", "idlg"),
+        ({"attack": "idlg"}, "iDLG", "iDLG"),
         ({"attack": "dlg-grey"}, "dlg-grey", "dlg-grey"),
         ({"attack": "mi_face"}, "MI-Face", "MI-Face"),
         (
             {"attack": "dlg", "attack_settings": {"restarts": 2}, **AFTER},
-            "dlg, restarts=2",
-            "dlg, restarts=2, post-optimisation, tau 0.5",
+            "DLG (restarts=2)",
+            "DLG (restarts=2), post-optimisation, tau 0.5",
         ),
         ({"control": "black"}, "black", "black"),
         ({"control": "class mean", "guess": ""}, "class mean", "class mean"),
@@ -107,9 +125,9 @@ def test_an_attack_or_a_control_of_a_gradient_inversion(
     ("columns", "name"),
     [
         ({"attack": "brainleaks_v1"}, "BrainLeaks-v1"),
-        ({"attack": "brainleaks_v2", "attack_settings": {"sparsity": 0.1}}, "BrainLeaks-v2, sparsity=0.1"),
+        ({"attack": "brainleaks_v2", "attack_settings": {"sparsity": 0.1}}, "BrainLeaks-v2 (sparsity=0.1)"),
         ({"attack": "brainleaks_v2", "control": "shuffled"}, "BrainLeaks-v2, shuffled"),
-        ({"attack": "own", "attack_settings": {"a": 1}, "control": "shuffled"}, "own, a=1, shuffled"),
+        ({"attack": "own", "attack_settings": {"a": 1}, "control": "shuffled"}, "own (a=1), shuffled"),
         ({"control": "real examples"}, "real examples"),
     ],
 )

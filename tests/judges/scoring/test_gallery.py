@@ -68,10 +68,13 @@ def test_a_gallery_shows_the_pairs_of_the_rows(tmp_path: Path, answer: Answer, s
         rows += score(reconstruction, batch, spec=spec, judge=None, context=CONTEXT)
     orders = orders_of(answers, batches)
     gallery = build_gallery(rows, answers, batches, orders, spec=spec)
-    assert list(gallery.numbers["ssim"]) == sorted(gallery.numbers["ssim"], reverse=True)
-    assert gallery.roles[0] == "best"
-    assert gallery.subjects[0] == "toy/r001-c001"
-    assert gallery.subjects[-1] == "toy/r001-c000"
+    chosen = len(gallery.roles)
+    assert list(gallery.numbers["ssim"])[:chosen] == sorted(gallery.numbers["ssim"][:chosen], reverse=True)
+    assert (gallery.roles[0], gallery.subjects[0]) == ("best", "toy/r001-c001")
+    assert gallery.subjects[chosen - 1] == "toy/r001-c000"
+    victims = list(zip(gallery.subjects, gallery.numbers["example"], strict=True))
+    assert sorted(victims) == [(f"toy/r001-c{index:03d}", example) for index in range(3) for example in (0, 1)]
+    assert gallery.curve_subjects == tuple(batch.capture_id for batch in batches)
     assert torch.equal(gallery.images[TRUTH][0], gallery.images[ANSWER][0])
     for index, label in enumerate(gallery.numbers["label"]):
         assert any(torch.equal(gallery.images[TRUTH][index], picture) for picture in batches[int(label)].inputs)
@@ -186,7 +189,8 @@ def test_a_gallery_of_images_ends_with_one_that_diverged(row: Callable[..., Scor
     ]
     gallery = build_gallery(rows, answers, batches, orders_of(answers, batches), spec=spec)
     assert gallery.roles == ("best", "upper quartile", "median", "lower quartile", "worst", "diverged")
-    assert gallery.subjects[-1] == "v5"
+    assert gallery.subjects[5] == "v5"
+    assert set(gallery.subjects[6:]) == {"v1", "v3", "v7"}
     assert gallery.timesteps == 0
 
 
@@ -216,9 +220,9 @@ def test_events_are_summed_over_time_and_ranked_by_distance(answer: Answer) -> N
     (block,) = picture_blocks([gallery], summarise(rows), lambda dataset: dataset == "e")
     assert (block.title, block.note[:8], block.hidden) == ("e", "3 frames", False)
     (sheet,) = block.parts[0].sheets
-    assert (sheet.title, sheet.headings) == ("idlg \N{MIDDLE DOT} tau 0.5", ("best", "median", "worst"))
+    assert (sheet.title, sheet.headings) == ("iDLG, tau 0.5", ("best", "median", "worst"))
     above, below = sheet.rows
-    assert (above.title, above.note) == ("Truth", "m \N{MIDDLE DOT} x")
+    assert (above.title, above.note) == ("Truth", "m, x")
     assert (below.note, below.shots[0].caption) == ("", ("l2 0.00",))
     (hidden,) = picture_blocks([gallery], summarise(rows), lambda _: False)
     assert hidden.hidden

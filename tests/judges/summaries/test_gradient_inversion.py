@@ -199,7 +199,7 @@ def test_a_swapped_answer_is_a_control_of_its_own_attack_only(row: Row) -> None:
     summary = summarise(rows + swapped + control_of(row, [0.3] * 6, "black"))
     told = {(cell.cell, cell.comparison.better if cell.comparison else None) for cell in summary.cells}
     assert told == {("x", 6), ("y", 0), ("z", 6), ("s", None), ("", None)}
-    assert line_name(next(cell for cell in summary.cells if cell.cell == "s")) == "dlg, swapped"
+    assert line_name(next(cell for cell in summary.cells if cell.cell == "s")) == "DLG, swapped"
 
 
 def test_without_controls_the_verdict_says_so(row: Row) -> None:
@@ -318,7 +318,7 @@ def test_findings_are_the_numbers(row: Row) -> None:
     rows += cell_of(row, [0.1] * 4, "dlg", stop_reason="diverged")
     text = findings(summarise(rows))
     assert text[0] == "8 attacked examples in 2 cells of data, model and attack. 4 of 8 diverged and count as failures."
-    assert text[1].startswith("Recovered: idlg (3 of 4 recognisable, mean SSIM 0.62) on toy")
-    assert text[2].startswith("Diverged: dlg (0 of 4")
+    assert text[1].startswith("Recovered: iDLG (3 of 4 recognisable, mean SSIM 0.62) on toy")
+    assert text[2].startswith("Diverged: DLG (0 of 4")
     assert text[3] == "For comparison, the best control (black) has a mean SSIM of 0.30 on the same victims."
     assert findings(summarise([])) == ["No attack was scored in this run."]

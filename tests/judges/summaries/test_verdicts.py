@@ -286,9 +286,9 @@ def test_no_failed_attack_is_told_as_a_defence(row: Row) -> None:
     sentences = [sentence for sentence in findings(summarise(rows)) if sentence.startswith("On ")]
     failed, missed = sentences
     assert "one" in failed
-    assert "no attack found anything (dlg, mine: stuck at the guess; grnn: diverged), and nothing follows" in failed
+    assert "no attack found anything (DLG, mine: stuck at the guess; GRNN: diverged), and nothing follows" in failed
     assert all(sentence.endswith(" Tried by adversary B.") for sentence in sentences)
     assert "two" in missed
-    assert "no attack tried here did better than the controls (grnn: diverged)" in missed
+    assert "no attack tried here did better than the controls (GRNN: diverged)" in missed
     assert not any("three" in sentence or "defended" in sentence for sentence in sentences)
     assert set(OPEN) < set(VERDICTS)

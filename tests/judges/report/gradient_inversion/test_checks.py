@@ -76,7 +76,7 @@ def test_noise_hurts_what_was_found(plain: float, noisy: float | None, random: f
 def test_a_victim_that_comes_out_otherwise_alone_is_named(tmp_path: Path) -> None:
     assert [check_of(moved=moved).is_own for moved in (0, 1, None)] == [True, False, None]
     page = write(tmp_path, check_of(moved=1))
-    (line,) = [line for line in cells_of(page, "checks") if line[0] == "idlg"]
+    (line,) = [line for line in cells_of(page, "checks") if line[0] == "iDLG"]
     assert line[-1] == "failed: a victim's result is its own"
 
 
@@ -92,8 +92,8 @@ def write(folder: Path, *checks: SanityCheck) -> str:
 def test_a_report_has_a_line_for_each_attack_and_says_which_checks_failed(tmp_path: Path) -> None:
     refused = check_of(attack="dlg", noisy=None, random=None, failure="the attack fails on a random update: why")
     page = write(tmp_path, check_of(), check_of(attack="exact", random=0.9, noisy=0.9), refused)
-    lines = [line for line in cells_of(page, "checks") if line[0] in ("idlg", "exact", "dlg")]
-    assert lines[0] == ["idlg", "2", "2e\N{MINUS SIGN}7", "0.90 SSIM", "0.30", "0.10", "0", "0.05", "0.12", "passed"]
+    lines = [line for line in cells_of(page, "checks") if line[0] in ("iDLG", "exact", "DLG")]
+    assert lines[0] == ["iDLG", "2", "2e\N{MINUS SIGN}7", "0.90 SSIM", "0.30", "0.10", "0", "0.05", "0.12", "passed"]
     assert lines[1][-1] == "failed: a random update scores like the controls, more noise hurts"
     assert lines[2][4:6] == [D, D]
     assert lines[2][-1].startswith("passed a random update scores like the controls, more noise hurts")
@@ -107,8 +107,8 @@ def test_a_failed_check_is_a_finding(row: Any) -> None:
     assert findings(replace(summary, checks=(check_of(),))) == findings(summary)
     (told,) = set(findings(replace(summary, checks=(check_of(truth=0.4),)))) - set(findings(summary))
     assert told == (
-        "Sanity check failed: idlg on toy · mlp · torch init: that the truth is a fixed point does not hold (distance "
-        "of its update 0.4)."
+        "Sanity check failed: iDLG on toy, MLP, torch initialisation: that the truth is a fixed point does not hold "
+        "(distance of its update 0.4)."
     )
 
 

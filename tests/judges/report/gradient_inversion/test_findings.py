@@ -46,13 +46,13 @@ def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> 
 def test_groups_where_every_attack_failed_are_no_evidence(row: Row) -> None:
     lost = many(row, [0.1, 0.1], stop_reason="diverged") + many(row, [0.2, 0.3], control="black")
     (missed,) = [one for one in find(summarise(lost)) if isinstance(one, Missed)]
-    assert missed == Missed((GROUP,), ((DIVERGED, ("idlg",)),), all_open=True, adversaries=())
+    assert missed == Missed((GROUP,), ((DIVERGED, ("iDLG",)),), all_open=True, adversaries=())
     few = lost + many(row, [0.1, 0.1], attack="dlg")
     (missed,) = [one for one in find(summarise(few)) if isinstance(one, Missed)]
-    assert missed == Missed((GROUP,), ((DIVERGED, ("idlg",)), (TOO_FEW, ("dlg",))), all_open=True, adversaries=())
+    assert missed == Missed((GROUP,), ((DIVERGED, ("iDLG",)), (TOO_FEW, ("DLG",))), all_open=True, adversaries=())
     both = lost + many(row, [0.1] * 5, attack="dlg") + many(row, [0.2] * 5, control="black")
     (missed,) = [one for one in find(summarise(both)) if isinstance(one, Missed)]
-    assert (missed.open, missed.all_open) == (((DIVERGED, ("idlg",)),), False)
+    assert (missed.open, missed.all_open) == (((DIVERGED, ("iDLG",)),), False)
 
 
 def test_thresholding_is_told_by_distance(row: Row) -> None:

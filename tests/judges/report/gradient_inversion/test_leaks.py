@@ -48,7 +48,16 @@ def sections_of(folder: Path) -> list[str]:
 
 def test_what_there_is_nothing_of_is_left_out(row: Row, write: Write) -> None:
     folder = write(many(row, [0.5, 0.6]))
-    assert sections_of(folder) == ["table-iv", "distributions", "tried", "judges", "record"]
+    assert sections_of(folder) == [
+        "answer",
+        "table-iv",
+        "dots",
+        "tried",
+        "judges",
+        "record",
+        "definitions",
+        "provenance",
+    ]
     for text in (html_of(folder), (folder / "report.md").read_text(), (folder / "report.tex").read_text()):
         assert "Not computed" not in text
         assert "Health" not in text
@@ -59,10 +68,11 @@ def test_everything_stands_in_a_readers_order(row: Row, write: Write) -> None:
     rows = of_timesteps(row, round=1) + of_timesteps(row, round=2)
     folder = write(rows, [health(model="spiking_lenet", varied={"timesteps": 1})], failed={"a/dlg": "no memory"})
     assert sections_of(folder) == [
-        "failed", "table-iv", "distributions", "rounds", "timesteps", "health", "tried", "judges", "record",
+        "answer", "failed", "table-iv", "dots", "rounds", "timesteps", "health", "tried", "judges", "record",
+        "definitions", "provenance",
     ]  # fmt: skip
     alts = Tags(html_of(folder)).attributes("alt")
-    for words in ("empirical distribution of SSIM", "empirical distribution of PSNR", "SSIM against the round",
+    for words in ("strip of the SSIM of", "axis from 0 to 1", "SSIM against the round",
                   "ASR against the round", "SSIM against the T", "firing rate and silent share"):  # fmt: skip
         assert any(words in alt for alt in alts), words
 
@@ -71,12 +81,12 @@ def test_the_numbers_behind_the_trends_stand_in_both_kinds(row: Row, write: Writ
     rows = of_timesteps(row, round=1, judge_correct=True) + many(row, [0.9, 0.9], model="lenet", round=1)
     folder = write(rows)
     lines = cells_of(html_of(folder), "timesteps")
-    assert lines[1][:5] == ["idlg", "spiking_lenet", "1", "2", "0.80 [0.80, 0.80]"]
-    assert lines[3][:5] == ["idlg", "lenet", D, "2", "0.90 [0.90, 0.90]"]
+    assert lines[1][:5] == ["iDLG", "spiking LeNet", "1", "2", "0.80 [0.80, 0.80]"]
+    assert lines[3][:5] == ["iDLG", "LeNet", D, "2", "0.90 [0.90, 0.90]"]
     assert lines[1][5].startswith("100.0 [")
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert "## Leak against T" in markdown
-    assert r"| idlg | spiking\_lenet | 10 | 2 | 0.60 \[0.60, 0.60\] | 100.0 \[" in markdown
+    assert r"| iDLG | spiking LeNet | 10 | 2 | 0.60 \[0.60, 0.60\] | 100.0 \[" in markdown
     assert "## Leak against the server round" not in markdown
 
 
@@ -87,17 +97,17 @@ def test_the_health_of_the_victims_is_told_in_three_kinds(row: Row, write: Write
     folder = write(rows, [spiking, still])
     lines = cells_of(html_of(folder), "health")
     assert lines[1] == [
-        "toy · spiking_lenet · uniform init", "8",
+        "toy, spiking LeNet, uniform initialisation", "8",
         "50.0 10.0", "0 to 0.25", "50 to 100", "50.0", f"1 (0.5{D}2)", "25.0",
     ]  # fmt: skip
     assert lines[2][2:] == [f"{D} 10.0", D, D, "50.0", f"1 (0.5{D}2)", "0.0"]
     assert html_of(folder).count('class="alarm"') == 1
     assert "that is no privacy" in text_of(html_of(folder), "health")
     markdown = (folder / "report.md").read_text(encoding="utf-8")
-    name = "toy · spiking\\_lenet · uniform init"
+    name = "toy, spiking LeNet, uniform initialisation"
     assert f"| {name} | 8 | 50.0 | 10.0 | 0 to 0.25 | 50 to 100 | 50.0 | 1 (0.5{D}2) | 25.0 |" in markdown
     latex = (folder / "report.tex").read_text(encoding="utf-8")
-    name = r"toy $\cdot$ spiking\_lenet $\cdot$ uniform init"
+    name = r"toy, spiking LeNet, uniform initialisation"
     assert rf"{name} & 8 & 50.0 & 0 to 0.25 & 50 to 100 & 50.0 & 1 (0.5--2) & 25.0 \\" in latex
 
 
@@ -118,7 +128,7 @@ def test_cells_without_a_result_are_named_with_the_reason(row: Row, write: Write
         ["other/idlg", "100 % | wrong"],
     ]
     assert "2 cells could not be computed" in text_of(html_of(folder), "failed")
-    assert "no memory" not in html_of(folder).partition("Provenance")[2]
+    assert "no memory" not in html_of(folder).partition('<section id="provenance"')[2]
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert "| digits-lenet/&lt;b&gt;dlg | no memory: &lt;/td&gt; 3 GB &amp; more |" in markdown
     assert r"| other/idlg | 100 % \| wrong |" in markdown

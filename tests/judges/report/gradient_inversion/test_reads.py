@@ -44,7 +44,7 @@ def test_what_can_be_read_off_is_told_without_a_score(tmp_path: Path) -> None:
     page = write(tmp_path, reads_of(), reads_of(**BATCHES))
     lines = cells_of(page, "reads")
     assert lines[1] == [
-        "toy · mlp · torch init", "8 8", "100.0 by the biases", "0: 5, 3: 3",
+        "toy, MLP, torch initialisation", "8 8", "100.0 by the biases", "0: 5, 3: 3",
         "100.0 2e\N{MINUS SIGN}8", "25.0", "100.0 input 0", "1",
     ]  # fmt: skip
     assert lines[2][1:] == [

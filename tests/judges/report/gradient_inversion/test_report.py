@@ -23,6 +23,7 @@ from judges.report.figures import loss_figure, picture_uri, strip_figure
 from judges.report.formats import error, interval, number, percent
 from judges.report.gradient_inversion.report import write_report
 from judges.report.gradient_inversion.wording import WORDS
+from judges.runs.names import in_words
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score, write_scores
 from judges.scoring.assignment import assigned
@@ -101,12 +102,13 @@ def test_names_are_escaped_everywhere(run_dir: Path) -> None:
 def test_the_page_is_one_file(run_dir: Path) -> None:
     page = write_report(run_dir).read_text()
     tags = Tags(page)
-    assert {tag for tag, _ in tags.tags}.isdisjoint(
-        {"script", "link", "iframe", "object", "embed", "base", "form", "a"}
-    )
+    assert {tag for tag, _ in tags.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
     assert all(source.startswith("data:image/") for source in tags.attributes("src"))
     assert len(tags.attributes("src")) > 10
-    assert not tags.attributes("href")
+    inside = {f"#{name}" for name in tags.attributes("id")}
+    beside = {"scores.csv", "summary.json", "manifest.json", "report.md", "report.tex"}
+    assert set(tags.attributes("href")) <= inside | beside
+    assert beside | {"#victim-1", "#definitions"} <= set(tags.attributes("href"))
     assert not tags.attributes("srcset")
     for reference in ("http:", "https:", "url(", "@import"):
         assert reference not in page
@@ -126,13 +128,13 @@ def test_figures_refer_to_nothing_outside() -> None:
 def test_every_cell_stands_in_the_page_and_in_markdown(run_dir: Path) -> None:
     text = Tags(write_report(run_dir).read_text()).text
     markdown = (run_dir / "report.md").read_text()
-    for dataset in ("toy", "mnist"):
+    for dataset in ("toy", "MNIST"):
         for attack in ATTACKS:
-            assert f"{attack} on {dataset} · lenet · uniform init" in text
-        assert f"| {dataset} · lenet · uniform init |" in markdown
+            assert f"{in_words(attack)} on {dataset}, LeNet, uniform initialisation" in text
+        assert f"| {dataset}, LeNet, uniform initialisation |" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("| ") and "---" not in line]
-    for attack in ("dlg", "idlg", "&lt;script", "black", "mean image"):
-        assert len([line for line in rows if f"uniform init | {attack}" in line]) >= 2
+    for attack in ("DLG", "iDLG", "&lt;script", "black", "mean image"):
+        assert len([line for line in rows if f"uniform initialisation | {attack}" in line]) >= 2
     assert "88.3" in text  # the paper's iDLG on MNIST
     assert "(ceiling " in text
     assert "chance 25" in text
@@ -168,6 +170,20 @@ def test_people_are_hidden_unless_asked_for(run_dir: Path) -> None:
     assert (run_dir / "report.html").read_text().count(HIDDEN) == 1  # of the one data set
     assert any("mnist/r001" in alt for alt in pictures_of(run_dir, show_faces=True))
     assert HIDDEN not in (run_dir / "report.html").read_text()
+
+
+def test_figures_are_written_on_request_and_never_of_people_unless_asked_for(run_dir: Path) -> None:
+    """The page leads to them where they are; without the option those of an earlier call are gone."""
+    galleries = [
+        {path.name for path in (run_dir / "figures").glob("gallery-*-2col.pdf")}
+        for faces in (True, False)
+        if "figures/" in Tags(write_report(run_dir, figures=True, show_faces=faces).read_text()).attributes("href")
+    ]
+    assert galleries == [{"gallery-1-2col.pdf", "gallery-2-2col.pdf"}, {"gallery-1-2col.pdf"}]
+    assert {path.name.partition("-")[0] for path in (run_dir / "figures").iterdir()} == {"gallery", "victims"}
+    page = write_report(run_dir).read_text()
+    assert not (run_dir / "figures").exists()
+    assert "spikeleak report RUN --figures" in page
 
 
 def test_a_data_set_that_the_manifest_does_not_know_is_hidden(run_dir: Path) -> None:
@@ -276,14 +292,15 @@ def test_pictures_smaller_than_the_window_are_reported_beside_others(tmp_path: P
     told = (tmp_path / "report.md").read_text()
     for text in (page, told):
         assert text.count(WORDS.notes["small"]) == 1
-    lines = {line.split(" | ")[0]: line for line in told.splitlines() if line.startswith("| idlg on ")}
-    assert "| \N{EN DASH} |" in lines["| idlg on tiny"]
-    assert "0.90 [0.90, 0.90]".replace("[", r"\[").replace("]", r"\]") in lines["| idlg on toy"]
+    lines = {line.split(" | ")[0]: line for line in told.splitlines() if line.startswith("| iDLG on ")}
+    assert "| \N{EN DASH} |" in lines["| iDLG on tiny"]
+    assert "0.90 [0.90, 0.90]".replace("[", r"\[").replace("]", r"\]") in lines["| iDLG on toy"]
     rounds = told.partition("## Leak against the server round")[2].partition("\n## ")[0]
     assert "toy" in rounds
     assert "tiny" not in rounds
-    assert "empirical distribution of PSNR, dB over the victims of tiny" in page
-    assert "empirical distribution of SSIM over the victims of tiny" not in page
+    alts = Tags(page).attributes("alt")
+    assert any(alt.startswith("strip of the l2 of") and "iDLG on tiny" in alt for alt in alts)
+    assert not any(alt.startswith("strip of the SSIM of") and "on tiny" in alt for alt in alts)
 
 
 @pytest.mark.parametrize(

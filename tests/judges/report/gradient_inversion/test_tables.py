@@ -56,7 +56,7 @@ def test_table_iv_is_ordered_and_has_the_papers_row_only_where_there_is_one(row:
     section = image_section(summarise(image_scores(row), judges=JUDGES))
     known = "judge, %: held-out 98, chance 10"
     assert [(group.title, group.note, len(group.rows)) for group in section.tables[0].groups] == [
-        ("dlg on mnist", known, 4), ("dlg on digits", "", 4), ("grnn on mnist", known, 4), ("grnn on digits", "", 4),
+        ("DLG on MNIST", known, 4), ("DLG on digits", "", 4), ("GRNN on MNIST", known, 4), ("GRNN on digits", "", 4),
     ]  # fmt: skip
 
 
@@ -85,10 +85,10 @@ def test_table_v_puts_the_ways_beside_each_other(row: Row) -> None:
     (table,) = spike_tables(summary)
     assert table.ways == ("post_optimisation", "in_optimisation", "straight_through")
     assert [(line.tau, line.attack) for line in table.rows] == [
-        (0.1, "dlg"),
-        (0.1, "idlg"),
-        (0.5, "dlg"),
-        (0.5, "idlg"),
+        (0.1, "DLG"),
+        (0.1, "iDLG"),
+        (0.5, "DLG"),
+        (0.5, "iDLG"),
     ]
     assert table.norm == pytest.approx(40.0)  # of these victims, not the 41 of the data set
     assert (table.held_out, table.ceiling) == (0.8, 1.0)
@@ -140,7 +140,7 @@ def test_findings_of_events_speak_of_distance(row: Row) -> None:
     text = findings(summarise(spike_rows(row), judges=JUDGES))
     assert len(text) == 2
     assert text[1] == (
-        "With thresholding on dvs_gesture \N{MIDDLE DOT} spiking_lenet \N{MIDDLE DOT} uniform init, 12 cells: "
+        "With thresholding on DVS128 Gesture, spiking LeNet, uniform initialisation, 12 cells: "
         "ASR 25\N{NO-BREAK SPACE}% (chance 9\N{NO-BREAK SPACE}%); the mean l2 is below those of the thresholded guess "
         "with zero steps and of the empty recording, by more than 1 %, in 2 of 12."
     )
@@ -150,7 +150,7 @@ def test_findings_of_events_speak_of_distance(row: Row) -> None:
 def test_many_cells_are_listed_without_their_numbers(row: Row) -> None:
     scores = [row(dataset=f"d{index}", model=model) for index in range(5) for model in ("lenet", "spiking_lenet")]
     text = findings(summarise(scores))
-    assert text[1].startswith("Recovered, 10 of 10 cells: idlg on d0 \N{MIDDLE DOT} lenet, d0")
+    assert text[1].startswith("Recovered, 10 of 10 cells: iDLG on d0, LeNet and on d0")
     assert "mean SSIM" not in text[1]
 
 

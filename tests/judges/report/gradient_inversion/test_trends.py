@@ -10,11 +10,9 @@ from judges.intervals import Distribution
 from judges.report.formats import digits, interval, mse, percent_span, span
 from judges.report.gradient_inversion.tables_leaks import health_lines
 from judges.report.gradient_inversion.trends import (
-    MOST_LINES,
     Trend,
     by_round,
     by_timesteps,
-    distributions,
 )
 from judges.runs.measures import Health
 from judges.runs.rows import Score
@@ -38,62 +36,15 @@ def numbers(trend: Trend) -> list[tuple[str, str, int, float]]:
     return [(line.attack, line.model, line.place, round(line.ssim.mean, 6)) for line in trend.rows if line.ssim]
 
 
-def test_each_group_has_its_attacks_and_the_best_control(row: Row) -> None:
-    rows = many(row, [0.2, 0.9], attack="dlg", stop_reason="diverged") + many(row, [0.8, 0.9], attack="idlg")
-    rows += many(row, [0.1, 0.1], control="black") + many(row, [0.3, 0.4], control="mean image")
-    (told,) = distributions(summarise(rows), rows)
-    assert (told.name, told.shown, told.attacks) == ("toy · lenet · uniform init", 2, 2)
-    assert (told.diverged, told.rows) == (2, 4)
-    assert list(told.figures) == ["SSIM", "PSNR, dB"]
-    for figure in told.figures.values():
-        assert {"dlg", "idlg", "control: mean image"} <= set(labels(figure))
-        assert "control: black" not in labels(figure)
-
-
-def test_a_diverged_victim_counts_at_what_it_answered(row: Row) -> None:
-    rows = many(row, [0.2, 0.9], attack="dlg")
-    lost = many(row, [0.2, 0.9], attack="dlg", stop_reason="diverged")
-    (told,), (other,) = (distributions(summarise(own), own) for own in (rows, lost))
-    assert told.figures == other.figures
-
-
-def test_of_many_attacks_those_with_the_highest_ssim_are_shown(row: Row) -> None:
-    rows = [
-        score
-        for index in range(MOST_LINES + 3)
-        for score in many(row, [0.01 * index] * 2, attack=f"attack{index:02d}", cell=f"c{index}")
-    ]
-    (told,) = distributions(summarise(rows), rows)
-    assert (told.shown, told.attacks) == (MOST_LINES, MOST_LINES + 3)
-    assert not {f"attack{index:02d}" for index in range(3)} & set(labels(told.figures["SSIM"]))
-
-
-def test_all_groups_have_the_same_axes(row: Row) -> None:
-    """A value of another group moves the axis of this one."""
-    rows = many(row, [0.2, 0.5])
-    alone = next(distributions(summarise(rows), rows))
-    both = rows + many(row, [-0.4, 0.5], model="spiking_lenet")
-    assert next(distributions(summarise(both), both)).figures["SSIM"] != alone.figures["SSIM"]
-
-
-def test_answers_of_thresholding_have_no_distribution_and_no_trend(row: Row) -> None:
+def test_answers_of_thresholding_have_no_trend(row: Row) -> None:
     rows = spike_rows(row)
-    assert list(distributions(summarise(rows), rows)) == []
     assert by_round(summarise(rows), rows) == by_timesteps(summarise(rows), rows) == []
-
-
-def test_a_control_of_two_cells_counts_once(row: Row) -> None:
-    """The same victims' control twice, as two cells hold it, draws the line that it draws once."""
-    rows = many(row, [0.5, 0.9]) + many(row, [0.1, 0.2], control="black")
-    twice = rows + many(row, [0.1], control="black", cell="another")
-    (once,), (again,) = (distributions(summarise(own), own) for own in (rows, twice))
-    assert once.figures == again.figures
 
 
 def test_a_leak_by_round_is_the_mean_of_each_round(row: Row) -> None:
     rows = many(row, [0.8, 0.6], round=1, judge_correct=True) + many(row, [0.4, 0.2], round=7, judge_correct=False)
     (trend,) = by_round(summarise(rows, judges={"toy": {"chance": 0.25}}), rows)
-    assert numbers(trend) == [("idlg", "lenet", 1, 0.7), ("idlg", "lenet", 7, 0.3)]
+    assert numbers(trend) == [("iDLG", "LeNet", 1, 0.7), ("iDLG", "LeNet", 7, 0.3)]
     assert [line.n for line in trend.rows] == [2, 2]
     assert [line.asr.mean for line in trend.rows if line.asr] == [1.0, 0.0]
     assert trend.rows[0].ssim is not None
@@ -119,11 +70,11 @@ def test_without_a_judge_there_is_no_asr(row: Row) -> None:
 def test_more_networks_than_colours_stand_apart(row: Row) -> None:
     rows = [score for index in range(5) for at in (1, 2) for score in many(row, [0.5], model=f"net{index}", round=at)]
     assert [trend.name for trend in by_round(summarise(rows), rows)] == [
-        f"toy · net{index} · uniform init" for index in range(5)
+        f"toy, net{index}, uniform initialisation" for index in range(5)
     ]
     few = [score for score in rows if score.model in ("net0", "net1")]
     (trend,) = by_round(summarise(few), few)
-    assert trend.name == "toy · uniform init"
+    assert trend.name == "toy, uniform initialisation"
 
 
 def of_timesteps(row: Row, **changes: object) -> list[Score]:
@@ -140,13 +91,13 @@ def test_a_leak_by_timesteps_stands_beside_the_network_that_does_not_spike(row: 
     rows = of_timesteps(row) + many(row, [0.9, 0.7], model="lenet")
     rows += many(row, [0.1], model="lenet", attack="dlg") + many(row, [0.3, 0.3], control="black")
     (trend,) = by_timesteps(summarise(rows), rows)
-    assert trend.name == "toy · uniform init"
+    assert trend.name == "toy, uniform initialisation"
     assert numbers(trend) == [
-        ("idlg", "spiking_lenet", 1, 0.8),
-        ("idlg", "spiking_lenet", 10, 0.6),
-        ("idlg", "lenet", 0, 0.8),
+        ("iDLG", "spiking LeNet", 1, 0.8),
+        ("iDLG", "spiking LeNet", 10, 0.6),
+        ("iDLG", "LeNet", 0, 0.8),
     ]
-    assert {"idlg, spiking_lenet", "idlg, lenet", "1", "10"} <= set(labels(trend.figures["SSIM"]))
+    assert {"iDLG, spiking LeNet", "iDLG, LeNet", "1", "10"} <= set(labels(trend.figures["SSIM"]))
 
 
 def test_one_t_is_no_trend(row: Row) -> None:
@@ -214,7 +165,10 @@ def health(**changes: object) -> Health:
 
 def test_firing_rates_are_of_networks_that_spike() -> None:
     told = health_lines(Summary((), {}, 0, {}, (health(), health(model="lenet", firing_rates={}, silent={}))))
-    assert [line.name for line in told] == ["toy · spiking_lenet · uniform init", "toy · lenet · uniform init"]
+    assert [line.name for line in told] == [
+        "toy, spiking LeNet, uniform initialisation",
+        "toy, LeNet, uniform initialisation",
+    ]
     assert [bool(line.figure) for line in told] == [True, False]
     assert "conv1" in labels(told[0].figure)
 

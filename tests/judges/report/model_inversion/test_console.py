@@ -16,7 +16,7 @@ def printed(toy: Toy) -> list[str]:
 
 def test_attacks_and_controls_stand_under_what_was_attacked() -> None:
     lines = printed(central_run())
-    at = lines.index("mnist \N{MIDDLE DOT} SNN spiking_mlp \N{MIDDLE DOT} 10 epochs")
+    at = lines.index("MNIST, SNN spiking MLP, 10 epochs")
     assert lines[at + 1] == "test accuracy 96.5 \N{PLUS-MINUS SIGN} 0.7"
     assert " ".join(lines[at + 2].split()) == (
         "BrainLeaks-v1 60 85.0 \N{PLUS-MINUS SIGN} 5.5 [60, 100] 100.0 \N{PLUS-MINUS SIGN} 0.0 "

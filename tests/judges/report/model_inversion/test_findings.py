@@ -58,9 +58,9 @@ def test_each_attack_is_followed_from_the_first_round_to_the_last() -> None:
 
 def test_recovered_classes_are_the_main_result() -> None:
     first, *rest = told(pair(9, 10))
-    assert first.startswith("Classes came back from the SNN (mnist) and from the ANN (mnist).")
-    assert "The SNN is no safer than the ANN on mnist." in first
-    sentence = one_of(rest, "mnist: the judge recognises")
+    assert first.startswith("Classes came back from the SNN (MNIST) and from the ANN (MNIST).")
+    assert "The SNN is no safer than the ANN on MNIST." in first
+    sentence = one_of(rest, "MNIST: the judge recognises")
     assert "90\u00a0% [70, 100] of the answers of MI-Face on the ANN (DAA 90\u00a0%" in sentence
     assert "shuffled 0\u00a0%, real 90\u00a0%, chance 10\u00a0%" in sentence
     assert "The SNN is no safer: it gave away as much or more, though the intervals meet." in sentence
@@ -68,46 +68,46 @@ def test_recovered_classes_are_the_main_result() -> None:
 
 def test_an_snn_that_gives_more_away_is_no_safer() -> None:
     first, *rest = told(pair(2, 10))
-    assert "no safer than the ANN on mnist" in first
+    assert "no safer than the ANN on MNIST" in first
     assert "No classes" not in first
-    assert one_of(rest, "mnist: the judge").endswith("The SNN is no safer: it gave away as much or more.")
+    assert one_of(rest, "MNIST: the judge").endswith("The SNN is no safer: it gave away as much or more.")
 
 
 def test_an_snn_that_gives_less_away_is_safer_against_these_attacks() -> None:
     first, *rest = told(pair(10, 1))
-    assert first.startswith("Classes came back from the ANN (mnist); none came back from the SNN (mnist).")
-    assert "The SNN is safer against these attacks on mnist." in first
-    assert "gave away less to these attacks than the ANN" in one_of(rest, "mnist: the judge")
+    assert first.startswith("Classes came back from the ANN (MNIST); none came back from the SNN (MNIST).")
+    assert "The SNN is safer against these attacks on MNIST." in first
+    assert "gave away less to these attacks than the ANN" in one_of(rest, "MNIST: the judge")
 
 
 def test_a_difference_within_the_intervals_proves_nothing() -> None:
     first, *rest = told(pair(7, 5))
-    assert "The SNN is not shown to be safer on mnist." in first
-    assert "does not follow" in one_of(rest, "mnist: the judge")
+    assert "The SNN is not shown to be safer on MNIST." in first
+    assert "does not follow" in one_of(rest, "MNIST: the judge")
 
 
 def test_nothing_follows_from_an_attack_that_failed() -> None:
     first, *rest = told(pair(9, 1, target_confidence=0.2))
     assert first == (
-        "Classes came back from the ANN (mnist); none came back from the SNN (mnist). Nothing follows about the SNN "
-        "(mnist)."
+        "Classes came back from the ANN (MNIST); none came back from the SNN (MNIST). Nothing follows about the SNN "
+        "(MNIST)."
     )
-    assert one_of(rest, "mnist: the judge").endswith("Nothing follows about the SNN.")
+    assert one_of(rest, "MNIST: the judge").endswith("Nothing follows about the SNN.")
     failed = one_of(rest, "nothing follows about these models")
-    assert "BrainLeaks-v2 on mnist (SNN; target convinced by 0\u00a0% of the answers" in failed
+    assert "BrainLeaks-v2 on MNIST (SNN; target convinced by 0\u00a0% of the answers" in failed
     assert "DAA 10\u00a0%" in failed
     assert not any("safer" in sentence for sentence in (first, *rest))
 
 
 def test_an_attack_that_diverged_says_nothing_either() -> None:
     sentences = told(pair(9, 0, stop_reason="diverged"))
-    assert "BrainLeaks-v2 on mnist" in one_of(sentences, "Diverged, so nothing follows")
-    assert one_of(sentences, "mnist: the judge").endswith("Nothing follows about the SNN.")
+    assert "BrainLeaks-v2 on MNIST" in one_of(sentences, "Diverged, so nothing follows")
+    assert one_of(sentences, "MNIST: the judge").endswith("Nothing follows about the SNN.")
 
 
 def test_fooling_the_target_is_no_proof_of_privacy() -> None:
     sentences = told(pair(9, 1))
-    assert "BrainLeaks-v2 on mnist (SNN; target convinced by 100\u00a0%" in one_of(sentences, "Only fools the target")
+    assert "BrainLeaks-v2 on MNIST (SNN; target convinced by 100\u00a0%" in one_of(sentences, "Only fools the target")
 
 
 def test_traces_and_a_blind_judge_are_told() -> None:
@@ -116,14 +116,14 @@ def test_traces_and_a_blind_judge_are_told() -> None:
     blind = Toy()
     target = blind.target("mnist", "spiking_mlp", classes=3, accuracies=(0.9,))
     blind.attack(target, "brainleaks_v2", 1, picture=False)
-    assert "BrainLeaks-v2 on mnist" in one_of(told(blind), "so it cannot tell")
+    assert "BrainLeaks-v2 on MNIST" in one_of(told(blind), "so it cannot tell")
 
 
 def test_memorisation_is_told_of_what_came_back_only() -> None:
     same = one_of(told(pair(9, 10)), "Nothing points to copies")
     assert "in 50\u00a0% of cases" in same
     near = one_of(told(pair(9, 10, nearer_train=True)), "Nearer to training examples than")
-    assert "BrainLeaks-v2 on mnist (SNN) in 100\u00a0% [69, 100]" in near
+    assert "BrainLeaks-v2 on MNIST (SNN) in 100\u00a0% [69, 100]" in near
     assert "MI-Face" not in near
     nothing = told(pair(1, 1))
     assert not any("copies" in sentence for sentence in nothing)
@@ -131,10 +131,12 @@ def test_memorisation_is_told_of_what_came_back_only() -> None:
 
 def test_the_strongest_attack_speaks_for_a_network() -> None:
     sentences = told(central_run())
-    assert "BrainLeaks-v2 on the SNN" in one_of(sentences, "mnist: the judge recognises")
-    assert "BrainLeaks-v1" not in one_of(sentences, "mnist: the judge recognises")
-    assert sentences[0].startswith("Classes came back from the SNN in 2 of 4 cases (mnist, att_faces_8_9) and from the")
-    assert "no safer than the ANN on mnist; safer against these attacks on att_faces_8_9" in sentences[0]
+    assert "BrainLeaks-v2 on the SNN" in one_of(sentences, "MNIST: the judge recognises")
+    assert "BrainLeaks-v1" not in one_of(sentences, "MNIST: the judge recognises")
+    assert sentences[0].startswith(
+        "Classes came back from the SNN in 2 of 4 cases (MNIST, AT&T faces (split 8:9)) and from the"
+    )
+    assert "no safer than the ANN on MNIST; safer against these attacks on AT&T faces (split 8:9)" in sentences[0]
 
 
 def test_accuracy_never_stands_without_daa() -> None:
@@ -155,8 +157,8 @@ def test_two_architectures_on_one_data_set_are_told_apart() -> None:
     toy = pair(9, 10)
     toy.attack(toy.target("mnist", "lenet", accuracies=(0.9,)), "mi_face", 1, picture=False)
     first, *rest = told(toy)
-    assert "from the ANN in 1 of 2 cases (mnist, mlp)" in first
-    assert one_of(rest, "mnist, lenet: the judge")
+    assert "from the ANN in 1 of 2 cases (MNIST, MLP)" in first
+    assert one_of(rest, "MNIST, LeNet: the judge")
 
 
 def test_a_run_without_attacks() -> None:

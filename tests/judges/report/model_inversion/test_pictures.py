@@ -35,7 +35,7 @@ def test_under_each_answer_stands_what_was_believed(central: Path) -> None:
 def test_many_classes_stand_in_rows_of_ten_and_half_of_them_fold(tmp_path: Path) -> None:
     write_inversion_report(central_run().write(tmp_path), show_faces=True)
     page = page_of(tmp_path)
-    opened, folded = page.split("The other classes: att_faces_8_9")
+    opened, folded = page.split("The other classes: AT&amp;T faces (split 8:9)")
     assert "class 19</th>" in opened
     assert "class 20</th>" not in opened
     assert "class 20</th>" in folded
@@ -45,11 +45,11 @@ def test_many_classes_stand_in_rows_of_ten_and_half_of_them_fold(tmp_path: Path)
 
 def test_people_are_hidden_unless_asked_for(central: Path, tmp_path: Path) -> None:
     assert page_of(central).count(HIDDEN) == 1
-    assert "att_faces" not in shown_of(central)
-    assert "mnist" in shown_of(central)
+    assert "AT&T faces" not in shown_of(central)
+    assert "MNIST" in shown_of(central)
     write_inversion_report(central_run().write(tmp_path), show_faces=True)
     assert HIDDEN not in page_of(tmp_path)
-    assert "att_faces" in shown_of(tmp_path)
+    assert "AT&T faces" in shown_of(tmp_path)
 
 
 def test_a_data_set_that_the_manifest_does_not_know_is_hidden(tmp_path: Path) -> None:
@@ -65,11 +65,11 @@ def test_each_spiking_attack_moves_once_in_every_data_set(central: Path) -> None
     assert [film["alt"].rpartition(" of the answer of ")[2] for film in films] == [
         f"{attack}, class {label}, {dataset}, over {STEPS} time steps"
         for attack, dataset, label in (
-            ("BrainLeaks-v1", "mnist", "class 3"),
-            ("BrainLeaks-v2", "mnist", "class 3"),
-            ("BrainLeaks-v1", "dvs_gesture", "class 3"),
-            ("BrainLeaks-v2", "dvs_gesture", "class 3"),
-            ("BrainLeaks-v2, sparsity=0.1", "toy", "class 2"),
+            ("BrainLeaks-v1", "MNIST", "class 3"),
+            ("BrainLeaks-v2", "MNIST", "class 3"),
+            ("BrainLeaks-v1", "DVS128 Gesture", "class 3"),
+            ("BrainLeaks-v2", "DVS128 Gesture", "class 3"),
+            ("BrainLeaks-v2 (sparsity=0.1)", "toy", "class 2"),
         )
     ]
     for film in films:

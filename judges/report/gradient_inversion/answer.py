@@ -1,0 +1,132 @@
+"""The answer of a run of gradient inversion, or of an audit, in words: what its report says first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from judges.report.answer import Answer, bounded, listed
+from judges.report.formats import counted, grouped, percent
+from judges.report.gradient_inversion import findings as found
+from judges.report.gradient_inversion.sentences import sentence
+from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
+from judges.report.ladder import Climb
+from judges.report.words import tone
+from judges.runs.identity import RUNG, Group
+from judges.runs.names import attack_name, defence_name, group_name, in_words, init_name, model_name
+from judges.summaries.gradient_inversion import CellSummary, Summary
+from judges.summaries.verdicts import LABELS, PARTLY, RECOVERED, TRACES, VERDICTS
+
+_HEADLINES = {
+    (RECOVERED,): "Inputs were recovered in {share}.",
+    (PARTLY,): "Some inputs were recovered in {share}.",
+    (TRACES,): "Traces of the inputs were found in {share}, no recognisable picture.",
+    (LABELS,): "Labels were read in {share}, but no input.",
+}
+_KNOWN = {name: place for place, name in enumerate(VERDICTS)}
+
+
+def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = ()) -> Answer:
+    """Return the answer of a run.
+
+    Args:
+        summary: of the run.
+        warnings: reasons to read it with care, from outside the summary.
+        controls: where the controls come from, or which are lacking.
+    """
+    attacks = [cell for cell in summary.cells if not cell.is_control]
+    if not attacks:
+        return Answer("No attack was scored in this run.", "open", [("Beware", list(warnings))])
+    best = _best({group: own for group, own in grouped(attacks, lambda cell: cell.group).items()
+                  if all(cell.tau is None for cell in own)})  # fmt: skip
+    told = found.find(summary)
+    spikes = [sentence(one) for one in told if isinstance(one, found.Thresholded)]
+    beware = [sentence(one) for one in told if isinstance(one, found.FailedCheck)]
+    headline, shown = _headline(list(best.values())) if best else _of_spikes(told)
+    lines = [
+        ("Attacked", [_attacked(attacks)]),
+        ("By", list(_attackers(attacks))),
+        ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),
+        ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
+        ("Ladder", [sentence(one) for one in told if isinstance(one, Climb)]),
+        ("Beware", [*beware, *warnings]),
+    ]
+    return Answer(headline, shown, lines)
+
+
+def _best(groups: Mapping[Group, Sequence[CellSummary]]) -> dict[Group, CellSummary]:
+    """Return the attack on each group that says most about it: of the first verdict, and of the most successes."""
+    return {group: min(own, key=lambda cell: (_place(cell), -_share(cell))) for group, own in groups.items()}
+
+
+def _place(cell: CellSummary) -> int:
+    return _KNOWN.get(cell.verdict, len(_KNOWN))
+
+
+def _share(cell: CellSummary) -> float:
+    return cell.comparison.succeeded.share if cell.comparison else (cell.recognisable or cell.solved).share
+
+
+def _headline(best: Sequence[CellSummary]) -> tuple[str, str]:
+    """Return the main sentence of groups without thresholding, and its tone."""
+    first = min(best, key=_place)
+    for verdicts, text in _HEADLINES.items():
+        if first.verdict in verdicts:
+            count = sum(cell.verdict == first.verdict for cell in best)
+            share = f"{count} of {counted(len(best), 'setting')}" if len(best) > 1 else "the setting attacked"
+            return text.format(share=share), tone(first.verdict)
+    if tone(first.verdict) == "no":
+        return "No attack tried here found anything, which does not mean that none would.", "no"
+    return "No attack found anything, and nothing follows about what another would find.", "open"
+
+
+def _of_spikes(told: Sequence[found.Finding]) -> tuple[str, str]:
+    """Return the main sentence of a run in which thresholding was tried on all groups, and its tone."""
+    own = [one for one in told if isinstance(one, found.Thresholded)]
+    closer, compared = sum(one.closer for one in own), sum(one.compared for one in own)
+    if not closer:
+        return "No answer is nearer to the recordings than those that need no update.", "no"
+    return f"Answers are nearer than those that need no update in {closer} of {counted(compared, 'cell')}.", "some"
+
+
+def _attacked(attacks: Sequence[CellSummary]) -> str:
+    """Return what was attacked, each kind of setting once."""
+    names = {
+        "data": [in_words(cell.dataset) for cell in attacks],
+        "network": [model_name(_without_rung(cell)) for cell in attacks],
+        "init": [init_name(cell).removesuffix(" initialisation") for cell in attacks],
+        "defence": ["no defence" if cell.defence == "none" else defence_name(cell) for cell in attacks],
+    }
+    told = {kind: listed([name for name in dict.fromkeys(own) if name]) for kind, own in names.items()}
+    told["init"] = f"{told['init']} initialisation" if told["init"] else ""
+    victims, cells = counted(sum(cell.n for cell in attacks), "attacked example"), counted(len(attacks), "cell")
+    lost = sum(cell.diverged for cell in attacks)
+    diverged = f", of which {lost} diverged" if lost else ""
+    return f"{'; '.join(text for text in told.values() if text)}. {victims} in {cells}{diverged}."
+
+
+def _without_rung(cell: CellSummary) -> Group:
+    """Return what was attacked, whatever the rung of a ladder."""
+    rest = tuple((key, value) for key, value in cell.varied.items() if key != RUNG)
+    return Group(cell.dataset, cell.model, cell.family, cell.spiking, rest, cell.init, cell.defence, ())
+
+
+def _attackers(attacks: Sequence[CellSummary]) -> Iterator[str]:
+    """Yield the attacks of each adversary, and what that one knows."""
+    for letter, own in sorted(grouped(attacks, lambda cell: cell.adversary).items()):
+        knows = f"adversary {letter}, who knows {ADVERSARIES.get(letter, 'what its package says')}" if letter else ""
+        names = listed(list(dict.fromkeys(map(attack_name, own))))
+        given = listed(list(dict.fromkeys(cell.auxiliary for cell in own if cell.auxiliary)))
+        beside = f"; auxiliary data: {given}" if given else ""
+        yield f"{names}: {knows}{beside}" if knows else f"{names}{beside}"
+
+
+def _leaked(group: Group, cell: CellSummary) -> str:
+    """Return the verdict on a group by the attack that says most about it, with its interval."""
+    rate = cell.comparison.succeeded if cell.comparison else cell.recognisable or cell.solved
+    what = "all tokens named" if cell.token_accuracy is not None else "recognisable" if cell.recognisable else "solved"
+    above = " above their controls" if cell.comparison else ""
+    sure = f"95 % interval {100 * rate.low:.0f} to {percent(rate.high)}"
+    text = f"{rate.count} of {rate.of} {what}{above}, {sure}"
+    if cell.verdict == LABELS:
+        text = f"{percent(cell.label_accuracy)} of the labels right; {text}"
+    return f"{group_name(group)}: {cell.verdict} by {attack_name(cell)}, {text}"
