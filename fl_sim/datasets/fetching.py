@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fl_sim.datasets import att_faces, cifar100, dvs_gesture, lfw, mnist, nmnist
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images import att_faces, cifar10, cifar100, lfw, mnist
 from fl_sim.datasets.locations import cache_folder
 from fl_sim.datasets.reading.integrity import corrupt, describe_file
+from fl_sim.datasets.recordings import dvs_gesture, nmnist
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
 from fl_sim.extras import EVENTS, require
@@ -80,6 +81,10 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "mnist": Recipe(functools.partial(_with_torchvision, "MNIST"), "MNIST/raw", mnist.read),
+    "fashion_mnist": Recipe(
+        functools.partial(_with_torchvision, "FashionMNIST"), "FashionMNIST/raw", mnist.read_fashion
+    ),
+    "cifar10": Recipe(functools.partial(_with_torchvision, "CIFAR10"), "cifar-10-batches-py", cifar10.read),
     "cifar100": Recipe(functools.partial(_with_torchvision, "CIFAR100"), "cifar-100-python", cifar100.read),
     "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
     "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),

@@ -65,11 +65,24 @@ def places(root: Path | None) -> tuple[Place, ...]:
 
 def candidates(name: str, root: Path | None) -> tuple[Candidate, ...]:
     """Return every file or folder that may hold the data set `name`, in the order of preference."""
+    if DATASETS[name].own:  # wherever the user says, and nowhere else
+        return tuple(Candidate(one.origin, one.folder, one.folder.exists()) for one in places(root)[: root is not None])
     return tuple(
-        Candidate(place.origin, place.folder / layout, (place.folder / layout).exists())
+        Candidate(place.origin, path, path.exists())
         for place in places(root)
         for layout in DATASETS[name].layouts
+        for path in [_path(place.folder, Path(layout))]
     )
+
+
+def _path(folder: Path, layout: Path) -> Path:
+    """Return where a layout lies in a folder, which may itself be the layout, or the first of its folders."""
+    if not (folder / layout).exists():
+        for count in range(len(layout.parts), 0, -1):
+            inner = folder.joinpath(*layout.parts[count:])
+            if folder.parts[-count:] == layout.parts[:count] and inner.exists():
+                return inner
+    return folder / layout
 
 
 def locate(name: str, root: Path | None) -> Path:
@@ -78,12 +91,12 @@ def locate(name: str, root: Path | None) -> Path:
     Raises:
         DataError: none exists, or `root` is not a folder.
     """
-    if root and not root.expanduser().is_dir():
+    found = [candidate.path for candidate in candidates(name, root) if candidate.found]
+    if root and not root.expanduser().is_dir() and root.expanduser() not in found:
         # Searching the next place would hide a mistyped path behind another copy of the data.
         raise DataError(f"dataset.root: expected a folder, found none at {root.expanduser()}.")
-    for candidate in candidates(name, root):
-        if candidate.found:
-            return candidate.path
+    if found:
+        return found[0]
     expected = " or ".join(f"'{layout}'" for layout in DATASETS[name].layouts)
     looked = ", ".join(f"{place.folder} ({place.origin})" for place in places(root))
     raise DataError(

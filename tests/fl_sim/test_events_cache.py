@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_sim.datasets import nmnist
 from fl_sim.datasets.events import EVENT, EventSplit, Recording, collect, plan_frames
 from fl_sim.datasets.events import cache as frame_cache
 from fl_sim.datasets.events.cache import frames_folder
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.recordings import nmnist
 from fl_sim.files import sha256
 from fl_sim.specs import Framing
 from tests.fl_sim.test_datasets import DAMAGE

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from fl_sim.datasets import DATASETS, dvs_gesture, load_dataset
+from fl_sim.datasets import DATASETS, load_dataset
 from fl_sim.datasets.events.cache import frames_folder
+from fl_sim.datasets.recordings import dvs_gesture
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import Framing
 from tests.fl_sim.test_datasets import DAMAGE
