@@ -66,17 +66,18 @@ def subfolders(folder: Path, expected: str) -> list[Path]:
         raise corrupt(folder, expected, f"that it cannot be read ({error.strerror})") from error
 
 
-def read_member(archive: zipfile.ZipFile, name: str, most: int = MOST_UNPACKED) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str, most: int = 0) -> bytes:
     """Return the complete content of a member of an archive, whose CRC zipfile checks at the end.
 
     Args:
         archive: a zip.
         name: of the member.
-        most: maximum unpacked size in bytes.
+        most: maximum unpacked size in bytes; 0 for `MOST_UNPACKED`.
 
     Raises:
         One of `DAMAGED_ZIP`: it is damaged, missing, or would unpack to more than `most` bytes.
     """
+    most = most or MOST_UNPACKED
     size = archive.getinfo(name).file_size  # zipfile never reads more than this
     if size > most:
         raise ValueError(f"'{name}' would unpack to {size:,} bytes, but at most {most:,} are expected")
