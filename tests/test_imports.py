@@ -81,7 +81,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders", "fl_sim.foreign_weights"), ("torch", "spikingjelly")),
     "fl_sim.defences": Room((*NOUNS, "fl_sim.plugins", "fl_sim.validation"), ("torch",)),
     "fl_sim.datasets": Room((*BASICS, "fl_sim.extras", "fl_sim.cache"), ("torch", "torchvision", "tonic")),
-    "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.validation")),
+    "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.datasets.examples", "fl_sim.validation")),
     "fl_sim.training": Room((*RECORDS, "fl_sim.encoders", "fl_sim.models.*", "fl_sim.tokens"), ("torch",)),
     "fl_sim.foreign_weights": Room((*RECORDS, *DATA, "fl_sim.models", "fl_sim.training"), ("torch",)),
     "fl_sim.checkpoints": Room((*RECORDS, "fl_sim.cache"), ("torch",)),

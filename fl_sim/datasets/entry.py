@@ -32,6 +32,7 @@ class DatasetEntry:
         own: whether it is whatever the user has at `dataset.root`; `dataset.people` then says whether it shows people.
         people: whether it shows real people; reports then show pictures only on request.
         source: where `spikeleak data fetch` downloads it from, and how that differs from the authors' publication.
+        by_hand: who has it, if `spikeleak data fetch` cannot get it.
         counts: number of examples in each split, described in words if it depends on the files found.
         shape: (C, H, W) of one input at the default size; None if unknown.
         classes: number of labels; 0 if it depends on the files found.
@@ -47,6 +48,7 @@ class DatasetEntry:
     own: bool = False
     people: bool = False
     source: str = ""
+    by_hand: str = ""
     counts: str = ""
     shape: tuple[int, int, int] | None = None
     classes: int = 0

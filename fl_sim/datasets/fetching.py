@@ -23,7 +23,7 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import att_faces, cifar10, cifar100, lfw, mnist
 from fl_sim.datasets.locations import cache_folder
 from fl_sim.datasets.reading.integrity import corrupt, describe_file
-from fl_sim.datasets.recordings import dvs_gesture, nmnist
+from fl_sim.datasets.recordings import dvs_gesture, nmnist, shd
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
 from fl_sim.extras import EVENTS, require
@@ -59,7 +59,7 @@ def _with_tonic(name: str, folder: Path) -> None:
 
     kind = getattr(tonic.datasets, name)
     for split, train in (("train", True), ("test", False)):
-        archive = folder / name / getattr(kind, f"{split}_filename")
+        archive = folder / name / (getattr(kind, f"{split}_filename", "") or getattr(kind, f"{split}_zip"))
         try:
             kind(str(folder), train=train)
         except RuntimeError as error:
@@ -92,6 +92,7 @@ RECIPES = {
     "att_faces_8_9": Recipe(_att_faces, "olivetti_faces", att_faces.read),
     "nmnist": Recipe(functools.partial(_with_tonic, "NMNIST"), "NMNIST", nmnist.read),
     "dvs_gesture": Recipe(functools.partial(_with_tonic, "DVSGesture"), "DVSGesture", dvs_gesture.read),
+    "shd": Recipe(functools.partial(_with_tonic, "SHD"), "SHD", shd.read),
 }
 
 
@@ -104,7 +105,8 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
         return Path(sklearn.datasets.__file__).parent / "data"
     if name not in RECIPES:
-        raise ConfigError(f"dataset.name: '{name}' cannot be downloaded.")
+        by_hand = f" here; get it from {DATASETS[name].by_hand}" if DATASETS[name].by_hand else ""
+        raise ConfigError(f"dataset.name: '{name}' cannot be downloaded{by_hand}.")
     recipe = RECIPES[name]
     target = cache_folder() / recipe.keep
     with contextlib.suppress(DataError):

@@ -99,9 +99,11 @@ def locate(name: str, root: Path | None) -> Path:
         return found[0]
     expected = " or ".join(f"'{layout}'" for layout in DATASETS[name].layouts)
     looked = ", ".join(f"{place.folder} ({place.origin})" for place in places(root))
+    by_hand = DATASETS[name].by_hand
+    how = f"Get it from {by_hand}, and" if by_hand else f"Download it with `spikeleak data fetch {name}`, or"
     raise DataError(
-        f"The data set '{name}' was not found: expected {expected} under one of {looked}. Download it with "
-        f"`spikeleak data fetch {name}`, or set {VARIABLE} to the folder that holds it."
+        f"The data set '{name}' was not found: expected {expected} under one of {looked}. {how} set {VARIABLE} to the "
+        "folder that holds it."
     )
 
 

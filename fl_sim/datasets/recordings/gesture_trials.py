@@ -44,7 +44,7 @@ def trials_in(where: Path) -> Path | None:
     if not where.is_dir():
         return None
     folders = [where, *subfolders(where, "a folder")]
-    return next((one for one in folders if (one / LISTS[0]).is_file() and (one / LISTS[1]).is_file()), None)
+    return next((one for one in folders if any((one / name).is_file() for name in LISTS)), None)
 
 
 def splits_of_trials(name: str, folder: Path, plan: FramePlan) -> tuple[Splits, str]:
