@@ -67,7 +67,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     """Download a data set into the cache of downloads, complete and verified, or leave nothing there.
 
     Args:
-        name: in `DATASETS`.
+        name: in `DATASETS`, or that of a data set of Hugging Face with "hf:" before it.
         progress: whether the downloading library may show its progress on standard error.
 
     Returns:

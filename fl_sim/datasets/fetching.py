@@ -21,7 +21,8 @@ from PIL import Image
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import att_faces, cifar10, cifar100, lfw, mnist
-from fl_sim.datasets.locations import cache_folder
+from fl_sim.datasets.locations import HUGGINGFACE, cache_folder, huggingface_folder
+from fl_sim.datasets.own import huggingface
 from fl_sim.datasets.reading.integrity import corrupt, describe_file
 from fl_sim.datasets.recordings import dvs_gesture, nmnist, shd
 from fl_sim.datasets.table import DATASETS
@@ -98,6 +99,8 @@ RECIPES = {
 
 def fetch(name: str, *, progress: bool = True) -> Path:
     """Download a data set; see `fl_sim.datasets.fetch`."""
+    if name.startswith(HUGGINGFACE):
+        return _kept(name, _of_huggingface(name), progress)
     if name not in DATASETS:
         raise unknown_name("dataset.name", name, DATASETS)
     if name in ("digits", "digits_dvs"):
@@ -107,7 +110,20 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     if name not in RECIPES:
         by_hand = f" here; get it from {DATASETS[name].by_hand}" if DATASETS[name].by_hand else ""
         raise ConfigError(f"dataset.name: '{name}' cannot be downloaded{by_hand}.")
-    recipe = RECIPES[name]
+    return _kept(name, RECIPES[name], progress)
+
+
+def _of_huggingface(name: str) -> Recipe:
+    """Return how to get a data set of Hugging Face, which is checked at a size that suits all pictures."""
+    keep = huggingface_folder(Path(name)).relative_to(cache_folder())
+    plain = name.removeprefix(HUGGINGFACE)
+    return Recipe(
+        lambda folder: huggingface.fetch(plain, folder / keep), str(keep), lambda path, _: huggingface.read(path, 32)
+    )
+
+
+def _kept(name: str, recipe: Recipe, progress: bool) -> Path:
+    """Return where a valid copy is kept, downloaded if there is none."""
     target = cache_folder() / recipe.keep
     with contextlib.suppress(DataError):
         if target.exists():
@@ -115,7 +131,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
             return target
     try:
         _download(recipe, target, progress)
-    except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException) as error:
         # The libraries report network failures and wrong hashes as one of these, on many lines.
         reason = " ".join(str(error).split())
         raise DataError(

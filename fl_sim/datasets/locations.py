@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from fl_sim.datasets.table import DATASETS
-from fl_sim.errors import DataError, unknown_name
+from fl_sim.errors import ConfigError, DataError, unknown_name
 
 VARIABLE = "SPIKELEAK_DATA"
+HUGGINGFACE = "hf:"
+"""What stands before the name of a data set of Hugging Face."""
+
+_HF_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
 
 
 class Place(NamedTuple):
@@ -55,6 +60,23 @@ def cache_folder() -> Path:
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "spikeleak" / "data"
 
 
+def huggingface_folder(root: Path) -> Path:
+    """Return the folder of a data set of Hugging Face: `root` itself, or that to which the data set `root` is fetched.
+
+    Args:
+        root: an existing folder, or the name of a data set, with or without "hf:" before it.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    name = str(root).removeprefix(HUGGINGFACE)
+    if root.expanduser().is_dir() and not str(root).startswith(HUGGINGFACE):
+        return root.expanduser()
+    if not _HF_NAME.fullmatch(name):
+        raise ConfigError(f"dataset.root: expected a folder, or a name such as hf:OWNER/NAME, found '{root}'.")
+    return cache_folder() / "huggingface" / name
+
+
 def places(root: Path | None) -> tuple[Place, ...]:
     """Return the folders to search, in order: `root`, the variable SPIKELEAK_DATA, the cache of downloads."""
     found = [Place("dataset.root", root.expanduser())] if root else []
@@ -66,7 +88,8 @@ def places(root: Path | None) -> tuple[Place, ...]:
 def candidates(name: str, root: Path | None) -> tuple[Candidate, ...]:
     """Return every file or folder that may hold the data set `name`, in the order of preference."""
     if DATASETS[name].own:  # wherever the user says, and nowhere else
-        return tuple(Candidate(one.origin, one.folder, one.folder.exists()) for one in places(root)[: root is not None])
+        own = [] if root is None else [huggingface_folder(root) if name == "huggingface" else root.expanduser()]
+        return tuple(Candidate("dataset.root", path, path.exists()) for path in own)
     return tuple(
         Candidate(place.origin, path, path.exists())
         for place in places(root)

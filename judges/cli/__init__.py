@@ -224,7 +224,9 @@ def info(
 
 
 @data_app.command()
-def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a data set, or hf:OWNER/NAME for one of Hugging Face.")],
+) -> None:
     """Download a data set into the cache of downloads and verify it."""
     from fl_sim.datasets import fetch as download
 

@@ -27,4 +27,13 @@ OWN = {
         source="your folder: train/<class>/... and test/<class>/... (or val), or <class>/...",
         counts=_COUNTS,
     ),
+    "huggingface": DatasetEntry(
+        "fl_sim.datasets.own.huggingface:load",
+        summary="pictures of Hugging Face: dataset.root is hf:OWNER/NAME, after `spikeleak data fetch hf:OWNER/NAME`",
+        terms="those on the page of the data set",
+        own=True,
+        people=True,
+        source="fetched by Hugging Face's package datasets; a folder that it saved (save_to_disk) is also read",
+        counts=_COUNTS,
+    ),
 }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.own.arrays import Classes, classes_of, pixels_of, refuse
-from fl_sim.datasets.own.splitting import MOST_BYTES, check_bytes, check_sides, root_of, split_by_name
+from fl_sim.datasets.own.splitting import MOST_BYTES, both_splits, check_bytes, check_sides, root_of
 from fl_sim.datasets.reading.images import Labelled, assemble
 from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe_file, read_array, read_member
 from fl_sim.datasets.reading.pictures import Pixels, resize
@@ -97,14 +97,10 @@ def _split(
         if len(images) != len(labels):
             raise refuse(pair.path, "one label for each image", f"{len(labels):,} labels and {len(images):,} images")
     whole = [Labelled(images, labels) for images, labels in zip(pixels, classes.labels, strict=True)]
-    if len(whole) == 2:
-        train, test = whole
-        return train, test, f"its own split ({' and '.join(pairs)})"
     if not len(whole[0].labels):
         raise refuse(where, "images and labels", "none")
-    ((images, labels),) = whole
-    for_test, how = split_by_name([str(index) for index in range(len(labels))], labels, fraction)
-    return Labelled(images[~for_test], labels[~for_test]), Labelled(images[for_test], labels[for_test]), how
+    train, test, how = both_splits(whole, [str(index) for index in range(len(whole[0].labels))], fraction)
+    return train, test, how or f"its own split ({' and '.join(pairs)})"
 
 
 def _files(where: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fl_sim.datasets.reading.images import Labelled
 from fl_sim.errors import ConfigError, DataError
 
 SMALLEST = 7
@@ -71,6 +72,22 @@ def split_by_name(names: Sequence[str], labels: npt.NDArray[np.integer], fractio
     return Parts(
         for_test, f"no split of its own: by their names, {fraction:g} {among} for test (dataset.test_fraction)"
     )
+
+
+def both_splits(labelled: Sequence[Labelled], names: Sequence[str], fraction: float) -> tuple[Labelled, Labelled, str]:
+    """Return the train and the test split of one split or of two, and how one was divided, in words; "" for two.
+
+    Args:
+        labelled: one split, or the train and the test split.
+        names: of the examples of one split; see `split_by_name`.
+        fraction: share of one split that is for test.
+    """
+    if len(labelled) > 1:
+        train, test = labelled
+        return train, test, ""
+    ((pixels, labels),) = labelled
+    for_test, told = split_by_name(names, labels, fraction)
+    return Labelled(pixels[~for_test], labels[~for_test]), Labelled(pixels[for_test], labels[for_test]), told
 
 
 def check_sides(where: Path, height: int, width: int, size: int) -> None:

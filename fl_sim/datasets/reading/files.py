@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fl_sim.datasets.reading.integrity import describe, read_bytes
+from fl_sim.datasets.reading.integrity import describe
 from fl_sim.datasets.reading.pictures import DAMAGED, Pixels, reason, resize
 from fl_sim.errors import DataError
 
@@ -68,18 +68,18 @@ def opened(path: Path, content: bytes) -> Image.Image:
     return picture
 
 
-def decoded(path: Path, mode: str, height: int, width: int) -> Pixels:
+def decoded(path: Path, content: bytes, mode: str, height: int, width: int) -> Pixels:
     """Return a picture, uint8 (height, width) or (height, width, 3), the whole of it resized.
 
     Args:
-        path: the file.
+        path: the file, for errors.
+        content: of the file.
         mode: "L" or "RGB".
         height, width: in pixels.
 
     Raises:
-        DataError: it is missing, damaged, or no picture.
+        DataError: it is damaged, or no picture.
     """
-    content = read_bytes(path, PICTURE)
     with opened(path, content) as picture:
         try:
             pixels = np.array(picture.convert(mode), dtype=np.uint8)

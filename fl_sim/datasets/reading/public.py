@@ -54,8 +54,9 @@ class PublicPictures:
         """
         spec, chosen = self.spec, torch.arange(len(self))[indices].tolist()
         mode, height, width = _MODES[spec.channels], spec.height, spec.width
-        pictures_of = [decoded(self.files[index], mode, height, width) for index in chosen]
-        pixels = np.stack(pictures_of).reshape(-1, height, width, spec.channels)
+        files = [self.files[index] for index in chosen]
+        resized = [decoded(file, read_bytes(file, PICTURE), mode, height, width) for file in files]
+        pixels = np.stack(resized).reshape(-1, height, width, spec.channels)
         unit, labels = Split(torch.from_numpy(pixels).permute(0, 3, 1, 2), self.labels[indices]).batch()
         return spec.low + (spec.high - spec.low) * unit, labels
 
