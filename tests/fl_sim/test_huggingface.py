@@ -107,9 +107,7 @@ def test_what_is_damaged_or_not_there_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"web/all/0: expected a picture .*'<!DOCTYPE html>'"):
         load_dataset("huggingface", root=str(saved(tmp_path / "web", web)))
-    with pytest.raises(
-        DataError, match=r"'hf:own/er' was not found at .* with `spikeleak data fetch hf:own/er`"
-    ):
+    with pytest.raises(DataError, match=r"'hf:own/er' was not found at .* with `spikeleak data fetch hf:own/er`"):
         load_dataset("huggingface", root="hf:own/er")
     for root in ("hf:", "hf:../up", "hf:a/b/c"):
         with pytest.raises(ConfigError, match=r"dataset\.root: expected a folder, or a name such as hf:OWNER/NAME"):
@@ -136,9 +134,7 @@ def test_a_fetched_data_set_is_checked_and_kept(home: Path, monkeypatch: pytest.
         raise ConnectionError("no network\nat all")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(
-        DataError, match=r"download of 'hf:other' .* failed, .* was kept: no network at all"
-    ):
+    with pytest.raises(DataError, match=r"download of 'hf:other' .* failed, .* was kept: no network at all"):
         fetch("hf:other", progress=False)
     monkeypatch.setattr(datasets, "load_dataset", lambda _: datasets.DatasetDict(train=split().remove_columns("label")))
     with pytest.raises(DataError, match=r"is not valid and was deleted: .* a column of pictures"):

@@ -176,7 +176,7 @@ def test_a_file_with_both_splits_keeps_them(form: tuple[str, str], tmp_path: Pat
     """Keras writes x_train, y_train, x_test and y_test, MedMNIST train_images, train_labels and so on."""
     pattern, test = form
     parts = {"train": slice(0, 9), test: slice(9, 15)}
-    arrays = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for split, part in parts.items():
         name = pattern.format(x="x", split=split)
         arrays |= {name: GREY[part], name.replace("x_", "y_").replace("images", "labels"): LABELS[part, None]}
@@ -226,9 +226,9 @@ def test_size_and_people_are_as_the_user_says(tmp_path: Path) -> None:
     settings = DatasetSettings(name="npz", root=str(path), size=8, people=False, test_fraction=0.4)
     assert len(settings.load().test) == 6
     assert not settings.load().people
-    for key, value in (("people", False), ("test_fraction", 0.3)):
+    for key, changed in (("people", OwnData(people=False)), ("test_fraction", OwnData(test_fraction=0.3))):
         with pytest.raises(ConfigError, match=rf"dataset\.{key}: is for data of your own"):
-            load_dataset("digits", own=OwnData(**{key: value}))
+            load_dataset("digits", own=changed)
     for name in ("npz", "folder"):
         with pytest.raises(ConfigError, match=rf"dataset\.root: '{name}' holds data of your own"):
             load_dataset(name)
@@ -261,8 +261,8 @@ def test_a_folder_of_pictures_is_what_torchvision_makes_of_it(tmp_path: Path) ->
         (root / stray).write_bytes(b"a desktop's own")
     data = of(root, "folder")
     for split, part in (("train", data.train), ("val", data.test)):
-        for stray in root.rglob("._*"):
-            stray.unlink()  # which torchvision takes for a picture
+        for path in root.rglob("._*"):
+            path.unlink()  # which torchvision takes for a picture
         witness = ImageFolder(str(root / split))
         assert part.labels.tolist() == witness.targets
         expected = torch.stack([torch.from_numpy(np.array(image)) for image, _ in witness]).permute(0, 3, 1, 2)
