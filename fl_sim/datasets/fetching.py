@@ -21,7 +21,7 @@ from PIL import Image
 
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.images import att_faces, cifar10, cifar100, lfw, mnist
-from fl_sim.datasets.locations import HUGGINGFACE, cache_folder, huggingface_folder
+from fl_sim.datasets.locations import HF_PREFIX, cache_folder, huggingface_folder
 from fl_sim.datasets.own import huggingface
 from fl_sim.datasets.reading.integrity import corrupt, describe_file
 from fl_sim.datasets.recordings import dvs_gesture, nmnist, shd
@@ -99,7 +99,7 @@ RECIPES = {
 
 def fetch(name: str, *, progress: bool = True) -> Path:
     """Download a data set; see `fl_sim.datasets.fetch`."""
-    if name.startswith(HUGGINGFACE):
+    if name.startswith(HF_PREFIX):
         return _kept(name, _of_huggingface(name), progress)
     if name not in DATASETS:
         raise unknown_name("dataset.name", name, DATASETS)
@@ -116,7 +116,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 def _of_huggingface(name: str) -> Recipe:
     """Return how to get a data set of Hugging Face, which is checked at a size that suits all pictures."""
     keep = huggingface_folder(Path(name)).relative_to(cache_folder())
-    plain = name.removeprefix(HUGGINGFACE)
+    plain = name.removeprefix(HF_PREFIX)
     return Recipe(
         lambda folder: huggingface.fetch(plain, folder / keep), str(keep), lambda path, _: huggingface.read(path, 32)
     )

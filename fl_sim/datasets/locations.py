@@ -12,7 +12,7 @@ from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
 
 VARIABLE = "SPIKELEAK_DATA"
-HUGGINGFACE = "hf:"
+HF_PREFIX = "hf:"
 """What stands before the name of a data set of Hugging Face."""
 
 _HF_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
@@ -61,20 +61,20 @@ def cache_folder() -> Path:
 
 
 def huggingface_folder(root: Path) -> Path:
-    """Return the folder of a data set of Hugging Face: `root` itself, or that to which the data set `root` is fetched.
+    """Return the folder of a data set of Hugging Face: that to which it is fetched, or `root` itself.
 
     Args:
-        root: an existing folder, or the name of a data set, with or without "hf:" before it.
+        root: the name of a data set with "hf:" before it, or without where no folder is called so; or a folder.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: what stands after "hf:" is no name.
     """
-    name = str(root).removeprefix(HUGGINGFACE)
-    if root.expanduser().is_dir() and not str(root).startswith(HUGGINGFACE):
-        return root.expanduser()
-    if not _HF_NAME.fullmatch(name):
+    name, marked = str(root).removeprefix(HF_PREFIX), str(root).startswith(HF_PREFIX)
+    if marked and not _HF_NAME.fullmatch(name):
         raise ConfigError(f"dataset.root: expected a folder, or a name such as hf:OWNER/NAME, found '{root}'.")
-    return cache_folder() / "huggingface" / name
+    if marked or (_HF_NAME.fullmatch(name) and not root.expanduser().is_dir()):
+        return cache_folder() / "huggingface" / name
+    return root.expanduser()
 
 
 def places(root: Path | None) -> tuple[Place, ...]:

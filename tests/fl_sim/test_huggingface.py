@@ -112,6 +112,8 @@ def test_what_is_damaged_or_not_there_is_named(tmp_path: Path) -> None:
     for root in ("hf:", "hf:../up", "hf:a/b/c"):
         with pytest.raises(ConfigError, match=r"dataset\.root: expected a folder, or a name such as hf:OWNER/NAME"):
             load_dataset("huggingface", root=root)
+    with pytest.raises(DataError, match=rf"was not found at {tmp_path}/none: expected a folder[^.]*\.$"):
+        load_dataset("huggingface", root=str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"dataset\.root: 'huggingface' needs the name"):
         load_dataset("huggingface")
 

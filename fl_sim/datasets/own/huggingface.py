@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.locations import huggingface_folder
+from fl_sim.datasets.locations import HF_PREFIX, cache_folder, huggingface_folder
 from fl_sim.datasets.own.arrays import classes_of, refuse
 from fl_sim.datasets.own.forms import TRAIN, Stored, chosen_splits, form_of, pixels_in
 from fl_sim.datasets.own.splitting import both_splits
@@ -100,9 +100,11 @@ def _splits(where: Path, called: str) -> Mapping[str, Any]:
     import datasets
 
     if not where.is_dir():
+        fetched = f" Fetch it with `spikeleak data fetch {HF_PREFIX}{called.removeprefix(HF_PREFIX)}`."
+        how = fetched if where.is_relative_to(cache_folder()) else ""
         raise DataError(
-            f"dataset.root: the data set '{called}' was not found at {where}: expected a folder that `datasets` saved. "
-            f"Fetch it with `spikeleak data fetch hf:{called.removeprefix('hf:')}`."
+            f"dataset.root: the data set '{called}' was not found at {where}: expected a folder that `datasets` saved."
+            f"{how}"
         )
     try:
         held = datasets.load_from_disk(str(where))
