@@ -38,7 +38,7 @@ class DatasetInfo:
     """What is known of a data set without reading it.
 
     Attributes:
-        name, summary, source, terms, counts, shape, classes, people: see `DatasetEntry`.
+        name, summary, source, terms, counts, shape, classes, people, own: see `DatasetEntry`.
         candidates: where it is searched for, in order; the first one found is read. Empty if it comes with a library.
     """
 
@@ -50,6 +50,7 @@ class DatasetInfo:
     shape: tuple[int, int, int] | None
     classes: int
     people: bool
+    own: bool
     candidates: tuple[Candidate, ...]
 
 
@@ -148,5 +149,6 @@ def info(name: str, root: str = "") -> DatasetInfo:
         shape=entry.shape,
         classes=entry.classes,
         people=entry.people,
+        own=entry.own,
         candidates=candidates(name, Path(root) if root else None),
     )

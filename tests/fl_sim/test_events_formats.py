@@ -128,6 +128,7 @@ def hdf5(labels: list[int], times: list[list[float]], units: list[list[int]]) ->
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["labels"] = np.array(labels, dtype=np.uint16)
+        file["extra/keys"], file["extra/speaker"] = [b"zero"], [0]  # which tonic reads
         for key, rows, kind in (("times", times, np.float16), ("units", units, np.uint16)):
             stored = file.create_dataset(f"spikes/{key}", (len(rows),), dtype=h5py.vlen_dtype(kind))
             for index, row in enumerate(rows):
