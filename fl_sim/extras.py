@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from fl_sim.errors import ConfigError
 
-EVENTS, JUDGES, RAY = "events", "judges", "ray"
+EVENTS, HUGGINGFACE, JUDGES, RAY = "events", "huggingface", "judges", "ray"
 PACKAGES: Mapping[str, str] = {
     EVENTS: "tonic",
+    HUGGINGFACE: "datasets",
     JUDGES: "pytorch_metric_learning",
     RAY: "ray",
     "tensorboard": "tensorboard",

@@ -128,6 +128,19 @@ class Framing(Settings):
         return bin_ms
 
 
+class OwnData(Settings):
+    """What data of the user's own do not say themselves. Only "npz", "folder" and "huggingface" read these settings.
+
+    Attributes:
+        test_fraction: share of each class that is for test, where the data have no split of their own: those whose
+            names come first by their SHA-256, at least one of two.
+        people: whether the data may show people, whose pictures reports then hide; say false if they show none.
+    """
+
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    people: bool = True
+
+
 class SpikingSpec(Settings):
     """The settings of a spiking model: its neurons, input encoding and readout.
 

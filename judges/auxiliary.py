@@ -18,7 +18,7 @@ from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.reading.public import PublicPictures, read_public
 from fl_sim.errors import ConfigError
 from fl_sim.seeding import torch_stream
-from fl_sim.specs import Framing, InputSpec, Scalar
+from fl_sim.specs import Framing, InputSpec, OwnData, Scalar
 from judges.plans.gradient_inversion import Cell
 
 
@@ -32,7 +32,7 @@ class Source:
         count: number of examples to draw; all of them if there are fewer.
         seed: of the draw.
         spec: what the victims' model takes.
-        root, size, framing: how the data set is read, as those of the victims are.
+        root, size, framing, own: how the data set is read, as those of the victims are.
         folder: of public pictures.
     """
 
@@ -44,6 +44,7 @@ class Source:
     root: str = ""
     size: int = 0
     framing: Framing = field(default_factory=Framing)
+    own: OwnData = field(default_factory=OwnData)
     folder: str = ""
 
     def dataset(self) -> Dataset | None:
@@ -59,7 +60,7 @@ class Source:
         ours, theirs = kinds[bool(self.spec.timesteps)], kinds[DATASETS[self.name].events]
         if ours != theirs:
             raise ConfigError(f"attack.auxiliary: '{self.name}' holds {theirs}, and the victims' model takes {ours}.")
-        dataset = load_dataset(self.name, root=self.root, size=self.size, framing=self.framing)
+        dataset = load_dataset(self.name, root=self.root, size=self.size, framing=self.framing, own=self.own)
         shapes = [(spec.timesteps, *spec.frame) for spec in (self.spec, dataset.spec)]
         if shapes[0] != shapes[1]:
             first = 0 if self.spec.timesteps else 1
@@ -105,7 +106,8 @@ def source_of(
     square = spec.height if spec.height == spec.width else 0
     size = victims.size if victims is not None and victims.name == name else square
     framing = victims.framing if victims is not None and DATASETS[name].events else Framing()
-    return Source(name, source.split, count, seed, spec, victims.root if victims else "", size, framing)
+    own = victims.own if victims is not None and DATASETS[name].own else OwnData()
+    return Source(name, source.split, count, seed, spec, victims.root if victims else "", size, framing, own)
 
 
 class AuxiliaryData:

@@ -23,7 +23,7 @@ PACKAGES = ("fl_sim", "attacks", "judges")
 
 RESTRICTED = (
     "flwr", "ray", "torch", "typer", "click", "pebble", "jinja2", "matplotlib", "tonic", "mlflow", "tensorboard",
-    "torchvision", "spikingjelly", "pytorch_metric_learning",
+    "torchvision", "spikingjelly", "datasets", "pytorch_metric_learning",
 )  # fmt: skip
 """Packages that only the rooms may import whose line names them; whatever else is installed is free."""
 
@@ -80,8 +80,8 @@ ROOMS: dict[str, Room] = {
     "fl_sim.encoders": Room(RECORDS, ("torch",)),
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders", "fl_sim.foreign_weights"), ("torch", "spikingjelly")),
     "fl_sim.defences": Room((*NOUNS, "fl_sim.plugins", "fl_sim.validation"), ("torch",)),
-    "fl_sim.datasets": Room((*BASICS, "fl_sim.extras", "fl_sim.cache"), ("torch", "torchvision", "tonic")),
-    "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.validation")),
+    "fl_sim.datasets": Room((*BASICS, "fl_sim.extras", "fl_sim.cache"), ("torch", "torchvision", "tonic", "datasets")),
+    "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.datasets.examples", "fl_sim.validation")),
     "fl_sim.training": Room((*RECORDS, "fl_sim.encoders", "fl_sim.models.*", "fl_sim.tokens"), ("torch",)),
     "fl_sim.foreign_weights": Room((*RECORDS, *DATA, "fl_sim.models", "fl_sim.training"), ("torch",)),
     "fl_sim.checkpoints": Room((*RECORDS, "fl_sim.cache"), ("torch",)),
@@ -171,7 +171,7 @@ ROOMS: dict[str, Room] = {
     "judges.classifiers": Room(
         (*BASICS, *DATA, "fl_sim.cache", "fl_sim.central", "fl_sim.checkpoints", "fl_sim.datasets.table",
          "fl_sim.encoders", "fl_sim.epochs", "fl_sim.extras", "fl_sim.models.*"),
-        ("torch", "torchvision", "spikingjelly", "pytorch_metric_learning"),
+        ("torch", "torchvision", "spikingjelly", "datasets", "pytorch_metric_learning"),
     ),
     "judges.progress": Room(),
     "judges.fitted": Room(),

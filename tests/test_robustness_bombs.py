@@ -23,8 +23,9 @@ import torch
 import torchvision.datasets  # noqa: F401
 
 from fl_sim.checkpoints import Stored, load_checkpoint, load_stored
-from fl_sim.datasets import cifar100, dvs_gesture, nmnist
+from fl_sim.datasets.images import cifar100
 from fl_sim.datasets.reading import integrity
+from fl_sim.datasets.recordings import dvs_gesture, nmnist
 from fl_sim.errors import DataError
 from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
 from judges import cli

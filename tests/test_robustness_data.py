@@ -22,7 +22,9 @@ from tests.fl_sim.test_datasets import (
     DAMAGE,
     grey,
     make_att_faces,
+    make_cifar10,
     make_cifar100,
+    make_fashion_mnist,
     make_lfw,
     make_mnist,
     pickled,
@@ -66,6 +68,8 @@ def events(name: str, *, packed: bool) -> Make:
 FORMS: dict[str, tuple[str, Make]] = {
     "mnist packed": ("mnist", lambda root, patch: make_mnist(root, patch) / "train-images-idx3-ubyte.gz"),
     "mnist": ("mnist", lambda root, patch: make_mnist(root, patch, packed=False) / "t10k-labels-idx1-ubyte"),
+    "fashion_mnist": ("fashion_mnist", lambda r, patch: make_fashion_mnist(r, patch) / "t10k-images-idx3-ubyte.gz"),
+    "cifar10": ("cifar10", lambda root, patch: make_cifar10(root, patch) / "data_batch_2"),
     "cifar100 npz": ("cifar100", lambda root, _: make_cifar100(root) / "cifar100_train.npz"),
     "cifar100 original": ("cifar100", original_cifar100),
     "lfw": ("lfw", lambda root, _: make_lfw(root) / "Bob_Two" / "Bob_Two_0002.jpg"),

@@ -15,7 +15,7 @@ import torch
 
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import SimulationConfig
-from fl_sim.datasets import dvs_gesture, nmnist
+from fl_sim.datasets.recordings import dvs_gesture, nmnist
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.global_models import global_model_path, trained_model_path
 from fl_sim.records import SealedBatch

@@ -325,8 +325,8 @@ def check_read(name: str, folder: Path, known: tuple[dict[str, bytes], dict[str,
 
 
 def test_the_cache_of_frames_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fl_sim.datasets import nmnist
     from fl_sim.datasets.events.cache import frames_folder
+    from fl_sim.datasets.recordings import nmnist
     from tests.fl_sim.test_events_files import contents_of, put
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -11,7 +11,7 @@ import itertools
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -19,23 +19,29 @@ from pydantic import Field
 from fl_sim.client_training import ClientTraining
 from fl_sim.config.defence import DefenceSettings
 from fl_sim.config.strategies import STRATEGY_ARGUMENTS, check_arguments
-from fl_sim.datasets import DATASETS
+from fl_sim.datasets import DATASETS, load_dataset
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from fl_sim.specs import Framing, InputSpec, ModelSpec, Scalar, Settings, SpikingSpec
+from fl_sim.specs import Framing, InputSpec, ModelSpec, OwnData, Scalar, Settings, SpikingSpec
 from fl_sim.validation import in_table
 from fl_sim.validation import validate as validate  # re-exported, so that reading a config needs this module only
+
+if TYPE_CHECKING:
+    from fl_sim.datasets.examples import Dataset
 
 Raw = dict[str, Any]
 STRATEGIES = tuple(STRATEGY_ARGUMENTS)
 
 
-class DatasetSettings(Framing):
-    """The private data of the clients. The settings of `Framing` are read by event data sets only.
+class DatasetSettings(Framing, OwnData):
+    """The private data of the clients.
+
+    The settings of `Framing` are read by event data sets only, those of `OwnData` by data of the user's own only.
 
     Attributes:
         name: in the table `fl_sim.datasets.DATASETS`.
-        root: folder of the data; "" for `SPIKELEAK_DATA`, then the cache of downloads.
+        root: folder of the data; "" for `SPIKELEAK_DATA`, then the cache of downloads. Of "npz" and "folder" the file
+            or folder itself, of "huggingface" the name of the data set.
         size: side in pixels of the square to which images are resized, at least 7 (the window of SSIM); 0 for the data
             set's default.
         split: the split that the clients hold. The judges train on the train split; the global model is tested on the
@@ -67,6 +73,15 @@ class DatasetSettings(Framing):
     def framing(self) -> Framing:
         """Return the settings of how recordings become frames."""
         return Framing(**self.model_dump(include=set(Framing.model_fields)))
+
+    @property
+    def own(self) -> OwnData:
+        """Return what data of the user's own do not say themselves."""
+        return OwnData(**self.model_dump(include=set(OwnData.model_fields)))
+
+    def load(self) -> Dataset:
+        """Return the data set; the errors are those of `fl_sim.datasets.load_dataset`."""
+        return load_dataset(self.name, root=self.root, size=self.size, framing=self.framing, own=self.own)
 
 
 class ModelSettings(SpikingSpec):

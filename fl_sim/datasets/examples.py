@@ -41,6 +41,7 @@ class Dataset:
         class_names: one for each label.
         source: where it was read from and, for a subset, which part of the original it contains.
         digest: SHA-256 over inputs and labels of both splits, hexadecimal.
+        people: whether it may show real people, as its entry in the table or the user says.
     """
 
     name: str
@@ -50,3 +51,4 @@ class Dataset:
     class_names: tuple[str, ...]
     source: str
     digest: str
+    people: bool = True

@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fl_sim.datasets import att_faces, cifar100, dvs_gesture, lfw, mnist, nmnist
 from fl_sim.datasets.examples import Dataset
-from fl_sim.datasets.locations import cache_folder
+from fl_sim.datasets.images import att_faces, cifar10, cifar100, lfw, mnist
+from fl_sim.datasets.locations import HF_PREFIX, cache_folder, huggingface_folder
+from fl_sim.datasets.own import huggingface
 from fl_sim.datasets.reading.integrity import corrupt, describe_file
+from fl_sim.datasets.recordings import dvs_gesture, nmnist, shd
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError, DataError, unknown_name
 from fl_sim.extras import EVENTS, require
@@ -58,7 +60,7 @@ def _with_tonic(name: str, folder: Path) -> None:
 
     kind = getattr(tonic.datasets, name)
     for split, train in (("train", True), ("test", False)):
-        archive = folder / name / getattr(kind, f"{split}_filename")
+        archive = folder / name / (getattr(kind, f"{split}_filename", "") or getattr(kind, f"{split}_zip"))
         try:
             kind(str(folder), train=train)
         except RuntimeError as error:
@@ -80,6 +82,10 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "mnist": Recipe(functools.partial(_with_torchvision, "MNIST"), "MNIST/raw", mnist.read),
+    "fashion_mnist": Recipe(
+        functools.partial(_with_torchvision, "FashionMNIST"), "FashionMNIST/raw", mnist.read_fashion
+    ),
+    "cifar10": Recipe(functools.partial(_with_torchvision, "CIFAR10"), "cifar-10-batches-py", cifar10.read),
     "cifar100": Recipe(functools.partial(_with_torchvision, "CIFAR100"), "cifar-100-python", cifar100.read),
     "lfw": Recipe(_lfw, "lfw_home/lfw_funneled", lfw.read),
     "att_faces": Recipe(_att_faces, "olivetti_faces", att_faces.read),
@@ -87,11 +93,14 @@ RECIPES = {
     "att_faces_8_9": Recipe(_att_faces, "olivetti_faces", att_faces.read),
     "nmnist": Recipe(functools.partial(_with_tonic, "NMNIST"), "NMNIST", nmnist.read),
     "dvs_gesture": Recipe(functools.partial(_with_tonic, "DVSGesture"), "DVSGesture", dvs_gesture.read),
+    "shd": Recipe(functools.partial(_with_tonic, "SHD"), "SHD", shd.read),
 }
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
     """Download a data set; see `fl_sim.datasets.fetch`."""
+    if name.startswith(HF_PREFIX):
+        return _kept(name, _of_huggingface(name), progress)
     if name not in DATASETS:
         raise unknown_name("dataset.name", name, DATASETS)
     if name in ("digits", "digits_dvs"):
@@ -99,8 +108,22 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
         return Path(sklearn.datasets.__file__).parent / "data"
     if name not in RECIPES:
-        raise ConfigError(f"dataset.name: '{name}' cannot be downloaded.")
-    recipe = RECIPES[name]
+        by_hand = f" here; get it from {DATASETS[name].by_hand}" if DATASETS[name].by_hand else ""
+        raise ConfigError(f"dataset.name: '{name}' cannot be downloaded{by_hand}.")
+    return _kept(name, RECIPES[name], progress)
+
+
+def _of_huggingface(name: str) -> Recipe:
+    """Return how to get a data set of Hugging Face, which is checked at a size that suits all pictures."""
+    keep = huggingface_folder(Path(name)).relative_to(cache_folder())
+    plain = name.removeprefix(HF_PREFIX)
+    return Recipe(
+        lambda folder: huggingface.fetch(plain, folder / keep), str(keep), lambda path, _: huggingface.read(path, 32)
+    )
+
+
+def _kept(name: str, recipe: Recipe, progress: bool) -> Path:
+    """Return where a valid copy is kept, downloaded if there is none."""
     target = cache_folder() / recipe.keep
     with contextlib.suppress(DataError):
         if target.exists():
@@ -108,7 +131,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
             return target
     try:
         _download(recipe, target, progress)
-    except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException) as error:
         # The libraries report network failures and wrong hashes as one of these, on many lines.
         reason = " ".join(str(error).split())
         raise DataError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fl_sim.config import DatasetSettings, SimulationConfig
-from fl_sim.datasets import DATASETS, load_dataset
+from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.partition import Indices, make_partitioner
 from fl_sim.errors import ConfigError
@@ -30,7 +30,7 @@ def load(settings: DatasetSettings) -> Dataset:
     Raises:
         DataError: its files are missing or corrupt.
     """
-    return load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
+    return settings.load()
 
 
 def splits(settings: DatasetSettings) -> tuple[Examples, Examples]:

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fl_sim.datasets import DATASETS, DatasetEntry
+from fl_sim.datasets import DATASETS, DatasetEntry, read
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.errors import unknown_name
 from fl_sim.models import MODELS, ModelEntry
 from fl_sim.models.initialisation import initialise
 from fl_sim.plugins import located
-from fl_sim.specs import Framing, InputSpec, ModelSpec, SpikingSpec
+from fl_sim.specs import Framing, InputSpec, ModelSpec, OwnData, SpikingSpec
 from fl_sim.testing.defences import DEFENCE_PROMISES, check_defence
 from fl_sim.testing.promises import by_name, keep_promises, require
 from fl_sim.training import load_parameters, parameters_of
@@ -73,7 +73,7 @@ def check_dataset(
 
     Args:
         dataset: a name in the table, or an entry, whose data set must then be named "dataset".
-        root: folder in which to look first.
+        root: folder in which to look first; of data of your own, their file or folder.
         only: names in `DATASET_PROMISES`; None for all.
 
     Raises:
@@ -189,9 +189,7 @@ class _Data:
 @functools.lru_cache(maxsize=2)
 def _load(entry: DatasetEntry, name: str, root: Path | None, size: int, framing: Framing) -> Dataset:
     """Return a data set, cached because reading it takes long."""
-    more = (framing,) if entry.events else ()
-    data: Dataset = located(entry.loader, f"data set '{name}'")(root, size, *more)
-    return data
+    return read(entry, name, root, size, framing, OwnData())
 
 
 def it_is_what_its_entry_says(data: _Data) -> None:

@@ -66,8 +66,7 @@ def describe_run(
 def facts_of_datasets(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
     """Return the manifest's entries on data sets, by name."""
     return {
-        name: {"people": DATASETS[name].people, "sha256": data.digest, "source": data.source}
-        for name, data in datasets.items()
+        name: {"people": data.people, "sha256": data.digest, "source": data.source} for name, data in datasets.items()
     }
 
 

@@ -13,7 +13,6 @@ from attacks.posterior import model_id
 from attacks.preflight.stand_in import stand_in
 from fl_sim.central import CentralTraining, central_training
 from fl_sim.config import SimulationConfig
-from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
@@ -138,5 +137,4 @@ def client_of(config: SimulationConfig) -> CapturedUpdate:
 
 def data_of(config: SimulationConfig) -> Dataset:
     """Return the data set of a federation, or of a training."""
-    data = config.dataset
-    return load_dataset(data.name, root=data.root, size=data.size, framing=data.framing)
+    return config.dataset.load()

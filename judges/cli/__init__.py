@@ -215,6 +215,13 @@ def _of_device(device: str) -> list[str]:
     return [f"device={device}"] if device else []
 
 
+_PEOPLE = {
+    (False, False): "no",
+    (True, False): "yes: reports show pictures on request only",
+    (True, True): "perhaps: reports show pictures on request only, unless dataset.people is false",
+}
+
+
 @data_app.command()
 def info(
     name: Annotated[str, typer.Argument(help="Name of a data set.")],
@@ -232,14 +239,16 @@ def info(
         ("counts", data.counts),
         ("input (C x H x W)", "x".join(str(side) for side in data.shape) if data.shape else "depends on the files"),
         ("classes", str(data.classes or "as many as the files hold")),
-        ("shows people", "yes: reports show pictures on request only" if data.people else "no"),
+        ("shows people", _PEOPLE[data.people, data.own]),
     ]
     places = [("found" if one.found else "not found", Text(f"{one.path} ({one.origin})")) for one in data.candidates]
     print_facts([*facts, *places], width=160)
 
 
 @data_app.command()
-def fetch(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a data set, or hf:OWNER/NAME for one of Hugging Face.")],
+) -> None:
     """Download a data set into the cache of downloads and verify it."""
     from fl_sim.datasets import fetch as download
 

@@ -57,14 +57,13 @@ def _how_to_say(checkpoint: Path) -> str:
 
 def _foreign(checkpoint: Path, whose: Whose) -> TrainedModel:
     """Return somebody else's weights as a model, with its accuracy if the data set that is named is there."""
-    from fl_sim.datasets import load_dataset
     from fl_sim.foreign_weights import fitted, measured
 
     data, unknown = None, "no data set was named"
     if "dataset" in whose.named:
         one = whose.dataset
         try:
-            data = load_dataset(one.name, root=one.root, size=one.size, framing=one.framing)
+            data = one.load()
         except DataError as error:
             entry = DATASETS[one.name]
             if entry.shape is None or entry.events or one.size:

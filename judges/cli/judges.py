@@ -40,11 +40,10 @@ def train(
 
     task = read_task(dataset, assignments or [], size)
     name = judge_for(task.judge, dataset, events=DATASETS[dataset].events)
-    from fl_sim.datasets import load_dataset
     from judges.classifiers import get_judge
     from judges.classifiers.cache import cache_path
 
-    data = load_dataset(dataset, root=task.dataset.root, size=task.dataset.size, framing=task.dataset.framing)
+    data = task.dataset.load()
     options = task.judge.model_copy(update={"name": name})
     with Watch().task(f"judge {name} on {dataset}") as advance:
         judge = get_judge(options, data, progress=advance)

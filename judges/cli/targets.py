@@ -45,10 +45,9 @@ def train(
     check_device(device)
     task = read_target(dataset, assignments or [])
     from fl_sim.central import central_training
-    from fl_sim.datasets import load_dataset
     from fl_sim.records import save_record
 
-    data = load_dataset(dataset, root=task.dataset.root, size=task.dataset.size, framing=task.dataset.framing)
+    data = task.dataset.load()
     spec = with_brainleaks_neurons(task.model).spec(data.spec)
     with Watch().task(f"{task.model.name} on {dataset}") as advance:
         done = central_training(spec, data, task.training, seed=task.seed, device=device, progress=advance)

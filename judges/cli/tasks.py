@@ -14,7 +14,7 @@ from fl_sim.config import DatasetSettings, ModelSettings, Raw, override, validat
 from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
-from fl_sim.specs import MOST_STEPS, Framing, Settings, TrainingSettings
+from fl_sim.specs import MOST_STEPS, Framing, OwnData, Settings, TrainingSettings
 from judges.classifiers import JudgeOptions
 from judges.plans.audit import Assumptions
 
@@ -22,7 +22,7 @@ PLACE = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 """Pattern of the place of a model of the user's own, "module:name"."""
 
 SIZES = ("channels", "height", "width", "classes")
-DATA_KEYS = ("root", "size", *Framing.model_fields)
+DATA_KEYS = ("root", "size", *Framing.model_fields, *OwnData.model_fields)
 """Keys of a config's [dataset] on which trained judges and targets depend."""
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from attacks.contracts import Reconstruction
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
-from fl_sim.datasets import load_dataset
 from fl_sim.datasets.examples import Dataset
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import DataError
@@ -322,7 +321,7 @@ class Session:
         settings = evidence.dataset
         if settings is None:
             return None
-        dataset = load_dataset(settings.name, root=settings.root, size=settings.size, framing=settings.framing)
+        dataset = settings.load()
         self.datasets[settings.name] = dataset
         return dataset
 

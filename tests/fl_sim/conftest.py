@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,3 +19,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SPIKELEAK_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def jelly(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """SpikingJelly's readers by module, without its package, which needs a torchaudio that fits the torch."""
+    spec = importlib.util.find_spec("spikingjelly")
+    assert spec is not None
+    package = types.ModuleType("spikingjelly.datasets")
+    package.__path__ = [f"{place}/datasets" for place in spec.submodule_search_locations or ()]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    return lambda name: importlib.import_module(f"spikingjelly.datasets.{name}")

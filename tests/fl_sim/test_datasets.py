@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tarfile
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -23,8 +24,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fl_sim.datasets import DATASETS, DatasetEntry, att_faces, cifar100, fetch, fetching, info, lfw, load_dataset, mnist
+from fl_sim.datasets import DATASETS, DatasetEntry, fetch, fetching, info, load_dataset
 from fl_sim.datasets.examples import Dataset, Examples
+from fl_sim.datasets.images import att_faces, cifar100, lfw, mnist
 from fl_sim.datasets.reading.images import Labelled, Split, assemble
 from fl_sim.datasets.reading.pictures import Pixels, resize
 from fl_sim.datasets.table import constants_of
@@ -34,6 +36,7 @@ from fl_sim.specs import Framing
 REAL = os.environ.get("SPIKELEAK_DATA", "")
 real_data = pytest.mark.skipif(not REAL, reason="SPIKELEAK_DATA is not set: no real data to read")
 on_disk = [name for name, entry in DATASETS.items() if entry.layouts]
+fetched = [name for name in on_disk if not DATASETS[name].by_hand]
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
     "web page": lambda _: b"<!DOCTYPE html><html>404 Not Found</html>" * 20,
@@ -53,16 +56,56 @@ def grey(seed: int, *shape: int) -> Pixels:
 def make_mnist(root: Path, monkeypatch: pytest.MonkeyPatch, *, packed: bool = True) -> Path:
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
-    hashes = {}
+    contents = idx_files()
+    for name, content in contents.items():
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    monkeypatch.setattr(mnist, "FILES", {name: hashlib.sha256(one).hexdigest() for name, one in contents.items()})
+    return folder
+
+
+def idx_files() -> dict[str, bytes]:
+    """Return the four files of MNIST, unpacked, with 12 and 5 images."""
+    contents = {}
     for name in mnist.FILES:
         count = 12 if name.startswith("train") else 5
         shape = (count, 28, 28) if "images" in name else (count,)
         array = grey(count, *shape) if "images" in name else np.arange(count, dtype=np.uint8) % 10
-        content = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape) + array.tobytes()
-        stored = gzip.compress(content)
-        hashes[name] = hashlib.sha256(content).hexdigest()
-        (folder / (f"{name}.gz" if packed else name)).write_bytes(stored if packed else content)
-    monkeypatch.setattr(mnist, "FILES", hashes)
+        contents[name] = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape) + array.tobytes()
+    return contents
+
+
+def make_fashion_mnist(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a small copy whose hashes, of the compressed files, are taken for the published ones."""
+    from torchvision.datasets import FashionMNIST
+
+    folder = root / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    resources = []
+    for name, content in idx_files().items():
+        stored = gzip.compress(content, mtime=0)
+        (folder / f"{name}.gz").write_bytes(stored)
+        resources.append((f"{name}.gz", hashlib.md5(stored).hexdigest()))  # noqa: S324
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
+    return folder
+
+
+def make_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a small original whose hashes are taken for the published ones."""
+    from torchvision.datasets import CIFAR10
+
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    contents = {
+        **{f"data_batch_{n}": pickled(data=grey(n, 2, 3 * 32 * 32), labels=[n, (n + 4) % 10]) for n in range(1, 6)},
+        "test_batch": pickled(data=grey(0, 2, 3 * 32 * 32), labels=[0, 9]),
+        "batches.meta": pickled(label_names=[f"kind{number}" for number in range(10)]),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    md5 = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}  # noqa: S324
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, one] for name, one in md5.items() if name.startswith("data")])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setitem(CIFAR10.meta, "md5", md5["batches.meta"])
     return folder
 
 
@@ -105,7 +148,7 @@ def make_att_faces(root: Path, size: tuple[int, int] = (112, 92), layout: str = 
     return root / layout
 
 
-@pytest.fixture(params=["mnist", "mnist unpacked", "cifar100", "lfw", "att_faces"])
+@pytest.fixture(params=["mnist", "mnist unpacked", "fashion_mnist", "cifar10", "cifar100", "lfw", "att_faces"])
 def small(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
     """A small whole copy of each data set: its name, and one of its files."""
     root = tmp_path / "root"
@@ -113,6 +156,10 @@ def small(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return "mnist", make_mnist(root, monkeypatch) / "t10k-labels-idx1-ubyte.gz"
     if request.param == "mnist unpacked":
         return "mnist", make_mnist(root, monkeypatch, packed=False) / "train-images-idx3-ubyte"
+    if request.param == "fashion_mnist":
+        return "fashion_mnist", make_fashion_mnist(root, monkeypatch) / "train-labels-idx1-ubyte.gz"
+    if request.param == "cifar10":
+        return "cifar10", make_cifar10(root, monkeypatch) / "data_batch_3"
     if request.param == "cifar100":
         return "cifar100", make_cifar100(root) / "cifar100_test.npz"
     if request.param == "lfw":
@@ -158,7 +205,7 @@ def test_a_whole_copy_is_read(small: tuple[str, Path], tmp_path: Path) -> None:
     data = load_dataset(name, root=str(tmp_path / "root"))
     check(data)
     assert str(tmp_path / "root") in data.source
-    assert ("verified by its hashes" in data.source) == (name == "mnist")
+    assert ("verified by its hashes" in data.source) == (name in ("mnist", "fashion_mnist", "cifar10"))
     assert load_dataset(name, root=str(tmp_path / "root")) is data
     smaller = load_dataset(name, root=str(tmp_path / "root"), size=16)
     check(smaller)
@@ -175,6 +222,31 @@ def test_a_damaged_file_is_named_with_what_was_found(small: tuple[str, Path], tm
     assert ("<!DOCTYPE" in text) == (damage == "web page")
     if name == "mnist" and damage != "empty":
         assert ("gzip-compressed" if path.suffix == ".gz" else "sha256") in text
+
+
+def test_an_unpacked_fashion_mnist_is_read_and_called_unverified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its published hashes are those of the compressed files."""
+    folder = make_fashion_mnist(tmp_path, monkeypatch)
+    whole = load_dataset("fashion_mnist", root=str(folder))  # the folder of the files does as well
+    assert (whole.class_names[9], whole.test.labels.tolist()) == ("Ankle boot", [0, 1, 2, 3, 4])
+    packed = folder / "t10k-labels-idx1-ubyte.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    assert mnist.read_fashion(folder, 0).source == whole.source
+    packed.write_bytes(packed.read_bytes()[:-9])
+    damaged = mnist.read_fashion(folder, 0)
+    assert damaged.digest == whole.digest
+    assert "12 train and 5 test images, with no hash to verify them by" in damaged.source
+    packed.with_suffix("").write_bytes(bytes([0, 0, 8, 3, *[0, 0, 0, 1] * 3, 7]))
+    with pytest.raises(DataError, match=f"{packed}: expected a gzip-compressed IDX file"):
+        mnist.read_fashion(folder, 0)
+    images = folder / "train-images-idx3-ubyte.gz"
+    images.write_bytes(gzip.compress(bytes([0, 0, 8, 3, *[0, 0, 0, 1] * 3, 7])))
+    with pytest.raises(
+        DataError, match=r"expected an IDX file of the sizes \(0, 28, 28\), found the sizes \(1, 1, 1\)"
+    ):
+        mnist.read_fashion(folder, 0)
 
 
 def test_what_counts_is_the_content_of_a_file_of_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +286,8 @@ def test_nothing_found_names_places_files_and_the_command(
     monkeypatch.setenv("SPIKELEAK_DATA", str(tmp_path / "variable"))
     (tmp_path / "root").mkdir()
     places = [str(tmp_path / place) for place in ("root", "variable", "cache/spikeleak/data")]
-    text = refused(name, tmp_path / "root", *DATASETS[name].layouts, *places, f"`spikeleak data fetch {name}`")
+    how = DATASETS[name].by_hand or f"`spikeleak data fetch {name}`"
+    text = refused(name, tmp_path / "root", *DATASETS[name].layouts, *places, how)
     assert [text.index(place) for place in places] == sorted(text.index(place) for place in places)
 
 
@@ -445,7 +518,11 @@ def test_labels_that_do_not_fit_are_refused(labels: list[int], words: str) -> No
 
 
 def test_the_table_is_whole_and_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {name for name, entry in DATASETS.items() if entry.people} == {"lfw", "att_faces", "att_faces_8_9"}
+    assert {name for name, entry in DATASETS.items() if entry.people and not entry.own} == {
+        "lfw",
+        "att_faces",
+        "att_faces_8_9",
+    }
     for name in DATASETS:
         known = info(name)
         assert known.summary
@@ -507,7 +584,7 @@ def no_fetch(name: str, home: Path, *words: str) -> None:
     assert list((home / "cache" / "spikeleak" / "data").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", on_disk)
+@pytest.mark.parametrize("name", fetched)
 def test_a_dead_network_is_one_paragraph_and_leaves_nothing(
     name: str, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -521,7 +598,7 @@ def test_a_dead_network_is_one_paragraph_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>"], ids=["empty", "web page"])
-@pytest.mark.parametrize("name", on_disk)
+@pytest.mark.parametrize("name", fetched)
 def test_a_wrong_download_is_thrown_away(
     name: str, content: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -575,6 +652,26 @@ def test_olivetti_faces_become_pgm_files(name: str, home: Path, monkeypatch: pyt
 
 def test_digits_need_no_download() -> None:
     assert (fetch("digits") / "digits.csv.gz").is_file()
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10"])
+def test_what_torchvision_knows_is_downloaded_through_it(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import CIFAR10
+
+    make = {"fashion_mnist": make_fashion_mnist, "cifar10": make_cifar10}[name]
+    folder = make(home / "original", monkeypatch)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.add(folder, arcname=folder.name)
+    packed = archive.getvalue()
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(packed).hexdigest())  # noqa: S324
+    serve(monkeypatch, lambda file: packed if file.endswith(".tar.gz") else (folder / file).read_bytes())
+    kept = fetch(name, progress=False)
+    assert kept == home / "cache" / "spikeleak" / "data" / DATASETS[name].layouts[0]
+    assert load_dataset(name).digest == load_dataset(name, root=str(home / "original")).digest
+    assert (load_dataset(name).spec.frame, load_dataset(name).spec.classes) == (DATASETS[name].shape, 10)
 
 
 @real_data

@@ -16,12 +16,13 @@ with warnings.catch_warnings():
 
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import SimulationConfig, validate
-from fl_sim.datasets import digits_dvs, fetch, load_dataset
-from fl_sim.datasets.digits_dvs import DURATION_US, simulate
+from fl_sim.datasets import fetch, load_dataset
 from fl_sim.datasets.events import Recording
 from fl_sim.datasets.events.cache import frames_folder
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.reading.pictures import Pixels, resize
+from fl_sim.datasets.recordings import digits_dvs
+from fl_sim.datasets.recordings.digits_dvs import DURATION_US, simulate
 from fl_sim.errors import ConfigError
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Framing

@@ -13,6 +13,7 @@ import pytest
 from fl_sim.datasets import fetch, load_dataset
 from fl_sim.errors import DataError
 from tests.fl_sim.test_events_files import contents_of, zipped
+from tests.fl_sim.test_events_formats import shd_files
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -58,6 +59,21 @@ class TestDownloads:
         assert load_dataset("nmnist").train.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
         monkeypatch.setattr(urllib.request, "urlopen", lambda _: pytest.fail("a good copy was there"))
         assert fetch("nmnist", progress=False) == kept
+
+    def test_spoken_digits_are_unpacked_and_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tonic.datasets import SHD
+
+        archives = {f"{name}.zip": zipped({name: content}) for name, content in shd_files().items()}
+        for split, name in (("train", SHD.train_zip), ("test", SHD.test_zip)):
+            monkeypatch.setattr(SHD, f"{split}_md5", hashlib.md5(archives[name]).hexdigest())  # noqa: S324
+        monkeypatch.setattr(
+            urllib.request,
+            "urlopen",
+            lambda request: Response(archives[request.full_url.removeprefix(SHD.base_url)], request.full_url),
+        )
+        kept = fetch("shd", progress=False)
+        assert sorted(entry.name for entry in kept.iterdir()) == ["shd_test.h5", "shd_train.h5"]
+        assert load_dataset("shd").train.labels.tolist() == [0, 19, 3]
 
     @pytest.mark.parametrize("served", [b"", b"<!DOCTYPE html>", nmnist_archives()["train.zip"][:-40]])
     def test_a_wrong_archive_is_named_with_what_was_found(

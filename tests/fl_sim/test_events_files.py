@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from fl_sim.datasets import DATASETS, dvs_gesture, load_dataset
+from fl_sim.datasets import DATASETS, load_dataset
 from fl_sim.datasets.events.cache import frames_folder
+from fl_sim.datasets.recordings import dvs_gesture
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import Framing
 from tests.fl_sim.test_datasets import DAMAGE
@@ -205,22 +206,33 @@ def test_a_damaged_recording_is_named_with_what_was_found(name: str, damage: str
 
 @pytest.mark.parametrize(
     ("rows", "words"),
-    [([(34, 0, 5, 1)], "x 34, y 0"), ([(0, 99, 5, 1)], "x 0, y 99"), ([(0, 240, 5, 1)], "no event")],
+    [
+        ([(1, 0, 5, 1), (34, 0, 5, 1)], "with x 34 in row 1 "),
+        ([(0, 99, 5, 1)], "with y 99 in row 0 "),
+        ([(0, 240, 5, 1)], "with no event"),
+        ([(0, 0, 5, 1), (0, 0, 9, 1), (0, 0, 8, 1)], "with time 8 after 9 in row 2 "),
+    ],
 )
 def test_events_off_the_sensor_are_refused(rows: Rows, words: str, tmp_path: Path) -> None:
     put(tmp_path, "nmnist", {**contents_of("nmnist"), "Train/1/00001.bin": nmnist_bytes(rows)}, packed=False)
-    refused("nmnist", tmp_path, "Train/1/00001.bin", "34x34 pixels", words)
+    refused("nmnist", tmp_path, "Train/1/00001.bin", "x below 34, y below 34", words)
 
 
 @pytest.mark.parametrize(
     ("array", "words"),
     [
         (np.zeros((3, 5), dtype=np.float32), "float32 (3, 5)"),
-        (np.zeros((0, 4)), "float64 (0, 4)"),
-        (np.array([[128.0, 0, 0, 0]]), "[128.0"),
-        (np.array([[0.0, 0, 2, 0]]), "2.0"),
-        (np.array([[0.0, 0, 0, np.nan]]), "nan"),
-        (np.array([[0.0, -1, 0, 0]]), "-1.0"),
+        (np.zeros((0, 4)), "no event"),
+        (np.array([[128.0, 0, 0, 0]]), "x 128 in row 0 "),
+        (np.array([[0.0, 0, 2, 0]]), "polarity 2 in row 0 "),
+        (np.array([[0.0, 0, 0, 0], [0, 0, 0.5, 1]]), "polarity 0.5 in row 1 "),
+        (np.array([[0.0, 0.25, 0, 0]]), "y 0.25 in row 0 "),
+        (np.array([[0.0, 0, 0, np.nan]]), "time nan in row 0 "),
+        (np.array([[0.0, 0, 0, 1e300]]), "time 1e+303 in row 0 "),
+        (np.array([[0.0, 0, 0, -1]]), "time -1000 in row 0 "),
+        (np.array([[0.0, 0, 0, 3], [0, 0, 0, 1]]), "time 1000 after 3000 in row 1 "),
+        (np.array([[0.0, 0, 0, 0], [0, 0, 0, 1e9]]), "time 1000000000000 in row 1, more than a day after the first"),
+        (np.array([[0.0, -1, 0, 0]]), "y -1 in row 0 "),
         (np.array([[0, 0, 0, "now"]]), "<U"),
         (np.array([[0, 0, 0, None]]), "Object arrays cannot be loaded"),
     ],

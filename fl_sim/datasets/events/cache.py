@@ -24,7 +24,7 @@ from fl_sim.extras import EVENTS, require
 from fl_sim.files import atomic_write
 
 # Increase this with every change to how events are read, simulated or framed.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 FIELDS = ("rows", "labels", "recordings")
 Part = TypeVar("Part")

@@ -66,15 +66,21 @@ def subfolders(folder: Path, expected: str) -> list[Path]:
         raise corrupt(folder, expected, f"that it cannot be read ({error.strerror})") from error
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str, most: int = 0) -> bytes:
     """Return the complete content of a member of an archive, whose CRC zipfile checks at the end.
 
+    Args:
+        archive: a zip.
+        name: of the member.
+        most: maximum unpacked size in bytes; 0 for `MOST_UNPACKED`.
+
     Raises:
-        One of `DAMAGED_ZIP`: it is damaged, missing, or would unpack to more than `MOST_UNPACKED`.
+        One of `DAMAGED_ZIP`: it is damaged, missing, or would unpack to more than `most` bytes.
     """
+    most = most or MOST_UNPACKED
     size = archive.getinfo(name).file_size  # zipfile never reads more than this
-    if size > MOST_UNPACKED:
-        raise ValueError(f"'{name}' would unpack to {size:,} bytes, but at most {MOST_UNPACKED:,} are expected")
+    if size > most:
+        raise ValueError(f"'{name}' would unpack to {size:,} bytes, but at most {most:,} are expected")
     return archive.read(name)
 
 
@@ -106,6 +112,12 @@ def read_bytes(path: Path, expected: str) -> bytes:
         raise corrupt(path, expected, f"that it cannot be read ({error.strerror})") from error
 
 
+def digest_of(content: bytes, algorithm: str) -> str:
+    """Return the hash of a file's content as hexadecimal text."""
+    # The publishers give md5, which serves to detect damage and not an attack.
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+
+
 def verify(path: Path, content: bytes, *, algorithm: str, digest: str, kind: str) -> None:
     """Check a file's content against its published hash.
 
@@ -119,7 +131,6 @@ def verify(path: Path, content: bytes, *, algorithm: str, digest: str, kind: str
     Raises:
         DataError: the hash differs.
     """
-    # The publishers give md5, which serves to detect damage and not an attack.
-    found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    found = digest_of(content, algorithm)
     if found != digest:
         raise corrupt(path, f"{kind} with {algorithm} {digest}", f"{describe(content)}, with {algorithm} {found}")

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from fl_sim.datasets.reading.files import PICTURE, decoded, entries, first, opened, pictures
 from fl_sim.datasets.reading.images import Split
-from fl_sim.datasets.reading.integrity import describe, read_bytes
-from fl_sim.datasets.reading.pictures import DAMAGED, Pixels, reason, resize
+from fl_sim.datasets.reading.integrity import read_bytes
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import InputSpec
 
 _MODES = {1: "L", 3: "RGB"}
 _NAMES = {"L": "grey", "RGB": "RGB"}
-_DEEP = ("I", "F")
-"""How Pillow's names of colours with more than 8 bits begin."""
-
-_RUNS_A_PROGRAM = "EPS"  # Pillow hands these files to Ghostscript
-_PICTURE = "a picture that Pillow reads"
 _NAMED = 5
 
 
@@ -61,7 +53,10 @@ class PublicPictures:
             DataError: a file cannot be decoded, or has changed into another kind of file.
         """
         spec, chosen = self.spec, torch.arange(len(self))[indices].tolist()
-        pixels = np.stack([_pixels(self.files[index], spec) for index in chosen]).reshape(-1, *_stored(spec))
+        mode, height, width = _MODES[spec.channels], spec.height, spec.width
+        files = [self.files[index] for index in chosen]
+        resized = [decoded(file, read_bytes(file, PICTURE), mode, height, width) for file in files]
+        pixels = np.stack(resized).reshape(-1, height, width, spec.channels)
         unit, labels = Split(torch.from_numpy(pixels).permute(0, 3, 1, 2), self.labels[indices]).batch()
         return spec.low + (spec.high - spec.low) * unit, labels
 
@@ -80,24 +75,24 @@ def read_public(folder: Path, spec: InputSpec) -> PublicPictures:
         DataError: the folder is missing or empty, has another number of classes, or holds what is no picture.
     """
     _check_takes_pictures(spec)
-    entries = _entries(folder)
-    inner = [entry for entry in entries if entry.is_dir()]
-    loose = _pictures(entries)
+    found = _listed(folder)
+    inner = [entry for entry in found if entry.is_dir()]
+    loose = pictures(found)
     if inner and loose:
         raise _wrong(
             folder,
             f"it holds {len(inner)} subfolders ('{inner[0].name}') and {len(loose)} pictures ('{loose[0].name}')",
         )
     if not inner and not loose:
-        raise _wrong(folder, f"it holds no picture{_first(entries)}")
+        raise _wrong(folder, f"it holds no picture{first(found)}")
     groups = [_of_class(one, folder) for one in _in_order(folder, inner, spec.classes)] if inner else [loose]
     files = tuple(file for group in groups for file in group)
     sizes = torch.tensor([len(group) for group in groups])
     digest, kinds = hashlib.sha256(), Counter[tuple[str, int, int]]()
     for file in files:
-        content = read_bytes(file, _PICTURE)
+        content = read_bytes(file, PICTURE)
         digest.update(f"{file.relative_to(folder)} {hashlib.sha256(content).hexdigest()}\n".encode())
-        with _opened(file, content) as picture:
+        with opened(file, content) as picture:
             kinds[picture.mode, picture.height, picture.width] += 1
     return PublicPictures(
         files=files,
@@ -122,32 +117,15 @@ def _check_takes_pictures(spec: InputSpec) -> None:
         )
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted by name, without hidden entries."""
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except FileNotFoundError:
-        raise _wrong(folder, "there is no such folder") from None
-    except OSError as error:
-        raise _wrong(folder, f"it cannot be read ({error.strerror})") from error
-
-
-def _pictures(entries: Iterable[Path]) -> list[Path]:
-    """Return the files whose names end like those of pictures."""
-    Image.init()
-    endings = {end for end, kind in Image.EXTENSION.items() if kind in Image.OPEN and kind != _RUNS_A_PROGRAM}
-    return [entry for entry in entries if entry.is_file() and entry.suffix.lower() in endings]
-
-
 def _of_class(folder: Path, parent: Path) -> list[Path]:
     """Return the pictures of a class; a DataError if there are none."""
-    entries = _entries(folder)
-    found = _pictures(entries)
+    listed = _listed(folder)
+    found = pictures(listed)
     if found:
         return found
-    deeper = any(entry.is_dir() for entry in entries)
+    deeper = any(entry.is_dir() for entry in listed)
     guess = f" Did you mean '{folder}'?" if deeper else ""
-    raise _wrong(parent, f"its subfolder '{folder.name}' holds no picture{_first(entries)}.{guess}".removesuffix("."))
+    raise _wrong(parent, f"its subfolder '{folder.name}' holds no picture{first(listed)}.{guess}".removesuffix("."))
 
 
 def _in_order(folder: Path, classes: Sequence[Path], count: int) -> list[Path]:
@@ -162,45 +140,6 @@ def _in_order(folder: Path, classes: Sequence[Path], count: int) -> list[Path]:
     if [int(one.name) for one in ordered] != list(range(count)):
         raise _wrong(folder, f"its subfolders are whole numbers, but not the labels 0 to {count - 1} ({shown})")
     return ordered
-
-
-def _opened(path: Path, content: bytes) -> Image.Image:
-    """Return a picture whose header was read."""
-    kinds = [kind for kind in Image.OPEN if kind != _RUNS_A_PROGRAM]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(content), formats=kinds)
-    except DAMAGED as error:
-        raise DataError(_unreadable(path, content, error)) from error
-    if picture.mode.startswith(_DEEP):
-        raise DataError(
-            f"{path}: expected a picture of 8 bits a channel, found Pillow's mode {picture.mode}; convert it."
-        )
-    return picture
-
-
-def _pixels(path: Path, spec: InputSpec) -> Pixels:
-    """Return a picture, uint8 (H, W) or (H, W, 3), resized to what a model takes."""
-    content = read_bytes(path, _PICTURE)
-    with _opened(path, content) as picture:
-        try:
-            pixels = np.array(picture.convert(_MODES[spec.channels]), dtype=np.uint8)
-        except DAMAGED as error:
-            raise DataError(_unreadable(path, content, error)) from error
-    (resized,) = resize(pixels[None], spec.height, spec.width)
-    return np.asarray(resized, dtype=np.uint8)
-
-
-def _unreadable(path: Path, content: bytes, error: BaseException) -> str:
-    return (
-        f"{path}: expected {_PICTURE}, found {describe(content)} and cannot be decoded ({reason(error)}). Replace or "
-        "remove it."
-    )
-
-
-def _stored(spec: InputSpec) -> tuple[int, int, int]:
-    return spec.height, spec.width, spec.channels
 
 
 def _told(kinds: Mapping[tuple[str, int, int], int], spec: InputSpec) -> str:
@@ -219,8 +158,8 @@ def _told(kinds: Mapping[tuple[str, int, int], int], spec: InputSpec) -> str:
     return ", ".join(parts)
 
 
-def _first(entries: Sequence[Path]) -> str:
-    return f" (its first entry is '{entries[0].name}')" if entries else ", it is empty"
+def _listed(folder: Path) -> list[Path]:
+    return entries(folder, lambda found: _wrong(folder, found))
 
 
 def _wrong(folder: Path, found: str) -> DataError:

@@ -256,7 +256,7 @@ def test_info_says_where_a_dataset_comes_from_and_is_looked_for(call: Any, tmp_p
     for layout in entry.layouts:
         for folder in (tmp_path / "here", tmp_path / "cache" / "spikeleak" / "data"):
             assert str(folder / layout).replace(" ", "") in shown
-    assert ("not found" in done.out) is bool(entry.layouts)
+    assert ("not found" in done.out) is bool(entry.layouts or entry.own)
 
 
 def test_info_finds_what_is_there(call: Any, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fl_sim.datasets.digits import originals
 from fl_sim.datasets.events import EVENT, Recording, assemble_events, plan_frames
 from fl_sim.datasets.events.cache import cached_splits
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images.digits import originals
 from fl_sim.datasets.reading.pictures import Pixels, resize
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing

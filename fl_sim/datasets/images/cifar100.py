@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fl_sim.datasets.examples import Dataset
+from fl_sim.datasets.images.cifar10 import SIZE, of_originals
 from fl_sim.datasets.locations import locate
 from fl_sim.datasets.reading.images import Labelled, assemble
 from fl_sim.datasets.reading.integrity import (
@@ -23,7 +24,6 @@ from fl_sim.datasets.reading.integrity import (
 from fl_sim.datasets.reading.pictures import resize
 from fl_sim.errors import DataError
 
-SIZE = 32
 CLASSES = 100
 
 # The only subset of known origin: a class-balanced tenth without the known duplicates of CIFAR-100.
@@ -51,9 +51,10 @@ def load(root: Path | None, size: int) -> Dataset:
 def read(folder: Path, size: int) -> Dataset:
     """Return CIFAR-100 from the folder of its files; see `load`."""
     if folder.name == "cifar-100-python":
-        train, test, names, source = _originals(folder)
-    else:
-        train, test, names, source = _part(folder)
+        from torchvision.datasets import CIFAR100
+
+        return of_originals("cifar100", CIFAR100, folder, size)
+    train, test, names, source = _part(folder)
     side = size or SIZE
     return assemble(
         "cifar100",
@@ -62,23 +63,6 @@ def read(folder: Path, size: int) -> Dataset:
         class_names=names,
         source=source,
     )
-
-
-def _originals(folder: Path) -> tuple[Labelled, Labelled, list[str], str]:
-    from torchvision.datasets import CIFAR100
-
-    # The originals are pickles, which can run arbitrary code: their hashes are checked before they are opened, and
-    # torchvision, which opens them, checks them again.
-    hashes = [*CIFAR100.train_list, *CIFAR100.test_list, [CIFAR100.meta["filename"], CIFAR100.meta["md5"]]]
-    kind = "a file of the original CIFAR-100"
-    for name, md5 in hashes:
-        verify(folder / name, read_bytes(folder / name, kind), algorithm="md5", digest=md5, kind=kind)
-    try:
-        parts = [CIFAR100(str(folder.parent), train=train) for train in (True, False)]
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{folder}: torchvision could not read the original CIFAR-100: {error}.") from error
-    train, test = (Labelled(part.data, np.array(part.targets)) for part in parts)
-    return train, test, list(parts[0].classes), f"{folder}: the original release, all of it, verified by its hashes"
 
 
 def _part(folder: Path) -> tuple[Labelled, Labelled, list[str], str]:

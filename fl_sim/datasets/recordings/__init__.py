@@ -1,0 +1,1 @@
+"""Recordings of event cameras, each data set with its loader."""
