@@ -7,7 +7,7 @@ from pathlib import Path
 from judges.board.ranking import Board, Place, Standing
 from judges.board.submission import Mean, Rate
 from judges.report.formats import DASH, Form, counted, interval, joined, number, percent, percent_interval, tenths
-from judges.report.sheet import write_sheet
+from judges.report.statements.sheet import write_sheet
 from judges.report.table import Cell, Column, Group, Section, Table
 from judges.runs.names import settings_name
 

@@ -11,7 +11,7 @@ from judges.report.model_inversion.findings import SAYS_NOTHING
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import last_rounds
 from judges.report.model_inversion.wording import WORDS
-from judges.report.statement import (
+from judges.report.statements import (
     NO_EVIDENCE,
     Fact,
     Part,

@@ -8,7 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from judges.report.formats import DASH, grouped, number
-from judges.report.sketches import Axis, Band, scale, strip
+from judges.report.victims.sketches import Axis, Band, scale, strip
 from judges.report.words import tone, unique_name
 from judges.runs.identity import Group
 from judges.runs.names import group_name

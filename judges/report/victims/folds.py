@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from judges.report.formats import DASH, counted, error, grouped, joined, number, percent, tenths
 from judges.report.pictures import Shot, shot
-from judges.report.sketches import curves
+from judges.report.victims.sketches import curves
 from judges.report.words import unique_name
 from judges.runs.identity import Group
 from judges.runs.names import group_name

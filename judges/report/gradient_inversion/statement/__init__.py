@@ -13,7 +13,7 @@ from fl_sim.errors import DataError
 from judges.report.gradient_inversion.statement.limits import not_tried, protection
 from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_part
 from judges.report.gradient_inversion.statement.subject import adversary_part, subject, system_part
-from judges.report.statement import Statement, origin, title_of, write_statement
+from judges.report.statements import Statement, origin, title_of, write_statement
 from judges.runs.manifest import LADDER, read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary

@@ -9,7 +9,7 @@ from judges.report.formats import counted, joined
 from judges.report.gradient_inversion.sentences import sentence
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES, outcomes
 from judges.report.ladder import climbs
-from judges.report.statement import NO_EVIDENCE, Fact, Part, doubts, few
+from judges.report.statements import NO_EVIDENCE, Fact, Part, doubts, few
 from judges.runs.manifest import CLIENTS
 from judges.runs.names import attack_name, group_name, line_name
 from judges.runs.rows import Score

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from judges.intervals import Rate, rate
 from judges.report.formats import DASH, between, counted, grouped, joined, number, percent, rate_interval
-from judges.report.statement import NO_EVIDENCE, Fact, Part
+from judges.report.statements import NO_EVIDENCE, Fact, Part
 from judges.report.table import Cell, Column, Group, Table
 from judges.runs.measures import Readable
 from judges.runs.names import attack_name, group_name

@@ -8,7 +8,7 @@ from typing import Any
 from judges.report.formats import counted, joined
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
 from judges.report.gradient_inversion.wording import WORDS
-from judges.report.statement import Fact, Part, few
+from judges.report.statements import Fact, Part, few
 from judges.runs.manifest import CLIENTS, auxiliary_data, plain_text
 from judges.runs.names import defence_name, network_name
 from judges.runs.rows import Score

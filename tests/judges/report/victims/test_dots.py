@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 
 from judges.figures.drawing import GOOD, MUTED
-from judges.report.sketches import Axis, Band, curves, scale, strip
 from judges.report.victims.dots import L2, SSIM, TOKENS, strips
+from judges.report.victims.sketches import Axis, Band, curves, scale, strip
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import summarise
 from tests.judges.report.gradient_inversion.test_trends import many

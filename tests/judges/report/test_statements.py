@@ -62,7 +62,7 @@ def test_an_audit_is_stated(half_sealed: Path) -> None:
     assert "- **Unknown, taken to be:** optimiser sgd, momentum 0, weight_decay 0, clip_norm 0, mode train" in text
     assert "- **Knows:** A: the update only\n" in text
     assert "- **Labels:** certain in 4 of 4 updates\n" in text
-    line = rf"\| A \| idlg \| \d+ \| [\d.]+ \| {sum(found)} of 2 \[\d+, 100\] % \| 0\.\d\d \| 100 % \| recovered \|"
+    line = rf"\| A \| iDLG \| \d+ \| [\d.]+ \| {sum(found)} of 2 \[\d+, 100\] % \| 0\.\d\d \| 100 % \| recovered \|"
     assert re.search(line, text)
     assert "- **Ladder:** not climbed, so nothing is said" in text
     assert "- **Not scored:** 2 of 4 updates: no client sealed a truth that fits them" in text
@@ -114,7 +114,7 @@ def test_a_failed_search_is_never_a_defence(tmp_path: Path) -> None:
     text = state(tmp_path)
     assert "**No attack tried here recovered an example: 0 of 2 scored examples (0 %, 95 % interval [0, 84])" in text
     assert "It is no evidence that the data are safe" in text.partition("## 1.")[0]
-    assert "- **Defence:** noise (as the owner of the federation says)\n" in text
+    assert "- **Defence:** clipping and noise (as the owner of the federation says)\n" in text
     assert "nothing is said about what protects these clients" in text
     assert not [claim for claim in CLAIMS if claim in text.lower()]
 
@@ -127,7 +127,7 @@ def test_the_ladder_is_stated_where_there_is_one(tmp_path: Path) -> None:
     climb(read_audit(settings), tmp_path, Watch.silent(), options=None)
     text = (tmp_path / "statement.md").read_text()  # the ladder has written it anew
     assert "not climbed" not in text
-    assert "idlg does not recover the examples in its best case either" in text
+    assert "iDLG does not recover the examples in its best case either" in text
 
 
 TINY = {**RAW, "model": "lenet", "attack": {"name": "dlg", "iterations": 1, "inner_iterations": 1}}
@@ -147,7 +147,7 @@ def test_a_run_is_stated_and_a_later_call_renews_that(tmp_path: Path) -> None:
     )
     attack_run(folder, ["attack=idlg", "attack.iterations=1"], quiet())
     second = (folder / "statement.md").read_text()
-    assert ("| idlg" in first, "| idlg" in second) == (False, True)
+    assert ("| iDLG" in first, "| iDLG" in second) == (False, True)
     assert verify(folder).is_sound
     (folder / "scores.csv").write_text((folder / "scores.csv").read_text() + "\n")
     with pytest.raises(DataError, match="of which no page is written"):
@@ -171,7 +171,7 @@ def test_model_inversions_are_stated(tmp_path: Path) -> None:
     text = (tmp_path / "statement.md").read_text()
     assert "no update of a client was used" in text
     assert "An adversary holds the trained model" in text
-    assert "| BrainLeaks-v2 | mnist · SNN spiking\\_mlp · 10 epochs | 60 |" in text
+    assert "| BrainLeaks-v2 | MNIST, SNN spiking MLP, 10 epochs | 60 |" in text
     assert "BrainLeaks-v1 on dvs\\_gesture · SNN spiking\\_mlp · 10 epochs: attack failed" in text
     assert not [claim for claim in CLAIMS if claim in text.lower()]
 

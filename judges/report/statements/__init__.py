@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fl_sim.files import sha256
 from judges.report.formats import joined
-from judges.report.sheet import write_sheet
+from judges.report.statements.sheet import write_sheet
 from judges.report.table import Table
 from judges.runs.integrity import STATEMENT
 from judges.runs.manifest import WARNINGS, failed_cells, plain_text
