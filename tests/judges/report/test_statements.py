@@ -172,7 +172,7 @@ def test_model_inversions_are_stated(tmp_path: Path) -> None:
     assert "no update of a client was used" in text
     assert "An adversary holds the trained model" in text
     assert "| BrainLeaks-v2 | MNIST, SNN spiking MLP, 10 epochs | 60 |" in text
-    assert "BrainLeaks-v1 on dvs\\_gesture · SNN spiking\\_mlp · 10 epochs: attack failed" in text
+    assert "BrainLeaks-v1 on DVS128 Gesture, SNN spiking MLP, 10 epochs: attack failed" in text
     assert not [claim for claim in CLAIMS if claim in text.lower()]
 
 
