@@ -71,12 +71,12 @@ def distance_section(distances: Mapping[str, ClassDistances]) -> Section:
         return Cell(DASH if ours is None else number(ours), under=(f"paper {number(theirs[place])}" if theirs else "",))
 
     columns: list[Column[tuple[str, str, Spread]]] = [
-        Column("l2 between", lambda row: f"{in_words(row[0])}, {row[1]}"),
+        Column("l2 between", lambda row: f"{in_words(row[0])}, {row[1]}", terminal="l2 between"),
         *(
-            Column(heading, partial(distance, place=place), under="paper" if paper else "")
+            Column(heading, partial(distance, place=place), under="paper" if paper else "", terminal=heading)
             for place, heading in enumerate(("Mean", "Std.", "Min", "Max"))
         ),
-        Column("Pairs", lambda row: str(row[2].pairs)),
+        Column("Pairs", lambda row: str(row[2].pairs), terminal="Pairs"),
     ]
     theirs = f" Paper: Table VI, recordings of {times(PAPER_SHAPE)} voxels." if paper else ""
     table = Table("Table VI", columns, [Group(rows)], css="plain narrow")

@@ -24,6 +24,7 @@ from judges.report.formats import (
 )
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
+from judges.report.gradient_inversion.tables_events import distance_section
 from judges.report.gradient_inversion.tables_leaks import outcomes
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table, median_cell
@@ -227,10 +228,14 @@ def _spike_verdicts(summary: Summary) -> dict[int, tuple[str, str]]:
 
 
 def results_of_attacks(run_dir: Path) -> Printed | None:
-    """Return the results of a gradient inversion, or of an audit, for a terminal; None where none was scored."""
+    """Return the results of a gradient inversion, or of an audit, for a terminal; None where none was scored.
+
+    Those of an experiment without attacks are the distances between its recordings.
+    """
     summary = read_summary(run_dir / "summary.json")
     if not summary.cells:
-        return None
+        section = distance_section(summary.distances)
+        return terminal_table(*section.tables, notes=section.note) if section.shown else None
     is_small = any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells)
     checks = "\n".join(["Sanity checks", *map(_line, summary.checks)]) if summary.checks else ""
     notes = joined(NOTES["small"] if is_small else "", checks, by="\n\n")
