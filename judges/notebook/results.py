@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 FIGURES = ("answers", "search")
 
 
+def _plain(name: str) -> str:
+    """Return a name as it is compared: "inverting_gradients" is "Inverting Gradients"."""
+    return name.casefold().replace("_", " ").replace("-", " ")
+
+
 class Result:
     """What is in the folder of a run or of an audit.
 
@@ -96,7 +101,7 @@ class Result:
 
         Args:
             kind: "answers", each below its truth, or "search", the pictures of each search from guess to answer.
-            attack: name of an attack, as in `answers`, to draw that one alone.
+            attack: name of an attack, as in `answers` or in the table of attacks, to draw that one alone.
 
         Raises:
             ConfigError: there is no such kind or picture, or the pictures show people.
@@ -105,7 +110,7 @@ class Result:
             raise ConfigError(f"figure: expected {' or '.join(FIGURES)}, got {kind!r}.")
         if self._hidden:
             raise ConfigError(f"figure: {self._hidden}")
-        pairs = [pair for pair in self.answers if attack in ("", pair.attack)]
+        pairs = [pair for pair in self.answers if _plain(attack) in ("", _plain(pair.attack))]
         return answers_figure(pairs) if kind == "answers" else search_figure(pairs)
 
     def to_pandas(self) -> pandas.DataFrame:

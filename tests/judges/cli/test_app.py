@@ -321,11 +321,11 @@ def test_the_installed_command_is_this_one() -> None:
     assert done.err == ""
 
 
-def test_an_experiment_without_an_attack_prints_its_distances(spikeleak: Call, tmp_path: Path) -> None:
+def test_an_experiment_without_an_attack_prints_its_distances(call: Any, tmp_path: Path) -> None:
     given = ["dataset=digits_dvs", "dataset.size=8", "dataset.time_bins=2", "class_distances=6"]
     options = [part for text in given for part in ("--set", text)]
-    code, out, _ = spikeleak("run", "table6", "--set", "scale=smoke", *options, "--out", str(tmp_path / "run"))
-    assert code == 0
-    assert "intra-class" in out
-    assert "inter-class" in out
-    assert "attack" not in out
+    done = call("run", "table6", "--set", "scale=smoke", *options, "--out", str(tmp_path / "run"))
+    assert done.code == 0
+    assert "intra-class" in done.out
+    assert "inter-class" in done.out
+    assert "attack" not in done.out

@@ -140,13 +140,13 @@ def test_the_update_is_what_torch_computes(tmp_path: Path) -> None:
 def test_several_attacks_are_answered_in_one_call_and_a_search_shows_its_way() -> None:
     settings = {"attack.iterations": 3, "attack.snapshots": 3}
     result = spikeleak.attack("lenet", *digits(1), ["exact", "idlg"], classes=10, set=settings)
-    assert [one.attack for one in result.verdicts] == ["exact", "idlg"]
+    assert [one.attack for one in result.verdicts] == ["exact", "iDLG"]
     exact, idlg = result.answers
     assert exact.steps == ()
     assert idlg.steps[0] == 0
     assert idlg.snapshots.shape == (len(idlg.steps), 1, SIDE, SIDE)
     figure = result.figure("search")
-    assert [text.get_text() for text in figure.texts] == ["idlg"]
+    assert [text.get_text() for text in figure.texts] == ["iDLG"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["truth", *(f"step {step}" for step in idlg.steps)]
     assert len(result.figure("answers", attack="idlg").axes) == 2
 

@@ -41,7 +41,7 @@ def finished(config: Path) -> Result:
 
 def test_a_run_is_read_from_its_folder(finished: Result) -> None:
     (verdict,) = finished.verdicts
-    assert verdict.attack == "dlg"
+    assert verdict.attack == "DLG"
     assert {row.iterations for row in read_scores(finished.folder / "scores.csv") if not row.control} <= set(range(41))
     assert len(finished.answers) == 4
     for pair in finished.answers:
@@ -60,7 +60,7 @@ def test_an_audit_of_a_run_without_answers_is_refused_and_of_captures_is_made(fi
     for part in ("captures", "sealed"):
         (tmp_path / part).symlink_to(finished.folder / part)
     result = spikeleak.audit(tmp_path, ["exact", "idlg"], set={"attack.iterations": 1, "checks": 0, "people": True})
-    assert {verdict.attack for verdict in result.verdicts} == {"exact", "idlg"}
+    assert {verdict.attack for verdict in result.verdicts} == {"exact", "iDLG"}
     assert result.notes
     assert "<img" not in result._repr_html_()
 
@@ -97,7 +97,7 @@ def test_a_script_with_workers_finds_the_same_and_says_nothing_else(
     roots = [Path(spikeleak.__file__).parents[1], Path(spikeleak.__file__).parents[3]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots))}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)
-    assert (done.stdout, done.stderr, done.returncode) == ("dlg\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("DLG\n", "", 0)
     ours, theirs = (read_scores(folder / "scores.csv") for folder in (finished.folder, tmp_path / "run"))
     assert [(row.cell, row.capture_id, row.ssim) for row in ours] == [
         (row.cell, row.capture_id, row.ssim) for row in theirs
