@@ -23,6 +23,7 @@ from judges.runs.measures import ClassDistances, Health, Readable, SanityCheck
 from judges.runs.names import CONTROL, attack_key, defence_key, model_key
 from judges.runs.rows import Score
 from judges.summaries.comparison import Best, Comparison, best_controls, compare, units_of
+from judges.summaries.contrast import Contrast, contrasts
 from judges.summaries.published import PUBLISHED, Published
 from judges.summaries.verdicts import verdict_on
 
@@ -98,6 +99,7 @@ class Summary:
         health: health of the models under attack, in the order of the groups, as far as it was measured.
         reads: what can be read off the updates of each group of victims, scored or not.
         checks: the sanity checks of the attacks, as far as they were requested, in the order of the cells.
+        contrasts: each attack on a spiking network beside the same one on its ordinary twin, on the same examples.
     """
 
     cells: tuple[CellSummary, ...]
@@ -107,6 +109,7 @@ class Summary:
     health: tuple[Health, ...] = ()
     reads: tuple[Readable, ...] = ()
     checks: tuple[SanityCheck, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
 
 
 class Line(NamedTuple):
@@ -151,7 +154,8 @@ def summarise(
         for line in ordered
     ]
     examined = tuple(known[group] for group in groups if group in known)
-    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined)
+    pairs = contrasts(sorted(scores, key=_by_victim), seed=seed)
+    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined, contrasts=pairs)
 
 
 def write_summary(summary: Summary, path: Path) -> Path:

@@ -10,6 +10,7 @@ from judges.report.gradient_inversion import findings as found
 from judges.report.gradient_inversion.sentences import sentence
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
 from judges.report.ladder import Climb
+from judges.report.victims.contrast import contrast_lines
 from judges.report.words import tone
 from judges.runs.identity import RUNG, Group
 from judges.runs.names import attack_name, defence_name, group_name, in_words, init_name, model_name
@@ -46,6 +47,7 @@ def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = 
         ("Attacked", [_attacked(attacks)]),
         ("By", list(_attackers(attacks))),
         ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),
+        ("Spiking", bounded(list(contrast_lines(summary.contrasts)), "networks")),
         ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
         ("Ladder", [sentence(one) for one in told if isinstance(one, Climb)]),
         ("Beware", [*beware, *warnings]),

@@ -33,6 +33,7 @@ from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
+from judges.report.victims.contrast import contrast_section
 from judges.report.victims.dots import strips
 from judges.report.victims.drawings import gallery_drawings, strip_drawings
 from judges.report.victims.folds import find_victims, in_folds
@@ -86,6 +87,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         images,
         events,
         distance_section(summary.distances),
+        contrast_section(summary.contrasts),
         Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
                 lead=notes["dots"]),
         trend_section("rounds", "Leak against the server round", "round", rounds),
