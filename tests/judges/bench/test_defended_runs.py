@@ -11,7 +11,7 @@ from judges.bench.execution import run_plan
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
-from judges.runs.names import defence_name
+from judges.runs.names import defence_key
 from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def attacked(folder: Path) -> dict[str, Score]:
     rows = [row for row in read_scores(folder / "scores.csv") if not row.is_control]
-    named = {defence_name(row): row for row in rows}
+    named = {defence_key(row): row for row in rows}
     assert len(rows) == len(named)
     return named
 
@@ -59,7 +59,7 @@ def test_every_row_says_which_defence_it_is_of(folder: Path) -> None:
     }
     assert {row.model for row in rows.values()} == {"lenet"}
     controls = [row for row in read_scores(folder / "scores.csv") if row.is_control]
-    assert {defence_name(row) for row in controls} == set(TOLD)
+    assert {defence_key(row) for row in controls} == set(TOLD)
 
 
 def test_the_summary_keeps_defences_apart(folder: Path) -> None:
