@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from attacks import adversary_of
 from judges.board.fixed import why_not
 from judges.board.submission import Entry, Mean, Rate, Submission, VictimSet
+from judges.runs.identity import PROTOCOL, PUBLISHED
 from judges.summaries.verdicts import MOST, PARTLY, RECOVERED, VERDICTS
 
 _ROUNDING = 1e-9
@@ -61,7 +62,7 @@ def _of_counts(entry: Entry) -> Iterator[str]:
             yield f"the share of {name} is {rate.share:g}, but {rate.count} of {rate.of} is {rate.count / rate.of:g}"
         elif not rate.low - _ROUNDING <= rate.share <= rate.high + _ROUNDING:
             yield f"the interval of {name}, {rate.low:g} to {rate.high:g}, does not contain {rate.share:g}"
-        elif rate.count + entry.diverged > entry.n:
+        elif rate.count + entry.diverged > entry.n and entry.varied.get(PROTOCOL) != PUBLISHED:
             yield f"{rate.count} {name} and {entry.diverged} diverged are more than n {entry.n}"
     success = entry.recognisable or entry.solved
     if entry.recovered is not None and entry.recovered.count > success.count:

@@ -42,12 +42,17 @@ def sentence(finding: found.Finding) -> str:
 def _(scored: found.Scored) -> str:
     if not scored.cells:
         return "No attack was scored in this run."
-    cells, lost = (
-        counted(scored.cells, "cell"),
-        f"{scored.diverged} of {scored.examples} diverged and count as failures.",
-    )
-    text = f"{counted(scored.examples, 'attacked example')} in {cells} of data, model and attack."
-    return f"{text} {lost}" if scored.diverged else text
+    parts = [
+        f"{counted(scored.examples, 'attacked example')} in {counted(scored.cells, 'cell')} of data, model and attack."
+    ]
+    if scored.diverged:
+        parts.append(f"{scored.diverged} of {scored.examples} diverged and count as failures.")
+    if scored.published:
+        parts.append(
+            f"{counted(scored.published, 'cell')} with protocol=published: what the config leaves open there is as in "
+            f"arXiv 2511.21181, and the {scored.kept} that diverged are scored like others."
+        )
+    return " ".join(parts)
 
 
 @sentence.register
