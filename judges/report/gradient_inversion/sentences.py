@@ -48,9 +48,10 @@ def _(scored: found.Scored) -> str:
     if scored.diverged:
         parts.append(f"{scored.diverged} of {scored.examples} diverged and count as failures.")
     if scored.published:
+        kept = f", and the {scored.kept} that diverged are scored like others" if scored.kept else ""
+        theirs = counted(scored.published, "cell")
         parts.append(
-            f"{counted(scored.published, 'cell')} with protocol=published: what the config leaves open there is as in "
-            f"arXiv 2511.21181, and the {scored.kept} that diverged are scored like others."
+            f"{theirs} with protocol=published: what the config leaves open is as in arXiv 2511.21181 there{kept}."
         )
     return " ".join(parts)
 
