@@ -203,9 +203,7 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
         comparison=comparison,
         verdict=verdict,
         reason=reason,
-        published=PUBLISHED.get((first.attack, first.dataset, first.model))
-        if same and first.defence == "none"
-        else None,
+        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if in_paper else None,
     )
 
 
