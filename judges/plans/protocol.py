@@ -62,7 +62,7 @@ def words_of(raw: Raw) -> list[str]:
         raise ConfigError(f"{TABLE}: expected tables [{TABLE}.WORD] with the words {' and '.join(WORDS)}.")
     for path, word in [(PROTOCOL, word) for word in words] + [(TABLE, word) for word in tables]:
         if word not in WORDS:
-            raise unknown_name(path, str(word), WORDS)
+            raise unknown_name(path if path == PROTOCOL else f"{path}.{word}", str(word), WORDS)
     if not words or len(set(words)) < len(words):
         raise ConfigError(f"{PROTOCOL}: expected one of {', '.join(WORDS)}, or a list of both, got {said!r}.")
     return words

@@ -139,7 +139,7 @@ def test_what_is_wrong_is_told() -> None:
     assert refusal(protocol=["ours", "ours"]).startswith("protocol: expected one of ours, published, or a list of both")
     assert refusal(protocol=[]).startswith("protocol: expected one of")
     assert refusal(protocol=3).startswith("protocol: '3' is not known")
-    assert refusal(protocols={"theirs": {}}).startswith("protocols: 'theirs' is not known")
+    assert refusal(protocols={"theirs": {}}).startswith("protocols.theirs: 'theirs' is not known")
     assert refusal(protocols={"ours": 3}).startswith("protocols: expected tables [protocols.WORD]")
     assert refusal(protocols={"ours": {"repeats": 3}}).startswith("protocols.ours.repeats: is the same for the whole")
     assert refusal(protocols={"ours": {"attack": {"restart": 3}}}).startswith("attack.restart: unknown key.")
