@@ -62,16 +62,17 @@ class Reconstruction:
         capture_id: id of the captured update.
         attack: name of the attack.
         settings: all settings of the attack as plain values.
-        inputs: (N, C, H, W), the candidate with the smallest matching loss, clamped once to the input's range.
+        inputs: (N, C, H, W), the candidate with the smallest matching loss, or the last one where the setting `answer`
+            asks for it, clamped to the input's range.
         labels: (N,), the labels that the attack found.
         matching_loss: loss of exactly this candidate before the clamp.
-        last_inputs: (N, C, H, W), the last iterate, for comparison only.
-        loss_history: (outer steps,), matching loss at the start of each outer step of the best attempt.
+        last_inputs: (N, C, H, W), the last iterate.
+        loss_history: (outer steps,), matching loss at the start of each outer step of the attempt that found the
+            candidate.
         iterations: optimiser iterations over all restarts.
         gradient_evaluations: evaluations of loss and gradient over all restarts.
         restarts: number of initial guesses, at least 1.
-        stop_reason: reason for the end of the attempt that found the candidate; a diverged attack always counts as a
-            failure.
+        stop_reason: reason for the end of the attempt that found the candidate.
         seconds: wall time of the batch divided by its number of victims.
         seed: seed that the attack was given.
         engine: what evaluated the loss, see `attacks.engines.choice.Choice`; "" if the attack has none.

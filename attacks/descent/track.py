@@ -16,7 +16,7 @@ class Track:
 
     Attributes:
         best, last: (V, unknowns).
-        best_loss: (V,), the loss of exactly the candidates in `best`.
+        best_loss, last_loss: (V,), the losses of exactly these candidates.
         diverged: (V,), whether a loss was not finite.
         evaluations: (V,).
         curve: losses (V,) of some iterates.
@@ -26,6 +26,7 @@ class Track:
     best: Tensor
     last: Tensor
     best_loss: Tensor
+    last_loss: Tensor
     diverged: Tensor
     evaluations: Tensor
     curve: list[Tensor] = field(default_factory=list)
@@ -36,7 +37,7 @@ class Track:
         """Return the track of victims that start at points (V, unknowns)."""
         losses = points.new_full((len(points),), torch.inf)
         zeros = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        return cls(points.clone(), points.clone(), losses, zeros.bool(), zeros)
+        return cls(points.clone(), points.clone(), losses, losses, zeros.bool(), zeros)
 
     def see(self, points: Tensor, losses: Tensor, *, candidates: bool = True) -> None:
         """Update the best and the last candidates from points and their losses.
@@ -48,6 +49,7 @@ class Track:
         running = ~self.diverged
         self.evaluations += running
         self.last = torch.where(running[:, None], points, self.last)
+        self.last_loss = torch.where(running, losses, self.last_loss)
         self.diverged |= ~losses.isfinite()
         if candidates:
             better = ~self.diverged & (losses < self.best_loss)

@@ -17,7 +17,7 @@ from attacks.grnn.rmsprop import RMSprop, RMSpropRule
 from attacks.matching import MatchingProblem, clamped, snapshots_of
 from attacks.matching.batching import shared_batches
 from attacks.matching.film import evenly
-from attacks.settings import GRNNSettings
+from attacks.settings import LAST, GRNNSettings
 from fl_sim.errors import ConfigError
 from fl_sim.losses import free_targets, labels_of
 from fl_sim.observed import batch_size, same_problem
@@ -33,7 +33,8 @@ class GRNN:
     The unknowns are the parameters of a small network with a fixed latent input; its pixels are in the data's range by
     construction. The loss is |D|^2 + |D| + w TV(x), where D is the difference of the gradients: the "Wasserstein
     distance" of the published code is the Euclidean norm of D. The published code takes the logarithm of a softmax,
-    which underflows; log_softmax is used here. The answer is the candidate with the smallest |D|^2, not a late one.
+    which underflows; log_softmax is used here. The answer is the candidate with the smallest |D|^2, not a late one,
+    unless the settings ask for the last.
 
     `Reconstruction.loss_history` holds |D|^2 of every k-th iterate, with the smallest k that gives at most 300 points.
 
@@ -88,7 +89,9 @@ class GRNN:
     def _answer(self, fit: _Fit, track: Track, victim: int, *, seconds: float, seed: int) -> Reconstruction:
         """Return the result of the fit for one victim."""
         capture = fit.captures[victim]
-        inputs, logits = fit.problem.split(track.best[victim : victim + 1].cpu().float())
+        ends_last = self.settings.answer == LAST
+        points, losses = (track.last, track.last_loss) if ends_last else (track.best, track.best_loss)
+        inputs, logits = fit.problem.split(points[victim : victim + 1].cpu().float())
         last, _ = fit.problem.split(track.last[victim : victim + 1].cpu().float())
         labels = capture.labels
         if logits is not None:
@@ -102,7 +105,7 @@ class GRNN:
             settings=self.settings.model_dump(),
             inputs=clamped(inputs[0], capture.model.input),
             labels=labels.cpu(),
-            matching_loss=float(track.best_loss[victim]),
+            matching_loss=float(losses[victim]),
             last_inputs=clamped(last[0], capture.model.input),
             loss_history=torch.stack(track.curve)[:, victim].cpu().float(),
             iterations=evaluations - 1,

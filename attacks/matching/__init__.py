@@ -3,8 +3,8 @@
 The engine of DLG and iDLG. V victims run side by side; each has its own model parameters, guess, history, step and stop
 state. Measurements led to two differences from the published loops: an attempt whose candidate diverges is stopped (and
 restarted if restarts are left), and the answer is the candidate with the smallest matching loss over all iterates and
-restarts, not the last one. On spiking models the second derivative is that of a surrogate, so steps need not decrease
-the loss, and the last iterate is not a good answer.
+restarts, not the last one, unless the settings ask for that. On spiking models the second derivative is that of a
+surrogate, so steps need not decrease the loss, and the last iterate is not a good answer.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from attacks.contracts import Progress, Reconstruction, StopReason
 from attacks.engines.folded import FoldedClients
 from attacks.engines.plain import matched, norm_of
 from attacks.matching.batching import Batch, shared_batches
+from attacks.matching.constraints import projection, refuse_kinds
 from attacks.matching.film import HELD, Pictures
 from attacks.matching.problem import Labels, MatchingProblem
 from attacks.matching.search import Search
 from attacks.matching.text_answers import text_answers, with_text
-from attacks.settings import IN, POST, STRAIGHT_THROUGH, UNTHRESHOLDED, MatchingSettings
-from attacks.thresholding import threshold, thresholded
+from attacks.settings import POST, SQUARE, STRAIGHT_THROUGH, MatchingSettings
+from attacks.thresholding import thresholded
 from fl_sim.errors import ConfigError
 from fl_sim.losses import free_targets, labels_of
 from fl_sim.observed import batch_size, local_steps, same_problem
@@ -73,8 +74,7 @@ def reconstruct(
     on_finish: Callable[[int], None],
 ) -> list[Reconstruction]:
     """Run gradient matching on victims that can share a batch and return a reconstruction for each."""
-    _refuse_thresholds(victims.captures[0], settings)
-    _refuse_ranges(victims.captures[0], settings)
+    refuse_kinds(victims.captures[0], settings)
     started = time.perf_counter()
     precision = getattr(torch, settings.precision)
     tau = settings.tau if settings.thresholding == STRAIGHT_THROUGH else None
@@ -87,6 +87,7 @@ def reconstruct(
         tau=tau,
         slots=victims.slots,
         range_weight=settings.range_weight,
+        square=settings.positive == SQUARE,
     )
     unknowns = problem.unknowns
 
@@ -98,9 +99,11 @@ def reconstruct(
         likely = victims.likely[victim] if victims.likely else None
         if likely is not None:
             point[problem.input_size :] += LIKELY * F.one_hot(likely.cpu(), problem.classes).flatten()
+        if settings.positive == SQUARE:
+            point[: problem.input_size] = point[: problem.input_size].abs().sqrt()
         return point.to(device=device, dtype=precision)
 
-    project = _binarised(problem.input_size, settings.tau) if settings.thresholding == IN else None
+    project = projection(settings, problem.input_size)
     searches = {"none": False, "armijo": True, "auto": problem.choice.engine != FoldedClients.name}
     # The logits of a token that is sure grow without bound.
     is_text = victims.captures[0].model.input.vocabulary > 0
@@ -123,42 +126,14 @@ def reconstruct(
     return [with_text(answer, text) for answer, text in zip(answers, texts, strict=True)] if is_text else answers
 
 
-def _refuse_thresholds(capture: CapturedUpdate, settings: MatchingSettings) -> None:
-    """Raise a ConfigError if texts are to be thresholded."""
-    if capture.model.input.vocabulary and settings.thresholding != UNTHRESHOLDED:
-        raise ConfigError(
-            f"attack.thresholding: expected 'none' for {capture.id}, whose client reads texts: the answer holds the "
-            f"most probable token of each position; found '{settings.thresholding}'."
-        )
-
-
-def _refuse_ranges(capture: CapturedUpdate, settings: MatchingSettings) -> None:
-    """Raise a ConfigError if inputs that are no images are to be kept in a range."""
-    spec = capture.model.input
-    if settings.range_weight and (spec.vocabulary or spec.timesteps):
-        kind = "texts" if spec.vocabulary else "recordings of events"
-        raise ConfigError(
-            f"attack.range_weight: expected 0 for {capture.id}, whose client reads {kind}: only images have a range; "
-            f"found {settings.range_weight:g}."
-        )
-
-
-def _binarised(input_size: int, tau: float) -> Callable[[Tensor], Tensor]:
-    """Return Algorithm 2's "Binarize: x' <- (x' > tau)" for points (V, unknowns); label logits are unchanged."""
-
-    def project(points: Tensor) -> Tensor:
-        return torch.cat([threshold(points[:, :input_size], tau), points[:, input_size:]], 1)
-
-    return project
-
-
 def _answer(
     victims: Victims, victim: int, problem: MatchingProblem, search: Search, facts: Mapping[str, Any]
 ) -> Reconstruction:
     """Return the result of the search for one victim."""
     capture = victims.captures[victim]
     row = torch.tensor([victim])
-    inputs, logits = problem.split(search.best[row].cpu().float(), row)
+    points, losses = (search.last, search.last_loss) if search.ends_last else (search.best, search.best_loss)
+    inputs, logits = problem.split(points[row].cpu().float(), row)
     last, _ = problem.split(search.last[row].cpu().float(), row)
     known = victims.labels[victim] if victims.labels is not None else None
     curve = search.curves[victim]
@@ -168,8 +143,8 @@ def _answer(
     return Reconstruction(
         capture_id=capture.id,
         inputs=clamped(inputs[0], capture.model.input),
-        labels=known.cpu() if known is not None else _found_labels(victims, victim, logits, search),
-        matching_loss=float(search.best_loss[victim]),
+        labels=known.cpu() if known is not None else _found_labels(victims, victim, logits, float(losses[victim])),
+        matching_loss=float(losses[victim]),
         last_inputs=clamped(last[0], capture.model.input),
         loss_history=curve[~curve.isnan()].cpu().float(),
         iterations=int(search.iterations[victim]),
@@ -199,15 +174,15 @@ def snapshots_of(
     }
 
 
-def _found_labels(victims: Victims, victim: int, logits: Tensor | None, search: Search) -> Tensor:
-    """Return the labels (N,) of a search for labels: those it found, or the likely ones if it did not match the update.
+def _found_labels(victims: Victims, victim: int, logits: Tensor | None, loss: float) -> Tensor:
+    """Return the labels (N,) that a search found, or the likely ones if its loss says that it did not match the update.
 
     Labels with which the update is not matched mean little. Of 72 labels of a trained LeNet (tests/bench_labels.py, N =
     2 and 4, 60 iterations), 58 were among the likely ones and 32 among those of searches that started there.
     """
     assert logits is not None  # noqa: S101 - there are logits if and only if there are no labels
     capture, likely = victims.captures[victim], victims.likely[victim] if victims.likely else None
-    is_matched = float(search.best_loss[victim]) <= (MATCHED * norm_of(capture, matched(capture))) ** 2
+    is_matched = loss <= (MATCHED * norm_of(capture, matched(capture))) ** 2
     if likely is not None and not is_matched:
         return likely.cpu()
     return labels_of(capture.training, free_targets(capture.training, logits[0]))

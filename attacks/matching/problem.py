@@ -41,7 +41,8 @@ class MatchingProblem:
         opened: opens another engine than the one that is chosen.
         tau: threshold that turns the unknowns into inputs by straight-through thresholding; None to use the unknowns
             as inputs.
-        range_weight: of the squared distance of the unknowns of images from [0, 1], which is added to the loss.
+        range_weight: of the squared distance of the candidates of images from [0, 1], which is added to the loss.
+        square: whether the unknowns of inputs are roots, whose squares are the candidates.
 
     Attributes:
         captures: of all victims.
@@ -64,13 +65,14 @@ class MatchingProblem:
         tau: float | None = None,
         slots: int | None = None,
         range_weight: float = 0.0,
+        square: bool = False,
     ) -> None:
         spec = captures[0].model.input
         self.examples = batch_size(captures[0])
         self.input_shape = (spec.timesteps,) * bool(spec.timesteps) + (self.examples, *spec.frame)
         self.input_size = math.prod(self.input_shape)
         self._texts: TextUnknowns | None = None
-        self._tau, self._range_weight = tau, range_weight
+        self._tau, self._range_weight, self._square = tau, range_weight, square
         self.classes = spec.classes
         present = captures[:slots]
         self.captures, self._labels = captures, labels
@@ -105,6 +107,11 @@ class MatchingProblem:
         if self.labels is not None and self._labels is not None:
             self.labels[row] = self._labels[victim]
 
+    def candidates(self, points: Tensor) -> Tensor:
+        """Return the candidates (V, input_size) in points (V, unknowns), in units of the range of images."""
+        known = points[:, : self.input_size]
+        return known.square() if self._square else known
+
     def split(self, points: Tensor, victims: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the inputs and the label logits (V, N, classes), or None, in points (V, unknowns).
 
@@ -114,7 +121,7 @@ class MatchingProblem:
             points: one for each victim.
             victims: (V,), the numbers of their captures among all; None for those that are present.
         """
-        known = points[:, : self.input_size]
+        known = self.candidates(points)
         if self._texts is not None:
             inputs = self._texts.inputs(known, self._present if victims is None else victims)
         else:
@@ -142,7 +149,7 @@ class MatchingProblem:
         targets = self.known_targets() if label_logits is None else free_targets(self._training, label_logits)
         matching = self.engine.distances(inputs, targets)
         if self._range_weight:
-            known = points[:, : self.input_size]
+            known = self.candidates(points)
             matching = matching + self._range_weight * (known - known.clamp(0.0, 1.0)).square().sum(1)
         (slope,) = torch.autograd.grad(matching.sum(), points)
         return matching.detach(), slope

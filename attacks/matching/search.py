@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.contracts import StopReason
 from attacks.matching.film import Film, Pictures
 from attacks.matching.lbfgs import BatchedLBFGS, StepRule
-from attacks.settings import MatchingSettings
+from attacks.settings import IN, LAST, MatchingSettings
 
 # An outer step that a tolerance ends after one iteration may be followed by a better one, but not this many in a row.
 _IDLE = 5
@@ -30,7 +30,9 @@ Project = Callable[[Tensor], Tensor]
 class Problem(Protocol):
     """The problem to search: V rows of unknowns and their losses."""
 
-    input_size: int
+    def candidates(self, points: Tensor) -> Tensor:
+        """Return the candidates (V, inputs) in points (V, unknowns)."""
+        ...
 
     def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses (V,) and gradients (V, unknowns) at points (V, unknowns)."""
@@ -61,10 +63,13 @@ class Search:
         line_search: whether steps that do not decrease the loss are halved.
 
     Attributes:
-        best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate.
-        best_loss: (V,), the loss of exactly the iterate in `best`.
-        best_attempt: (V,), the attempt of that iterate, from 0.
-        curves: (V, iterations + 1), the loss at the start of each outer step of that attempt; NaN after its end.
+        ends_last: whether the answer is the last iterate, not the best.
+        best, last: (V, unknowns), the iterate with the smallest loss over all attempts, and the last iterate. If the
+            answer is the last iterate, that is the last candidate.
+        best_loss, last_loss: (V,), the losses of exactly these iterates.
+        best_attempt: (V,), the attempt of the best iterate, from 0.
+        curves: (V, iterations + 1), the loss at the start of each outer step of the attempt that leads to the answer;
+            NaN after its end.
         reasons: how that attempt ended.
         attempts, iterations, evaluations: (V,), over all attempts.
         pictures: {victim: candidates at the start of outer steps of that attempt, and its last iterate}, as many as
@@ -83,6 +88,7 @@ class Search:
         line_search: bool = False,
     ) -> None:
         self._problem, self._guess, self._settings, self._project = problem, guess, settings, project
+        self.ends_last = settings.answer == LAST
         rule = StepRule(
             settings.learning_rate,
             settings.inner_iterations,
@@ -99,6 +105,7 @@ class Search:
         self.best[:slots] = points if project is None else project(points)
         self.last = self.best.clone()
         self.best_loss = points.new_full((victims,), torch.inf)
+        self.last_loss = self.best_loss.clone()
         self.best_attempt, self.iterations, self.evaluations = (
             torch.zeros(victims, dtype=torch.int64, device=points.device) for _ in range(3)
         )
@@ -148,13 +155,16 @@ class Search:
         self.best[rows] = solver.points[better]
         self.best_loss[rows] = solver.losses[better]
         self.best_attempt[rows] = self.attempts[rows] - 1
+        if self._ends_at_candidates:
+            rows = self.rows[candidates]
+            self.last[rows], self.last_loss[rows] = solver.points[candidates], solver.losses[candidates]
 
     def _judge(self) -> int:
         """End or restart the attempts that are over; return the number of victims that have finished."""
         solver, settings = self._solver, self._settings
         diverged = ~torch.isfinite(solver.losses)
-        if settings.divergence > 0 and self._project is None:
-            energy = solver.points[:, : self._problem.input_size].square().mean(1)
+        if settings.divergence > 0 and settings.thresholding != IN:
+            energy = self._problem.candidates(solver.points).square().mean(1)
             diverged |= ~(energy <= settings.divergence)
         first = self._curves[self.rows, 0]
         fallen = solver.losses < settings.loss_tolerance / _USUAL_LOSS * first
@@ -179,11 +189,17 @@ class Search:
                 finished += 1
         return finished
 
+    @property
+    def _ends_at_candidates(self) -> bool:
+        """Return whether the last iterate is the last projected one, even if an attempt ends within an outer step."""
+        return self._project is not None and self.ends_last
+
     def _end_attempt(self, row: int, victim: int, reason: StopReason) -> None:
-        self.last[victim] = self._solver.points[row]
+        if not self._ends_at_candidates:
+            self.last[victim], self.last_loss[victim] = self._solver.points[row], self._solver.losses[row]
         self.iterations[victim] = self._solver.iterations[row]
         self.evaluations[victim] = self._solver.evaluations[row]
-        if int(self.best_attempt[victim]) == int(self.attempts[victim]) - 1:
+        if self.ends_last or int(self.best_attempt[victim]) == int(self.attempts[victim]) - 1:
             self.reasons[victim] = reason
             self.curves[victim] = self._curves[victim]
             if victim in self._films:
@@ -220,7 +236,7 @@ class Search:
         self._solver.replace(torch.tensor([row]), point)
         self.rows[row] = victim
         self._begin(victim, point[0])
-        self.best[victim] = (point if self._project is None else self._project(point))[0]
+        self.best[victim] = self.last[victim] = (point if self._project is None else self._project(point))[0]
 
     def _drop_finished(self) -> None:
         """Drop finished victims once they are a quarter of the batch, since copying the histories takes time too."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from attacks import adversary_of
 from judges.board.fixed import why_not
 from judges.board.submission import Entry, Mean, Rate, Submission, VictimSet
+from judges.runs.identity import PROTOCOL, PUBLISHED
 from judges.summaries.verdicts import MOST, PARTLY, RECOVERED, VERDICTS
 
 _ROUNDING = 1e-9
@@ -51,6 +52,9 @@ def _of_counts(entry: Entry) -> Iterator[str]:
     """Yield which counts do not add up."""
     if entry.n != entry.victims.examples:
         yield f"n is {entry.n}, but its victims have {entry.victims.examples} examples"
+    if entry.diverged > entry.n:
+        yield f"{entry.diverged} diverged are more than n {entry.n}"
+    lost = 0 if entry.varied.get(PROTOCOL) == PUBLISHED else entry.diverged  # there they are scored like others
     rates: dict[str, Rate | None] = {name: getattr(entry, name) for name in _RATES}
     for name, rate in rates.items():
         if rate is None:
@@ -61,8 +65,8 @@ def _of_counts(entry: Entry) -> Iterator[str]:
             yield f"the share of {name} is {rate.share:g}, but {rate.count} of {rate.of} is {rate.count / rate.of:g}"
         elif not rate.low - _ROUNDING <= rate.share <= rate.high + _ROUNDING:
             yield f"the interval of {name}, {rate.low:g} to {rate.high:g}, does not contain {rate.share:g}"
-        elif rate.count + entry.diverged > entry.n:
-            yield f"{rate.count} {name} and {entry.diverged} diverged are more than n {entry.n}"
+        elif rate.count + lost > entry.n:
+            yield f"{rate.count} {name} and {lost} diverged are more than n {entry.n}"
     success = entry.recognisable or entry.solved
     if entry.recovered is not None and entry.recovered.count > success.count:
         yield f"{entry.recovered.count} are recovered, but only {success.count} recognisable"

@@ -18,7 +18,7 @@ from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
 from fl_sim.specs import Scalar, Settings
 from fl_sim.validation import explain
-from judges.runs.identity import Attacked
+from judges.runs.identity import PROTOCOL, Attacked
 
 NO_ATTACK = "none"
 APART = ("checks", "ladder")
@@ -144,13 +144,13 @@ def checked_attack(
 def unit_digest(config: Settings, attack: Mapping[str, Any]) -> str:
     """Return a hash of all that the results of one cell depend on, except code and data.
 
-    What is made beside the answers is left out, see `APART`.
+    What is made beside the answers is left out, see `APART`, and the protocol, which is but a word for settings.
 
     Args:
         config: config of the combination.
         attack: name and all settings of its attack; {} for no attack.
     """
-    return plan_digest({**config.model_dump(mode="json", exclude={"attack", *APART}), "attack": dict(attack)})
+    return plan_digest({**config.model_dump(mode="json", exclude={"attack", PROTOCOL, *APART}), "attack": dict(attack)})
 
 
 def plan_digest(raw: Raw) -> str:

@@ -5,15 +5,16 @@ Importing this imports neither torch nor Flower, so that a wrong config fails at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import Field
 
 from attacks import ATTACKS, adversary_of
 from attacks.settings import POST, UNTHRESHOLDED
-from fl_sim.config import Raw, SimulationConfig, expand, override, validate
-from fl_sim.config.defence import agreed_settings, with_own_settings
+from fl_sim.config import Raw, SimulationConfig, override, validate
+from fl_sim.config.defence import with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.plugins import OURS
@@ -33,7 +34,9 @@ from judges.plans.base import (
     unit_digest,
     varying_settings,
 )
-from judges.runs.identity import SWAPPED, Attacked
+from judges.plans.protocol import OUR_OWN, combinations_of, set_by_words, variants, without_said
+from judges.plans.resolved import resolved
+from judges.runs.identity import PROTOCOL, SWAPPED, Attacked
 from judges.runs.names import attack_label, control_cell, federation_label
 
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge")
@@ -51,6 +54,8 @@ class ExperimentConfig(ExperimentBase):
     """One combination of an experiment's axes.
 
     Attributes:
+        protocol: "ours", or "published" for the paper's own: see `judges.plans.protocol` for what it sets where the
+            config leaves keys out. Diverged victims of the latter are scored like others.
         chunk: number of captures in one call of an attack, which are attacked in parallel and lost together if the run
             is killed. Another number changes the last digits, since the victims of a call share its sums.
         class_distances: number of examples of a data set that are compared with each other for the table of distances
@@ -60,6 +65,7 @@ class ExperimentConfig(ExperimentBase):
         judge: the classifier that tells what a reconstruction shows.
     """
 
+    protocol: Literal["ours", "published"] = "ours"
     chunk: int = Field(default=32, ge=1, le=100_000)
     class_distances: int = Field(default=0, ge=0, le=5000)
     checks: int = Field(default=0, ge=0, le=1000)
@@ -153,6 +159,8 @@ class Cell:
         or from their auxiliary data.
         """
         kind = str(self.all_settings.get("guess", self.auxiliary))
+        if self.all_settings.get("positive") and kind == "normal":  # its negative values start elsewhere
+            kind = f"{kind} {self.all_settings['positive']}"
         return kind if self.starts_like_others else f"{self.attack} {kind}".strip()
 
     @property
@@ -205,17 +213,20 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
     Raises:
         ConfigError: a key is not known, a type is wrong, or a combination is impossible.
     """
-    varying = [*axes(raw, TABLES), *named]
+    own = variants(raw, TABLES, ONE_VALUE)
+    varying = list(dict.fromkeys([path for variant in own.values() for path in axes(variant, TABLES)] + [*named]))
     for path in varying:
         if path in ONE_VALUE:
             raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
-    combinations = [_checked(combination, raw) for combination in expand(raw, TABLES)]
+    combinations = [_checked(combination, variant) for combination, variant in combinations_of(own, TABLES)]
     federations: dict[str, Federation] = {}
     cells: dict[str, Cell] = {}
     units: dict[str, str] = {}
     for config in combinations:
         simulation = _simulation(config)
         what = attacked(simulation, varying)
+        if len(own) > 1 or config.protocol != OUR_OWN:
+            what = replace(what, varied={PROTOCOL: config.protocol, **what.varied})
         label = federation_label(what, defence=names_defence(simulation, varying))
         known = federations.setdefault(label, Federation(label, simulation, config.repeats, what))
         if known.config != simulation:
@@ -228,7 +239,7 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
         if cells.setdefault(cell.name, cell) != cell:
             raise ConfigError(f"attack: the grid names two different attacks '{cell.label}'; give one of them only.")
         units[cell.name] = unit_digest(read, {"name": cell.attack, **cell.all_settings})
-    raw = _resolved(raw, combinations)
+    raw = resolved(next(iter(own.values())) if len(own) == 1 else raw, combinations, set_by_words(raw, TABLES), TABLES)
     return Plan(raw, combinations[0], tuple(federations.values()), tuple(cells.values()), units)
 
 
@@ -254,24 +265,6 @@ def _without_thresholding(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return {key: value for key, value in settings.items() if key not in ("thresholding", "tau")}
 
 
-def _resolved(raw: Raw, combinations: Sequence[ExperimentConfig]) -> Raw:
-    """Return `raw` completed by the defaults of all settings whose value is the same in all combinations."""
-    resolved = combinations[0].model_dump(exclude={"repeat"}, exclude_none=True)
-    attacks = [config.attack for config in combinations if config.attack.name != NO_ATTACK]
-    settings = [ATTACKS[attack.name].settings(**attack.settings).model_dump() for attack in attacks]
-    resolved["attack"] = {"name": combinations[0].attack.name, **agreed_settings(settings)}
-    defences = agreed_settings(config.defence.settings for config in combinations)
-    resolved["defence"] = {"name": combinations[0].defence.name, **defences}
-    for key, value in raw.items():
-        if key in TABLES and not isinstance(value, dict):
-            resolved[key]["name"] = value
-        elif isinstance(value, dict):
-            resolved[key] |= value
-        else:
-            resolved[key] = value
-    return resolved
-
-
 def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
     """Return `raw` with another attack: the run's settings of that attack, overridden by the assignments.
 
@@ -280,6 +273,8 @@ def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
     Raises:
         ConfigError: an assignment is malformed, or changes anything but the attack.
     """
+    assignments = list(assignments)
+    raw = without_said(raw, assignments, TABLES)
     rest = {key: value for key, value in raw.items() if key != "attack"}
     old = dict(make_plan(raw).raw["attack"])
     overridden = override({**rest, "attack": {}}, assignments, TABLES)

@@ -58,6 +58,12 @@ FURTHER = (
         "settings that override the others if `scale` is NAME, which is added to the name of the run.",
         tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION)),
     ),
+    Entry(
+        "protocols.WORD",
+        "table",
+        "settings of the protocol WORD only, which override the others where `protocol` names it.",
+        (Use(_GRADIENT_INVERSION, "", "none", axis=False),),
+    ),
 )
 """Keys that belong to no settings class."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.config import Raw, override, read_toml
 from fl_sim.errors import ConfigError, unknown_name
+from judges.plans.protocol import without_said
 
 
 def read_config(
@@ -32,7 +33,7 @@ def read_config(
     raw.setdefault("name", path.stem)
     chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
     rest = [assignment for assignment in assignments if assignment not in chosen]
-    scaled = _scaled(override(raw, chosen, ()))
+    scaled = without_said(_scaled(override(raw, chosen, ())), rest, tables)
     whole = override(scaled, rest, tables)
     kept = _without_others(scaled, whole, rest)
     left_out = (

@@ -24,6 +24,9 @@ SWAPPED = "swapped"
 RUNG = "rung"
 """The key in `Attacked.varied` of a rung of the ladder."""
 
+PROTOCOL, PUBLISHED = "protocol", "published"
+"""The key in `Attacked.varied` of the protocol, and the word for the paper's own; see `judges.plans.protocol`."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -62,6 +65,11 @@ class Attacked:
     init: str = ""
     defence: str = "none"
     defence_settings: Varied = field(default_factory=dict)
+
+    @property
+    def as_published(self) -> bool:
+        """Return whether it was attacked under the paper's own protocol."""
+        return self.varied.get(PROTOCOL) == PUBLISHED
 
     @property
     def group(self) -> Group:

@@ -51,7 +51,8 @@ class Context(Approach, Attacked):
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Context):
-    """What one attack achieved on one example. A diverged attack has a row too, with every success False.
+    """What one attack achieved on one example. A diverged attack has a row too, with every success False,
+    unless it was tried under the paper's own protocol.
 
     Attributes:
         thresholding: how the answer became spikes, see `attacks.thresholding`; "none" if it did not.

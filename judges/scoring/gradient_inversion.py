@@ -57,7 +57,7 @@ def score(
     columns = _columns(reconstruction, sealed, spec, judge, guess, order)
     shared = vars(context) | _thresholding(reconstruction) | _effort(reconstruction)
     shared |= {"mismatch": mismatch, "answer_mismatch": answer_mismatch}
-    alive = reconstruction.stop_reason is not StopReason.DIVERGED
+    alive = context.as_published or reconstruction.stop_reason is not StopReason.DIVERGED
     rows = []
     for example, values in enumerate(zip(*columns.values(), strict=True)):
         row = dict(zip(columns, values, strict=True))

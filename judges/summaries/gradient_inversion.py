@@ -18,7 +18,7 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate
-from judges.runs.identity import SWAPPED, Approach, Attacked, Group, columns_of
+from judges.runs.identity import PROTOCOL, SWAPPED, Approach, Attacked, Group, columns_of
 from judges.runs.measures import ClassDistances, Health, Readable, SanityCheck
 from judges.runs.names import CONTROL, attack_key, defence_key, model_key
 from judges.runs.rows import Score
@@ -190,7 +190,8 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
     columns |= {name: distribution(column) if column else None for name, column in values.items()}
     columns |= _label_accuracies(rows)
     columns |= {name: _mean(_defined(rows, name)) for name in ("token_accuracy", "tokens_found")}
-    as_published = first.defence == "none" and not (first.is_control or first.varied or first.attack_settings)
+    in_paper = first.defence == "none" and not first.is_control
+    in_paper &= not (set(first.varied) - {PROTOCOL} or first.attack_settings)
     return CellSummary(
         **columns,
         n=len(rows),
@@ -206,7 +207,7 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
         comparison=comparison,
         verdict=verdict,
         reason=reason,
-        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if as_published else None,
+        published=PUBLISHED.get((first.attack, first.dataset, first.model)) if in_paper else None,
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from judges.report.gradient_inversion.tables import by_group, judge_facts, no_op_of
-from judges.runs.identity import BLACK, Group
-from judges.runs.names import attack_name
+from judges.runs.identity import BLACK, PROTOCOL, Group
+from judges.runs.names import attack_name, settings_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.published import PUBLISHED_SPIKES, PublishedSpikes
 
@@ -87,27 +88,46 @@ def paper_guess_l2(tau: float) -> float:
 
 
 def spike_tables(summary: Summary) -> list[SpikeTable]:
-    """Return Table V for each group of victims on which an attack with thresholding was run."""
+    """Return Table V for each group of victims on which an attack with thresholding was run.
+
+    Protocols that were tried on the same recordings share a table.
+    """
     swept = by_group([cell for cell in summary.cells if not cell.control and cell.tau is not None])
     empty = {cell.group: cell.l2.mean for cell in reversed(summary.cells) if cell.control == BLACK}
-    tables = []
+    shared: dict[object, list[list[CellSummary]]] = defaultdict(list)
     for group, own in swept.items():
+        shared[without_protocol(group), empty.get(group), own[0].ceiling].append(own)
+    tables = []
+    for blocks in shared.values():
+        own = [cell for block in blocks for cell in block]
+        first, group = own[0].group, own[0].group if len(blocks) == 1 else without_protocol(own[0].group)
         ways, measured = dict.fromkeys(cell.thresholding for cell in own), summary.distances.get(group.dataset)
-        norm = measured.norm if empty.get(group) is None and measured else empty.get(group)
+        norm = measured.norm if empty.get(first) is None and measured else empty.get(first)
         judge = judge_facts(summary, group.dataset)
-        tables.append(SpikeTable(group, tuple(ways), tuple(_rows(summary, own)), norm, *judge, own[0].ceiling))
+        rows = _rows(summary, own, several=len(blocks) > 1)
+        tables.append(SpikeTable(group, tuple(ways), tuple(rows), norm, *judge, own[0].ceiling))
     return tables
 
 
-def _rows(summary: Summary, own: Sequence[CellSummary]) -> Iterator[SpikeRow]:
-    """Yield the rows of a group by tau, then by attack."""
-    attacks = list(dict.fromkeys(map(attack_name, own)))
-    rows: dict[tuple[float, int], dict[str, CellSummary]] = defaultdict(dict)
+def without_protocol(group: Group) -> Group:
+    """Return a group as it is under other protocols."""
+    return replace(group, varied=tuple(pair for pair in group.varied if pair[0] != PROTOCOL))
+
+
+def _rows(summary: Summary, own: Sequence[CellSummary], *, several: bool) -> Iterator[SpikeRow]:
+    """Yield the rows of victims by tau, then by attack, then by protocol if there are several."""
+
+    def name(cell: CellSummary) -> str:
+        protocol = {PROTOCOL: cell.varied[PROTOCOL]} if several else {}
+        return ", ".join(part for part in (attack_name(cell), settings_name(protocol)) if part)
+
+    order = list(dict.fromkeys(map(attack_name, own)))
+    rows: dict[tuple[float, int, str], dict[str, CellSummary]] = defaultdict(dict)
     for cell in own:
-        rows[cell.tau or 0.0, attacks.index(attack_name(cell))][cell.thresholding] = cell
-    for (tau, place), cells in sorted(rows.items(), key=lambda item: item[0]):
+        rows[cell.tau or 0.0, order.index(attack_name(cell)), name(cell)][cell.thresholding] = cell
+    for (tau, _, attack), cells in sorted(rows.items(), key=lambda item: item[0][:2]):
         first = next(iter(cells.values()))
         known = first.dataset == SPIKES_OF_PAPER and first.defence == "none" and not first.attack_settings
         sweeps = {way: PUBLISHED_SPIKES.get((first.attack, way), {}) for way in cells if known}
         paper = {way: sweep[tau] for way, sweep in sweeps.items() if tau in sweep}
-        yield SpikeRow(tau, attacks[place], cells, no_op_of(summary, first), paper)
+        yield SpikeRow(tau, attack, cells, no_op_of(summary, first), paper)

@@ -22,7 +22,9 @@ class Scored(NamedTuple):
 
     examples: int
     cells: int
-    diverged: int
+    diverged: int  # and count as failures
+    published: int = 0  # cells under the paper's own protocol
+    kept: int = 0  # examples that diverged there, where they are scored like others
 
 
 class OfVerdict(NamedTuple):
@@ -87,7 +89,10 @@ Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | FailedChe
 def find(summary: Summary) -> list[Finding]:
     """Return what was found; how much was attacked comes first."""
     attacks = [cell for cell in summary.cells if not cell.control]
-    scored = Scored(sum(cell.n for cell in attacks), len(attacks), sum(cell.diverged for cell in attacks))
+    theirs = [cell for cell in attacks if cell.as_published]
+    kept = sum(cell.diverged for cell in theirs)
+    lost = sum(cell.diverged for cell in attacks) - kept
+    scored = Scored(sum(cell.n for cell in attacks), len(attacks), lost, len(theirs), kept)
     if not attacks:
         return [scored]
     plain = [cell for cell in attacks if cell.tau is None]

@@ -42,12 +42,18 @@ def sentence(finding: found.Finding) -> str:
 def _(scored: found.Scored) -> str:
     if not scored.cells:
         return "No attack was scored in this run."
-    cells, lost = (
-        counted(scored.cells, "cell"),
-        f"{scored.diverged} of {scored.examples} diverged and count as failures.",
-    )
-    text = f"{counted(scored.examples, 'attacked example')} in {cells} of data, model and attack."
-    return f"{text} {lost}" if scored.diverged else text
+    parts = [
+        f"{counted(scored.examples, 'attacked example')} in {counted(scored.cells, 'cell')} of data, model and attack."
+    ]
+    if scored.diverged:
+        parts.append(f"{scored.diverged} of {scored.examples} diverged and count as failures.")
+    if scored.published:
+        kept = f", and the {scored.kept} that diverged are scored like others" if scored.kept else ""
+        theirs = counted(scored.published, "cell")
+        parts.append(
+            f"{theirs} with protocol=published: what the config leaves open is as in arXiv 2511.21181 there{kept}."
+        )
+    return " ".join(parts)
 
 
 @sentence.register

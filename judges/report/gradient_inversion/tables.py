@@ -66,12 +66,13 @@ def image_section(summary: Summary) -> Section:
         facts = named_shares({"held-out": own[0].held_out, "chance": own[0].chance})
         groups.append(Group(own, f"{attack} on {in_words(dataset)}", facts and f"judge, %: {facts}"))
     paper = any(row.cell.published for row in rows)
+    notes = {"images": True, "images_paper": paper, "protocol": any(row.cell.as_published for row in rows)}
     table = Table(
         "Table IV",
         list(_image_columns(paper=paper)),
         groups,
         grouped_by="Attack and data",
-        note=f"{NOTES['images']} {NOTES['images_paper']}" if paper else NOTES["images"],
+        note=" ".join(NOTES[name] for name, applies in notes.items() if applies),
         apart=lambda row: row.cell.init,
     )
     title, layout = "Still images: success and similarity", "layout of Table IV of arXiv 2511.21181"

@@ -174,6 +174,17 @@ def test_the_same_seed_gives_the_same_and_no_steps_give_what_the_generator_start
         assert (result.iterations, len(result.loss_history)) == (0, 1)
 
 
+def test_the_last_step_is_the_answer_if_that_is_asked_for() -> None:
+    captures = victims_of(ModelSpec("classic_lenet", InputSpec(1, 17, 17, 4)), 2)
+    best, last = (GRNN(GRNNSettings(steps=STEPS, learning_rate=0.01, answer=answer)).reconstruct(captures, seed=0)
+                  for answer in ("best", "last"))  # fmt: skip
+    for ours, theirs in zip(best, last, strict=True):
+        assert theirs.inputs.equal(theirs.last_inputs)
+        assert theirs.inputs.equal(ours.last_inputs)
+        assert theirs.matching_loss == pytest.approx(float(theirs.loss_history[-1]))
+    assert any(theirs.matching_loss > ours.matching_loss for ours, theirs in zip(best, last, strict=True))
+
+
 def test_a_digit_is_found_with_its_label() -> None:
     pixels, labels = load_dataset("digits").train.batch(slice(0, 4))
     inputs = F.interpolate(pixels, size=(16, 16), mode="bilinear")[:, None]

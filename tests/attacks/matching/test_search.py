@@ -20,8 +20,6 @@ UNKNOWNS = 6
 class Bowls:
     """Quadratic bowls, as many at a time as there are slots; a stubborn one is flat, but for a slope in one place."""
 
-    input_size = UNKNOWNS
-
     def __init__(self, victims: int, slots: int) -> None:
         generator = torch.Generator().manual_seed(0)
         self.centres = torch.randn(victims, UNKNOWNS, generator=generator, dtype=torch.float64)
@@ -33,6 +31,9 @@ class Bowls:
         offset, stiffness = points - self.centres[self.held], self.stiffness[self.held]
         self.most = max(self.most, len(points))
         return (stiffness * offset.square()).sum(1), 2.0 * stiffness * offset
+
+    def candidates(self, points: Tensor) -> Tensor:
+        return points
 
     def keep(self, rows: Tensor) -> None:
         self.held = self.held[rows]

@@ -104,7 +104,7 @@ def test_an_audit_gives_its_public_pictures_to_the_attacks_that_can_use_them() -
 
 
 def test_an_entry_that_needs_auxiliary_data_has_settings_that_name_them() -> None:
-    with pytest.raises(TypeError, match=r"settings: expected a class derived from attacks\.settings\.AuxiliarySett"):
+    with pytest.raises(TypeError, match=r"a class derived from attacks\.settings\.base\.AuxiliarySettings"):
         AttackEntry("a.b:C", DLGSettings, "D", "s", needs_auxiliary=True)
 
 

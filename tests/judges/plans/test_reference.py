@@ -38,10 +38,13 @@ OF_CLIENTS = {
 SETTINGS |= {f"{table}.{key}": value for table in ("client", "assumed") for key, value in OF_CLIENTS.items()}
 """Values of keys whose default is told in words, or accepted where the key cannot be set."""
 
+PER_CHOICE = ("scales", "protocols")
+
 
 def uses_in(place: str) -> list[tuple[Entry, Use]]:
-    """Return the keys that a place reads; scales are resolved before."""
-    return [(entry, use) for entry in ENTRIES for use in entry.uses if use.place == place and entry.table != "scales"]
+    """Return the keys that a place reads; scales and protocols are resolved before."""
+    entries = [entry for entry in ENTRIES if entry.table not in PER_CHOICE]
+    return [(entry, use) for entry in entries for use in entry.uses if use.place == place]
 
 
 def kinds() -> Iterator[type[Settings]]:
@@ -202,7 +205,7 @@ def test_what_the_reference_says_is_read_elsewhere_is_refused(place: str) -> Non
         "`judge train`": {key.removeprefix("judge.") for key in here},
     }
     for entry in ENTRIES:
-        if entry.key in here or entry.key in accepted.get(place, set()) or entry.table == "scales":
+        if entry.key in here or entry.key in accepted.get(place, set()) or entry.table in PER_CHOICE:
             continue
         told = assignments(entry, Use("", "", ""), value_of(entry, entry.uses[0]))
         with pytest.raises(ConfigError):

@@ -84,6 +84,15 @@ def test_a_diverged_answer_is_a_row_without_success(
         assert row.diverged
 
 
+def test_under_the_papers_protocol_a_diverged_answer_is_scored_like_others(
+    sealed: SealedBatch, answer: Answer, spec: InputSpec, judge: Judge
+) -> None:
+    context = dataclasses.replace(CONTEXT, varied={"protocol": "published"})
+    for row in score(answer(sealed, stop_reason=StopReason.DIVERGED), sealed, spec=spec, judge=judge, context=context):
+        assert (row.solved, row.recognisable, row.judge_correct) == (True, True, True)
+        assert row.diverged
+
+
 def test_nan_counts_as_the_worst(sealed: SealedBatch, answer: Answer, spec: InputSpec, judge: Judge) -> None:
     inputs = sealed.inputs.clone()
     inputs[1] = torch.nan

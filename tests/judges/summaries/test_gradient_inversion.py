@@ -296,6 +296,8 @@ def test_published_rows_stand_only_beside_their_own_cell(row: Row) -> None:
     assert published(dataset="mnist", defence="noise") is None
     assert published(dataset="mnist", control="black") is None
     assert published(dataset="mnist", varied={"timesteps": 5}) is None
+    for protocol in ("ours", "published"):
+        assert published(dataset="mnist", varied={"protocol": protocol}) == PUBLISHED["idlg", "mnist", "lenet"]
     assert published(dataset="mnist", attack_settings={"restarts": 2}) is None
     assert published(dataset="mnist", attack="idlg-own") is None
     assert {key[1] for key in PUBLISHED} == {"mnist", "cifar100", "lfw"}

@@ -15,6 +15,7 @@ from judges.report.gradient_inversion.findings import (
     find,
     observe,
 )
+from judges.report.gradient_inversion.sentences import sentence
 from judges.runs.identity import Attacked
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import summarise
@@ -41,6 +42,21 @@ def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> 
         (RECOVERED, ["idlg"]), (TOO_FEW, ["dlg"]),
     ]  # fmt: skip
     assert controls == BestControls(("black",), 0.25, 0.25)
+
+
+def test_what_diverged_under_the_papers_protocol_is_no_failure(row: Row) -> None:
+    rows = [
+        row(varied={"protocol": protocol}, stop_reason="diverged", capture_id=f"v{index}")
+        for protocol in ("ours", "published")
+        for index in range(2)
+    ]
+    scored, *_ = find(summarise(rows))
+    assert scored == Scored(examples=4, cells=2, diverged=2, published=1, kept=2)
+    assert sentence(scored) == (
+        "4 attacked examples in 2 cells of data, model and attack. 2 of 4 diverged and count as failures. 1 cell with "
+        "protocol=published: what the config leaves open is as in arXiv 2511.21181 there, and the 2 that diverged are "
+        "scored like others."
+    )
 
 
 def test_groups_where_every_attack_failed_are_no_evidence(row: Row) -> None:

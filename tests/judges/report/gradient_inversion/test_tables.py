@@ -102,6 +102,24 @@ def test_table_v_puts_the_ways_beside_each_other(row: Row) -> None:
     assert image_rows(summary) == []
 
 
+def test_protocols_on_the_same_recordings_share_table_v(row: Row) -> None:
+    both = [
+        row(**{**vars(score), "varied": {"protocol": protocol}})
+        for protocol in ("published", "ours")
+        for score in spike_rows(row)
+    ]
+    (table,) = spike_tables(summarise(both))
+    assert table.group.varied == ()
+    assert [(line.tau, line.attack) for line in table.rows[:4]] == [
+        (0.1, "dlg, protocol=published"),
+        (0.1, "dlg, protocol=ours"),
+        (0.1, "idlg, protocol=published"),
+        (0.1, "idlg, protocol=ours"),
+    ]
+    other = [row(**{**vars(one), "l2": 50.0}) if one.control == "black" and one.as_published else one for one in both]
+    assert [one.norm for one in spike_tables(summarise(other))] == [50.0, pytest.approx(40.0)]
+
+
 def test_the_papers_recordings_stand_beside_no_other_data_set(row: Row) -> None:
     for changes in ({"dataset": "digits_dvs"}, {}):
         scores = spike_rows(row, **changes)  # type: ignore[arg-type]
