@@ -157,7 +157,7 @@ def test_list_names_the_plugin_and_its_origin_and_what_was_left_out(site: Path) 
         "is_missing": "mistakes 1.2 'mistaken:NOTHING' could not be imported: AttributeError: module 'mistaken' has no "
         "attribute 'NOTHING'",
         "untyped": "mistakes 1.2 'untyped:ENTRY' could not be imported: TypeError: AttackEntry.settings: expected a "
-        "class derived from attacks.settings.InversionSettings, found <class 'dict'>.",
+        "class derived from attacks.settings.base.InversionSettings, found <class 'dict'>.",
     }
     warnings = done.stderr.splitlines()
     assert len(warnings) == len(reasons) + 1
@@ -389,7 +389,7 @@ def defence_entry(**changed: Any) -> object:
             r"AttackEntry\.attack: expected a callable or 'package\.module:name'",
         ),
         (lambda: attack_entry(attack=3), r"AttackEntry\.attack: .* found 3"),
-        (lambda: attack_entry(settings=ModelInversionSettings), r"derived from attacks\.settings\.InversionSettings"),
+        (lambda: attack_entry(settings=ModelInversionSettings), r"derived from attacks\.settings\.base\.InversionSettings"),
         (lambda: attack_entry(settings=DLGSettings()), r"AttackEntry\.settings: expected a class"),
         (lambda: attack_entry(summary=" "), r"AttackEntry\.summary: expected a text"),
         (lambda: attack_entry(draws=1), r"AttackEntry\.draws: expected True or False, found 1"),
