@@ -389,7 +389,10 @@ def defence_entry(**changed: Any) -> object:
             r"AttackEntry\.attack: expected a callable or 'package\.module:name'",
         ),
         (lambda: attack_entry(attack=3), r"AttackEntry\.attack: .* found 3"),
-        (lambda: attack_entry(settings=ModelInversionSettings), r"derived from attacks\.settings\.base\.InversionSettings"),
+        (
+            lambda: attack_entry(settings=ModelInversionSettings),
+            r"derived from attacks\.settings\.base\.InversionSettings",
+        ),
         (lambda: attack_entry(settings=DLGSettings()), r"AttackEntry\.settings: expected a class"),
         (lambda: attack_entry(summary=" "), r"AttackEntry\.summary: expected a text"),
         (lambda: attack_entry(draws=1), r"AttackEntry\.draws: expected True or False, found 1"),

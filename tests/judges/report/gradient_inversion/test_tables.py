@@ -111,10 +111,10 @@ def test_protocols_on_the_same_recordings_share_table_v(row: Row) -> None:
     (table,) = spike_tables(summarise(both))
     assert table.group.varied == ()
     assert [(line.tau, line.attack) for line in table.rows[:4]] == [
-        (0.1, "dlg, protocol=published"),
-        (0.1, "dlg, protocol=ours"),
-        (0.1, "idlg, protocol=published"),
-        (0.1, "idlg, protocol=ours"),
+        (0.1, "DLG, protocol=published"),
+        (0.1, "DLG, protocol=ours"),
+        (0.1, "iDLG, protocol=published"),
+        (0.1, "iDLG, protocol=ours"),
     ]
     other = [row(**{**vars(one), "l2": 50.0}) if one.control == "black" and one.as_published else one for one in both]
     assert [one.norm for one in spike_tables(summarise(other))] == [50.0, pytest.approx(40.0)]
