@@ -75,7 +75,7 @@ def federate(strategy: str, reply_of: Callable[[int], Reply]) -> tuple[dict[str,
 
     captures: list[CapturedUpdate] = []
     grid = CuriousGrid(LocalGrid(client, 3), captures.append, model=SPEC)
-    result = SeededStrategy(SoundReplies(STRATEGIES[strategy]()), seed=7).start(
+    result = SeededStrategy(SoundReplies(STRATEGIES[strategy](), most_examples=ORDERED), seed=7).start(
         grid=grid,
         initial_arrays=ArrayRecord({name: Array(np.zeros(shape, np.float32)) for name, shape in SHAPES.items()}),
         num_rounds=1,
