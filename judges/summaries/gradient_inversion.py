@@ -154,7 +154,7 @@ def summarise(
         for line in ordered
     ]
     examined = tuple(known[group] for group in groups if group in known)
-    pairs = contrasts(sorted(scores, key=_by_victim), seed=seed)
+    pairs = contrasts(scores, seed=seed)
     return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined, contrasts=pairs)
 
 
