@@ -130,9 +130,9 @@ def _judge(options: JudgeOptions, dataset: Dataset | None) -> str:
 def _of_federation(plan: Plan, one: Federation, dataset: Dataset | None, total: _Total) -> Iterator[Fact]:
     """Yield what is done with the captures of a federation, and add its cost."""
     cells = list({cell.source: cell for cell in plan.cells_on(one.label)}.values())
-    victims, federation = _victims(one), one.config.federation
-    made = f"{one.repeats} x {_count(federation.clients, 'client')} x {_count(federation.rounds, 'round')}"
-    told = f"{made} = {_count(victims, 'victim')}"
+    victims = _victims(one)
+    made = f"{one.repeats} x {_count(_sampled(one), 'client')} x {_count(_captured_rounds(one), 'round')}"
+    told = f"{made} = {'at most ' if one.config.federation.dropout else ''}{_count(victims, 'victim')}"
     if dataset is None or not match_updates(cells):
         total.unknown += [cell.name for cell in cells]
         yield one.label, told
@@ -175,10 +175,19 @@ def _in_all(total: _Total, plan: Plan) -> Iterator[Fact]:
 
 
 def _victims(one: Federation) -> int:
-    """Return the number of captured updates of all repetitions of a federation."""
+    """Return the number of captured updates of all repetitions of a federation, if every client answers."""
+    return one.repeats * _captured_rounds(one) * _sampled(one)
+
+
+def _captured_rounds(one: Federation) -> int:
     federation = one.config.federation
-    sampled = max(1, int(federation.clients * federation.fraction + 1e-9))
-    return one.repeats * federation.rounds * sampled
+    return sum(federation.captures(number) for number in range(1, federation.rounds + 1))
+
+
+def _sampled(one: Federation) -> int:
+    """Return how many clients train in a round."""
+    federation = one.config.federation
+    return max(1, int(federation.clients * federation.fraction + 1e-9))
 
 
 def _there(folder: Path, kept: int, wanted: int) -> str:

@@ -129,18 +129,11 @@ def work(
     show_faces: bool = False,
 ) -> None:
     """Carry out a plan in a folder, and print the results."""
-    from judges.bench.execution import run_plan
+    from judges.bench.audit.ladder import carried_out
 
     watch = follow.watch()
-    page = run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
-    follow.finish(page, folder, watch)
-    ladder = getattr(plan.base, "ladder", None)
-    if ladder is not None and ladder.examples:
-        from judges.bench.audit.ladder import climb
-        from judges.runs.manifest import LADDER
-
-        page = climb(plan, folder, watch, options=options, show_faces=show_faces)
-        follow.finish(page, folder / LADDER, watch)
+    for page, where in carried_out(plan, folder, watch, options=options, fresh=fresh, show_faces=show_faces):
+        follow.finish(page, where, watch)
 
 
 def print_results(page: Path, folder: Path) -> None:

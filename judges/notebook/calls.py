@@ -13,13 +13,12 @@ from torch import Tensor
 
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError
-from judges.bench.audit.ladder import climb
+from judges.bench.audit.ladder import carried_out
 from judges.bench.engine_options import EngineOptions
-from judges.bench.execution import run_plan
 from judges.bench.process import import_modules
-from judges.kinds import RunPlan, kind_of, read_plan
+from judges.kinds import kind_of, read_plan
 from judges.notebook.client import clients_of
-from judges.notebook.display import OneLine, working
+from judges.notebook.display import working
 from judges.notebook.own_models import Model
 from judges.notebook.results import AttackResult, Result
 from judges.notebook.settings import assignments_of, attacks_in
@@ -89,7 +88,7 @@ def attack(
     plan = read_audit(assignments_of({**given, **(set or {})}))
     with _place(folder) as where, working(progress=progress) as watch:
         ids = trained.write(where)
-        _carry_out(plan, where, watch, EngineOptions(), fresh=False, show_faces=show_faces)
+        list(carried_out(plan, where, watch, options=EngineOptions(), show_faces=show_faces))
         return AttackResult(
             where,
             trained,
@@ -135,7 +134,7 @@ def audit(
     options = _options(workers, imports)
     plan = read_audit(assignments_of({**named, **(set or {})}), public=str(public))
     with working(progress=progress) as watch:
-        _carry_out(plan, Path(folder), watch, options, fresh=fresh, show_faces=show_faces)
+        list(carried_out(plan, Path(folder), watch, options=options, fresh=fresh, show_faces=show_faces))
     return Result(Path(folder), show_faces=show_faces, notes=watch.notes)
 
 
@@ -171,7 +170,7 @@ def run(
     plan = read_plan(path, assignments_of(set))
     where = Path(folder) if folder is not None else Path("runs") / plan.base.name
     with working(progress=progress) as watch:
-        _carry_out(plan, where, watch, options, fresh=fresh, show_faces=show_faces)
+        list(carried_out(plan, where, watch, options=options, fresh=fresh, show_faces=show_faces))
     return Result(where, show_faces=show_faces, notes=watch.notes)
 
 
@@ -195,13 +194,3 @@ def _options(workers: int, imports: Sequence[str]) -> EngineOptions:
     options.check()
     import_modules(options.imports, "imports: ")
     return options
-
-
-def _carry_out(
-    plan: RunPlan, folder: Path, watch: OneLine, options: EngineOptions, *, fresh: bool, show_faces: bool
-) -> None:
-    """Carry out a plan, and the ladder if it asks for one."""
-    run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options)
-    ladder = getattr(plan.base, "ladder", None)
-    if ladder is not None and ladder.examples:
-        climb(plan, folder, watch, options=options, show_faces=show_faces)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from attacks import ATTACKS, adversary_of
 from attacks.settings import POST, UNTHRESHOLDED
-from fl_sim.config import Raw, SimulationConfig, override, validate
+from fl_sim.config import Raw, SimulationConfig, validate
 from fl_sim.config.defence import with_own_settings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
@@ -34,7 +34,7 @@ from judges.plans.base import (
     unit_digest,
     varying_settings,
 )
-from judges.plans.protocol import OUR_OWN, combinations_of, set_by_words, variants, without_said
+from judges.plans.protocol import OUR_OWN, combinations_of, set_by_words, variants
 from judges.plans.resolved import resolved
 from judges.runs.identity import PROTOCOL, SWAPPED, Attacked
 from judges.runs.names import attack_label, control_cell, federation_label
@@ -265,33 +265,13 @@ def _without_thresholding(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return {key: value for key, value in settings.items() if key not in ("thresholding", "tau")}
 
 
-def override_attack(raw: Raw, assignments: Iterable[str]) -> Raw:
-    """Return `raw` with another attack: the run's settings of that attack, overridden by the assignments.
-
-    An attack that the run does not have starts from its defaults.
-
-    Raises:
-        ConfigError: an assignment is malformed, or changes anything but the attack.
-    """
-    assignments = list(assignments)
-    raw = without_said(raw, assignments, TABLES)
-    rest = {key: value for key, value in raw.items() if key != "attack"}
-    old = dict(make_plan(raw).raw["attack"])
-    overridden = override({**rest, "attack": {}}, assignments, TABLES)
-    new = overridden.pop("attack")
-    if overridden != rest:
-        raise ConfigError("--set: only attack settings can change here; for another federation start a new run.")
-    known = old["name"] if isinstance(old["name"], list) else [old["name"]]
-    name = new.get("name", old["name"])
-    if name != old["name"]:
-        entry = ATTACKS.get(name) if isinstance(name, str) and name in known else None
-        old = {key: value for key, value in old.items() if entry and key in entry.settings.model_fields}
-    return {**rest, "attack": {**old, **new}}
-
-
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     """Return one combination as settings, without the keys of another attack or defence of the same experiment."""
     config = validate(ExperimentConfig, with_own_settings(combination, raw))
+    if not config.federation.captures(1):
+        raise ConfigError(
+            "federation.capture_every: 0 captures no update, and this experiment is about updates; 1 captures all."
+        )
     attack = checked_attack(config.attack, raw, ATTACKS, NO_ATTACK)
     if attack.name != NO_ATTACK:
         attack = checked_auxiliary(attack, config.dataset)

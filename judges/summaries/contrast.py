@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from judges.intervals import bootstrap_mean
@@ -53,8 +53,8 @@ class Contrast(Approach, Attacked):
 def contrasts(scores: Sequence[Score], *, seed: int) -> tuple[Contrast, ...]:
     """Return the contrast of each attack that was tried on both networks of a family, as far as examples can be paired.
 
-    Examples are the same where seed, repetition, round and their place among the clients of the round are, since
-    clients draw them whatever the model. Rounds in which a client is missing on one side are left out.
+    Examples are the same where seed, repetition, round, client and place in the batch are, since clients draw them
+    whatever the model. Examples that one side lacks are left out.
 
     Args:
         scores: rows of a run; controls are ignored.
@@ -91,19 +91,16 @@ def _is_twin(ordinary: _Key, spiking: _Key) -> bool:
 
 def _pairs(ordinary: Sequence[Score], spiking: Sequence[Score]) -> Iterator[_Pair]:
     """Yield the rows of both sides on the same examples."""
-    first, second = _by_round(ordinary), _by_round(spiking)
-    for place, own in first.items():
-        other = second.get(place, [])
-        if [row.label for row in own] == [row.label for row in other]:
-            yield from zip(own, other, strict=True)
+    twins = {_example(row): row for row in ordinary}
+    for row in sorted(spiking, key=lambda row: (row.capture_id, row.example)):
+        twin = twins.get(_example(row))
+        if twin is not None and twin.label == row.label:
+            yield twin, row
 
 
-def _by_round(rows: Sequence[Score]) -> Mapping[_Key, list[Score]]:
-    """Return rows by seed, repetition and round, in the order of clients and examples."""
-    rounds: dict[_Key, list[Score]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (row.capture_id, row.example)):
-        rounds[row.seed, row.repeat, row.round].append(row)
-    return rounds
+def _example(row: Score) -> _Key:
+    """Return what an example keeps whatever the model: all but the federation's name in the id of its capture."""
+    return row.seed, row.repeat, row.round, row.capture_id.rpartition("/")[2], row.example
 
 
 def _contrast(pairs: Sequence[_Pair], seed: int) -> Contrast:

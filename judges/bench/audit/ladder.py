@@ -13,6 +13,7 @@ from fl_sim.captures import CaptureStore, capture_id
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
+from judges.bench import execution
 from judges.bench.audit import Audit
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import renew_statement
@@ -61,6 +62,25 @@ class LadderAudit(Audit):
                 self.note_problem(capture)
             victims = tuple(Victim(capture.id, capture.round) for capture in captures)
             yield replace(above, name=group_label(attacked), attacked=attacked, victims=victims, models={})
+
+
+def carried_out(
+    plan: RunPlan,
+    folder: Path,
+    watch: Watch,
+    *,
+    options: EngineOptions | None = None,
+    fresh: bool = False,
+    show_faces: bool = False,
+) -> Iterator[tuple[Path, Path]]:
+    """Carry out a plan, and climb the ladder if it asks for one; yield the page and the folder of each in turn.
+
+    The arguments and errors are those of `judges.bench.execution.run_plan` and `climb`.
+    """
+    yield execution.run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options), folder
+    ladder = getattr(plan.base, "ladder", None)
+    if ladder is not None and ladder.examples:
+        yield climb(plan, folder, watch, options=options, show_faces=show_faces), folder / LADDER
 
 
 def climb(

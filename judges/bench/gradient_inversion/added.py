@@ -16,7 +16,8 @@ from judges.bench.gradient_inversion.cells import Start, match_updates, starts_o
 from judges.bench.targets import data_of
 from judges.classifiers import check_judge
 from judges.kinds import KINDS, kind_in
-from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan, override_attack
+from judges.plans.added import override_attack
+from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, Plan, make_plan
 from judges.progress import Watch
 from judges.runs.manifest import ADDED_BY, ADDED_ROWS, ROWS
 from judges.runs.rows import Score, digests_of, finished_rows

@@ -19,6 +19,12 @@ ROOT = typer.main.get_command(app)
 GENERATED = {"--help", "--install-completion", "--show-completion"}
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call from a folder without runs."""
+    monkeypatch.chdir(tmp_path)
+
+
 def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     if isinstance(group, click.Group):
         for name, inner in group.commands.items():
@@ -85,6 +91,15 @@ def test_nothing_is_written_by_a_dry_run_which_tells_what_lacks(
     assert "attack.adversary, attack.auxiliary" in err
     assert "attack.effort" in err
     assert not Path("none").exists()
+
+
+def test_a_dry_run_counts_the_rounds_that_are_captured(spikeleak: Call) -> None:
+    settings = ["rounds=5", "capture_every=2", "clients=10", "fraction=0.5", "dropout=0.1"]
+    given = [part for text in settings for part in ("--set", f"federation.{text}")]
+    code, out, _ = spikeleak("run", "demo", "--set", "attack=exact", "--set", "repeats=2", *given, "--dry-run")
+    assert (code, "2 x 5 clients x 3 rounds = at most 30 victims" in out) == (0, True)
+    code, _, err = spikeleak("run", "demo", "--set", "federation.capture_every=0", "--dry-run")
+    assert (code, "federation.capture_every: 0 captures no update" in err) == (2, True)
 
 
 def test_a_dry_run_of_model_inversions_tells_of_trainings(spikeleak: Call) -> None:

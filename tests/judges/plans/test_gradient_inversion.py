@@ -18,7 +18,8 @@ from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Framing, SpikingSpec
 from judges.kinds import read_plan
-from judges.plans.gradient_inversion import Cell, Plan, make_plan, override_attack
+from judges.plans.added import override_attack
+from judges.plans.gradient_inversion import Cell, Plan, make_plan
 from judges.plans.model_inversion import InversionPlan
 from judges.runs.names import file_name
 

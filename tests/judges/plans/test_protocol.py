@@ -10,7 +10,8 @@ import pytest
 from attacks.settings import DLGSettings, GRNNSettings
 from fl_sim.errors import ConfigError
 from judges.kinds import read_plan
-from judges.plans.gradient_inversion import Cell, Plan, make_plan, override_attack
+from judges.plans.added import override_attack
+from judges.plans.gradient_inversion import Cell, Plan, make_plan
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 BOTH = ["published", "ours"]

@@ -61,6 +61,8 @@ def test_other_labels_rounds_settings_and_controls_are_not_compared(row: Row) ->
         assert contrasts(ordinary + side(row, "spiking_lenet", [0.4, 0.4], **changes), seed=0) == (), changes
     controls = [side(row, model, [0.9, 0.8], control="no-op") for model in TWINS]
     assert contrasts(controls[0] + controls[1], seed=0) == ()
+    other = [row(**{**vars(each), "capture_id": "x/r001-c001"}) for each in side(row, "spiking_lenet", [0.4, 0.4])]
+    assert contrasts(ordinary + other, seed=0) == ()  # another client, though of the same label
     half = side(row, "spiking_lenet", [0.4, 0.4])[:1]
     assert one(ordinary + half).pairs == 1  # a repetition that one side lacks is left out
 
