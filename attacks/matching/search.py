@@ -222,7 +222,7 @@ class Search:
         guess = self._guess(victim, int(self.attempts[victim]))
         self.attempts[victim] += 1
         self._curves[victim] = torch.nan
-        self._solver.restart(torch.tensor([row]), guess[None])
+        self._solver.restart(torch.tensor([row], device=self.rows.device), guess[None])
         self._begin(victim, guess)
 
     def _leave(self, row: int) -> None:
@@ -233,7 +233,7 @@ class Search:
             return
         point = self._guess(victim, 0)[None]
         self._problem.replace(row, victim)
-        self._solver.replace(torch.tensor([row]), point)
+        self._solver.replace(torch.tensor([row], device=self.rows.device), point)
         self.rows[row] = victim
         self._begin(victim, point[0])
         self.best[victim] = self.last[victim] = (point if self._project is None else self._project(point))[0]

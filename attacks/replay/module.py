@@ -43,6 +43,7 @@ class ClientModule:
         self._module = silenced(module.to(device=device, dtype=dtype)).train(self._training.mode == "train")
         self._device, self._dtype = device, dtype
         self._keeps_state = keeps_state(module)
+        self._is_recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._reads_text = capture.model.input.vocabulary > 0
         names = dict.fromkeys([*dict(module.named_parameters()), *dict(module.named_buffers())])
         state = module.state_dict(keep_vars=True) | dict(module.named_buffers())
@@ -89,7 +90,7 @@ class ClientModule:
         text = Text(inputs) if self._reads_text else None
         read = normalised(self._training, inputs) if text is None else text.tokens
         with contextlib.ExitStack() as stack:
-            for context in (without_draws(), twice_differentiable(), self._watched(seen)):
+            for context in (without_draws(), twice_differentiable(recurrent=self._is_recurrent), self._watched(seen)):
                 stack.enter_context(context)
             stack.enter_context(contextlib.nullcontext() if text is None else text.read())
             stack.enter_context(mixed(self._training, self._device))
@@ -158,15 +159,22 @@ def without_draws() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Write out what torch computes by kernels without a second derivative: attention, and the hard sigmoid."""
+def twice_differentiable(*, recurrent: bool = False) -> Iterator[None]:
+    """Write out what torch computes by kernels without a second derivative: attention, and the hard sigmoid.
+
+    Args:
+        recurrent: whether there are recurrent layers; those of cuDNN have none either.
+    """
     originals = {name: getattr(F, name) for name in _WRITTEN_OUT}
+    cudnn = torch.backends.cudnn.enabled
     try:
+        torch.backends.cudnn.enabled = cudnn and not recurrent
         for name, written_out in _WRITTEN_OUT.items():
             setattr(F, name, written_out)
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
+        torch.backends.cudnn.enabled = cudnn
         for name, original in originals.items():
             setattr(F, name, original)
 

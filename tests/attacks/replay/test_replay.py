@@ -147,3 +147,29 @@ def test_many_victims_are_replayed_like_one() -> None:
     together.replace(1, clients[1][0])
     rows = torch.tensor([2, 1])
     assert together.distances(inputs[rows], targets[rows]).tolist() == pytest.approx([alone[2], alone[1]])
+
+
+@pytest.mark.parametrize(("layer", "wanted"), [(nn.GRU, False), (nn.Linear, True)])
+def test_recurrent_layers_are_replayed_without_cudnn_which_has_no_second_derivative(
+    layer: type[nn.Module], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[bool] = set()
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part, self.last = layer(SMALL.width, 5), nn.Linear(5, 4)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            seen.add(torch.backends.cudnn.enabled)
+            answer = self.part(inputs.squeeze(1))
+            logits: torch.Tensor = self.last((answer[0] if layer is nn.GRU else answer).mean(1))
+            return logits
+
+    monkeypatch.setitem(MODELS, "own", ModelEntry(lambda _: Net(), spiking=False, summary="my own"))
+    capture, _ = client(model=ModelSpec("own", SMALL, "torch"))
+    seen.clear()
+    engine = ReplayedClients([capture], device="cpu", precision=torch.float32)
+    engine.distances(torch.rand(1, 2, *SMALL.frame), torch.rand(1, 2, 4))
+    assert seen == {wanted}
+    assert torch.backends.cudnn.enabled
