@@ -14,6 +14,7 @@ from attacks.contracts import Auxiliary, GradientInversion, UsesAuxiliary
 from attacks.settings import NO_AUXILIARY, PUBLIC
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets import DATASETS, load_dataset
+from fl_sim.datasets.channels import COLOUR
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.reading.public import PublicPictures, read_public
 from fl_sim.errors import ConfigError
@@ -60,7 +61,10 @@ class Source:
         ours, theirs = kinds[bool(self.spec.timesteps)], kinds[DATASETS[self.name].events]
         if ours != theirs:
             raise ConfigError(f"attack.auxiliary: '{self.name}' holds {theirs}, and the victims' model takes {ours}.")
-        dataset = load_dataset(self.name, root=self.root, size=self.size, framing=self.framing, own=self.own)
+        channels = COLOUR if self.spec.channels == COLOUR and not DATASETS[self.name].events else 0
+        dataset = load_dataset(
+            self.name, root=self.root, size=self.size, channels=channels, framing=self.framing, own=self.own
+        )
         shapes = [(spec.timesteps, *spec.frame) for spec in (self.spec, dataset.spec)]
         if shapes[0] != shapes[1]:
             first = 0 if self.spec.timesteps else 1

@@ -45,6 +45,8 @@ class DatasetSettings(Framing, OwnData):
             or folder itself, of "huggingface" the name of the data set.
         size: side in pixels of the square to which images are resized, at least 7 (the window of SSIM); 0 for the data
             set's default.
+        channels: 3 makes colour images with equal channels out of grey ones, as GRNN's authors do; 0 for those that the
+            images have.
         split: the split that the clients hold. The judges train on the train split; the global model is tested on the
             split that the clients do not hold.
         partitioner: "iid" or "dirichlet" (label skew).
@@ -54,6 +56,7 @@ class DatasetSettings(Framing, OwnData):
     name: str = "digits"
     root: str = ""
     size: int = Field(default=0, ge=0, le=1024)
+    channels: Literal[0, 3] = 0
     split: Literal["train", "test"] = "train"
     partitioner: Literal["iid", "dirichlet"] = "iid"
     alpha: float = Field(default=0.5, gt=0)
@@ -82,7 +85,9 @@ class DatasetSettings(Framing, OwnData):
 
     def load(self) -> Dataset:
         """Return the data set; the errors are those of `fl_sim.datasets.load_dataset`."""
-        return load_dataset(self.name, root=self.root, size=self.size, framing=self.framing, own=self.own)
+        return load_dataset(
+            self.name, root=self.root, size=self.size, channels=self.channels, framing=self.framing, own=self.own
+        )
 
 
 class ModelSettings(SpikingSpec):

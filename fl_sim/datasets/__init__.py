@@ -24,7 +24,13 @@ __all__ = ["DATASETS", "Candidate", "DatasetEntry", "DatasetInfo", "fetch", "inf
 
 
 def load_dataset(
-    name: str, *, root: str = "", size: int = 0, framing: Framing | None = None, own: OwnData | None = None
+    name: str,
+    *,
+    root: str = "",
+    size: int = 0,
+    channels: int = 0,
+    framing: Framing | None = None,
+    own: OwnData | None = None,
 ) -> Dataset:
     """Return a data set, read once per process. This function never downloads anything.
 
@@ -33,12 +39,13 @@ def load_dataset(
         root: the folder in which to look first; "" for the variable SPIKELEAK_DATA, then the cache of downloads. For
             data of the user's own, their file or folder.
         size: side of the square to which images are resized; 0 for the data set's default.
+        channels: 3 repeats the channel of grey images; 0 for those that the images have.
         framing: how recordings of events become frames; None for the defaults.
         own: what data of the user's own do not say themselves; None for the defaults.
 
     Raises:
-        ConfigError: the data set is not known, the size is negative, a setting is made that this data set does not
-            read, or the loader cannot be imported.
+        ConfigError: the data set is not known, the size is negative, the images have another number of channels, a
+            setting is made that this data set does not read, or the loader cannot be imported.
         DataError: its files are missing or corrupt.
     """
     if name not in DATASETS:
@@ -51,7 +58,12 @@ def load_dataset(
         _refuse_changes(framing, f"is for recordings of events; '{name}' holds images.")
     if not DATASETS[name].own:
         _refuse_changes(own, f"is for data of your own; what '{name}' holds is known.")
-    return _load(name, folder, size, framing, own, places(folder))
+    data = _load(name, folder, size, framing, own, places(folder))
+    if not channels:
+        return data
+    from fl_sim.datasets.channels import with_channels  # imports torch, as the loaders do
+
+    return with_channels(data, channels)
 
 
 def read(entry: DatasetEntry, name: str, root: Path | None, size: int, framing: Framing, own: OwnData) -> Dataset:
