@@ -28,7 +28,7 @@ _CONTROLS: Mapping[str, str] = {
 }
 """The controls that have curves, and what these are called."""
 
-_PANEL = (2.55, 2.2)  # size of a panel in inches
+_PANEL = (2.7, 2.4)  # size of a panel in inches
 _PAGE = 7.2  # width of the strips on the page in inches
 
 
@@ -41,9 +41,13 @@ class TimeBlock(NamedTuple):
 
     @property
     def panels(self) -> Mapping[str, Panel]:
-        """Return {measure: what is drawn}; SSIM only where it is defined."""
+        """Return {measure: what is drawn}; SSIM only where it is defined.
+
+        What never spikes has no line of spikes, so that their axis can be logarithmic.
+        """
         truth = Sweep("truth", "", _points(self.lines[0].truth))
-        spikes = Panel("time step", "spikes", self._sweeps(lambda one: one.answer), beneath=truth, ticks=False)
+        spiking = [sweep for sweep in self._sweeps(lambda one: one.answer) if any(point.mean for point in sweep.points)]
+        spikes = Panel("time step", "spikes", spiking, beneath=truth, ticks=False, logarithmic=True)
         l2 = Panel("time step", "l2", self._sweeps(lambda one: one.l2), ticks=False)
         similar = self._sweeps(lambda one: one.ssim or ())
         shown = {"spikes": spikes, "l2": l2}
@@ -59,7 +63,9 @@ class TimeBlock(NamedTuple):
 
     def strips(self, width: float) -> Figure:
         """Return the correlation of each victim as a figure, a row for each line that has any."""
-        rows = [Dots(joined(*_name(one)), values) for one in self.lines if (values := self._defined(one))]
+        names = [_name(one)[0] if one.is_control else joined(*_name(one)) for one in self.lines]
+        known = zip(names, map(self._defined, self.lines), strict=True)
+        rows = [Dots(name, values) for name, values in known if values]
         return dot_strips({self.name: rows}, measure="correlation of each victim", ends=(-1.05, 1.05), threshold=0.0,
                           width_inches=width)  # fmt: skip
 
