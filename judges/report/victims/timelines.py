@@ -41,13 +41,10 @@ class TimeBlock(NamedTuple):
 
     @property
     def panels(self) -> Mapping[str, Panel]:
-        """Return {measure: what is drawn}; SSIM only where it is defined.
-
-        What never spikes has no line of spikes, so that their axis can be logarithmic.
-        """
+        """Return {measure: what is drawn}; SSIM only where it is defined."""
         truth = Sweep("truth", "", _points(self.lines[0].truth))
-        spiking = [sweep for sweep in self._sweeps(lambda one: one.answer) if any(point.mean for point in sweep.points)]
-        spikes = Panel("time step", "spikes", spiking, beneath=truth, ticks=False, logarithmic=True)
+        spiking = self._sweeps(lambda one: one.answer)
+        spikes = Panel("time step", "spikes", spiking, beneath=truth, ticks=False, counts=True)
         l2 = Panel("time step", "l2", self._sweeps(lambda one: one.l2), ticks=False)
         similar = self._sweeps(lambda one: one.ssim or ())
         shown = {"spikes": spikes, "l2": l2}

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from judges.intervals import distribution
+from judges.report.curves import lines_drawing
 from judges.report.table import Table
 from judges.report.victims.timelines import TimeBlock, time_blocks, time_drawings, time_section
 from judges.runs.timelines import Timelines
@@ -57,11 +58,16 @@ def test_each_threshold_stands_beside_its_own_guess() -> None:
     ]  # fmt: skip
 
 
-def test_what_never_spikes_has_no_line_of_spikes() -> None:
-    block = time_blocks(LINES, [])[0]
-    assert "empty recording, control" not in named(block, "spikes")
-    assert block.panels["spikes"].logarithmic
-    truth = block.panels["spikes"].beneath
+def test_all_spikes_are_in_view_from_none_to_thousands() -> None:
+    many = attack(0.1, answer=(9000.0, 0.5))
+    panel = time_blocks([many, EMPTY], [])[0].panels["spikes"]
+    (axes,) = lines_drawing([panel], width=3.0, height=2.0).axes
+    low, high = axes.transData.inverted().transform(axes.transAxes.transform([(0, 0), (1, 1)]))[:, 1]
+    assert low < 0.0
+    assert high > 9000.0
+    middle = axes.transAxes.inverted().transform(axes.transData.transform((1, 100.0)))[1]
+    assert 0.3 < middle < 0.7  # a hundred is half-way
+    truth = panel.beneath
     assert truth is not None
     assert [(point.tau, point.mean) for point in truth.points] == [(1, 4.0), (2, 6.0)]
 
