@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from statistics import fmean
 
 from judges.intervals import Distribution, bootstrap_mean, distribution
 from judges.runs.identity import Approach, Attacked, columns_of
@@ -69,16 +68,17 @@ def _summary(one: Timelines, seed: int) -> TimeSummary:
         thresholding=one.thresholding,
         tau=one.tau,
         n=len(one.captures),
-        truth=_means(one.truth),
-        answer=_means(one.answer),
-        l2=_means(one.l2),
-        ssim=None if one.ssim is None else _means(one.ssim),
+        truth=_means(one.truth.tolist()),
+        answer=_means(one.answer.tolist()),
+        l2=_means(one.l2.tolist()),
+        ssim=None if one.ssim is None else _means(one.ssim.tolist()),
         correlation=distribution(values) if values else None,
         interval=bootstrap_mean(values, units, seed=seed, stream=stream) if values else None,
         defined=len(values),
     )
 
 
-def _means(values: Tensor) -> ByStep:
+def _means(values: Sequence[Sequence[float]]) -> ByStep:
     """Return the mean over the examples of values (V, T)."""
-    return tuple(mean if math.isfinite(mean) else None for mean in values.double().mean(dim=0).tolist())
+    means = map(fmean, zip(*values, strict=True))
+    return tuple(mean if math.isfinite(mean) else None for mean in means)
