@@ -32,6 +32,7 @@ from judges.runs.names import attack_name, defence_key, model_key
 from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
 from judges.summaries.gradient_inversion import CellSummary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
+from judges.summaries.timelines import TimeSummary
 
 Picture = npt.NDArray[np.uint8]
 Settings = dict[str, Scalar]
@@ -52,6 +53,8 @@ class ExportedCell:
         words: the verdict and its reason.
         pictures: {name: (H, W, 3)}, truth to the left of the reconstruction.
         curves: matching losses (curves, steps), NaN after an attack's end.
+        over_time: {measure: its mean in each time step of recordings of events, NaN where it is not finite}; {} for
+            still images.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ExportedCell:
     words: Mapping[str, str]
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     curves: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    over_time: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Export:
     def digest(self, cell: ExportedCell) -> str:
         """Return a hash of all that is exported of a cell except pictures and curves."""
         parts = (cell.settings, cell.numbers, cell.words, self.tags)
-        content = [cell.name, cell.step, self.written, *(sorted(part.items()) for part in parts)]
+        content = [cell.name, cell.step, self.written, *(sorted(part.items()) for part in (*parts, cell.over_time))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -121,7 +125,9 @@ def cells_of_attacks(
     galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     federations = {one.attacked.group: flatten(one.config) for one in plan.federations}
     attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
+    times = {(one.group, one.cell): one for one in summary.timelines}
     for cell in summary.cells:
+        time = times.get((cell.group, cell.cell))
         way = _way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
         settings = manifest.get("added", {}).get(cell.cell, attacks.get(way))
         pictures = galleries.get((cell.group, cell.cell))
@@ -131,10 +137,11 @@ def cells_of_attacks(
             _identity(cell)
             | _plain(federations.get(cell.group, {}))
             | _of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
-            dict(_finite(_gradient_numbers(cell))),
+            dict(_finite(_gradient_numbers(cell) | _time_numbers(time))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
             pictures.loss_curves if pictures else torch.empty(0, 0),
+            _over_time(time),
         )
 
 
@@ -212,6 +219,26 @@ def _gradient_numbers(cell: CellSummary) -> dict[str, float | None]:
         **{name: getattr(cell, name) for name in same},
         **{f"last_{name}": value for name, value in cell.last.items()},
         "victims": cell.n,
+    }
+
+
+def _time_numbers(time: TimeSummary | None) -> dict[str, float | None]:
+    """Return how well profiles of spikes correlate, and of how many examples that is defined; {} of still images."""
+    if time is None:
+        return {}
+    mean = time.correlation.mean if time.correlation else None
+    return {"time_correlation": mean, "time_correlation_defined": time.defined}
+
+
+def _over_time(time: TimeSummary | None) -> dict[str, tuple[float, ...]]:
+    """Return the means in each time step."""
+    if time is None:
+        return {}
+    known = {"truth": time.truth, "spikes": time.answer, "l2": time.l2, "ssim": time.ssim or ()}
+    return {
+        name: tuple(math.nan if value is None else value for value in values)
+        for name, values in known.items()
+        if values
     }
 
 

@@ -22,8 +22,8 @@ SUFFIX = ".spikeleak"
 CELL_TAG, DIGEST_TAG = "spikeleak.cell", "spikeleak.digest"
 """Tags of an MLflow run: its cell, and a hash of its content, which is set when the content is complete."""
 
-_MOST_PARAMETERS, _MOST_TEXT = 100, 500
-"""Limits of MLflow: parameters in a call, and characters of a value."""
+_MOST_METRICS, _MOST_PARAMETERS, _MOST_TEXT = 900, 100, 500
+"""Limits of MLflow: metrics (with tags, 1,000 in all) and parameters in a call, and characters of a value."""
 
 
 def write_tensorboard(export: Export, folder: Path) -> None:
@@ -54,6 +54,8 @@ def write_tensorboard(export: Export, folder: Path) -> None:
                 writer.add_image(f"gallery/{name}", picture, cell.step, export.written, dataformats="HWC")
             for number, step, loss in _losses(cell):
                 writer.add_scalar(f"loss/{number:02d}", loss, step, walltime=export.written)
+            for name, step, value in _over_time(cell):
+                writer.add_scalar(f"time/{name}", value, step, walltime=export.written)
     for path in earlier:  # last, so that an interruption leaves the earlier export
         path.unlink()
         with contextlib.suppress(OSError):  # it is not empty unless its cell is gone
@@ -103,11 +105,15 @@ def _log_run(client: Any, experiment: str, export: Export, cell: ExportedCell) -
     when = round(1000 * export.written)
     tags = {CELL_TAG: cell.name}
     run = client.create_run(experiment, start_time=when, tags=tags, run_name=cell.name).info.run_id
+    metrics = [Metric(name, value, when, cell.step) for name, value in cell.numbers.items()]
+    metrics += [Metric(f"time/{name}", value, when, step) for name, step, value in _over_time(cell)]
     client.log_batch(
         run,
-        metrics=[Metric(name, value, when, cell.step) for name, value in cell.numbers.items()],
+        metrics=metrics[:_MOST_METRICS],
         tags=[RunTag(name, text) for name, text in {**export.tags, **cell.words}.items()],
     )
+    for start in range(_MOST_METRICS, len(metrics), _MOST_METRICS):
+        client.log_batch(run, metrics=metrics[start : start + _MOST_METRICS])
     settings = [Param(name, str(value)[:_MOST_TEXT]) for name, value in cell.settings.items()]
     for start in range(0, len(settings), _MOST_PARAMETERS):
         client.log_batch(run, params=settings[start : start + _MOST_PARAMETERS])
@@ -130,6 +136,12 @@ def _losses(cell: ExportedCell) -> Iterator[tuple[int, int, float]]:
     """Yield (curve, step, loss) of the finite losses."""
     for number, curve in enumerate(cell.curves.tolist()):
         yield from ((number, step, loss) for step, loss in enumerate(curve) if math.isfinite(loss))
+
+
+def _over_time(cell: ExportedCell) -> Iterator[tuple[str, int, float]]:
+    """Yield (measure, time step, mean) of the finite means over time."""
+    for name, values in cell.over_time.items():
+        yield from ((name, step, value) for step, value in enumerate(values, start=1) if math.isfinite(value))
 
 
 def _places(cells: tuple[ExportedCell, ...]) -> Mapping[str, ExportedCell]:

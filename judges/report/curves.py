@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter, NullLocator
 
 from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, verbatim
 from judges.figures.files import Draw
@@ -60,6 +60,7 @@ class Panel(NamedTuple):
     ticks: bool = True  # whether the places of the points have ticks, on a logarithmic axis where they go far
     ends: tuple[float | None, float | None] = (None, None)  # of the axis upwards; None: as far as what is drawn
     logarithmic: bool = False  # whether that axis is logarithmic if no mean is 0
+    counts: bool = False  # whether it is of counts: linear up to 1, so that 0 has a place, and logarithmic above
     missing: str = ""  # what stands in the panel if there are no lines
 
 
@@ -115,13 +116,16 @@ def _set_axes(axes: Axes, panel: Panel) -> None:
     """Set the ends, scales and ticks of a panel."""
     points = [point for line in panel.lines for point in line.points]
     places = sorted({point.tau for point in points})
-    axes.set_ylim(*panel.ends)
     if not points:
         note(axes, (0.5, 0.5), panel.missing, ha="center", by=axes.transAxes)
     elif panel.logarithmic and min(point.mean for point in points) > 0:
         axes.set_yscale("log")
         for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    elif panel.counts:
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axes.set_ylim(*panel.ends)  # keeps the ends as they are, which are found on the scale
     if panel.ticks and points:
         if places[-1] >= 8 * places[0] > 0:
             axes.set_xscale("log", base=2)

@@ -13,7 +13,7 @@ from pathlib import Path
 from fl_sim.contents import finished_federations
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write, sha256
-from judges.runs.manifest import ANSWERS, GALLERY, WRITTEN
+from judges.runs.manifest import ANSWERS, GALLERY, TIMELINES, WRITTEN
 from judges.runs.manifest import FILE as MANIFEST
 
 FILE = "files.sha256"
@@ -22,7 +22,7 @@ STATEMENT = ("statement.html", "statement.md")
 BASIS = ("config.toml", MANIFEST)
 """Files of which a call makes its plan, and which nothing can make again."""
 
-DERIVED = (*BASIS, GALLERY, ANSWERS, "scores.csv", "summary.json", *REPORT, *STATEMENT)
+DERIVED = (*BASIS, GALLERY, ANSWERS, TIMELINES, "scores.csv", "summary.json", *REPORT, *STATEMENT)
 """Files and folders that every call writes anew from the others; a statement, if there is one."""
 
 _GIVEN = ("captures", "sealed", "reconstructions", "inversions")
@@ -82,9 +82,12 @@ class Finished:
                 )
 
     def check_pictures(self, folder: Path) -> None:
-        """Raise a DataError if a picture has changed which the call that is about to write its report did not make."""
+        """Raise a DataError if a picture has changed which the call that is about to write its report did not make.
+
+        Timelines count as pictures.
+        """
         for path in self.flaws:
-            is_picture = Path(path).parts[0] in (GALLERY, ANSWERS)
+            is_picture = Path(path).parts[0] in (GALLERY, ANSWERS, TIMELINES)
             if is_picture and path in self.stamps and _stamp(folder / path) == self.stamps[path]:
                 raise DataError(
                     f"{folder / path}: {self.flaws[path]}, and no report is written with it; put the file back, call "

@@ -44,9 +44,12 @@ WARNINGS = "warnings"
 GALLERY, ANSWERS = "gallery", "answers"
 """Folders of pictures: answers with a known truth, and answers without one. A cell of an audit may have both."""
 
+TIMELINES = "timelines"
+"""Folder of how answers to recordings of events fare over time."""
+
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "figures",
+    GALLERY, ANSWERS, TIMELINES, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "figures",
     "statement.html", "statement.md", "files.sha256",
 )  # fmt: skip
 

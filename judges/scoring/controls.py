@@ -25,7 +25,7 @@ NO_LABEL = -1
 _MEAN_CHUNK = 256
 
 _ROWS = 64
-"""Number of examples whose distances to all others are computed at once."""
+"""Number of examples in a block whose distances to those of another one are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -278,15 +278,28 @@ def _members(split: Examples, label: int) -> Tensor:
 
 
 def class_distances(examples: Examples, most: int, *, seed: int) -> ClassDistances:
-    """Return the distances of pairs of different examples, at most `most` of them, drawn with the seed."""
+    """Return the distances of pairs of different examples, at most `most` of them, drawn with the seed.
+
+    Never more than two blocks of examples are in memory, so that recordings of full size can be compared.
+    """
     chosen = torch.randperm(len(examples), generator=torch_stream(seed, "class distances"))[:most].sort().values
-    inputs, labels = examples.batch(chosen)
-    flat = inputs.movedim(-4, 0).flatten(1)
-    distances = torch.cat([torch.cdist(rows, flat) for rows in torch.split(flat, _ROWS)]).double()
-    once = torch.ones_like(distances, dtype=torch.bool).triu(1)
+    distances, norms = torch.zeros(len(chosen), len(chosen)), torch.zeros(len(chosen))
+    blocks = torch.split(torch.arange(len(chosen)), _ROWS)
+    for place, block in enumerate(blocks):
+        rows = _flat(examples, chosen[block])
+        norms[block] = rows.norm(dim=1)
+        for other in blocks[place:]:
+            columns = rows if other is block else _flat(examples, chosen[other])
+            distances[block[:, None], other] = torch.cdist(rows, columns)
+    once, labels = torch.ones_like(distances, dtype=torch.bool).triu(1), examples.labels[chosen]
     same = labels[:, None] == labels[None, :]
-    norm = float(flat.norm(dim=1).double().mean())
-    return ClassDistances(len(chosen), _spread(distances[once & same]), _spread(distances[once & ~same]), norm)
+    intra, inter = (_spread(distances[once & kind].double()) for kind in (same, ~same))
+    return ClassDistances(len(chosen), intra, inter, float(norms.double().mean()))
+
+
+def _flat(examples: Examples, indices: Tensor) -> Tensor:
+    """Return examples as rows (n, values)."""
+    return examples.batch(indices)[0].movedim(-4, 0).flatten(1)
 
 
 def _spread(distances: Tensor) -> Spread:

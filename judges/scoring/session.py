@@ -33,6 +33,7 @@ from judges.scoring.controls import Means, class_distances, control_reconstructi
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import examine, vitals
+from judges.scoring.timelines import TimelineBook
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Session:
         public: mean inputs of public pictures, for captures whose data set is not known, by what their model takes.
         converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
         unfit: {capture id: why the answers to it are not scored}, where a truth cannot be that of its update.
+        timelines: how the answers of attacks and controls fare over time, until they are written.
         seconds: wall time spent on judges.
     """
 
@@ -124,6 +126,7 @@ class Session:
         self.unfit: dict[str, str] = {}
         self.mismatches: dict[str, float] = {}
         self.reordered: dict[str, float] = {}
+        self.timelines = TimelineBook()
         self.seconds = 0.0
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
@@ -236,6 +239,7 @@ class Session:
         guesses: Mapping[str, Tensor] | None = None,
         captures: Sequence[CapturedUpdate] = (),
         pictures: bool = False,
+        kept: bool = True,
     ) -> list[Score]:
         """Return one row for each example, in the order of `results`.
 
@@ -246,6 +250,7 @@ class Session:
             guesses: {capture id: the attack's initial guess, with the shape of its answer}, as far as they are known.
             captures: the updates to which these are the answers, to measure how far the updates of answers are away.
             pictures: whether to write a gallery into the run's folder.
+            kept: whether these are rows of the run, so that `timelines` has them too.
         """
         fits = fits_of(captures, results)
         judge, victims = self.judge(evidence), {victim.id: victim for victim in evidence.victims}
@@ -259,6 +264,8 @@ class Session:
             rows += score(result, truth, spec=evidence.spec, judge=judge, context=own, guess=guess, order=orders[-1],
                           mismatch=self.mismatches.get(result.capture_id),
                           answer_mismatch=fits.get(result.capture_id))  # fmt: skip
+            if kept:
+                self.timelines.add(rows[-1], result, truth, orders[-1], evidence.spec)
         if pictures and results:
             truths = [self.truth(result.capture_id) for result in results]
             save_pictures(build_gallery(rows, results, truths, orders, spec=evidence.spec), self.folder)

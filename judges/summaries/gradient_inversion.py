@@ -22,9 +22,11 @@ from judges.runs.identity import PROTOCOL, SWAPPED, Approach, Attacked, Group, c
 from judges.runs.measures import ClassDistances, Health, Readable, SanityCheck
 from judges.runs.names import CONTROL, attack_key, defence_key, model_key
 from judges.runs.rows import Score
+from judges.runs.timelines import Timelines
 from judges.summaries.comparison import Best, Comparison, best_controls, compare, units_of
 from judges.summaries.contrast import Contrast, contrasts
 from judges.summaries.published import PUBLISHED, Published
+from judges.summaries.timelines import TimeSummary, summarise_timelines
 from judges.summaries.verdicts import verdict_on
 
 _METRICS = ("ssim", "psnr_db", "mse", "l2")
@@ -100,6 +102,7 @@ class Summary:
         reads: what can be read off the updates of each group of victims, scored or not.
         checks: the sanity checks of the attacks, as far as they were requested, in the order of the cells.
         contrasts: each attack on a spiking network beside the same one on its ordinary twin, on the same examples.
+        timelines: how the answers to recordings of events fare over time; () for still images.
     """
 
     cells: tuple[CellSummary, ...]
@@ -110,6 +113,7 @@ class Summary:
     reads: tuple[Readable, ...] = ()
     checks: tuple[SanityCheck, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
+    timelines: tuple[TimeSummary, ...] = ()
 
 
 class Line(NamedTuple):
@@ -132,6 +136,7 @@ def summarise(
     judges: Mapping[str, Mapping[str, Scalar]] | None = None,
     distances: Mapping[str, ClassDistances] | None = None,
     health: Sequence[Health] = (),
+    timelines: Sequence[Timelines] = (),
     seed: int = 0,
 ) -> Summary:
     """Return the summary of all rows of a run, which does not depend on the order of the rows of a cell.
@@ -141,6 +146,7 @@ def summarise(
             control count once.
         judges, distances, seed: as in `Summary`.
         health: health of the models under attack, at most one for each group; groups without a row are left out.
+        timelines: those of the rows' cells, in the order of the rows.
     """
     best_control = best_controls(scores)
     cells: dict[Line, dict[object, Score]] = defaultdict(dict)
@@ -154,8 +160,15 @@ def summarise(
         for line in ordered
     ]
     examined = tuple(known[group] for group in groups if group in known)
-    pairs = contrasts(scores, seed=seed)
-    return Summary(tuple(lines), dict(judges or {}), seed, dict(distances or {}), examined, contrasts=pairs)
+    return Summary(
+        tuple(lines),
+        dict(judges or {}),
+        seed,
+        dict(distances or {}),
+        examined,
+        contrasts=contrasts(scores, seed=seed),
+        timelines=summarise_timelines(timelines, seed=seed),
+    )
 
 
 def write_summary(summary: Summary, path: Path) -> Path:

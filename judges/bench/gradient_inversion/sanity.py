@@ -70,7 +70,7 @@ class SanityChecks:
             for done, how in enumerate(ways, start=1):
                 answers, failure = attacks.again(evidence, cell, check.victims, how)
                 if answers:
-                    scored[how] = self._session.rows(evidence, context, answers)
+                    scored[how] = self._session.rows(evidence, context, answers, kept=False)
                 failures += [failure] if failure else []
                 advance(done, len(ways))
         alone = scored.pop(sanity.ALONE, None)

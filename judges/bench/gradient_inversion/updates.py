@@ -32,6 +32,7 @@ from judges.runs.manifest import AUXILIARY, WARNINGS, auxiliary_data
 from judges.runs.measures import Readable
 from judges.runs.names import control_cell, no_op_name
 from judges.runs.rows import Score, write_scores
+from judges.runs.timelines import load_timelines
 from judges.scoring.audit.checks import left_out
 from judges.scoring.session import Evidence, Session, Victim
 from judges.scoring.updates.reads import readable
@@ -201,7 +202,15 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Write the rows and their summary."""
         rows, session, seed = self.rows(), self.session, self.plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
-        summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
+        session.timelines.write(self.folder)
+        summary = summarise(
+            rows,
+            judges=session.facts(),
+            distances=session.distances,
+            health=session.health,
+            timelines=load_timelines(self.folder, [(row.group, row.cell) for row in rows]),
+            seed=seed,
+        )
         summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
         write_summary(summary, self.folder / "summary.json")
 

@@ -1,6 +1,7 @@
 """A run folder -> one self-contained HTML page and the same tables in Markdown and LaTeX.
 
-Reads files of the run folder only: config.toml, manifest.json, scores.csv, summary.json and gallery/*.safetensors.
+Reads files of the run folder only: config.toml, manifest.json, scores.csv, summary.json, and the records in gallery/
+and timelines/.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ from judges.report.victims.drawings import gallery_drawings, strip_drawings
 from judges.report.victims.folds import find_victims, in_folds
 from judges.report.victims.glance import glances
 from judges.report.victims.texts import text_section
+from judges.report.victims.timelines import time_blocks, time_drawings, time_section
 from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
 from judges.runs.names import attack_name
 from judges.runs.pictures import load_pictures
 from judges.runs.rows import Score, read_scores
+from judges.runs.timelines import load_timelines
 from judges.summaries.gradient_inversion import read_summary
 
 _AS_PAPER = "as Figures 3 and 4 of arXiv 2511.21181"
@@ -55,7 +58,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     (`datasets.NAME.people = false`), or with `show_faces`.
 
     Args:
-        run_dir: holds config.toml, manifest.json, scores.csv, summary.json, and gallery/*.safetensors if any.
+        run_dir: holds config.toml, manifest.json, scores.csv, summary.json, and gallery/ and timelines/ if any.
         show_faces: show the pictures of real people too.
         figures: write the figures as files for articles as well; without it those of an earlier call are removed, since
             they may be of other numbers, or show people.
@@ -74,10 +77,12 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
 
     victims = find_victims(gallery, summary, scores, show)
     rounds, steps, dots = by_round(summary, scores), by_timesteps(summary, scores), strips(summary, scores)
+    over_time = load_timelines(run_dir, [(one.group, one.cell) for one in summary.timelines])
+    times = time_blocks(summary.timelines, over_time)
     tables, drawings = spike_tables(summary), dict[str, Draw]()
     if figures:
         drawings |= {**dict(gallery_drawings(victims)), **dict(strip_drawings(dots))}
-        drawings |= dict(_curves(rounds, steps, tables))
+        drawings |= {**dict(_curves(rounds, steps, tables)), **dict(time_drawings(times))}
     write_figures(run_dir, drawings)
     images, events = image_section(summary), spike_section(tables, sizes(gallery), observations)
     pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
@@ -87,6 +92,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         images,
         events,
         distance_section(summary.distances),
+        time_section(times, notes["time"]),
         contrast_section(summary.contrasts),
         Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
                 lead=notes["dots"]),

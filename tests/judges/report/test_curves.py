@@ -13,6 +13,7 @@ from judges.report.curves import (
     Rates,
     Sweep,
     firing_figure,
+    lines_drawing,
     lines_figure,
 )
 from judges.report.figures import Point, strip_figure
@@ -50,6 +51,14 @@ LINES = [
 
 def drawn(panel: Panel) -> str:
     return lines_figure([panel], width=3.5, height=2.2)
+
+
+def test_a_logarithmic_axis_has_all_of_a_line_in_view() -> None:
+    far = Sweep("dlg", "", [Point(1, 10.0, None), Point(2, 10_000.0, None)])
+    (axes,) = lines_drawing([Panel("tau", "l2", [far], logarithmic=True)], width=3.5, height=2.2).axes
+    low, high = axes.get_ylim()
+    assert 1.0 < low < 10.0
+    assert 10_000.0 < high < 100_000.0
 
 
 def test_a_trend_has_its_lines_its_reference_and_what_does_not_vary() -> None:
