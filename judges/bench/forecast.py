@@ -6,6 +6,7 @@ budgets of the settings. Searches that succeed end early.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import DataError
 from fl_sim.models import MODELS
+from fl_sim.simulation import examples_of
 from judges.bench.gradient_inversion.cells import match_updates
 from judges.bench.targets import client_of, data_of
 from judges.classifiers import JudgeOptions, kept_judge
@@ -185,9 +187,14 @@ def _captured_rounds(one: Federation) -> int:
 
 
 def _sampled(one: Federation) -> int:
-    """Return how many clients train in a round."""
+    """Return how many clients train in a round, of those whose updates are captured as far as the data tell."""
     federation = one.config.federation
-    return max(1, int(federation.clients * federation.fraction + 1e-9))
+    clients = federation.clients
+    if federation.capture_most:
+        with contextlib.suppress(DataError):
+            held = (examples_of(one.config, number) for number in range(clients))
+            clients = sum(count <= federation.capture_most for count in held)
+    return max(1, int(clients * federation.fraction + 1e-9))
 
 
 def _there(folder: Path, kept: int, wanted: int) -> str:

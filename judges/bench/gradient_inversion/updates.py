@@ -196,13 +196,19 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
             self._reads[evidence.attacked.group] = readable(evidence.attacked, map(self.victim, evidence.ids))
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
+        self.session.measure_accuracies(evidence)
 
     def write_rows(self) -> None:
         """Write the rows and their summary."""
         rows, session, seed = self.rows(), self.session, self.plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
-        summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
+        summary = replace(
+            summary,
+            reads=tuple(self._reads.values()),
+            checks=self.checks.of(summary),
+            accuracies=session.accuracies,
+        )
         write_summary(summary, self.folder / "summary.json")
 
     def _guesses(self, evidence: Evidence, work: Attacks, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
