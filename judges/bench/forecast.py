@@ -29,6 +29,7 @@ from judges.classifiers import JudgeOptions, kept_judge
 from judges.classifiers.settings import NONE
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.plans.model_inversion import InversionPlan, TargetPlan
+from judges.plans.rounds import RoundsPlan
 from judges.progress import duration
 from judges.runs.class_rows import CENTRAL
 
@@ -91,6 +92,14 @@ def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
         yield f"judge {one.judge}", _judge(options, data[name])
         yield f"target {one.label}", _training(one, data[name])
     yield "time", "not estimated: it depends on the training of the models and on when the inversions stop"
+
+
+def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
+    """Yield what an experiment over rounds would do in a folder, threat by threat."""
+    forecasts = {"gradient_inversion": forecast_attacks, "model_inversion": forecast_inversions}
+    for number, (threat, one) in enumerate(plan.parts.items()):
+        yield threat, "trains the federations" if not number else "of the same federations, which are not trained again"
+        yield from ((f"  {what}", told) for what, told in forecasts[threat](one, folder / threat))
 
 
 def _training(plan: TargetPlan, dataset: Dataset | None) -> str:

@@ -38,6 +38,9 @@ CLIENTS = "clients"
 LADDER = "ladder"
 """Folder of the ladder in that of its audit or run."""
 
+THREATS = ("gradient_inversion", "model_inversion")
+"""Tables of a config of an experiment over rounds, and the folders of the threats' own runs in that of such a run."""
+
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
