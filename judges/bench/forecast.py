@@ -96,10 +96,11 @@ def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
 
 def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
     """Yield what an experiment over rounds would do in a folder, threat by threat."""
-    forecasts = {"gradient_inversion": forecast_attacks, "model_inversion": forecast_inversions}
     for number, (threat, one) in enumerate(plan.parts.items()):
         yield threat, "trains the federations" if not number else "of the same federations, which are not trained again"
-        yield from ((f"  {what}", told) for what, told in forecasts[threat](one, folder / threat))
+        place = folder / threat
+        facts = forecast_attacks(one, place) if isinstance(one, Plan) else forecast_inversions(one, place)
+        yield from ((f"  {what}", told) for what, told in facts)
 
 
 def _training(plan: TargetPlan, dataset: Dataset | None) -> str:

@@ -23,7 +23,7 @@ from judges.bench.folder import remove_run
 from judges.kinds import kind_of
 from judges.plans.rounds import AnyPlan, RoundsPlan, names_of
 from judges.progress import Watch
-from judges.runs.manifest import FAILED, THREATS, manifest_so_far
+from judges.runs.manifest import FAILED, RUNS_OF_THREATS, THREATS, manifest_so_far
 from judges.runs.round_rows import RoundScore
 from judges.runs.tables import write_rows
 from judges.summaries.rounds import round_scores, summarise_rounds, write_rounds
@@ -51,7 +51,7 @@ class RoundsRun(Execution[RoundsPlan, str, None]):
             part.check()
 
     def claim(self, *, fresh: bool) -> None:
-        """Claim the folder; a fresh run removes the runs of all threats, also of those that the config no longer has."""
+        """Claim the folder; a fresh run removes the runs of all threats, also of those that the config has no more."""
         if fresh and (self.folder / "config.toml").is_file():
             for threat in THREATS:
                 remove_run(self.folder / threat)
@@ -91,7 +91,7 @@ class RoundsRun(Execution[RoundsPlan, str, None]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        return {"threats": list(self.plan.parts), "repeats": self.plan.base.repeats}
+        return {RUNS_OF_THREATS: list(self.plan.parts), "repeats": self.plan.base.repeats}
 
     def _execution(self, threat: str, plan: AnyPlan) -> Execution[Any, Any, Any]:
         """Return the run of a threat, which is of a kind of experiment of its own."""
@@ -137,5 +137,3 @@ def give(source: Path, trained: str, folder: Path, name: str) -> None:
     given = Contents(sampled=contents.sampled, unanswered={}, files=dict(sorted(files.items())))
     if read_contents(folder, name) != given or not contents_path(folder, name).is_file():
         write_contents(given, folder, name)
-
-

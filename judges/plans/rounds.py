@@ -89,7 +89,9 @@ class RoundsPlan:
     @property
     def units(self) -> Mapping[str, str]:
         """Return {threat and cell: hash of all that it depends on}."""
-        return {f"{threat}: {cell}": digest for threat, plan in self.parts.items() for cell, digest in plan.units.items()}
+        return {
+            f"{threat}: {cell}": digest for threat, plan in self.parts.items() for cell, digest in plan.units.items()
+        }
 
     @property
     def digest(self) -> str:
@@ -114,7 +116,11 @@ def make_rounds_plan(raw: Raw) -> RoundsPlan:
     parts: dict[str, AnyPlan] = {}
     for threat in named:
         make = make_plan if threat == "gradient_inversion" else make_inversion_plan
-        parts[threat] = make(_config_of(threat, raw))
+        try:
+            parts[threat] = make(_config_of(threat, raw))
+        except ConfigError as error:
+            where, _, told = str(error).partition("attack")
+            raise ConfigError(f"{threat}{told}" if told and not where else str(error)) from error
     if not next(iter(parts.values())).base.federation.keep_every:
         raise ConfigError(
             "federation.keep_every: 0 keeps the last model only, and this experiment follows the global model over the "

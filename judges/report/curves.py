@@ -89,8 +89,8 @@ def lines_drawing(shown: Sequence[Panel], *, width: float, height: float) -> Fig
         axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
         if panel.band and panel.band.points:
             places, low, high = zip(*panel.band.points, strict=True)
-            named = {"label": verbatim(panel.band.name)}
-            axes.fill_between(places, low, high, color=MUTED, alpha=0.25, linewidth=0, zorder=0, **named)
+            label = verbatim(panel.band.name)
+            axes.fill_between(places, low, high, color=MUTED, alpha=0.25, linewidth=0, zorder=0, label=label)
         if panel.beneath and panel.beneath.points:
             across, up, _ = zip(*panel.beneath.points, strict=True)
             axes.plot(across, up, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)

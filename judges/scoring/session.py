@@ -31,8 +31,8 @@ from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.audit.checks import fits_of, matched, measured, others_truth
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
-from judges.scoring.global_accuracy import accuracies, kept_models
 from judges.scoring.gallery import build_answers, build_gallery
+from judges.scoring.global_accuracy import accuracies, kept_models
 from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import examine, vitals
 

@@ -76,7 +76,7 @@ def accuracies_of_updates(folder: Path, experiment: str) -> Iterator[RoundScore]
 
 
 def accuracies_of_models(folder: Path, experiment: str) -> Iterator[RoundScore]:
-    """Yield the accuracy of the global models as the federation's server measured it, where no updates were attacked."""
+    """Yield the accuracy of the global models as the federation's server measured it, where no update is attacked."""
     for target in read_inversions(folder / "summary.json").targets:
         yield _of_model(target, experiment, target.round, target.accuracy, None, target.n_test * target.seeds)
 

@@ -89,7 +89,8 @@ def _attacks(found: Sequence[Course]) -> dict[str, list[str]]:
 
 def _trained(curve: Curve) -> str:
     first, last = curve.points[0], curve.points[-1]
-    return f"{group_name(curve)}: {percent(first.value)} at first, {100 * last.value:.1f} % after {counted(last.round, 'round')}"
+    reached = f"{100 * last.value:.1f} % after {counted(last.round, 'round')}"
+    return f"{group_name(curve)}: {percent(first.value)} at first, {reached}"
 
 
 def _least(point: RoundPoint) -> float:

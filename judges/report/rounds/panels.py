@@ -50,7 +50,10 @@ def line_names(curves: Sequence[Curve]) -> dict[Group, str]:
     """Return {federation: what tells it from others of its family}: ANN or SNN, where that suffices."""
     groups = list(dict.fromkeys(one.group for one in curves))
     kinds = [network(one) for one in groups]
-    return {one: kind if kinds.count(kind) == 1 else f"{kind}, {group_name(one)}" for one, kind in zip(groups, kinds, strict=True)}
+    return {
+        one: kind if kinds.count(kind) == 1 else f"{kind}, {group_name(one)}"
+        for one, kind in zip(groups, kinds, strict=True)
+    }
 
 
 def _accuracy(curves: Sequence[Curve]) -> Panel:
@@ -75,7 +78,9 @@ def _threat(shown: Shown, curves: Sequence[Curve]) -> Panel:
     ]
     ends = (-2, 102) if shown.share else (min(0.0, *(low for _, low, _ in band), *_lows(attacks)) - _SLACK, 1 + _SLACK)
     title = f"{shown.name} of {shown.whom}"
-    return Panel(ACROSS, shown.up, lines, marks=marks, band=Band(band, "controls, least to greatest"), title=title, ends=ends)
+    return Panel(
+        ACROSS, shown.up, lines, marks=marks, band=Band(band, "controls, least to greatest"), title=title, ends=ends
+    )
 
 
 def band_of(shown: Shown, curves: Sequence[Curve]) -> list[tuple[int, float, float]]:

@@ -46,6 +46,4 @@ def write_rounds_report(run_dir: Path, *, show_faces: bool = False, figures: boo
     first = Section("rounds", "From the initial model to the trained one", titled, note=WORDS.notes["rounds"])
     numbers = Section("numbers", "Numbers of every round", [rounds_table(summary)], note=WORDS.notes["table"])
     found = [sentence(one) for one in courses(summary)] or ["No attack was scored in this run."]
-    return write_page(
-        run_dir, manifest, [numbers], words=WORDS, findings=found, answer=answer(summary), first=first
-    )
+    return write_page(run_dir, manifest, [numbers], words=WORDS, findings=found, answer=answer(summary), first=first)

@@ -53,8 +53,7 @@ def _rows(curves: Sequence[Curve]) -> Iterator[RoundRow]:
     """Yield the rounds of a federation."""
     bands = {
         threat: {
-            at: (low, high)
-            for at, low, high in band_of(shown, [one for one in curves if _is_of(one, threat, shown)])
+            at: (low, high) for at, low, high in band_of(shown, [one for one in curves if _is_of(one, threat, shown)])
         }
         for threat, shown in THREATS.items()
     }
@@ -77,7 +76,11 @@ def _columns(summary: Rounds) -> Iterator[Column[RoundRow]]:
     """Yield the columns: rounds, accuracy, and the attacks of each threat with the greatest of its controls."""
     yield Column("Rounds", lambda row: str(row.round), terminal="rounds")
     yield Column(
-        "Accuracy, %", _of(("", "global model", ACCURACY), share=True), unit="held out", terminal="accuracy, %", brief=True
+        "Accuracy, %",
+        _of(("", "global model", ACCURACY), share=True),
+        unit="held out",
+        terminal="accuracy, %",
+        brief=True,
     )
     attacks = [one for one in summary.curves if one.threat and not one.is_control]
     keys = list(dict.fromkeys((one.threat, one.line, one.measure) for one in attacks))
@@ -89,7 +92,9 @@ def _columns(summary: Rounds) -> Iterator[Column[RoundRow]]:
             heading = f"{line}, {measure}{', %' if share else ''}"
             yield Column(heading, _of(key, share=share), unit="[95 %]", span=shown.name, terminal=heading)
         if own:
-            yield Column("Best control", _control(threat, shown), unit=shown.measure, span=shown.name, terminal="control")
+            yield Column(
+                "Best control", _control(threat, shown), unit=shown.measure, span=shown.name, terminal="control"
+            )
 
 
 def _of(key: tuple[str, str, str], *, share: bool) -> Callable[[RoundRow], Cell]:
@@ -101,7 +106,9 @@ def _of(key: tuple[str, str, str], *, share: bool) -> Callable[[RoundRow], Cell]
             return Cell(DASH)
         bounds = None if point.low is None or point.high is None else (point.low, point.high)
         if share:
-            return Cell(f"{100 * point.value:.1f}" if key[2] == ACCURACY else out_of_100(point.value), percent_interval(bounds))
+            return Cell(
+                f"{100 * point.value:.1f}" if key[2] == ACCURACY else out_of_100(point.value), percent_interval(bounds)
+            )
         return Cell(number(point.value), interval(bounds))
 
     return cell

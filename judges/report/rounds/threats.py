@@ -1,4 +1,4 @@
-"""How each threat is shown: its measure, what it is measured on, and the controls beside it. A further threat is a line."""
+"""How each threat is shown: its measure, and the controls beside it. A further threat is a further line."""
 
 from __future__ import annotations
 
