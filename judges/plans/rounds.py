@@ -106,6 +106,8 @@ def make_rounds_plan(raw: Raw) -> RoundsPlan:
         ConfigError: no threat is named, a key is not known to any of them, nothing is kept or captured, or a plan is
             wrong or of other federations than that of the first threat.
     """
+    if raw.get("task") != TASK:
+        raise ConfigError(f'task: expected "{TASK}", got {raw.get("task")!r}.')
     named = [threat for threat in _THREATS if threat in raw]
     if not named:
         raise ConfigError(
