@@ -70,7 +70,7 @@ def sentence(course: Course) -> str:
 
 
 def _headline(found: Sequence[Course]) -> str:
-    """Return, of each threat, after how many rounds any attack was above all controls."""
+    """Return, of each threat, in how many rounds of all networks together any attack was above all controls."""
     return f"{listed([text[0].upper() + text[1:] if not place else text for place, text in enumerate(_told(found))])}."
 
 
@@ -79,7 +79,7 @@ def _told(found: Sequence[Course]) -> Iterator[str]:
         shown = own[0].shown
         above = {(one.curve.group, point.round) for one in own for point in one.above}
         places = {(one.curve.group, point.round) for one in own for point in one.curve.points}
-        yield f"by {name} {shown.whom} {shown.successful} at {len(above)} of {len(places)} places of the curves"
+        yield f"by {name} {shown.whom} {shown.successful} in {len(above)} of {len(places)} attacked rounds"
 
 
 def _attacks(found: Sequence[Course]) -> dict[str, list[str]]:

@@ -29,7 +29,13 @@ from judges.runs.rows import read_scores
 from judges.runs.tables import read_rows
 from tests.judges.plans.test_rounds import RAW
 
-TINY = {**RAW, "attack_repeats": 1, "draws": 3, "judge": {"name": "none", "max_epochs": 1, "max_examples": 200}}
+TINY = {
+    **RAW,
+    "attack_repeats": 1,
+    "draws": 3,
+    "model": {"name": ["mlp", "spiking_mlp"], "hidden": 16, "timesteps": 3},
+    "judge": {"name": "none", "max_epochs": 1, "max_examples": 100},
+}
 UPDATES, MODELS = "gradient_inversion", "model_inversion"
 
 
@@ -54,7 +60,7 @@ def rows_of(folder: Path) -> list[RoundScore]:
 
 
 def test_model_inversion_is_of_the_models_behind_the_captured_updates(done: Path) -> None:
-    for name in ("digits-lenet-uniform-000", "digits-spiking_lenet-uniform-000"):
+    for name in ("digits-mlp-uniform-000", "digits-spiking_mlp-uniform-000"):
         trained, given = (global_models(done / part / "models", name) for part in (UPDATES, MODELS))
         assert list(trained) == list(given) == [0, 1, 2]
         assert [path.read_bytes() for path in trained.values()] == [path.read_bytes() for path in given.values()]
@@ -82,8 +88,8 @@ def test_an_update_stands_at_the_rounds_behind_the_model_that_the_client_was_sen
 def test_the_accuracy_is_that_of_all_examples_that_no_client_holds(done: Path) -> None:
     test = load_dataset("digits", size=16).test
     inputs, labels = test.batch(torch.arange(len(test)))
-    curve = {row.round: row for row in rows_of(done) if row.measure == ACCURACY and row.model == "lenet"}
-    for number, path in global_models(done / UPDATES / "models", "digits-lenet-uniform-000").items():
+    curve = {row.round: row for row in rows_of(done) if row.measure == ACCURACY and row.model == "mlp"}
+    for number, path in global_models(done / UPDATES / "models", "digits-mlp-uniform-000").items():
         kept = load_record(TrainedModel, path)
         module = build_model(kept.model, parameters=kept.parameters)
         module.load_state_dict(dict(kept.parameters))
@@ -152,7 +158,7 @@ def test_the_curves_are_exported_by_round(done: Path) -> None:
     accuracy = {
         cell.step: cell.numbers[ACCURACY]
         for cell in cells
-        if ACCURACY in cell.numbers and cell.settings["model"] == "lenet"
+        if ACCURACY in cell.numbers and cell.settings["model"] == "mlp"
     }
     assert accuracy == {row.round: row.value for row in rows_of(done) if row.measure == ACCURACY and not row.spiking}
     told = [cell for cell in read_export(done / UPDATES).cells if cell.name.endswith("global model")]
