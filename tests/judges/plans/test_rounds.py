@@ -46,6 +46,8 @@ def test_all_threats_are_to_the_same_federations() -> None:
 def test_a_threat_has_the_keys_of_its_own_kind_and_its_own_attacks() -> None:
     made = make_rounds_plan({**RAW, "chunk": 3, "draws": 7})
     updates, models = made.parts["gradient_inversion"], made.parts["model_inversion"]
+    assert isinstance(updates, Plan)
+    assert isinstance(models, InversionPlan)
     assert (updates.base.chunk, updates.base.judge.name, models.base.draws, models.base.judge.max_epochs) == (
         3,
         "none",
@@ -94,5 +96,6 @@ def test_settings_of_attacks_that_are_replaced_by_others_are_left_out() -> None:
     told: list[str] = []
     config = Path(shipped_configs()["rounds"])
     made = read_plan(config, ["scale=smoke", "gradient_inversion=exact"], told.append)
+    assert isinstance(made, RoundsPlan)
     assert {cell.attack for cell in made.parts["gradient_inversion"].cells} == {"exact"}
     assert "gradient_inversion.iterations" in told[0]
