@@ -116,6 +116,20 @@ KINDS: Mapping[str, Kind] = {
         cells="judges.export.cells:cells_of_inversions",
         forecast="judges.bench.forecast:forecast_inversions",
     ),
+    "rounds": Kind(
+        task="rounds",
+        command="run",
+        tables=(*_GRADIENTS, "gradient_inversion", "model_inversion"),
+        plan="judges.plans.rounds:make_rounds_plan",
+        bench="judges.bench.rounds:RoundsRun",
+        report="judges.report.rounds.report:write_rounds_report",
+        statement="judges.report.rounds.statement:refuse_statement",
+        submission="",
+        results="judges.report.rounds.tables:results_of_rounds",
+        verdicts="judges.report.rounds.tables:verdicts_of_rounds",
+        cells="judges.export.rounds:cells_of_rounds",
+        forecast="judges.bench.forecast:forecast_rounds",
+    ),
 }
 
 

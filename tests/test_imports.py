@@ -154,7 +154,7 @@ ROOMS: dict[str, Room] = {
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",
          "attacks.reading.reads", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures",
-         "fl_sim.config", "fl_sim.defences", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.config", "fl_sim.defences", "fl_sim.global_models", "fl_sim.models", "fl_sim.models.spiking_lenet",
          "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.tokens", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),

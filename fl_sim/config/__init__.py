@@ -51,6 +51,8 @@ class DatasetSettings(Framing, OwnData):
             split that the clients do not hold.
         partitioner: "iid" or "dirichlet" (label skew).
         alpha: concentration of the Dirichlet partitioner.
+        singles: number of clients, the first ones, that hold a single example each; the partitioner divides the rest of
+            the split among the others. FedAvg weighs a client by what it holds, so they hardly move the model.
     """
 
     name: str = "digits"
@@ -60,6 +62,7 @@ class DatasetSettings(Framing, OwnData):
     split: Literal["train", "test"] = "train"
     partitioner: Literal["iid", "dirichlet"] = "iid"
     alpha: float = Field(default=0.5, gt=0)
+    singles: int = Field(default=0, ge=0)
 
     @pydantic.field_validator("name")
     @classmethod

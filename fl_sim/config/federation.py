@@ -30,6 +30,8 @@ class FederationSettings(Settings):
             to store only the last. No other result depends on it.
         capture_every: updates are captured, and batches sealed, in rounds 1, 1 + `capture_every`, ...; 0 for none. The
             training does not depend on it.
+        capture_most: largest number of examples that a client whose updates are captured holds; 0 for no limit. The
+            training does not depend on it.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -44,6 +46,7 @@ class FederationSettings(Settings):
     share_labels: bool = False
     keep_every: int = Field(default=0, ge=0)
     capture_every: int = Field(default=1, ge=0)
+    capture_most: int = Field(default=0, ge=0)
 
     @pydantic.model_validator(mode="after")
     def _either(self) -> Self:

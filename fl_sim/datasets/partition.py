@@ -107,19 +107,57 @@ class DirichletPartitioner:
         return [np.concatenate(part) for part in parts]
 
 
-def make_partitioner(name: str, *, num_partitions: int, alpha: float, seed: int) -> Partitioner:
+@dataclass(frozen=True)
+class SinglesPartitioner:
+    """Quantity skew at its extreme: the first clients hold a single example each, the others divide the rest.
+
+    Attributes:
+        singles: number of clients with a single example.
+        others: divides the rest of the examples among the other clients.
+        seed: seed of the draw of the single examples.
+    """
+
+    singles: int
+    others: Partitioner
+    seed: int = 42
+
+    def partition(self, labels: npt.NDArray[np.integer]) -> list[Indices]:
+        """Return the clients' indices.
+
+        Raises:
+            ConfigError: there are too few examples.
+        """
+        _check_counts(labels, self.singles, 1)
+        order = np.random.default_rng(self.seed).permutation(len(labels)).astype(np.int64)
+        rest = np.sort(order[self.singles :])
+        parts = self.others.partition(labels[rest])
+        return [*np.split(order[: self.singles], self.singles), *(rest[part] for part in parts)]
+
+
+def make_partitioner(name: str, *, num_partitions: int, alpha: float, seed: int, singles: int = 0) -> Partitioner:
     """Return the partitioner called `name` ("iid" or "dirichlet"); "iid" has no alpha.
 
+    Args:
+        name: of the partitioner.
+        num_partitions: number of clients.
+        alpha: of "dirichlet".
+        seed: of its draws.
+        singles: number of clients, the first ones, that hold a single example each.
+
     Raises:
-        ConfigError: the partitioner is not known.
+        ConfigError: the partitioner is not known, or no client is left for more than a single example.
     """
+    if singles >= num_partitions:
+        raise ConfigError(
+            f"dataset.singles: expected fewer than the {num_partitions} clients of the federation, found {singles}."
+        )
     partitioners: dict[str, Partitioner] = {
-        "iid": IidPartitioner(num_partitions, seed=seed),
-        "dirichlet": DirichletPartitioner(num_partitions, alpha, seed=seed),
+        "iid": IidPartitioner(num_partitions - singles, seed=seed),
+        "dirichlet": DirichletPartitioner(num_partitions - singles, alpha, seed=seed),
     }
     if name not in partitioners:
         raise unknown_name("dataset.partitioner", name, partitioners)
-    return partitioners[name]
+    return SinglesPartitioner(singles, partitioners[name], seed) if singles else partitioners[name]
 
 
 def _check_counts(labels: npt.NDArray[np.integer], clients: int, least: int) -> None:

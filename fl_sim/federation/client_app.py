@@ -28,6 +28,7 @@ from fl_sim.federation.client_data import (
     draw_batches,
     draw_epochs,
     input_spec,
+    is_captured,
     partition_indices,
     splits,
 )
@@ -80,7 +81,7 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     torch.default_generator.manual_seed(derive_seed(config.seed, "client", *name))
     update, loss = _update(model, encoded, order, run)
     inputs, labels = (torch.cat(tensors, dim=_examples(tensors[0])) for tensors in zip(*batches, strict=True))
-    if run.output is not None and config.federation.captures(order.server_round):
+    if run.output is not None and is_captured(config, order.server_round, partition):
         own_id = capture_id(run.federation_id, order.server_round, partition)
         sealed = SealedBatch(own_id, inputs, labels, defence=config.defence.name)
         SealedStore(run.output / "sealed")(sealed)

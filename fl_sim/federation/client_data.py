@@ -52,6 +52,12 @@ def partition_indices(config: SimulationConfig, partition: int) -> Tensor:
     return torch.from_numpy(_partitions(config.dataset, clients, seed)[partition])
 
 
+def is_captured(config: SimulationConfig, server_round: int, partition: int) -> bool:
+    """Return whether the update of a client in a round, from 1, is captured and its batch sealed."""
+    most = config.federation.capture_most
+    return config.federation.captures(server_round) and (not most or len(partition_indices(config, partition)) <= most)
+
+
 def draw_batches(
     config: SimulationConfig, partition: int, *, count: int, size: int, stream: torch.Generator
 ) -> list[Batch]:
@@ -137,5 +143,7 @@ def check_batches(config: SimulationConfig) -> None:
 def _partitions(settings: DatasetSettings, clients: int, seed: int) -> list[Indices]:
     """Return the indices of every client, computed once per process."""
     split, _ = splits(settings)
-    partitioner = make_partitioner(settings.partitioner, num_partitions=clients, alpha=settings.alpha, seed=seed)
+    partitioner = make_partitioner(
+        settings.partitioner, num_partitions=clients, alpha=settings.alpha, singles=settings.singles, seed=seed
+    )
     return partitioner.partition(split.labels.numpy())

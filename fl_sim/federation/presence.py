@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fl_sim.captures import SealedStore, capture_id
 from fl_sim.contents import Contents
+from fl_sim.federation.client_data import is_captured
 from fl_sim.federation.ordering import OrderedGrid
 from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
@@ -46,12 +47,11 @@ class Presence:
         assert run.output is not None  # noqa: S101 - without a folder there is nothing to list
         sealed, unanswered = SealedStore(run.output / "sealed"), {}
         paths = list(models)
-        captured = {number for number in self.sampled if run.config.federation.captures(number)}
         for number, clients in self.sampled.items():
             for client in clients:
                 name = capture_id(run.federation_id, number, client)
                 problem = self.problems.get((number, client), "")
-                is_kept = number in captured
+                is_kept = is_captured(run.config, number, client)
                 if not problem and is_kept and captures is not None and f"{name}.safetensors" not in captures:
                     problem = "its update was not recorded"
                 if not problem and is_kept and not sealed.path(name).is_file():

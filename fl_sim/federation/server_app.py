@@ -15,7 +15,7 @@ from fl_sim.captures import CaptureStore
 from fl_sim.config import FederationSettings
 from fl_sim.contents import write_contents
 from fl_sim.errors import WriteError
-from fl_sim.federation.client_data import input_spec, splits
+from fl_sim.federation.client_data import input_spec, is_captured, splits
 from fl_sim.federation.dropout import DropOut
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.isolation import private_torch
@@ -142,7 +142,7 @@ def _watched(grid: OrderedGrid, run: RunSettings, spec: ModelSpec, sink: Sink) -
     used = {} if federation.local_epochs else {"num_examples": federation.batch_size * federation.local_steps}
 
     def pass_on(capture: CapturedUpdate) -> None:
-        if federation.captures(capture.round):
+        if is_captured(run.config, capture.round, capture.client):
             sink(capture)
 
     return CuriousGrid(

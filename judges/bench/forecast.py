@@ -6,6 +6,7 @@ budgets of the settings. Searches that succeed end early.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 from collections.abc import Iterator
@@ -21,12 +22,14 @@ from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import DataError
 from fl_sim.models import MODELS
+from fl_sim.simulation import examples_of
 from judges.bench.gradient_inversion.cells import match_updates
 from judges.bench.targets import client_of, data_of
 from judges.classifiers import JudgeOptions, kept_judge
 from judges.classifiers.settings import NONE
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.plans.model_inversion import InversionPlan, TargetPlan
+from judges.plans.rounds import RoundsPlan
 from judges.progress import duration
 from judges.runs.class_rows import CENTRAL
 
@@ -89,6 +92,15 @@ def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
         yield f"judge {one.judge}", _judge(options, data[name])
         yield f"target {one.label}", _training(one, data[name])
     yield "time", "not estimated: it depends on the training of the models and on when the inversions stop"
+
+
+def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
+    """Yield what an experiment over rounds would do in a folder, threat by threat."""
+    for number, (threat, one) in enumerate(plan.parts.items()):
+        yield threat, "trains the federations" if not number else "of the same federations, which are not trained again"
+        place = folder / threat
+        facts = forecast_attacks(one, place) if isinstance(one, Plan) else forecast_inversions(one, place)
+        yield from ((f"  {what}", told) for what, told in facts)
 
 
 def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
@@ -185,9 +197,14 @@ def _captured_rounds(one: Federation) -> int:
 
 
 def _sampled(one: Federation) -> int:
-    """Return how many clients train in a round."""
+    """Return how many clients train in a round, of those whose updates are captured as far as the data tell."""
     federation = one.config.federation
-    return max(1, int(federation.clients * federation.fraction + 1e-9))
+    clients = federation.clients
+    if federation.capture_most:
+        with contextlib.suppress(DataError):
+            held = (examples_of(one.config, number) for number in range(clients))
+            clients = sum(count <= federation.capture_most for count in held)
+    return max(1, int(clients * federation.fraction + 1e-9))
 
 
 def _there(folder: Path, kept: int, wanted: int) -> str:

@@ -103,7 +103,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         for target in self.plan.targets:
             check_judge(self._options(target), self._dataset(target), device=self.plan.base.device)
             if self.plan.base.target == FEDERATION:
-                check_federation(target.simulation(self.plan.base.seed))
+                check_federation(target.simulation(target.config.seed))
 
     def tasks(self) -> int:
         """Return the number of targets, of answers and of their judgements, if each target is one model."""
@@ -121,7 +121,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]
         jobs = [Started(engine, self._training(target, seed)) for target, seed in wanted]
         for (target, seed), job in zip(wanted, jobs, strict=True):
-            name = f"{target.label}-{seed:03d}"
+            name = target.federation(seed)
             with self.watch.task(f"target {name}") as advance:
                 outcome = job.finish(advance)
             if outcome.failure:
@@ -186,7 +186,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
 
     def _training(self, target: TargetPlan, seed: int) -> TargetJob:
         """Return the job that trains a target; one that an earlier call has trained in a federation is done."""
-        name = f"{target.label}-{seed:03d}"
+        name = target.federation(seed)
         done = target.config.target == FEDERATION and not self.federations.flaw(name)
         if target.config.target == FEDERATION and not done:
             self.federations.tell(name, self.watch)

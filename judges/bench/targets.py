@@ -52,8 +52,7 @@ class TargetJob:
         if self.plan.config.target == CENTRAL:
             central(self.plan, self.seed, advance)
         elif not self.done:
-            name = f"{self.plan.label}-{self.seed:03d}"
-            federate(self.plan.simulation(self.seed), self.folder, name, observe=False)
+            federate(self.plan.simulation(self.seed), self.folder, self.plan.federation(self.seed), observe=False)
 
     def smaller(self) -> None:
         """Return None: a training cannot be split."""
@@ -81,7 +80,7 @@ def trained_targets(plan: TargetPlan, seed: int, folder: Path, *, spent: Mapping
         folder: folder of the run; models go to FOLDER/models.
         spent: wall time of each federation in seconds, by "federation NAME".
     """
-    name, models = f"{plan.label}-{seed:03d}", folder / "models"
+    name, models = plan.federation(seed), folder / "models"
     path = trained_model_path(models, name)
     if plan.config.target == CENTRAL:
         done = central(plan, seed)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 config_app = typer.Typer(help="Configs: every key that they may hold.", no_args_is_help=True)
 
-_NOT_OF_A_MODEL = ("dataset.split", "dataset.partitioner", "dataset.alpha")
+_NOT_OF_A_MODEL = ("dataset.split", "dataset.partitioner", "dataset.alpha", "dataset.singles")
 _NOT_OF_A_TARGET = ("dataset.name", *_NOT_OF_A_MODEL)
 _NAMED = {"model.name": "to be given", "dataset.name": "to be given"}
 
@@ -41,7 +41,7 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
     from judges.plans.keys import Place
     from judges.plans.reference import places
 
-    gradients, models, audit, flower = places(plugins=plugins)
+    gradients, models, over_rounds, audit, flower = places(plugins=plugins)
     train = replace(
         models,
         name="`train`",
@@ -75,7 +75,7 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
         names=gradients.names,
         unread=("model.name",),
     )
-    return gradients, models, audit, train, invert, judge, check, flower
+    return gradients, models, over_rounds, audit, train, invert, judge, check, flower
 
 
 def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:

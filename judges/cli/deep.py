@@ -12,7 +12,7 @@ from fl_sim.errors import ConfigError
 from judges.kinds import kind_in, plan_of
 from judges.progress import Watch
 from judges.runs.identity import RUNG
-from judges.runs.manifest import ADDED_BY, read_manifest
+from judges.runs.manifest import ADDED_BY, read_manifest, threats_of
 
 if TYPE_CHECKING:
     from judges.runs.comparison import Comparison
@@ -59,6 +59,8 @@ def _sources(folder: Path) -> Iterator[Path]:
     for room in _ROOMS:
         paths = (path for path in (folder / room).rglob("*") if path.is_file())
         yield from (path for path in paths if room != "inversions" or path.suffix == ".safetensors")
+    for threat in threats_of(folder):
+        yield from _sources(folder / threat)
 
 
 def _refuse_ladder(folder: Path) -> None:

@@ -27,10 +27,11 @@ from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Plan
 from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
+from judges.report.formats import grouped
 from judges.runs.manifest import GALLERY, read_manifest, without_people
-from judges.runs.names import attack_name, defence_key, model_key
+from judges.runs.names import attack_name, control_cell, defence_key, group_name, model_key
 from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
-from judges.summaries.gradient_inversion import CellSummary, read_summary
+from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
 from judges.summaries.timelines import TimeSummary
 
@@ -143,6 +144,16 @@ def cells_of_attacks(
             pictures.loss_curves if pictures else torch.empty(0, 0),
             _over_time(time),
         )
+    yield from _accuracies(summary)
+
+
+def _accuracies(summary: Summary) -> Iterator[ExportedCell]:
+    """Yield the accuracy of the global models, one cell for each federation and kept round."""
+    for group, own in grouped(summary.accuracies, lambda one: one.group).items():
+        for number, models in grouped(own, lambda one: one.round).items():
+            told = {"accuracy": sum(one.accuracy for one in models) / len(models)}
+            settings = {"dataset": group.dataset, "model": model_key(group), "init": group.init}
+            yield ExportedCell(control_cell(group_name(group), "global model"), number, settings, told, {})
 
 
 def cells_of_inversions(

@@ -223,7 +223,7 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
     cells: dict[str, Cell] = {}
     units: dict[str, str] = {}
     for config in combinations:
-        simulation = _simulation(config)
+        simulation = simulation_of(config)
         what = attacked(simulation, varying)
         if len(own) > 1 or config.protocol != OUR_OWN:
             what = replace(what, varied={PROTOCOL: config.protocol, **what.varied})
@@ -278,7 +278,7 @@ def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     return config.model_copy(update={"attack": attack})
 
 
-def _simulation(config: ExperimentConfig) -> SimulationConfig:
+def simulation_of(config: ExperimentBase) -> SimulationConfig:
     """Return the federation's part of a combination; the spiking settings that an ANN ignores have their defaults."""
     fields = {name: getattr(config, name) for name in SimulationConfig.model_fields}
     if not MODELS[config.model.name].spiking:

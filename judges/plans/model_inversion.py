@@ -113,10 +113,14 @@ class TargetPlan:
         """Return the name of the evaluation network that judges attacks on them."""
         return "brainleaks_snn" if self.spiking else "brainleaks_cnn"
 
+    def federation(self, seed: int) -> str:
+        """Return the name of the training of the target with a seed, in folders."""
+        return f"{self.label}-{seed:03d}"
+
     def simulation(self, seed: int) -> SimulationConfig:
-        """Return the federation that trains the target with a seed."""
+        """Return the federation that trains the target with a seed: a repetition of the first one, as elsewhere."""
         fields = {name: getattr(self.config, name) for name in SimulationConfig.model_fields}
-        return SimulationConfig(**{**fields, "seed": seed})
+        return SimulationConfig(**{**fields, "repeat": seed - self.config.seed})
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from fl_sim.models import MODELS
 from fl_sim.specs import PresetSettings, Scalar, Settings, TrainingSettings
 from judges.classifiers.settings import NONE, PAPER
 from judges.classifiers.table import JUDGES
-from judges.plans import gradient_inversion, model_inversion
+from judges.plans import gradient_inversion, model_inversion, rounds
 from judges.plans.audit import AuditSettings
 from judges.plans.base import NO_ATTACK
 from judges.plans.keys import Entry, Place, Use, literal, ordered, summary_of, tables_of
+from judges.runs.manifest import THREATS
 
 COMMAND = "spikeleak config reference > configs/REFERENCE.md"
 _GRADIENT_INVERSION, _MODEL_INVERSION, _AUDIT, _FLOWER = "gradients", "models", "audit", "`flwr run`"
+_ROUNDS = "rounds"
 
 FLOWER_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
     "Bulyan": {"num_malicious_nodes": 0},
@@ -56,7 +58,16 @@ FURTHER = (
         "scales.NAME",
         "table",
         "settings that override the others if `scale` is NAME, which is added to the name of the run.",
-        tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION)),
+        tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION, _ROUNDS)),
+    ),
+    *(
+        Entry(
+            f"{table}.KEY",
+            "`attack.KEY`",
+            f"a setting of the attacks of {table.replace('_', ' ')}.",
+            (Use(_ROUNDS, "", "as of `attack.KEY`", axis=True),),
+        )
+        for table in THREATS
     ),
     Entry(
         "protocols.WORD",
@@ -117,6 +128,15 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key not in model_inversion.ONE_VALUE and not key.startswith("judge."),
         defaults=_defaults_of_model_inversion(),
     )
+    over_rounds = Place(
+        _ROUNDS,
+        'an experiment over rounds: `spikeleak run` of a config with `task = "rounds"`; it reads all other keys of '
+        f"{_GRADIENT_INVERSION} and {_MODEL_INVERSION} too, except `attack`, `target`, `protocol` and `ladder`",
+        rounds.RoundsKeys,
+        names={"gradient_inversion.name": [*attacks], "model_inversion.name": [*inversions]},
+        axis=lambda key: key != "task",
+        defaults={f"{table}.name": "no such threat" for table in THREATS},
+    )
     audit = Place(
         _AUDIT,
         "`spikeleak audit`, by `--set`",
@@ -126,7 +146,7 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key.startswith("attack."),
         defaults={"dataset.name": literal(None)},
     )
-    return gradients, models, audit, flower
+    return gradients, models, over_rounds, audit, flower
 
 
 def reference(entries: Iterable[Entry], read_by: Sequence[Place]) -> str:

@@ -9,6 +9,7 @@ from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.config import Raw, override, read_toml
 from fl_sim.errors import ConfigError, unknown_name
 from judges.plans.protocol import without_said
+from judges.runs.manifest import THREATS
 
 
 def read_config(
@@ -35,29 +36,35 @@ def read_config(
     rest = [assignment for assignment in assignments if assignment not in chosen]
     scaled = without_said(_scaled(override(raw, chosen, ())), rest, tables)
     whole = override(scaled, rest, tables)
-    kept = _without_others(scaled, whole, rest)
-    left_out = (
-        [f"attack.{key}" for key in whole.get("attack", {}) if key not in kept["attack"]] if kept != whole else []
-    )
+    kept, left_out = whole, list[str]()
+    for table in ("attack", *THREATS):
+        shorter = _without_others(scaled, kept, rest, table)
+        left_out += [f"{table}.{key}" for key in kept[table] if key not in shorter[table]] if shorter != kept else []
+        kept = shorter
     if left_out and tell is not None:
         tell(f"{', '.join(left_out)} of {path.name} left out: settings of attacks that are not chosen.")
     return kept
 
 
-def _without_others(before: Raw, after: Raw, assignments: Iterable[str]) -> Raw:
-    """Return a config without settings that only attacks had which assignments replaced by others."""
-    table = after.get("attack")
-    named, known = (_settings_of(raw) for raw in (after, before))
+def _without_others(before: Raw, after: Raw, assignments: Iterable[str], name: str) -> Raw:
+    """Return a config without settings that only attacks had which assignments replaced by others.
+
+    Args:
+        before, after: the config without and with the assignments.
+        assignments: texts "key=value".
+        name: of the table of attacks.
+    """
+    table = after.get(name)
+    named, known = (_settings_of(raw.get(name, "")) for raw in (after, before))
     if not isinstance(table, dict) or named >= known:
         return after
     said = {assignment.partition("=")[0].strip() for assignment in assignments}
-    kept = {key: value for key, value in table.items() if key not in known - named or f"attack.{key}" in said}
-    return {**after, "attack": kept}
+    kept = {key: value for key, value in table.items() if key not in known - named or f"{name}.{key}" in said}
+    return {**after, name: kept}
 
 
-def _settings_of(raw: Raw) -> set[str]:
-    """Return the names of all settings of the attacks that a config names, as far as these are known."""
-    table = raw.get("attack", "")
+def _settings_of(table: object) -> set[str]:
+    """Return the names of all settings of the attacks that a table of a config names, as far as these are known."""
     names = table.get("name", "") if isinstance(table, dict) else table
     entries = [
         attacks[name]

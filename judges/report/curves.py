@@ -40,6 +40,13 @@ class Mark(NamedTuple):
     name: str
 
 
+class Band(NamedTuple):
+    """What lies between two lines, and its name; each point is (place, low, high)."""
+
+    points: Sequence[tuple[float, float, float]]
+    name: str
+
+
 class Rates(NamedTuple):
     """Spikes per neuron and time step in a layer, and the share of its neurons that never spiked."""
 
@@ -56,6 +63,7 @@ class Panel(NamedTuple):
     level: Sequence[Sweep] = ()  # what does not vary: one point each, drawn as a dashed line from side to side
     beneath: Sweep | None = None  # a broad grey line below the others, which may lie on it
     marks: Sequence[Mark] = ()  # values that need no attack, drawn as dotted lines
+    band: Band | None = None  # a grey area below the lines
     title: str = ""
     ticks: bool = True  # whether the places of the points have ticks, on a logarithmic axis where they go far
     ends: tuple[float | None, float | None] = (None, None)  # of the axis upwards; None: as far as what is drawn
@@ -77,16 +85,20 @@ def lines_drawing(shown: Sequence[Panel], *, width: float, height: float) -> Fig
     figure, parts = panels(width * len(shown), height, *((panel.across, panel.up) for panel in shown))
     every = [line for panel in shown for line in (*panel.lines, *panel.level)]
     colours = dict(zip(dict.fromkeys(line.colour for line in every), itertools.cycle(COLOURS), strict=False))
-    places = {name: place for place, name in enumerate(dict.fromkeys(line.marker for line in every))}
+    markers = {name: place for place, name in enumerate(dict.fromkeys(line.marker for line in every))}
     for axes, panel in zip(parts, shown, strict=True):
         axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
+        if panel.band and panel.band.points:
+            places, low, high = zip(*panel.band.points, strict=True)
+            label = verbatim(panel.band.name)
+            axes.fill_between(places, low, high, color=MUTED, alpha=0.25, linewidth=0, zorder=0, label=label)
         if panel.beneath and panel.beneath.points:
             across, up, _ = zip(*panel.beneath.points, strict=True)
             axes.plot(across, up, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)
         for line in panel.lines:
-            _draw_line(axes, line, colours[line.colour], MARKERS[places[line.marker] % len(MARKERS)])
+            _draw_line(axes, line, colours[line.colour], MARKERS[markers[line.marker] % len(MARKERS)])
         for line in panel.level:
-            colour, stroke = colours[line.colour], (0, (6 - min(4, 2 * places[line.marker]), 2))
+            colour, stroke = colours[line.colour], (0, (6 - min(4, 2 * markers[line.marker]), 2))
             label = verbatim(line.name)
             axes.axhline(line.points[0].mean, color=colour, linewidth=1.1, linestyle=stroke, label=label)
         for mark in panel.marks:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fl_sim.contents import finished_federations
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write, sha256
-from judges.runs.manifest import ANSWERS, GALLERY, TIMELINES, WRITTEN
+from judges.runs.manifest import ANSWERS, GALLERY, TIMELINES, WRITTEN, threats_of
 from judges.runs.manifest import FILE as MANIFEST
 
 FILE = "files.sha256"
@@ -195,11 +195,27 @@ def check_finished(folder: Path) -> None:
 
 
 def verify(folder: Path) -> Verification:
-    """Compare the files of a run with its list, and with what its federations must contain.
+    """Compare the files of a run with its list, and with what its federations must contain; and those of its threats.
 
     Raises:
         DataError: the list is missing or malformed.
     """
+    found = [("", _verified(folder))]
+    for threat in threats_of(folder):
+        is_listed = (folder / threat / FILE).is_file()
+        part = _verified(folder / threat) if is_listed else Verification(0, (), (FILE,), ())
+        found.append((f"{threat}/", part))
+    return Verification(
+        sum(part.sound for _, part in found),
+        *(
+            tuple(f"{where}{path}" for where, part in found for path in getattr(part, name))
+            for name in ("changed", "missing", "unlisted")
+        ),
+    )
+
+
+def _verified(folder: Path) -> Verification:
+    """Return how the files in one folder compare with its list."""
     listed, recorded = _listed(folder), _recorded(folder)
     expected = sorted({*listed, *recorded})
     digests = {path: sha256(folder / path) for path in expected if (folder / path).is_file()}

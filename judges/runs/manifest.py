@@ -38,6 +38,12 @@ CLIENTS = "clients"
 LADDER = "ladder"
 """Folder of the ladder in that of its audit or run."""
 
+THREATS = ("gradient_inversion", "model_inversion")
+"""Tables of a config of an experiment over rounds, and the folders of the threats' own runs in that of such a run."""
+
+RUNS_OF_THREATS = "threats"
+"""Key of the manifest for those of `THREATS` that a run over rounds has."""
+
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
@@ -69,6 +75,15 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
 def manifest_so_far(folder: Path) -> dict[str, Any]:
     """Return the manifest that an earlier call left in the folder, or {}."""
     return read_manifest(folder) if (folder / FILE).is_file() else {}
+
+
+def threats_of(folder: Path) -> list[str]:
+    """Return the threats of a run over rounds, whose own runs are in folders of these names; [] of any other run."""
+    try:
+        told = read_manifest(folder).get(RUNS_OF_THREATS, [])
+    except DataError:
+        return []
+    return [threat for threat in THREATS if isinstance(told, list) and threat in told]
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

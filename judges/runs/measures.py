@@ -58,6 +58,23 @@ class Health(Attacked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelAccuracy(Attacked):
+    """How well a federation's global model does on examples that no client holds.
+
+    Attributes:
+        round: rounds of training behind it; 0 for the initial model.
+        repeat: repetition of the federation.
+        accuracy: share of the examples whose label it finds, in [0, 1].
+        examples: number of examples, all of the split that no client holds.
+    """
+
+    round: int
+    repeat: int
+    accuracy: float
+    examples: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readable(Attacked):
     """What the updates of a group tell without a search and without the truth, see `attacks.reading.reads`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from judges.classifiers.cache import Judge
 from judges.classifiers.settings import NONE, JudgeOptions
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, SWAPPED, Attacked, Group
-from judges.runs.measures import ClassDistances, Health
+from judges.runs.measures import ClassDistances, Health, ModelAccuracy
 from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
@@ -31,6 +32,7 @@ from judges.scoring.assignment import assigned
 from judges.scoring.audit.checks import fits_of, matched, measured, others_truth
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
+from judges.scoring.global_accuracy import accuracies, kept_models
 from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import examine, vitals
 from judges.scoring.timelines import TimelineBook
@@ -131,6 +133,7 @@ class Session:
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
         self._health: dict[Group, Health] = {}
+        self._accuracies: dict[Group, tuple[ModelAccuracy, ...]] = {}
         self._truths: dict[str, SealedBatch] = {}
         self._opened: Evidence | None = None
 
@@ -322,6 +325,22 @@ class Session:
     def health(self) -> tuple[Health, ...]:
         """Return the health of the examined models, in the order of their examination."""
         return tuple(self._health.values())
+
+    def measure_accuracies(self, evidence: Evidence) -> None:
+        """Measure the global models that were kept on all examples that no client holds, and add it to `accuracies`."""
+        settings, dataset = evidence.dataset, self.dataset(evidence)
+        kept = kept_models(list(evidence.models.values()))
+        if settings is None or dataset is None or not kept or evidence.attacked.group in self._accuracies:
+            return
+        unseen = dataset.test if settings.split == "train" else dataset.train
+        with self.watch.task(f"accuracy of {evidence.name}", aside=True):
+            found = accuracies(evidence.attacked, kept, unseen, device=self._device)
+            self._accuracies[evidence.attacked.group] = tuple(found)
+
+    @property
+    def accuracies(self) -> tuple[ModelAccuracy, ...]:
+        """Return the accuracies of the kept global models, in the order of their measurement."""
+        return tuple(itertools.chain(*self._accuracies.values()))
 
     def dataset(self, evidence: Evidence) -> Dataset | None:
         """Return the clients' data set, None if it is not known; a DataError if it is missing or corrupt."""

@@ -28,7 +28,7 @@ def test_images_that_have_the_channels_stay_as_they_are() -> None:
 
 
 def test_recordings_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset\.channels: 3 repeats the channel of grey images; 'digits_dvs' holds"):
+    with pytest.raises(ConfigError, match="3 repeats the channel of grey images; 'digits_dvs' holds recordings"):
         DatasetSettings(name="digits_dvs", channels=3).load()
 
 

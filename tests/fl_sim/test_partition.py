@@ -151,3 +151,17 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_partitioning_does_not_import_torch() -> None:
     code = "import sys, fl_sim.datasets.partition; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["iid", "dirichlet"])
+def test_single_clients_hold_one_example_each_and_the_others_all_the_rest(name: str) -> None:
+    labels = labels_of(200, 5)
+    parts = make_partitioner(name, num_partitions=6, alpha=0.5, seed=3, singles=4).partition(labels)
+    assert [len(part) for part in parts[:4]] == [1, 1, 1, 1]
+    assert min(len(part) for part in parts[4:]) > 1
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(200))
+
+
+def test_a_federation_of_single_clients_only_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dataset.singles: expected fewer than the 4 clients"):
+        make_partitioner("iid", num_partitions=4, alpha=0.5, seed=3, singles=4)

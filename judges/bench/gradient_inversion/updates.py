@@ -197,6 +197,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
             self._reads[evidence.attacked.group] = readable(evidence.attacked, map(self.victim, evidence.ids))
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
+        self.session.measure_accuracies(evidence)
 
     def write_rows(self) -> None:
         """Write the rows and their summary."""
@@ -211,7 +212,12 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
             timelines=load_timelines(self.folder, [(row.group, row.cell) for row in rows]),
             seed=seed,
         )
-        summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
+        summary = replace(
+            summary,
+            reads=tuple(self._reads.values()),
+            checks=self.checks.of(summary),
+            accuracies=session.accuracies,
+        )
         write_summary(summary, self.folder / "summary.json")
 
     def _guesses(self, evidence: Evidence, work: Attacks, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:

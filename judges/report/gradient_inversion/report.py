@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from judges.figures.files import Draw, write_figures
+from judges.report.accuracies import accuracy_drawings, accuracy_section
 from judges.report.curves import panel_drawing
 from judges.report.gradient_inversion.answer import answer
 from judges.report.gradient_inversion.events import SpikeTable, spike_tables
@@ -83,6 +84,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     if figures:
         drawings |= {**dict(gallery_drawings(victims)), **dict(strip_drawings(dots))}
         drawings |= {**dict(_curves(rounds, steps, tables)), **dict(time_drawings(times))}
+        drawings |= dict(accuracy_drawings(summary.accuracies))
     write_figures(run_dir, drawings)
     images, events = image_section(summary), spike_section(tables, sizes(gallery), observations)
     pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
@@ -96,6 +98,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         contrast_section(summary.contrasts),
         Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
                 lead=notes["dots"]),
+        accuracy_section(summary.accuracies, notes["accuracies"]),
         trend_section("rounds", "Leak against the server round", "round", rounds),
         trend_section("timesteps", "Leak against T", "T", steps),
         Section("pictures", "Truth beside reconstruction", [pictures], reference=_AS_PAPER, lead=notes["pictures"]),

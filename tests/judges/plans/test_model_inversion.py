@@ -85,12 +85,12 @@ def test_what_varies_is_named_and_settings_of_another_attack_are_dropped() -> No
     ]
 
 
-def test_a_federation_is_told_as_a_simulation_with_a_seed_of_its_own() -> None:
+def test_a_federation_is_told_as_a_simulation_that_is_a_repetition_of_the_first_one() -> None:
     made = plan(target="federation", seed=4, repeats=2, strategy="FedAvg", federation={"rounds": 3, "keep_every": 1})
     (target,) = made.targets
     assert list(target.seeds) == [4, 5]
     config = target.simulation(5)
-    assert (config.seed, config.repeat, config.federation.rounds, config.strategy.name) == (5, 0, 3, "FedAvg")
+    assert (config.seed, config.repeat, config.federation.rounds, config.strategy.name) == (4, 1, 3, "FedAvg")
     assert config.model == target.config.model
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flwr.serverapp import strategy as flower_strategies
 
-from attacks import build_inversion
+from attacks import MODEL_INVERSIONS, build_inversion
 from fl_sim.config import ModelSettings, override
 from fl_sim.config.strategies import STRATEGY_ARGUMENTS
 from fl_sim.errors import ConfigError
@@ -20,12 +20,14 @@ from fl_sim.models import MODELS
 from fl_sim.specs import Settings
 from judges.cli.configs import all_entries, all_places
 from judges.cli.tasks import InversionTask, read_check, read_inversion, read_target, read_task
-from judges.plans import gradient_inversion, model_inversion
+from judges.plans import gradient_inversion, model_inversion, rounds
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.keys import Entry, Use, descriptions, literal, tables_of
 from judges.plans.model_inversion import make_inversion_plan, with_brainleaks_neurons
 from judges.plans.reference import COMMAND, FLOWER_DEFAULTS, FURTHER, reference
+from judges.plans.rounds import make_rounds_plan
+from judges.runs.manifest import THREATS
 
 FILE = Path(__file__).parents[3] / "configs" / "REFERENCE.md"
 PLACES = {place.name: place for place in all_places()}
@@ -39,11 +41,13 @@ SETTINGS |= {f"{table}.{key}": value for table in ("client", "assumed") for key,
 """Values of keys whose default is told in words, or accepted where the key cannot be set."""
 
 PER_CHOICE = ("scales", "protocols")
+ANY_KEY = tuple(f"{threat}.KEY" for threat in THREATS)
+"""Entries that stand for the settings of all attacks, which are told under [attack]."""
 
 
 def uses_in(place: str) -> list[tuple[Entry, Use]]:
     """Return the keys that a place reads; scales and protocols are resolved before."""
-    entries = [entry for entry in ENTRIES if entry.table not in PER_CHOICE]
+    entries = [entry for entry in ENTRIES if entry.table not in PER_CHOICE and entry.key not in ANY_KEY]
     return [(entry, use) for entry in entries for use in entry.uses if use.place == place]
 
 
@@ -111,6 +115,14 @@ def models(told: list[str]) -> None:
     make_inversion_plan(override(raw, [*target, *told], model_inversion.TABLES))
 
 
+def over_rounds(told: list[str]) -> None:
+    raw = {
+        "name": "e", "task": "rounds", "model": {"name": ["lenet", "spiking_lenet"]}, "federation": {"keep_every": 1},
+        "gradient_inversion": "idlg", "model_inversion": [*MODEL_INVERSIONS],
+    }  # fmt: skip
+    make_rounds_plan(override(raw, told, rounds.TABLES))
+
+
 def invert(told: list[str]) -> None:
     attack = read_inversion(told).attack
     build_inversion(attack.name or "brainleaks_v2", attack.model_extra)
@@ -126,6 +138,7 @@ def flwr(told: list[str]) -> None:
 READERS: dict[str, Callable[[list[str]], Any]] = {
     "gradients": gradients,
     "models": models,
+    "rounds": over_rounds,
     "audit": lambda told: read_audit(["dataset=digits", *told]),
     "`train`": lambda told: read_target("digits", told),
     "`invert`": invert,
@@ -146,7 +159,7 @@ def assignments(entry: Entry, use: Use, value: str) -> list[str]:
     owner = [f"{entry.table}.name={json.dumps(use.owner)}"] if use.owner else []
     needed = ["model.reset=soft"] if entry.key == "model.reset_order" else []
     if {'"learned"', '"D"'} & {json.dumps(use.owner), value} and entry.key != "attack.auxiliary":
-        needed.append("attack.auxiliary=mnist")  # it answers only with auxiliary data
+        needed.append(f"{entry.table}.auxiliary=mnist")  # it answers only with auxiliary data
     if use.place == "audit" and entry.table == "judge":
         needed.append("dataset=digits")  # it is trained on
     return [*owner, *needed, f"{entry.key}={value}"]
@@ -203,6 +216,7 @@ def test_what_the_reference_says_is_read_elsewhere_is_refused(place: str) -> Non
         "gradients": {"defence"},
         "`flwr run`": {"federation.engine"},
         "`judge train`": {key.removeprefix("judge.") for key in here},
+        "rounds": {"defence", *(one.key for one in ENTRIES if {"gradients", "models"} & set(one.places))},
     }
     for entry in ENTRIES:
         if entry.key in here or entry.key in accepted.get(place, set()) or entry.table in PER_CHOICE:
@@ -232,6 +246,7 @@ def _trained() -> Any:
 BASES: dict[str, Callable[[], Any]] = {
     "gradients": lambda: make_plan({"name": "e"}).base,
     "models": lambda: make_inversion_plan({"name": "e", "training": {"preset": "own"}}).base,
+    "rounds": rounds.RoundsKeys,
     "audit": lambda: read_audit(["dataset=digits"]).base,
     "`train`": _trained,
     "`invert`": lambda: InversionTask(model=with_brainleaks_neurons(ModelSettings())),
@@ -245,7 +260,7 @@ BASES: dict[str, Callable[[], Any]] = {
 def test_defaults_are_those_of_a_config_that_says_nothing(place: str) -> None:
     base = BASES[place]()
     for entry, use in uses_in(place):
-        in_words = use.default in ("the name of the file", "to be given")
+        in_words = use.default in ("the name of the file", "to be given", "no such threat")
         if use.owner or in_words or (entry.key, place) in (("attack.name", "models"), ("dataset.name", "audit")):
             continue  # what a plan holds none of, or another test compares
         value: Any = base

@@ -1,0 +1,49 @@
+"""The folder of a run over rounds -> one self-contained HTML page and the same tables in Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from judges.figures.files import write_figures
+from judges.report.curves import lines_figure
+from judges.report.page import write_page
+from judges.report.rounds.answer import answer, courses, sentence
+from judges.report.rounds.panels import picture_drawings, pictures
+from judges.report.rounds.tables import rounds_table
+from judges.report.table import Drawing, Section
+from judges.report.words import read_words
+from judges.runs.manifest import read_manifest
+from judges.summaries.rounds import read_rounds
+
+WORDS = read_words(Path(__file__).with_name("words.toml"))
+
+
+def write_rounds_report(run_dir: Path, *, show_faces: bool = False, figures: bool = False) -> Path:  # noqa: ARG001
+    """Write the three files of the report into a run folder and return the path of the HTML page.
+
+    The page shows no pictures of the data: those are in the reports of the threats.
+
+    Args:
+        run_dir: holds config.toml, manifest.json and summary.json.
+        show_faces: as of other reports.
+        figures: write the figures as files for articles as well; without it those of an earlier call are removed.
+
+    Raises:
+        DataError: one of the files is missing or corrupt.
+    """
+    manifest, summary = read_manifest(run_dir), read_rounds(run_dir / "summary.json")
+    write_figures(run_dir, dict(picture_drawings(summary)) if figures else {})
+    shown = [
+        (
+            f"Threats against the rounds of training, {one.name}",
+            f"held-out accuracy, gradient inversion and model inversion against the rounds of training, {one.name}",
+            lines_figure(list(one.panels.values()), width=3.4, height=2.7),
+        )
+        for one in pictures(summary)
+        if one.panels
+    ]
+    titled = [Drawing("sweep.html.j2", [drawn], one.name) for drawn, one in zip(shown, pictures(summary), strict=True)]
+    first = Section("rounds", "From the initial model to the trained one", titled, note=WORDS.notes["rounds"])
+    numbers = Section("numbers", "Numbers of every round", [rounds_table(summary)], note=WORDS.notes["table"])
+    found = [sentence(one) for one in courses(summary)] or ["No attack was scored in this run."]
+    return write_page(run_dir, manifest, [numbers], words=WORDS, findings=found, answer=answer(summary), first=first)
