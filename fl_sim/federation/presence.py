@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fl_sim.captures import SealedStore, capture_id
 from fl_sim.contents import Contents
+from fl_sim.federation.exposure import claims_of
 from fl_sim.federation.ordering import OrderedGrid
 from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
@@ -62,4 +63,9 @@ class Presence:
                     paths.append(sealed.path(name))
         files = {f"captures/{path}": digest for path, digest in (captures or {}).items()}
         files |= {path.relative_to(run.output).as_posix(): sha256(path) for path in paths}
-        return Contents(sampled=tuple(self.sampled.values()), unanswered=unanswered, files=dict(sorted(files.items())))
+        return Contents(
+            sampled=tuple(self.sampled.values()),
+            unanswered=unanswered,
+            files=dict(sorted(files.items())),
+            claims=claims_of(run.config),
+        )

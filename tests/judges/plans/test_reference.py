@@ -13,7 +13,7 @@ from flwr.serverapp import strategy as flower_strategies
 
 from attacks import build_inversion
 from fl_sim.config import ModelSettings, override
-from fl_sim.config.strategies import STRATEGY_ARGUMENTS
+from fl_sim.config.strategies import REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
 from fl_sim.models import MODELS
@@ -271,4 +271,6 @@ def test_arguments_of_strategies_have_flowers_defaults(strategy: str) -> None:
     kind: type = getattr(flower_strategies, "FedAvg" if strategy == "FedSGD" else strategy)
     parameters = inspect.signature(kind).parameters
     found = {name: parameters[name].default for name in STRATEGY_ARGUMENTS[strategy]}
-    assert FLOWER_DEFAULTS.get(strategy, {}) == found
+    needed = {name for name, default in found.items() if default is inspect.Parameter.empty}
+    assert needed == set(REQUIRED_ARGUMENTS) & set(found)
+    assert FLOWER_DEFAULTS.get(strategy, {}) == {name: found[name] for name in found if name not in needed}
