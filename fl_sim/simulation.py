@@ -24,6 +24,7 @@ from fl_sim.federation.interception import Sink
 from fl_sim.federation.isolation import flower_logging
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.federation.server_app import build_server_app
+from fl_sim.federation.strategies import sampled_clients as sampled_clients
 from fl_sim.models import build_model
 from fl_sim.plugins import located
 from fl_sim.records import TrainedModel

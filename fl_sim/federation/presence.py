@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_sim.captures import SealedStore, capture_id
+from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.contents import Contents
 from fl_sim.federation.exposure import claims_of
 from fl_sim.federation.ordering import OrderedGrid
@@ -47,13 +48,15 @@ class Presence:
         assert run.output is not None  # noqa: S101 - without a folder there is nothing to list
         sealed, unanswered = SealedStore(run.output / "sealed"), {}
         paths = list(models)
+        alone = run.config.federation.observer == EACH_CLIENT
         captured = {number for number in self.sampled if run.config.federation.captures(number)}
         for number, clients in self.sampled.items():
             for client in clients:
                 name = capture_id(run.federation_id, number, client)
                 problem = self.problems.get((number, client), "")
                 is_kept = number in captured
-                if not problem and is_kept and captures is not None and f"{name}.safetensors" not in captures:
+                seen = not alone or captures is None or f"{name}.safetensors" in captures
+                if not problem and is_kept and not seen:
                     problem = "its update was not recorded"
                 if not problem and is_kept and not sealed.path(name).is_file():
                     problem = "its batch was not sealed"

@@ -19,7 +19,7 @@ from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate
 from judges.runs.identity import PROTOCOL, SWAPPED, Approach, Attacked, Group, columns_of
-from judges.runs.measures import ClassDistances, Health, Readable, SanityCheck
+from judges.runs.measures import Claimed, ClassDistances, Health, Readable, SanityCheck
 from judges.runs.names import CONTROL, attack_key, defence_key, model_key
 from judges.runs.rows import Score
 from judges.summaries.comparison import Best, Comparison, best_controls, compare, units_of
@@ -99,6 +99,7 @@ class Summary:
         health: health of the models under attack, in the order of the groups, as far as it was measured.
         reads: what can be read off the updates of each group of victims, scored or not.
         checks: the sanity checks of the attacks, as far as they were requested, in the order of the cells.
+        claims: what the defences claim, group by group; () where none defends.
         contrasts: each attack on a spiking network beside the same one on its ordinary twin, on the same examples.
     """
 
@@ -110,6 +111,7 @@ class Summary:
     reads: tuple[Readable, ...] = ()
     checks: tuple[SanityCheck, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
+    claims: tuple[Claimed, ...] = ()
 
 
 class Line(NamedTuple):

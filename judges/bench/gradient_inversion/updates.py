@@ -29,7 +29,7 @@ from judges.plans.gradient_inversion import Cell, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, Group
 from judges.runs.manifest import AUXILIARY, WARNINGS, auxiliary_data
-from judges.runs.measures import Readable
+from judges.runs.measures import Claimed, Readable, claimed
 from judges.runs.names import control_cell, no_op_name
 from judges.runs.rows import Score, write_scores
 from judges.scoring.audit.checks import left_out
@@ -68,6 +68,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self._attacks: Attacks | None = None
         self.auxiliary = AuxiliaryData(base.seed, public)
         self._reads: dict[Group, Readable] = {}
+        self._claims: dict[Group, tuple[Claimed, ...]] = {}
 
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the attacks on a piece of evidence."""
@@ -194,6 +195,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Take the measurements that accompany the rows: what can be read off, distances, health of the model."""
         if evidence.attacked.group not in self._reads:
             self._reads[evidence.attacked.group] = readable(evidence.attacked, map(self.victim, evidence.ids))
+            self._claims[evidence.attacked.group] = claimed(evidence.attacked, evidence.claims)
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
 
@@ -202,7 +204,10 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         rows, session, seed = self.rows(), self.session, self.plan.base.seed
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
-        summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary))
+        claims = tuple(claim for own in self._claims.values() for claim in own)
+        summary = replace(
+            summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary), claims=claims
+        )
         write_summary(summary, self.folder / "summary.json")
 
     def _guesses(self, evidence: Evidence, work: Attacks, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:
