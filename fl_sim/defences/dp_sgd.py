@@ -86,7 +86,7 @@ def misfit(model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
     """Return why a model cannot be trained by DP-SGD; "" if it can.
 
     Opacus' own validator refuses layers that mix the examples of a batch, such as BatchNorm. Then its gradients of the
-    examples are compared with torch's own, one example at a time.
+    examples are compared with torch's own, one example at a time, and no loss may depend on another example.
 
     Args:
         model: returns logits (N, classes).
@@ -102,8 +102,11 @@ def misfit(model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
     except (RuntimeError, NotImplementedError, ValueError, AttributeError, TypeError) as error:
         return f"Opacus has no gradient of each example for this model ({type(error).__name__}: {error})"
     names, parameters = zip(*model.named_parameters(), strict=True)
-    losses = F.cross_entropy(model(inputs), labels, reduction="none")
+    known = inputs.detach().requires_grad_()
+    losses = F.cross_entropy(model(known), labels, reduction="none")
     for place, loss in enumerate(losses):
+        if _reads_others(loss, known, place):
+            return "the loss of an example depends on the others of its batch, so that no clipping bounds what one changes"
         for name, own in zip(names, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
             distance = float((found[name][place] - own).norm())
             if distance > _TOLERANCE * max(float(own.norm()), 1e-6):
@@ -131,6 +134,15 @@ def claim(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Clai
             f"releases are composed as there are steps with one example. {BESIDE}",
         )
     )
+
+
+def _reads_others(loss: Tensor, inputs: Tensor, place: int) -> bool:
+    """Return whether the loss of the example at a place of its batch depends on other examples."""
+    (slope,) = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+    if slope is None:
+        return False
+    by_example = slope.movedim(slope.dim() - 4, 0)
+    return bool(torch.cat([by_example[:place], by_example[place + 1 :]]).any())
 
 
 def _by_example(samples: Tensor, examples: int) -> Tensor:
