@@ -29,7 +29,7 @@ class Contents(Settings):
         unanswered: {capture id: why there is no update of that client in that round, or no sealed batch behind it}.
         files: {path below the folder: SHA-256} of its captures, the parameters that were sent, its sealed batches and
             its models.
-        claims: what its defence and its strategy claim, see `fl_sim.defences.claims`; not written where neither defends.
+        claims: what its defence and its strategy claim, see `fl_sim.defences.claims`; not written where there are none.
     """
 
     sampled: tuple[tuple[int, ...], ...]

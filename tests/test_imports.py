@@ -96,7 +96,8 @@ ROOMS: dict[str, Room] = {
         ("torch",),
     ),
     "fl_sim.simulation": Room(
-        (*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*", "fl_sim.models"), ("flwr", "torch")
+        (*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*", "fl_sim.models"),
+        ("flwr", "torch"),
     ),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.contents",

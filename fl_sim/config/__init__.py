@@ -178,9 +178,7 @@ class SimulationConfig(Settings):
                 raise ValueError(f"federation.{key}: FedSGD shares the gradient of one batch, so it must be {one}; "
                                  "for more local steps choose strategy = \"FedAvg\"")  # fmt: skip
         spiking = MODELS[self.model.name].spiking
-        refuse_misfit(
-            self.defence.name, strategy=self.strategy.name, client=self.client.known(), spiking=spiking
-        )
+        refuse_misfit(self.defence.name, strategy=self.strategy.name, client=self.client.known(), spiking=spiking)
         return self
 
 

@@ -69,7 +69,7 @@ def refuse_misfit(defence: str, *, strategy: str, client: Mapping[str, Scalar], 
     """
     needed = {entry.strategy: name for name, entry in DEFENCES.items() if entry.strategy}
     if strategy in needed and defence != needed[strategy]:
-        raise ValueError(f"strategy.name: {strategy} needs clients with defence = \"{needed[strategy]}\"")
+        raise ValueError(f'strategy.name: {strategy} needs clients with defence = "{needed[strategy]}"')
     if defence == NO_DEFENCE:
         return
     entry = DEFENCES[defence]

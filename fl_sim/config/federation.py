@@ -58,7 +58,9 @@ class FederationSettings(Settings):
         if self.local_epochs and self.local_steps != 1:
             raise ValueError("local_epochs: say for how many local steps or for how many epochs, not both")
         if self.summed_clients and self.observer == EACH_CLIENT:
-            raise ValueError(f"summed_clients: is read with observer = \"{SUM_OF_CLIENTS}\" only; a sum of 1 is each client")
+            raise ValueError(
+                f'summed_clients: is read with observer = "{SUM_OF_CLIENTS}" only; a sum of 1 is each client'
+            )
         if self.summed_clients > max(1, int(self.clients * self.fraction + 1e-9)):
             raise ValueError(f"summed_clients: a sum over {self.summed_clients} is more than the clients of a round")
         return self

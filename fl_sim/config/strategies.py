@@ -71,8 +71,8 @@ def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
         arguments: its arguments, by name.
 
     Raises:
-        ConfigError: the strategy does not take an argument, the testbed sets it, its type is wrong, or one that it needs
-            is missing; the message names `strategy.<key>`.
+        ConfigError: the strategy does not take an argument, the testbed sets it, its type is wrong, or one that it
+            needs is missing; the message names `strategy.<key>`.
     """
     free = STRATEGY_ARGUMENTS[name]
     for key, value in arguments.items():

@@ -1,4 +1,4 @@
-"""What Flower's strategies for central differential privacy claim: something to readers of the model, never to the server."""
+"""What Flower's strategies for central differential privacy claim: never anything against the server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fl_sim.specs import Scalar
 def fixed(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Claim:
     """Return the claim of a strategy with a fixed clipping norm, for a client's update in place of none.
 
-    The noise on the average has a standard deviation of sigma C / n for n clients, and one client changes the average by
-    up to w C where w is its weight. So the noise multiplier is sigma / (n w), which is sigma only if all clients hold
-    equally many examples. The server knows who takes part, and the order of the rounds is public, so that no
+    The noise on the average has a standard deviation of sigma C / n for n clients, and one client changes the average
+    by up to w C where w is its weight. So the noise multiplier is sigma / (n w), which is sigma only if all clients
+    hold equally many examples. The server knows who takes part, and the order of the rounds is public, so that no
     amplification is claimed.
 
     Source: McMahan, Ramage, Talwar and Zhang, "Learning Differentially Private Recurrent Language Models", ICLR 2018.
@@ -50,7 +50,7 @@ def adaptive(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> C
     return Claim(
         defence=name,
         against=READERS,
-        reason="Flower scales the noise of a round by the clipping norm of the next one, which may be smaller than that "
-        "to which the updates were clipped, so the published claim does not hold. The server sees every update before "
-        "the noise in any case.",
+        reason="Flower scales the noise of a round by the clipping norm of the next one, which may be smaller than "
+        "that to which the updates were clipped, so the published claim does not hold. The server sees every update "
+        "before the noise in any case.",
     )

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from fl_sim.plugins import located
 from fl_sim.specs import Scalar, Settings
 
-SERVER = "the server"
-READERS = "readers of the global models"
+SERVER: Final = "the server"
+READERS: Final = "readers of the global models"
 
-EXAMPLE, CLIENT = "example", "client"
+EXAMPLE: Final = "example"
+CLIENT: Final = "client"
 """Units of privacy: one example of a client in place of a null one, or all that a client shares in a round."""
 
 DELTA = 1e-5

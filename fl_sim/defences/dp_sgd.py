@@ -1,9 +1,9 @@
-"""DP-SGD at the client by Opacus' own code: each example's gradient is clipped, and Gaussian noise is added to the sum."""
+"""DP-SGD at the client by Opacus' own code: each example's gradient is clipped, and noise is added to their sum."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from fl_sim.defences.accounting import BESIDE, accounted
 from fl_sim.defences.claims import EXAMPLE, Claim, Exposure
 from fl_sim.specs import Scalar
+
+_SAMPLES = "grad_sample"
+"""Attribute of a parameter in which Opacus keeps the gradients of the examples."""
 
 _TOLERANCE = 1e-3
 """Relative; float32 leaves about 1e-6, and a wrong order of the examples differs by the size of a gradient."""
@@ -47,7 +50,7 @@ def dp_sgd(
     samples, loss = per_example_gradients(model, inputs, labels)
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
-        parameter.grad_sample = samples[name]
+        setattr(parameter, _SAMPLES, samples[name])
     optimiser = DPOptimizer(
         torch.optim.SGD(list(parameters.values()), lr=1.0),
         noise_multiplier=noise_multiplier,
@@ -56,7 +59,7 @@ def dp_sgd(
         generator=generator,
     )
     optimiser.pre_step()
-    found = {name: _gradient_of(parameter).clone() for name, parameter in parameters.items()}
+    found = {name: parameter.grad.clone() for name, parameter in parameters.items() if parameter.grad is not None}
     optimiser.zero_grad(set_to_none=True)
     return found, loss
 
@@ -64,8 +67,8 @@ def dp_sgd(
 def per_example_gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Return {name: (N, ...)} the gradient of each example's cross-entropy, by Opacus' hooks, and the mean loss.
 
-    A spiking network applies a layer to all T steps of N examples at once, so that Opacus finds T N gradients, whose sum
-    over the steps is an example's own; `misfit` checks that.
+    A spiking network applies a layer to all T steps of N examples at once, so that Opacus finds T N gradients, whose
+    sum over the steps is an example's own; `misfit` checks that.
     """
     from opacus.grad_sample import GradSampleModule
 
@@ -75,7 +78,7 @@ def per_example_gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> t
         try:
             losses = F.cross_entropy(watched(inputs), labels, reduction="none")
             losses.sum().backward()  # type: ignore[no-untyped-call]
-            found = {name: _by_example(one.grad_sample, len(labels)) for name, one in model.named_parameters()}
+            found = {name: _by_example(getattr(one, _SAMPLES), len(labels)) for name, one in model.named_parameters()}
         finally:
             watched.to_standard_module()
     model.zero_grad(set_to_none=True)
@@ -106,11 +109,15 @@ def misfit(model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
     losses = F.cross_entropy(model(known), labels, reduction="none")
     for place, loss in enumerate(losses):
         if _reads_others(loss, known, place):
-            return "the loss of an example depends on the others of its batch, so that no clipping bounds what one changes"
+            return (
+                "the loss of an example depends on the others of its batch, so that no clipping bounds what one changes"
+            )
         for name, own in zip(names, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
             distance = float((found[name][place] - own).norm())
             if distance > _TOLERANCE * max(float(own.norm()), 1e-6):
-                return f"the gradients that Opacus finds of each example are not its own: '{name}' differs by {distance:.2g}"
+                return (
+                    f"the gradients that Opacus finds of each example are not its own: '{name}' is {distance:.2g} away"
+                )
     return ""
 
 
@@ -138,7 +145,8 @@ def claim(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Clai
 
 def _reads_others(loss: Tensor, inputs: Tensor, place: int) -> bool:
     """Return whether the loss of the example at a place of its batch depends on other examples."""
-    (slope,) = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+    slope = found[0]
     if slope is None:
         return False
     by_example = slope.movedim(slope.dim() - 4, 0)
@@ -150,8 +158,3 @@ def _by_example(samples: Tensor, examples: int) -> Tensor:
     if len(samples) == examples:
         return samples
     return samples.view(-1, examples, *samples.shape[1:]).sum(0)
-
-
-def _gradient_of(parameter: nn.Parameter) -> Tensor:
-    assert parameter.grad is not None  # noqa: S101 - Opacus has just set it
-    return parameter.grad.detach()

@@ -40,8 +40,8 @@ def adaptive_clipping() -> Mod:
 def local_dp_claim(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Claim:
     """Return what `LocalDpMod` claims against the server: for all that a client shares, any update for any other.
 
-    Its own epsilon is that of the classical Gaussian mechanism for one release, which is proven for epsilon of at most 1
-    and a sensitivity that bounds the distance of two updates (Dwork and Roth, "The Algorithmic Foundations of
+    Its own epsilon is that of the classical Gaussian mechanism for one release, which is proven for epsilon of at most
+    1 and a sensitivity that bounds the distance of two updates (Dwork and Roth, "The Algorithmic Foundations of
     Differential Privacy", 2014, theorem A.1). What its noise gives is accounted for here in any case.
     """
     norm, sensitivity, epsilon, delta = (

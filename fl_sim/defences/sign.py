@@ -13,8 +13,8 @@ def sign(update: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         update: of any norm; an entry of 0 stays 0.
 
-    Source: Bernstein et al., "signSGD", ICML 2018, with the scale |x|_1 / d of Karimireddy et al., "Error Feedback Fixes
-    SignSGD", ICML 2019, section 4, so that a mean of such updates is again an update. No error feedback.
+    Source: Bernstein et al., "signSGD", ICML 2018, with the scale |x|_1 / d of Karimireddy et al., "Error Feedback
+    Fixes SignSGD", ICML 2019, section 4, so that a mean of such updates is again an update. No error feedback.
     """
     return {name: tensor.sign() * _magnitude(tensor) for name, tensor in update.items()}
 

@@ -1,4 +1,4 @@
-"""Soteria: of the last linear layer's gradient, what the most telling features of the representation gave is left out."""
+"""Soteria: the gradient of the last linear layer lacks the features of the representation that tell most."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def soteria(
     features = seen[-1]
     if len(seen) != 1 or features.dim() != 2 or len(features) != len(labels):
         raise ConfigError(
-            f"defence 'soteria': expected the layer '{name}' to read one vector for each of {len(labels)} examples, got "
-            f"{len(seen)} inputs of the shape {tuple(features.shape)}."
+            f"defence 'soteria': expected the layer '{name}' to read one vector for each of {len(labels)} examples, "
+            f"got {len(seen)} inputs of the shape {tuple(features.shape)}."
         )
     names, parameters = zip(*model.named_parameters(), strict=True)
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
@@ -71,7 +71,7 @@ def _scores(features: Tensor, inputs: Tensor) -> Tensor:
     """Return (F,) the sum over examples of |dr_i/dx| / |r_i + 0.1| for features (N, F) of inputs (N, ...)."""
     directions = torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
     norms = []
-    for part in directions.split(_AT_ONCE):
+    for part in torch.split(directions, _AT_ONCE):
         along = part.unsqueeze(1).expand(-1, *features.shape)
         (slopes,) = torch.autograd.grad(features, inputs, along, retain_graph=True, is_grads_batched=True)
         norms.append(slopes.flatten(2).norm(dim=2))

@@ -17,8 +17,8 @@ def top_k(
     Args:
         update: tensors of n entries together.
         memory: what earlier rounds left unshared, by the same names; {} in the first.
-        keep_ratio: k / n in (0, 1]; k is rounded up, so that at least one entry is shared. Of entries of equal magnitude
-            the first are shared.
+        keep_ratio: k / n in (0, 1]; k is rounded up, so that at least one entry is shared. Of entries of equal
+            magnitude the first are shared.
 
     Returns:
         (shared, memory); their sum is update plus memory exactly.
@@ -31,7 +31,7 @@ def top_k(
     count = math.ceil(keep_ratio * sizes.numel() - 1e-9)
     kept = torch.zeros(sizes.numel(), dtype=torch.bool)
     kept[sizes.argsort(descending=True, stable=True)[:count]] = True
-    parts = dict(zip(total, kept.split([tensor.numel() for tensor in total.values()]), strict=True))
+    parts = dict(zip(total, torch.split(kept, [tensor.numel() for tensor in total.values()]), strict=True))
     shared = {name: tensor.where(parts[name].view(tensor.shape), 0) for name, tensor in total.items()}
     left = {name: tensor.where(~parts[name].view(tensor.shape), 0) for name, tensor in total.items()}
     return shared, left

@@ -1,4 +1,4 @@
-"""Defences of clients: as mods, which change the update before the reply, and as the rule of a local step's gradient."""
+"""Defences of clients: as mods, which change the update before the reply, and as the rule of a step's gradient."""
 
 from __future__ import annotations
 

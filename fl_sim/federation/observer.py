@@ -44,7 +44,7 @@ class SumOfClients:
             self._pass_on()
 
     def finish(self) -> None:
-        """End the round: pass on the sum over all clients, if that is asked for, and forget those that are left over."""
+        """End the round: pass on the sum over all clients, if that is asked for, and forget who is left over."""
         if self._waiting and not self._summed:
             self._pass_on()
         self._waiting, self._sums = [], 0

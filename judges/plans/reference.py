@@ -222,7 +222,7 @@ def _strategies() -> dict[str, type[Settings]]:
     """Return the arguments of each strategy as settings."""
     strategies: dict[str, type[Settings]] = {}
     for name, arguments in STRATEGY_ARGUMENTS.items():
-        defaults = {key: ... if key in REQUIRED_ARGUMENTS else None for key in arguments} | FLOWER_DEFAULTS.get(name, {})
+        defaults: dict[str, Any] = {**dict.fromkeys(REQUIRED_ARGUMENTS, ...), **FLOWER_DEFAULTS.get(name, {})}
         fields: dict[str, Any] = {key: (kind, defaults[key]) for key, kind in arguments.items()}
         strategies[name] = pydantic.create_model(name, __base__=Settings, __doc__=StrategySettings.__doc__, **fields)
     return strategies

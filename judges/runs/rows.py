@@ -36,8 +36,8 @@ class Context(Approach, Attacked):
         repeat: number of the repetition.
         round: round of the federation in which the update was captured, from 1.
         timesteps: T of a spiking model; 0 for an ANN.
-        epsilon, delta, privacy_unit: what the defence claims against the server, see `fl_sim.defences.claims.Claim`; None
-            and "" where it claims nothing.
+        epsilon, delta, privacy_unit: what the defence claims against the server, see `fl_sim.defences.claims.Claim`;
+            None and "" where it claims nothing.
     """
 
     experiment: str = ""

@@ -241,10 +241,11 @@ class Session:
     def context(self, evidence: Evidence, cell: str) -> Context:
         """Return the columns that the rows of a cell share, except those of the attack."""
         claim = next((one for one in evidence.claims if one.against == SERVER and one.epsilon is not None), None)
-        told = {} if claim is None else {"epsilon": claim.epsilon, "delta": claim.delta, "privacy_unit": claim.unit}
         return Context(
             **vars(evidence.attacked),
-            **told,
+            epsilon=claim.epsilon if claim is not None else None,
+            delta=claim.delta if claim is not None else None,
+            privacy_unit=claim.unit if claim is not None else "",
             experiment=self._experiment,
             cell=cell,
             seed=evidence.seed,

@@ -211,9 +211,7 @@ def _of_labels_read(rows: Sequence[Score], health: Health | None) -> str:
     return f"{found} of {len(rows)} labels read right, {expected:.2g} by chance"
 
 
-def _without_cause(
-    rows: Sequence[Score], comparison: Comparison | None, health: Health | None
-) -> dict[str, str]:
+def _without_cause(rows: Sequence[Score], comparison: Comparison | None, health: Health | None) -> dict[str, str]:
     """Return {verdict: evidence} for an attack that found nothing, for no known cause."""
     if comparison is not None and not comparison.can_tell:
         return {TOO_FEW: f"with {comparison.units} to compare, p is at least {least_p(comparison.units):.3f}"}

@@ -25,7 +25,9 @@ CENTRAL = "DifferentialPrivacyServerSideFixedClipping"
 ADAPTIVE = "DifferentialPrivacyServerSideAdaptiveClipping"
 
 
-def config_of(defence: Mapping[str, Any] | None = None, strategy: str = "FedAvg", **federation: Any) -> SimulationConfig:
+def config_of(
+    defence: Mapping[str, Any] | None = None, strategy: str = "FedAvg", **federation: Any
+) -> SimulationConfig:
     named = {"name": strategy} if isinstance(strategy, str) else strategy
     return validate(
         SimulationConfig,
@@ -52,9 +54,7 @@ def stepwise(noise_multiplier: float, steps: int, delta: float, rate: float = 1.
 @pytest.mark.filterwarnings("ignore")  # Opacus': that a wider range of orders were tighter, and logarithms of 0
 @pytest.mark.parametrize(("sigma", "rate", "steps", "delta"), [(1.1, 0.01, 300, 1e-5), (2.0, 1.0, 7, 1e-6)])
 @pytest.mark.parametrize(("accountant", "kind"), [("rdp", RDPAccountant), ("prv", PRVAccountant)])
-def test_epsilon_is_opacus_own(
-    accountant: str, kind: Any, sigma: float, rate: float, steps: int, delta: float
-) -> None:
+def test_epsilon_is_opacus_own(accountant: str, kind: Any, sigma: float, rate: float, steps: int, delta: float) -> None:
     own = kind()
     for _ in range(steps):
         own.step(noise_multiplier=sigma, sample_rate=rate)

@@ -57,7 +57,9 @@ CONFIGS = st.fixed_dictionaries(
             {}, optional={"clients": st.integers(1, 9), "learning_rate": POSITIVE, "batch_size": st.integers(1, 9)}
         ),
         "strategy": st.one_of(
-            st.fixed_dictionaries({"name": st.sampled_from([name for name in STRATEGIES if name not in STRATEGY_CLAIMS])}),
+            st.fixed_dictionaries(
+                {"name": st.sampled_from([name for name in STRATEGIES if name not in STRATEGY_CLAIMS])}
+            ),
             st.fixed_dictionaries({"name": st.just("FedProx")}, optional={"proximal_mu": POSITIVE}),
             st.fixed_dictionaries({"name": st.just("FedAdam")}, optional={"eta": POSITIVE, "tau": POSITIVE}),
         ),

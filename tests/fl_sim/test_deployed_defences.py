@@ -143,7 +143,10 @@ def test_central_clipping_at_the_client_shortens_the_update_and_adds_no_noise(ki
 
 def test_a_server_that_defends_the_average_has_seen_the_updates_as_they_are(tmp_path: Path) -> None:
     strategy = {"name": "DifferentialPrivacyServerSideFixedClipping", "noise_multiplier": 1.0, "clipping_norm": 0.01}
-    shared, plain = captured(tmp_path / "a", {"name": "none"}, strategy=strategy), captured(tmp_path / "b", {"name": "none"})
+    shared, plain = (
+        captured(tmp_path / "a", {"name": "none"}, strategy=strategy),
+        captured(tmp_path / "b", {"name": "none"}),
+    )
     first = "f/r001-c000"
     assert all(shared[first].update[name].equal(tensor) for name, tensor in plain[first].update.items())
     second = "f/r002-c000"
@@ -173,9 +176,7 @@ def test_dp_sgd_clips_each_examples_own_gradient(architecture: str, spec: InputS
             torch.testing.assert_close(found[name][at], tensor, rtol=1e-4, atol=1e-6)
     assert float(loss) == pytest.approx(float(F.cross_entropy(model(inputs), labels).detach()), rel=1e-5)
     norm = 0.5 * max(map(global_norm, own))
-    shared, _ = dp_sgd(
-        model, inputs, labels, generator=torch_stream(0), clipping_norm=norm, noise_multiplier=0.0
-    )
+    shared, _ = dp_sgd(model, inputs, labels, generator=torch_stream(0), clipping_norm=norm, noise_multiplier=0.0)
     for name, tensor in shared.items():
         clipped = sum((min(1.0, norm / global_norm(one)) * one[name] for one in own), torch.zeros(()))
         torch.testing.assert_close(tensor, clipped / len(own), rtol=1e-4, atol=1e-6)
@@ -260,7 +261,7 @@ def test_soteria_leaves_out_the_features_that_tell_most_and_nothing_else() -> No
     body = model.get_submodule("body")
     scores = torch.zeros(features)
     for example in inputs:  # by the whole Jacobian, example by example
-        jacobian = torch.autograd.functional.jacobian(lambda x: body(x.unsqueeze(0)).flatten(), example)
+        jacobian = torch.func.jacrev(lambda x: body(x.unsqueeze(0)).flatten())(example)
         scores += jacobian.flatten(1).norm(dim=1) / (body(example.unsqueeze(0)).flatten().detach() + 0.1).abs()
     assert set(scores.argsort()[: features // 4].tolist()) == set(out.nonzero().flatten().tolist())
 

@@ -30,7 +30,9 @@ def test_a_sum_is_the_mean_of_its_clients_and_the_training_is_the_same(tmp_path:
     sums, same = captured(tmp_path / "sums", observer="sum of clients", summed_clients=2)
     assert model == same
     assert {name: one.members for name, one in sums.items()} == {
-        f"f/r{number:03d}-c{5 + place:03d}": members for number in (1, 2) for place, members in enumerate([(0, 1), (2, 3)])
+        f"f/r{number:03d}-c{5 + place:03d}": members
+        for number in (1, 2)
+        for place, members in enumerate([(0, 1), (2, 3)])
     }  # the fifth client is left over
     for one in sums.values():
         own = [alone[name].update for name in sealed_behind(one)]

@@ -175,9 +175,7 @@ class UpdateRecorder:
         try:
             update = {name: update_in(WEIGHTS, before[name], after[name]) for name in before}
             counts = aggregate.num_examples, aggregate.clients
-            self._pass_on(
-                aggregate.request, len(self._ranks), before, update, counts, members=tuple(aggregate.members)
-            )
+            self._pass_on(aggregate.request, len(self._ranks), before, update, counts, members=tuple(aggregate.members))
         except DataError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - the caller's sink must not make the round fail

@@ -240,7 +240,9 @@ class Audit(AttackedUpdates[AuditPlan]):
             except ConfigError as error:
                 self._giants.append(f"{error} This client is left out.")
                 continue
-            groups[capture.model, capture.batch_size].append(Victim(capture.id, capture.round, sealed=sealed_behind(capture)))
+            groups[capture.model, capture.batch_size].append(
+                Victim(capture.id, capture.round, sealed=sealed_behind(capture))
+            )
         if not groups:
             raise ConfigError(self._giants[0])
         base, names = self.plan.base, Counter[str]()

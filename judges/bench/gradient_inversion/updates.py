@@ -205,9 +205,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         write_scores(rows, self.folder / "scores.csv")
         summary = summarise(rows, judges=session.facts(), distances=session.distances, health=session.health, seed=seed)
         claims = tuple(claim for own in self._claims.values() for claim in own)
-        summary = replace(
-            summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary), claims=claims
-        )
+        summary = replace(summary, reads=tuple(self._reads.values()), checks=self.checks.of(summary), claims=claims)
         write_summary(summary, self.folder / "summary.json")
 
     def _guesses(self, evidence: Evidence, work: Attacks, cell: Cell, ids: Sequence[str]) -> list[Reconstruction]:

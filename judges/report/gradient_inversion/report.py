@@ -166,8 +166,8 @@ def _told_view(config: Path) -> list[str]:
     found = []
     if _holds(told.get("share_labels"), value=True):
         found.append(
-            "Clients tell the server their labels (federation.share_labels): its adversary knows more than one who sees "
-            "updates only."
+            "Clients tell the server their labels (federation.share_labels): its adversary knows more than one who "
+            "sees updates only."
         )
     if _holds(told.get("observer"), value=SUM_OF_CLIENTS):
         found.append(
