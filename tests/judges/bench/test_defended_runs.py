@@ -105,10 +105,11 @@ def test_what_the_defence_claims_is_in_rows_report_statement_and_export(folder: 
     ]  # fmt: skip
     report = (folder / "report.md").read_text()
     assert "## What the defence claims" in report
-    assert "| clipping and noise | against the server | 10.7 | 1e−5 | all that a client shares |" in report
+    assert "| clipping and noise | against the server | 10.7 | 1e\N{MINUS SIGN}5 | all that a client shares |" in report
     assert "It adds no noise, so there is no finite epsilon" in report
     write_attack_statement(folder)
-    assert "epsilon 10.7 at delta 1e−5 for all that a client shares" in (folder / "statement.md").read_text()
+    statement = (folder / "statement.md").read_text()
+    assert "epsilon 10.7 at delta 1e\N{MINUS SIGN}5 for all that a client shares" in statement
     told = {cell.settings["defence"]: cell.settings for cell in read_export(folder).cells}
     assert (told["noise"]["claim.epsilon"], told["noise"]["claim.unit"]) == (epsilon, "client")
     assert "claim.epsilon" not in told["clip"]
