@@ -154,7 +154,8 @@ ROOMS: dict[str, Room] = {
         ("mlflow", "tensorboard", "torch"),
     ),
     "judges.report": Room(
-        (*NOUNS, "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted", "judges.summaries.*"),
+        (*NOUNS, "fl_sim.config.federation", "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted",
+         "judges.summaries.*"),
         ("jinja2", "matplotlib", "torch"),
     ),
     "judges.figures": Room(("fl_sim.files",), ("matplotlib", "torch")),
@@ -162,7 +163,7 @@ ROOMS: dict[str, Room] = {
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",
          "attacks.reading.reads", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures",
-         "fl_sim.config", "fl_sim.defences", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.config", "fl_sim.defences", "fl_sim.defences.claims", "fl_sim.models", "fl_sim.models.spiking_lenet",
          "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.tokens", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),
@@ -173,7 +174,8 @@ ROOMS: dict[str, Room] = {
          "judges.classifiers.table", *RUNS),
     ),
     "judges.runs": Room(
-        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", *NOUNS, "fl_sim.records", "judges.intervals"),
+        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", "fl_sim.defences.claims", *NOUNS, "fl_sim.records",
+         "judges.intervals"),
         ("torch",),
     ),
     "judges.classifiers": Room(

@@ -168,7 +168,7 @@ def companions(name: str, key: str) -> list[str]:
     entry = DEFENCES[name]
     if entry.strategy:
         return [f"strategy.name={entry.strategy}", *companions(entry.strategy, key)[1:]]
-    return ["strategy.name=FedAvg"] * (entry.works_on == MESSAGE) + ["model=lenet"] * bool(entry.static_only)
+    return ["strategy.name=FedAvg"] * (entry.works_on == MESSAGE) + ["model.name=lenet"] * bool(entry.static_only)
 
 
 def refusal(entry: Entry, use: Use, value: str) -> str:
