@@ -65,6 +65,14 @@ def capture_id(federation_id: str, round: int, client: int) -> str:  # noqa: A00
     return f"{check_federation_id(federation_id)}/r{round:03d}-c{client:03d}"
 
 
+def sealed_behind(capture: CapturedUpdate) -> tuple[str, ...]:
+    """Return the ids of the sealed batches behind a captured update: its own, or those of the clients in a sum."""
+    if capture.members is None:
+        return (capture.id,)
+    federation = capture.id.partition("/")[0]
+    return tuple(capture_id(federation, capture.round, client) for client in capture.members)
+
+
 class CaptureKey(NamedTuple):
     """What a capture id is formatted from: the federation's name, the server round, and the client's partition id."""
 

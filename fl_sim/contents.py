@@ -13,6 +13,7 @@ from pathlib import Path
 import pydantic
 from pydantic import Field
 
+from fl_sim.defences.claims import Claim
 from fl_sim.files import atomic_write, sha256
 from fl_sim.specs import Settings
 
@@ -28,11 +29,13 @@ class Contents(Settings):
         unanswered: {capture id: why there is no update of that client in that round, or no sealed batch behind it}.
         files: {path below the folder: SHA-256} of its captures, the parameters that were sent, its sealed batches and
             its models.
+        claims: what its defence and its strategy claim, see `fl_sim.defences.claims`; not written where there are none.
     """
 
     sampled: tuple[tuple[int, ...], ...]
     unanswered: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str]
+    claims: tuple[Claim, ...] = ()
 
     @property
     def captures(self) -> frozenset[str]:
@@ -73,7 +76,8 @@ def read_contents(folder: Path, federation_id: str) -> Contents | None:
 
 def write_contents(contents: Contents, folder: Path, federation_id: str) -> Path:
     """Write the contents of a federation, atomically."""
-    return atomic_write(contents_path(folder, federation_id), contents.model_dump_json(indent=1) + "\n")
+    told = contents.model_dump_json(indent=1, exclude=None if contents.claims else {"claims"})
+    return atomic_write(contents_path(folder, federation_id), told + "\n")
 
 
 def finished_federations(folder: Path) -> Iterator[tuple[str, Contents | None]]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from fl_sim.errors import ConfigError
 
-EVENTS, HUGGINGFACE, JUDGES, RAY = "events", "huggingface", "judges", "ray"
+DP, EVENTS, HUGGINGFACE, JUDGES, RAY = "dp", "events", "huggingface", "judges", "ray"
 PACKAGES: Mapping[str, str] = {
+    DP: "opacus",
     EVENTS: "tonic",
     HUGGINGFACE: "datasets",
     JUDGES: "pytorch_metric_learning",

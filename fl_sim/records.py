@@ -43,6 +43,9 @@ __all__ = [
     "save_record",
 ]
 
+LATER: Mapping[str, Any] = {"later": True}
+"""Metadata of a field that came later: it is not stored where it is None, so that such records keep their bytes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CapturedUpdate:
@@ -63,6 +66,7 @@ class CapturedUpdate:
         training: how the client computes its steps, as far as the server knows.
         clients: number of clients of whose updates it is the mean, weighted by their examples, where secure aggregation
             shows no more; `num_examples` is then their sum. 1 for a client's own update.
+        members: partition ids of these clients, as far as the server knows them; None for a client's own update.
     """
 
     id: str
@@ -81,6 +85,7 @@ class CapturedUpdate:
     epochs: int | None = None
     training: ClientTraining = dataclasses.field(default_factory=ClientTraining)
     clients: int = 1
+    members: tuple[int, ...] | None = dataclasses.field(default=None, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +128,6 @@ class SealedBatch:
 
 
 Record = TypeVar("Record")
-LATER: Mapping[str, Any] = {"later": True}
-"""Metadata of a field that came later: it is not stored where it is None, so that such records keep their bytes."""
-
 _METADATA_KEY = "spikeleak"
 _CHECKSUM = "sha256"
 _TENSORS_ALLOWED = pydantic.ConfigDict(arbitrary_types_allowed=True)

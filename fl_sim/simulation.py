@@ -8,20 +8,25 @@ from pathlib import Path
 # Import this package first: it sets environment variables that Flower reads when it is imported.
 from fl_sim.federation.settings import RunSettings  # isort: split
 
+import torch
 from flwr.app import Context, RecordDict
 from flwr.app.exception import AppExitException
 from flwr.serverapp import ServerApp
 
 from fl_sim.config import SimulationConfig
-from fl_sim.defences import NO_DEFENCE, build_defence
-from fl_sim.errors import SpikeleakError
+from fl_sim.defences import NO_DEFENCE, bound, known_entry
+from fl_sim.errors import ConfigError, SpikeleakError
 from fl_sim.extras import RAY, require
 from fl_sim.federation.client_app import build_client_app
-from fl_sim.federation.client_data import check_batches, partition_indices
+from fl_sim.federation.client_data import check_batches, input_spec, partition_indices, splits
+from fl_sim.federation.exposure import claims_of as claims_of  # re-exported, as all that a caller needs of a federation
 from fl_sim.federation.interception import Sink
 from fl_sim.federation.isolation import flower_logging
 from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.federation.server_app import build_server_app
+from fl_sim.federation.strategies import sampled_clients as sampled_clients
+from fl_sim.models import build_model
+from fl_sim.plugins import located
 from fl_sim.records import TrainedModel
 from fl_sim.specs import Scalar
 
@@ -78,15 +83,29 @@ def check_federation(config: SimulationConfig) -> None:
     """Check that a federation can run, before an engine is started.
 
     Raises:
-        ConfigError: a client has too few examples for a batch, the defence cannot be imported, or the engine is not
-            installed.
+        ConfigError: a client has too few examples for a batch, the defence cannot be imported or is not for this model,
+            or the engine or what a defence needs is not installed.
         DataError: the data set is missing or corrupt.
     """
     if config.federation.engine == "ray":
         require(RAY, 'federation.engine: "ray"')
     if config.defence.name != NO_DEFENCE:
-        build_defence(config.defence.name, config.defence.settings)
+        _check_defence(config)
     check_batches(config)
+
+
+def _check_defence(config: SimulationConfig) -> None:
+    """Check that the defence is installed and works on the model; a ConfigError if not."""
+    name = config.defence.name
+    entry = known_entry(name)
+    require(entry.extra, f"defence.name: '{name}'")
+    bound(name, entry, config.defence.settings)
+    if entry.misfit is not None:
+        model = build_model(config.model.spec(input_spec(config)), seed=config.seed)
+        held, _ = splits(config.dataset)
+        problem = located(entry.misfit, f"defence '{name}'")(model, *held.batch(torch.arange(min(2, len(held)))))
+        if problem:
+            raise ConfigError(f"defence.name: '{name}' cannot be had with model '{config.model.name}': {problem}.")
 
 
 def _run_locally(server_app: ServerApp, settings: Mapping[str, Scalar], clients: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from fl_sim.records import CapturedUpdate, ModelSpec
 from fl_sim.tokens import as_read
 
 Parameters = dict[str, Tensor]
+GradientOf = Callable[[nn.Module, Tensor, Tensor], tuple[Parameters, Tensor]]
+"""(model, inputs, labels) -> the gradient of a step by parameter name, and the loss; see `gradient_and_loss`."""
 
 
 def parameters_of(model: nn.Module) -> Parameters:
@@ -54,7 +56,12 @@ def gradient_and_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple
 
 
 def local_sgd(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, learning_rate: float, proximal_mu: float = 0.0
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    learning_rate: float,
+    proximal_mu: float = 0.0,
+    gradient_of: GradientOf = gradient_and_loss,
 ) -> float:
     """Take one plain SGD step on each batch, in place, and return the mean loss.
 
@@ -63,11 +70,12 @@ def local_sgd(
         batches: (inputs, labels) of each step.
         learning_rate: step size.
         proximal_mu: weight of FedProx's term mu/2 |w - w_server|^2 (Li et al. 2020, MLSys, eq. 2).
+        gradient_of: how the gradient of a step is computed, such as by a defence.
     """
     anchor = parameters_of(model)
     losses = []
     for inputs, labels in batches:
-        gradients, loss = gradient_and_loss(model, inputs, labels)
+        gradients, loss = gradient_of(model, inputs, labels)
         losses.append(loss.item())
         with torch.no_grad():
             for name, parameter in model.named_parameters():

@@ -23,7 +23,7 @@ PACKAGES = ("fl_sim", "attacks", "judges")
 
 RESTRICTED = (
     "flwr", "ray", "torch", "typer", "click", "pebble", "jinja2", "matplotlib", "tonic", "mlflow", "tensorboard",
-    "torchvision", "spikingjelly", "datasets", "pytorch_metric_learning",
+    "torchvision", "spikingjelly", "datasets", "pytorch_metric_learning", "opacus",
 )  # fmt: skip
 """Packages that only the rooms may import whose line names them; whatever else is installed is free."""
 
@@ -73,13 +73,18 @@ ROOMS: dict[str, Room] = {
     "fl_sim.client_steps": Room((*NOUNS, "fl_sim.losses"), ("torch",)),
     "fl_sim.observed": Room(RECORDS, ("torch",)),
     "fl_sim.accounts": Room(("fl_sim.specs",)),
-    "fl_sim.contents": Room(("fl_sim.files", "fl_sim.specs")),
+    "fl_sim.contents": Room(("fl_sim.files", "fl_sim.specs", "fl_sim.defences.claims")),
     "fl_sim.captures": Room((*RECORDS, "fl_sim.accounts"), ("torch",)),
     "fl_sim.sealed_forms": Room((*RECORDS, "fl_sim.tokens"), ("torch",)),
     "fl_sim.global_models": Room(("fl_sim.captures", "fl_sim.errors")),
     "fl_sim.encoders": Room(RECORDS, ("torch",)),
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders", "fl_sim.foreign_weights"), ("torch", "spikingjelly")),
-    "fl_sim.defences": Room((*NOUNS, "fl_sim.plugins", "fl_sim.validation"), ("torch",)),
+    "fl_sim.defences": Room(
+        (*NOUNS, "fl_sim.defences.flower.*", "fl_sim.plugins", "fl_sim.validation"), ("torch", "opacus")
+    ),
+    "fl_sim.defences.flower": Room(
+        (*NOUNS, "fl_sim.defences.accounting", "fl_sim.defences.claims", "fl_sim.plugins"), ("flwr",)
+    ),
     "fl_sim.datasets": Room((*BASICS, "fl_sim.extras", "fl_sim.cache"), ("torch", "torchvision", "tonic", "datasets")),
     "fl_sim.config": Room((*NOUNS, *TABLES, "fl_sim.datasets.examples", "fl_sim.validation")),
     "fl_sim.training": Room((*RECORDS, "fl_sim.encoders", "fl_sim.models.*", "fl_sim.tokens"), ("torch",)),
@@ -90,7 +95,10 @@ ROOMS: dict[str, Room] = {
         (*RECORDS, *DATA, "fl_sim.cache", "fl_sim.checkpoints", "fl_sim.encoders", "fl_sim.epochs", "fl_sim.models.*"),
         ("torch",),
     ),
-    "fl_sim.simulation": Room((*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*"), ("flwr",)),
+    "fl_sim.simulation": Room(
+        (*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*", "fl_sim.models"),
+        ("flwr", "torch"),
+    ),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.contents",
          "fl_sim.datasets.*", "fl_sim.defences.*",
@@ -146,7 +154,8 @@ ROOMS: dict[str, Room] = {
         ("mlflow", "tensorboard", "torch"),
     ),
     "judges.report": Room(
-        (*NOUNS, "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted", "judges.summaries.*"),
+        (*NOUNS, "fl_sim.config.federation", "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted",
+         "judges.summaries.*"),
         ("jinja2", "matplotlib", "torch"),
     ),
     "judges.figures": Room(("fl_sim.files",), ("matplotlib", "torch")),
@@ -154,7 +163,8 @@ ROOMS: dict[str, Room] = {
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.preflight.stand_in",
          "attacks.reading.reads", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures",
-         "fl_sim.config", "fl_sim.defences", "fl_sim.global_models", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.config", "fl_sim.defences", "fl_sim.defences.claims", "fl_sim.global_models", "fl_sim.models",
+         "fl_sim.models.spiking_lenet",
          "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.tokens", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),
@@ -165,7 +175,8 @@ ROOMS: dict[str, Room] = {
          "judges.classifiers.table", *RUNS),
     ),
     "judges.runs": Room(
-        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", *NOUNS, "fl_sim.records", "judges.intervals"),
+        ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", "fl_sim.defences.claims", *NOUNS, "fl_sim.records",
+         "judges.intervals"),
         ("torch",),
     ),
     "judges.classifiers": Room(

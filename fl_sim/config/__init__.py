@@ -17,7 +17,7 @@ import pydantic
 from pydantic import Field
 
 from fl_sim.client_training import ClientTraining
-from fl_sim.config.defence import DefenceSettings
+from fl_sim.config.defence import DefenceSettings, refuse_misfit
 from fl_sim.config.federation import FederationSettings as FederationSettings
 from fl_sim.config.strategies import STRATEGY_ARGUMENTS, check_arguments
 from fl_sim.datasets import DATASETS, load_dataset
@@ -137,6 +137,12 @@ class StrategySettings(Settings):
         proximal_mu: weight of the proximal term in the clients' loss; 0 for FedAvg.
         beta: share of the values that is cut off at both ends, in [0, 0.5).
         q: degree of fairness; 0 for FedAvg.
+        noise_multiplier: of central differential privacy: sigma, the noise on the sum of a round's updates in units of
+            the clipping norm.
+        clipping_norm: largest l2 norm of an update that is averaged.
+        initial_clipping_norm: the same in the first round, where it is adapted.
+        target_clipped_quantile: share of the updates that should be clipped.
+        clip_norm_lr: rate of the geometric adaptation.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)
@@ -179,6 +185,8 @@ class SimulationConfig(Settings):
             if self.strategy.name == "FedSGD" and getattr(self.federation, key) != one:
                 raise ValueError(f"federation.{key}: FedSGD shares the gradient of one batch, so it must be {one}; "
                                  "for more local steps choose strategy = \"FedAvg\"")  # fmt: skip
+        spiking = MODELS[self.model.name].spiking
+        refuse_misfit(self.defence.name, strategy=self.strategy.name, client=self.client.known(), spiking=spiking)
         return self
 
 

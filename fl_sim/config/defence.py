@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 
-from fl_sim.defences import DEFENCES, NO_DEFENCE
+from fl_sim.defences import DEFENCES, GRADIENT, MESSAGE, NO_DEFENCE
 from fl_sim.errors import ConfigError, nearest
 from fl_sim.specs import Scalar, Settings
 from fl_sim.validation import explain, in_table
@@ -56,6 +56,33 @@ class DefenceSettings(Settings):
     def settings(self) -> dict[str, Scalar]:
         """Return the settings of the defence."""
         return dict(self.model_extra or {})
+
+
+def refuse_misfit(defence: str, *, strategy: str, client: Mapping[str, Scalar], spiking: bool) -> None:
+    """Raise a ValueError with the path of a key if a defence does not go with the rest of a config.
+
+    Args:
+        defence: its name.
+        strategy: name of the strategy.
+        client: what is set of the clients' training.
+        spiking: whether the model is a spiking network.
+    """
+    needed = {entry.strategy: name for name, entry in DEFENCES.items() if entry.strategy}
+    if strategy in needed and defence != needed[strategy]:
+        raise ValueError(f'strategy.name: {strategy} needs clients with defence = "{needed[strategy]}"')
+    if defence == NO_DEFENCE:
+        return
+    entry = DEFENCES[defence]
+    if entry.strategy not in ("", strategy):
+        raise ValueError(f"defence.name: '{defence}' works with strategy = \"{entry.strategy}\" only")
+    if entry.works_on == MESSAGE and strategy == "FedSGD":
+        raise ValueError(f"defence.name: '{defence}' takes the difference from the weights that were sent, so clients "
+                         "must share weights and not a gradient; choose strategy = \"FedAvg\"")  # fmt: skip
+    if entry.works_on == GRADIENT and client:
+        raise ValueError(f"defence.name: '{defence}' computes the gradient of the mean cross-entropy itself, for steps "
+                         f"of plain SGD; leave out client.{next(iter(client))}")  # fmt: skip
+    if entry.static_only and spiking:
+        raise ValueError(f"defence.name: '{defence}' is not for spiking networks: {entry.static_only}")
 
 
 def with_own_settings(combination: Table, raw: Table) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from pydantic import Field
 
 from fl_sim.specs import Settings
 
+EACH_CLIENT, SUM_OF_CLIENTS = "each client", "sum of clients"
+"""What the server sees: each client's update, or the sum over several, as secure aggregation leaves it."""
+
 
 class FederationSettings(Settings):
     """The clients, rounds, local training and engine of a federation.
@@ -32,6 +35,9 @@ class FederationSettings(Settings):
             training does not depend on it.
         capture_most: largest number of examples that a client whose updates are captured holds; 0 for no limit. The
             training does not depend on it.
+        observer: whether the server sees the update of "each client", or the "sum of clients" only, as behind secure
+            aggregation. The training does not depend on it.
+        summed_clients: k, number of clients in a sum; those left over in a round are not seen. 0 for all that answer.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -47,11 +53,19 @@ class FederationSettings(Settings):
     keep_every: int = Field(default=0, ge=0)
     capture_every: int = Field(default=1, ge=0)
     capture_most: int = Field(default=0, ge=0)
+    observer: Literal["each client", "sum of clients"] = "each client"
+    summed_clients: int = Field(default=0, ge=0)
 
     @pydantic.model_validator(mode="after")
     def _either(self) -> Self:
         if self.local_epochs and self.local_steps != 1:
             raise ValueError("local_epochs: say for how many local steps or for how many epochs, not both")
+        if self.summed_clients and self.observer == EACH_CLIENT:
+            raise ValueError(
+                f'summed_clients: is read with observer = "{SUM_OF_CLIENTS}" only; a sum of 1 is each client'
+            )
+        if self.summed_clients > max(1, int(self.clients * self.fraction + 1e-9)):
+            raise ValueError(f"summed_clients: a sum over {self.summed_clients} is more than the clients of a round")
         return self
 
     def captures(self, server_round: int) -> bool:

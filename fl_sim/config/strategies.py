@@ -9,10 +9,18 @@ from fl_sim.errors import ConfigError, nearest
 _STEPS = {"eta": float, "eta_l": float, "tau": float}
 _MOMENTS = {**_STEPS, "beta_1": float, "beta_2": float}
 _MALICIOUS = {"num_malicious_nodes": int}
+_FIXED = {"noise_multiplier": float, "clipping_norm": float}
+_ADAPTIVE = {
+    "noise_multiplier": float, "initial_clipping_norm": float, "target_clipped_quantile": float, "clip_norm_lr": float,
+}  # fmt: skip
 
 STRATEGY_ARGUMENTS: Mapping[str, Mapping[str, type]] = {
     "FedSGD": {},
     "Bulyan": _MALICIOUS,
+    "DifferentialPrivacyClientSideAdaptiveClipping": _ADAPTIVE,
+    "DifferentialPrivacyClientSideFixedClipping": _FIXED,
+    "DifferentialPrivacyServerSideAdaptiveClipping": _ADAPTIVE,
+    "DifferentialPrivacyServerSideFixedClipping": _FIXED,
     "FedAdagrad": _STEPS,
     "FedAdam": _MOMENTS,
     "FedAvg": {},
@@ -27,7 +35,18 @@ STRATEGY_ARGUMENTS: Mapping[str, Mapping[str, type]] = {
 }
 """{strategy: {argument: type}}: arguments of Flower's constructors that a config can set; a test compares the two."""
 
+REQUIRED_ARGUMENTS = ("noise_multiplier", "clipping_norm")
+"""Arguments for which Flower has no default."""
+
+STRATEGY_CLAIMS: Mapping[str, str] = {
+    name: f"fl_sim.defences.central:{'adaptive' if own is _ADAPTIVE else 'fixed'}"
+    for name, own in STRATEGY_ARGUMENTS.items()
+    if own in (_ADAPTIVE, _FIXED)
+}
+"""{strategy that wraps FedAvg for central differential privacy: place of what it claims}."""
+
 FIXED_ARGUMENTS = {
+    "num_sampled_clients": "federation.fraction",
     "fraction_train": "federation.fraction",
     "fraction_evaluate": "the testbed",
     "min_train_nodes": "federation.fraction",
@@ -52,8 +71,8 @@ def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
         arguments: its arguments, by name.
 
     Raises:
-        ConfigError: the strategy does not take an argument, the testbed sets it, or its type is wrong; the message
-            names `strategy.<key>`.
+        ConfigError: the strategy does not take an argument, the testbed sets it, its type is wrong, or one that it
+            needs is missing; the message names `strategy.<key>`.
     """
     free = STRATEGY_ARGUMENTS[name]
     for key, value in arguments.items():
@@ -66,3 +85,6 @@ def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
         if not fits:
             kind = "integer" if free[key] is int else "number"
             raise ConfigError(f"strategy.{key}: input should be a valid {kind}, got {value!r}.")
+    for key in REQUIRED_ARGUMENTS:
+        if key in free and key not in arguments:
+            raise ConfigError(f"strategy.{key}: {name} needs it, and Flower has no default for it.")

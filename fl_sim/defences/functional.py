@@ -40,8 +40,8 @@ def clip(update: Update, *, clipping_norm: float) -> dict[str, Tensor]:
 def noise(update: Update, *, clipping_norm: float, noise_multiplier: float, generator: Generator) -> dict[str, Tensor]:
     """Return the update clipped to C, with Gaussian noise N(0, (sigma C)^2) added to every entry.
 
-    No epsilon is claimed. The mechanism is that of local differential privacy, but its guarantee depends on how often a
-    client takes part, which would need a privacy accountant, and there is none here.
+    The mechanism is that of local differential privacy; what it claims depends on how often a client takes part, see
+    `fl_sim.defences.accounting.noise_claim`.
 
     Args:
         update: of any norm.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from fl_sim.specs import Settings
@@ -49,3 +51,59 @@ class QuantiseSettings(Settings):
     """
 
     bits: int = Field(default=8, ge=2, le=16)
+
+
+class SignSettings(Settings):
+    """Settings of sign: it has none."""
+
+
+class TopKSettings(Settings):
+    """Settings of top-k sparsification.
+
+    Attributes:
+        keep_ratio: k / n, the share of the whole update's entries that are shared in a round (0.01, that of Aji and
+            Heafield, EMNLP 2017).
+    """
+
+    keep_ratio: float = Field(default=0.01, gt=0, le=1)
+
+
+class SoteriaSettings(Settings):
+    """Settings of Soteria.
+
+    Attributes:
+        representation_ratio: share of the features that are perturbed (0.8, the largest that Sun et al., CVPR 2021,
+            section 5, compare).
+    """
+
+    representation_ratio: float = Field(default=0.8, ge=0, le=1)
+
+
+class DpSgdSettings(NoiseSettings):
+    """Settings of DP-SGD at the client; C and sigma are those of a step.
+
+    Attributes:
+        delta: of the claim; epsilon follows from it (1e-5, as in Abadi et al., CCS 2016).
+        accountant: Opacus' accountant of the claim, "rdp" or the tighter and slower "prv".
+    """
+
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    accountant: Literal["rdp", "prv"] = "rdp"
+
+
+class LocalDpSettings(ClipSettings):
+    """Settings of Flower's LocalDpMod, whose standard deviation is sensitivity sqrt(2 ln(1.25 / delta)) / epsilon.
+
+    Attributes:
+        sensitivity: how far two updates may be apart (8, twice the clipping norm, which is the least that is sound).
+        epsilon: of one release, as the mod's formula has it; proven up to 1 (1).
+        delta: of one release, and of the claim over all rounds.
+    """
+
+    sensitivity: float = Field(default=8.0, gt=0)
+    epsilon: float = Field(default=1.0, gt=0)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+
+
+class SentClippingSettings(Settings):
+    """Settings of Flower's mods for central differential privacy: none, since the strategy sends the clipping norm."""

@@ -2,7 +2,8 @@
 
 The config of a train message determines the training: `share` ("gradient" of one batch, or "weights" after local SGD),
 `learning-rate`, `batch-size`, `local-steps` or `local-epochs`, FedProx's `proximal-mu`, and `server-round`, which
-Flower sets. The client's defence, a mod, changes the update between the training and the reply.
+Flower sets. The client's defence changes the gradient of each step, or, as a mod, the update between the
+training and the reply.
 
 A client reports how many examples it holds, by which FederatedAveraging weighs it (n_k / n in McMahan et al. 2017,
 algorithm 1), however many of them it has used in the round.
@@ -33,7 +34,7 @@ from fl_sim.federation.client_data import (
     splits,
 )
 from fl_sim.federation.isolation import private_torch
-from fl_sim.federation.mods import defence_mod
+from fl_sim.federation.mods import defence_mod, gradient_rule
 from fl_sim.federation.ordering import answer_partition_query, client_record, own_partition
 from fl_sim.federation.settings import RunSettings, TrainOrder
 from fl_sim.losses import targets_of
@@ -41,7 +42,7 @@ from fl_sim.models import build_model
 from fl_sim.records import SealedBatch
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import Scalar
-from fl_sim.training import Parameters, accuracy, gradient_and_loss, load_parameters, local_sgd, parameters_of
+from fl_sim.training import GradientOf, Parameters, accuracy, load_parameters, local_sgd, parameters_of
 
 _EVALUATION_BATCH = 500
 
@@ -79,7 +80,7 @@ def _train(message: Message, context: Context, run: RunSettings) -> Message:
     model = _model(message, run)
     encoded = _with_fresh_spikes(model, batches, derive_seed(config.seed, "encoder", *name))
     torch.default_generator.manual_seed(derive_seed(config.seed, "client", *name))
-    update, loss = _update(model, encoded, order, run)
+    update, loss = _update(model, encoded, order, run, gradient_rule(config, order.server_round, partition))
     inputs, labels = (torch.cat(tensors, dim=_examples(tensors[0])) for tensors in zip(*batches, strict=True))
     if run.output is not None and is_captured(config, order.server_round, partition):
         own_id = capture_id(run.federation_id, order.server_round, partition)
@@ -105,17 +106,17 @@ def _batches(config: SimulationConfig, partition: int, order: TrainOrder, stream
 
 
 def _update(
-    model: nn.Module, batches: Iterable[Batch], order: TrainOrder, run: RunSettings
+    model: nn.Module, batches: Iterable[Batch], order: TrainOrder, run: RunSettings, gradient_of: GradientOf
 ) -> tuple[Parameters, float]:
     """Return the update to share, and the loss."""
     if run.config.client.known():
         return _trained(model, batches, order, run)
     if order.share == "weights":
         rate, mu = order.learning_rate, order.proximal_mu
-        loss = local_sgd(model, batches, learning_rate=rate, proximal_mu=mu)
+        loss = local_sgd(model, batches, learning_rate=rate, proximal_mu=mu, gradient_of=gradient_of)
         return parameters_of(model), loss
     inputs, labels = next(iter(batches))
-    gradients, mean_loss = gradient_and_loss(model, inputs, labels)
+    gradients, mean_loss = gradient_of(model, inputs, labels)
     return gradients, mean_loss.item()
 
 

@@ -1,29 +1,37 @@
-"""Defences as client mods, which change the update between the client's training and its reply."""
+"""Defences of clients: as mods, which change the update before the reply, and as the rule of a step's gradient."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from torch import Tensor
 
-from fl_sim.defences import NO_DEFENCE, build_defence
+from fl_sim.config import SimulationConfig
+from fl_sim.defences import GRADIENT, MESSAGE, NO_DEFENCE, bound, build_entry, known_entry
 from fl_sim.errors import ConfigError
 from fl_sim.federation.isolation import private_torch
-from fl_sim.federation.ordering import own_partition
+from fl_sim.federation.ordering import global_generators, own_partition
 from fl_sim.federation.settings import RunSettings, TrainOrder
-from fl_sim.seeding import torch_stream
+from fl_sim.seeding import derive_seed, torch_stream
+from fl_sim.training import GradientOf, gradient_and_loss
 
 ARRAYS = "arrays"
+MEMORY = "defence-memory"
+"""Name of the record in a client's own state of what its defence remembers, which never leaves the client."""
+
+_STREAM = "defence"
 
 
 def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
     """Return the mod of a train function that applies the defence of the run's config to the client's update.
 
     The defence is applied to a gradient directly. For weights, it is applied to their difference from the weights that
-    the server sent, and the result is added to those. Without a defence the reply is passed on unchanged. The defence
-    draws from a separate random stream for each repetition, round and partition.
+    the server sent, and the result is added to those. Flower's own mods are called as they are. Without a defence, or
+    with one of the steps' gradients, the reply is passed on unchanged. The defence draws from a separate random stream
+    for each repetition, round and partition.
 
     Args:
         settings: returns the settings of the run to which a context belongs.
@@ -32,27 +40,56 @@ def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         reply = call_next(message, context)
         run = settings(context)
-        if run.config.defence.name == NO_DEFENCE or reply.has_error():
+        name = run.config.defence.name
+        if name == NO_DEFENCE or reply.has_error() or known_entry(name).works_on == GRADIENT:
             return reply
+        if known_entry(name).works_on == MESSAGE:
+            return _by_flower(message, context, reply, run)
         with private_torch():
-            shared = _defended(message, reply, own_partition(context), run)
+            shared = _defended(message, context, reply, run)
         reply.content[ARRAYS] = ArrayRecord(dict(shared))
         return reply
 
     return mod
 
 
-def _defended(message: Message, reply: Message, partition: int, run: RunSettings) -> Mapping[str, Tensor]:
-    """Return the defended update that replaces the one in a client's reply."""
+def gradient_rule(config: SimulationConfig, server_round: int, partition: int) -> GradientOf:
+    """Return how a client computes the gradient of its steps in a round: by its defence, if that works on them."""
+    name = config.defence.name
+    if name == NO_DEFENCE or known_entry(name).works_on != GRADIENT:
+        return gradient_and_loss
+    stream = torch_stream(config.seed, _STREAM, config.repeat, server_round, partition)
+    return functools.partial(bound(name, known_entry(name), config.defence.settings), generator=stream)
+
+
+def _by_flower(message: Message, context: Context, reply: Message, run: RunSettings) -> Message:
+    """Return what a mod of Flower's makes of a reply; it draws from NumPy's global generator."""
     config, order = run.config, TrainOrder.of(message)
-    defence = build_defence(config.defence.name, config.defence.settings)
-    stream = torch_stream(config.seed, "defence", config.repeat, order.server_round, partition)
+    flower: Mod = bound(config.defence.name, known_entry(config.defence.name), config.defence.settings)()
+    place = config.repeat, order.server_round, own_partition(context)
+    with global_generators(derive_seed(config.seed, _STREAM, *place)):
+        return flower(message, context, lambda _message, _context: reply)
+
+
+def _defended(message: Message, context: Context, reply: Message, run: RunSettings) -> Mapping[str, Tensor]:
+    """Return the defended update that replaces the one in a client's reply."""
+    config, order, partition = run.config, TrainOrder.of(message), own_partition(context)
+    entry = known_entry(config.defence.name)
+    stream = torch_stream(config.seed, _STREAM, config.repeat, order.server_round, partition)
+    kept = context.state.array_records.get(MEMORY)
+    memory = dict(kept.to_torch_state_dict()) if kept is not None else {}
+    built = build_entry(config.defence.name, entry, config.defence.settings)
+    defence = functools.partial(built, generator=stream, memory=memory)
     update = _tensors(reply)
     if order.share == "gradient":
-        return defence(update, generator=stream)
-    sent = {name: tensor.to(update[name].dtype) for name, tensor in _tensors(message).items() if name in update}
-    changes = defence({name: _difference(update[name], sent[name]) for name in update}, generator=stream)
-    return {name: _sum(sent[name], change) for name, change in changes.items()}
+        shared: Mapping[str, Tensor] = defence(update)
+    else:
+        sent = {name: tensor.to(update[name].dtype) for name, tensor in _tensors(message).items() if name in update}
+        changes = defence({name: _difference(update[name], sent[name]) for name in update})
+        shared = {name: _sum(sent[name], change) for name, change in changes.items()}
+    if memory:
+        context.state[MEMORY] = ArrayRecord(memory)
+    return shared
 
 
 def _difference(after: Tensor, before: Tensor) -> Tensor:

@@ -121,32 +121,32 @@ class SeededStrategy(StrategyWrapper):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Sample the round's clients from a stream of the round."""
-        with _global_generators(derive_seed(self._seed, "configure-train", server_round)):
+        with global_generators(derive_seed(self._seed, "configure-train", server_round)):
             return list(self.strategy.configure_train(server_round, arrays, config, grid))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate with a stream of the round, from which differential privacy draws its noise."""
-        with _global_generators(derive_seed(self._seed, "aggregate-train", server_round)):
+        with global_generators(derive_seed(self._seed, "aggregate-train", server_round)):
             return self.strategy.aggregate_train(server_round, replies)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Sample the clients that evaluate from a stream of the round."""
-        with _global_generators(derive_seed(self._seed, "configure-evaluate", server_round)):
+        with global_generators(derive_seed(self._seed, "configure-evaluate", server_round)):
             return list(self.strategy.configure_evaluate(server_round, arrays, config, grid))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Aggregate the evaluation with a stream of the round."""
-        with _global_generators(derive_seed(self._seed, "aggregate-evaluate", server_round)):
+        with global_generators(derive_seed(self._seed, "aggregate-evaluate", server_round)):
             return self.strategy.aggregate_evaluate(server_round, replies)
 
 
 @contextlib.contextmanager
-def _global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators from which Flower's strategies draw, and restore their state on exit."""
+def global_generators(seed: int) -> Iterator[None]:
+    """Seed the global generators from which Flower's strategies and mods draw, and restore their state on exit."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - Flower uses this one
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - as above

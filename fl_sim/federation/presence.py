@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_sim.captures import SealedStore, capture_id
+from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.contents import Contents
 from fl_sim.federation.client_data import is_captured
+from fl_sim.federation.exposure import claims_of
 from fl_sim.federation.ordering import OrderedGrid
 from fl_sim.federation.replies import SoundReplies
 from fl_sim.federation.settings import RunSettings
@@ -47,12 +49,14 @@ class Presence:
         assert run.output is not None  # noqa: S101 - without a folder there is nothing to list
         sealed, unanswered = SealedStore(run.output / "sealed"), {}
         paths = list(models)
+        alone = run.config.federation.observer == EACH_CLIENT
         for number, clients in self.sampled.items():
             for client in clients:
                 name = capture_id(run.federation_id, number, client)
                 problem = self.problems.get((number, client), "")
                 is_kept = is_captured(run.config, number, client)
-                if not problem and is_kept and captures is not None and f"{name}.safetensors" not in captures:
+                seen = not alone or captures is None or f"{name}.safetensors" in captures
+                if not problem and is_kept and not seen:
                     problem = "its update was not recorded"
                 if not problem and is_kept and not sealed.path(name).is_file():
                     problem = "its batch was not sealed"
@@ -62,4 +66,9 @@ class Presence:
                     paths.append(sealed.path(name))
         files = {f"captures/{path}": digest for path, digest in (captures or {}).items()}
         files |= {path.relative_to(run.output).as_posix(): sha256(path) for path in paths}
-        return Contents(sampled=tuple(self.sampled.values()), unanswered=unanswered, files=dict(sorted(files.items())))
+        return Contents(
+            sampled=tuple(self.sampled.values()),
+            unanswered=unanswered,
+            files=dict(sorted(files.items())),
+            claims=claims_of(run.config),
+        )

@@ -13,12 +13,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl_sim.captures import CaptureStore
 from fl_sim.config import FederationSettings
+from fl_sim.config.federation import SUM_OF_CLIENTS
 from fl_sim.contents import write_contents
 from fl_sim.errors import WriteError
 from fl_sim.federation.client_data import input_spec, is_captured, splits
 from fl_sim.federation.dropout import DropOut
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.isolation import private_torch
+from fl_sim.federation.observer import SumOfClients
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
 from fl_sim.federation.presence import Presence
 from fl_sim.federation.replies import SoundReplies
@@ -107,7 +109,8 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> tuple[TrainedM
     stream = torch_stream(config.seed, "dropout", config.repeat)
     answering = DropOut(build_strategy(config), config.federation.dropout, stream, ordered.partition_of)
     strategy = SoundReplies(answering, most_examples=len(held))
-    watched = ordered if sink is None else _watched(ordered, run, spec, sink)
+    view = _view(run, sink)
+    watched = ordered if view is None else _watched(ordered, run, spec, view)
     seeded = SeededStrategy(strategy, derive_seed(config.seed, "strategy", config.repeat))
     result = seeded.start(
         grid=watched,
@@ -116,6 +119,8 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> tuple[TrainedM
         train_config=_orders(config.federation),
         evaluate_fn=_keeper(run, spec),
     )
+    if isinstance(view, SumOfClients):
+        view.finish()
     trained = _tested(run, spec, result.arrays, config.federation.rounds)
     return trained, Presence.of(strategy, ordered)
 
@@ -131,6 +136,14 @@ def _orders(federation: FederationSettings) -> ConfigRecord:
             **(local or {"local-steps": federation.local_steps}),
         }
     )
+
+
+def _view(run: RunSettings, sink: Sink | None) -> Sink | None:
+    """Return what receives each client's update: the sink, or what shows it no more than sums over clients."""
+    federation = run.config.federation
+    if sink is None or federation.observer != SUM_OF_CLIENTS:
+        return sink
+    return SumOfClients(sink, run.federation_id, clients=federation.clients, summed=federation.summed_clients)
 
 
 def _watched(grid: OrderedGrid, run: RunSettings, spec: ModelSpec, sink: Sink) -> Grid:

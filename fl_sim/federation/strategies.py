@@ -13,45 +13,52 @@ from flwr.serverapp import strategy as flower_strategies
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from fl_sim.config import SimulationConfig
+from fl_sim.config.strategies import STRATEGY_CLAIMS
 from fl_sim.errors import ConfigError
 from fl_sim.federation.wrappers import StrategyWrapper
 
 
-def strategy_arguments(config: SimulationConfig) -> dict[str, Any]:
-    """Return the constructor arguments of Flower's strategy: those in the config and those that the testbed sets."""
-    kind = _flower_class(config.strategy.name)
+def sampled_clients(config: SimulationConfig) -> int:
+    """Return how many clients are asked to train in a round."""
+    return max(1, int(config.federation.clients * config.federation.fraction + 1e-9))
+
+
+def strategy_arguments(config: SimulationConfig, kind: type[Strategy]) -> dict[str, Any]:
+    """Return the arguments of a Flower strategy's constructor that the testbed sets."""
     known = set(inspect.signature(kind.__init__).parameters) - {"self"}
     federation = config.federation
     fixed: dict[str, Any] = {
         "fraction_train": federation.fraction,
         "fraction_evaluate": 0.0,
-        "min_train_nodes": max(1, int(federation.clients * federation.fraction + 1e-9)),
+        "min_train_nodes": sampled_clients(config),
         "min_evaluate_nodes": 0,
         "min_available_nodes": federation.clients,
         "client_learning_rate": federation.learning_rate,
         "train_loss_key": "train-loss",
+        "num_sampled_clients": sampled_clients(config),
     }
-    return {name: value for name, value in fixed.items() if name in known} | config.strategy.arguments
+    return {name: value for name, value in fixed.items() if name in known}
 
 
 def build_strategy(config: SimulationConfig) -> Strategy:
-    """Return the strategy of a config.
+    """Return the strategy of a config; those for central differential privacy wrap FedAvg.
 
     Raises:
         ConfigError: the strategy rejects an argument.
     """
-    arguments = strategy_arguments(config)
-    name = config.strategy.name
+    name, own = config.strategy.name, config.strategy.arguments
+    kind = _flower_class(name)
+    inner = {"strategy": FedAvg(**strategy_arguments(config, FedAvg))} if name in STRATEGY_CLAIMS else {}
     try:
-        strategy = _flower_class(name)(**arguments)
+        strategy = kind(**inner, **strategy_arguments(config, kind), **own)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"strategy: {name} rejects its arguments {config.strategy.arguments}: {error}") from error
+        raise ConfigError(f"strategy: {name} rejects its arguments {own}: {error}") from error
     return FedSGD(strategy, config.federation.learning_rate) if name == "FedSGD" else strategy
 
 
-def _flower_class(name: str) -> type[FedAvg]:
+def _flower_class(name: str) -> type[Strategy]:
     """Return the Flower class of a strategy; for FedSGD, the class that averages the gradients."""
-    kind: type[FedAvg] = FedAvg if name == "FedSGD" else getattr(flower_strategies, name)
+    kind: type[Strategy] = FedAvg if name == "FedSGD" else getattr(flower_strategies, name)
     return kind
 
 

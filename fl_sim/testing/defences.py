@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fl_sim.defences import DEFENCES, DefenceEntry, build_entry
-from fl_sim.errors import unknown_name
+from fl_sim.defences import DEFENCES, UPDATE, DefenceEntry, build_entry
+from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.seeding import torch_stream
 from fl_sim.testing.promises import by_name, keep_promises, require
 
@@ -31,7 +31,7 @@ def check_defence(
     changes: bool = True,
     only: Iterable[str] | None = None,
 ) -> None:
-    """Check the promises of a defence.
+    """Check the promises of a defence of updates.
 
     Args:
         defence: a name in the table, or an entry.
@@ -42,11 +42,13 @@ def check_defence(
 
     Raises:
         AssertionError: a promise is broken; one sentence says which one and how.
-        ConfigError: the defence or a promise is not known.
+        ConfigError: the defence or a promise is not known, or the defence does not work on updates.
     """
     if isinstance(defence, str) and defence not in DEFENCES:
         raise unknown_name("defence", defence, DEFENCES)
     name, entry = (defence, DEFENCES[defence]) if isinstance(defence, str) else ("defence", defence)
+    if entry.works_on != UPDATE:
+        raise ConfigError(f"defence '{name}': works on the {entry.works_on}, and these promises are on updates.")
     keep_promises(name, _Defence(name, entry, settings or {}, changes), DEFENCE_PROMISES, only)
 
 

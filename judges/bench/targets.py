@@ -13,10 +13,11 @@ from attacks.posterior import model_id
 from attacks.preflight.stand_in import stand_in
 from fl_sim.central import CentralTraining, central_training
 from fl_sim.config import SimulationConfig
+from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
-from fl_sim.simulation import examples_of
+from fl_sim.simulation import examples_of, sampled_clients
 from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
@@ -128,9 +129,11 @@ def client_of(config: SimulationConfig) -> CapturedUpdate:
         buffers=False,
     )
     capture = replace(capture, learning_rate=federation.learning_rate, batch_size=federation.batch_size)
+    clients = 1 if federation.observer == EACH_CLIENT else federation.summed_clients or sampled_clients(config)
+    capture = replace(capture, clients=clients)
     if federation.local_epochs:
-        return replace(capture, epochs=federation.local_epochs, num_examples=examples_of(config, 0))
-    used = federation.batch_size * federation.local_steps
+        return replace(capture, epochs=federation.local_epochs, num_examples=clients * examples_of(config, 0))
+    used = federation.batch_size * federation.local_steps * clients
     return replace(capture, local_steps=federation.local_steps, num_examples=used)
 
 

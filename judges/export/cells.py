@@ -28,9 +28,12 @@ from judges.plans.gradient_inversion import Plan
 from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
 from judges.report.formats import grouped
+from judges.runs.identity import Attacked
 from judges.runs.manifest import GALLERY, read_manifest, without_people
+from judges.runs.measures import Claimed
 from judges.runs.names import attack_name, control_cell, defence_key, group_name, model_key
 from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
+from judges.runs.tables import columns_of
 from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
 from judges.summaries.timelines import TimeSummary
@@ -125,6 +128,7 @@ def cells_of_attacks(
     summary = read_summary(run_dir / "summary.json")
     galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     federations = {one.attacked.group: flatten(one.config) for one in plan.federations}
+    claims = {one.group: _claim(one) for one in reversed(summary.claims)}
     attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
     times = {(one.group, one.cell): one for one in summary.timelines}
     for cell in summary.cells:
@@ -137,6 +141,7 @@ def cells_of_attacks(
             0,
             _identity(cell)
             | _plain(federations.get(cell.group, {}))
+            | claims.get(cell.group, {})
             | _of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
             dict(_finite(_gradient_numbers(cell) | _time_numbers(time))),
             {"verdict": cell.verdict, "reason": cell.reason},
@@ -189,6 +194,12 @@ def _identity(cell: CellSummary | InversionSummary) -> Settings:
         "defence": defence_key(cell),
         "attack": attack_name(cell),
     }
+
+
+def _claim(claim: Claimed) -> Settings:
+    """Return a claim in plain values, without what it leaves open."""
+    told = {key: getattr(claim, key) for key in columns_of(Claimed) if key not in columns_of(Attacked)}
+    return {f"claim.{key}": value for key, value in told.items() if value not in (None, "")}
 
 
 def _way(attack: str, varied: Mapping[str, Scalar], *threshold: object) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from attacks import AttackEntry, InversionEntry
 from fl_sim.config import Raw, SimulationConfig
+from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
@@ -23,6 +24,8 @@ from judges.runs.identity import PROTOCOL, Attacked
 NO_ATTACK = "none"
 APART = ("checks", "ladder")
 """Keys of a config for what is made beside the answers, which stay the same."""
+LATER: Mapping[str, Mapping[str, Scalar]] = {"federation": {"observer": EACH_CLIENT, "summed_clients": 0}}
+"""{table: {key: default}} of keys that came after experiments had been run without them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -154,8 +157,20 @@ def unit_digest(config: Settings, attack: Mapping[str, Any]) -> str:
 
 
 def plan_digest(raw: Raw) -> str:
-    """Return a hash of a config; runs of configs with the same hash are the same experiment."""
-    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+    """Return a hash of a config; runs of configs with the same hash are the same experiment.
+
+    Keys that came later are left out where they have their default, so that experiments keep their hash.
+    """
+    return hashlib.sha256(json.dumps(_without_later(raw), sort_keys=True).encode()).hexdigest()
+
+
+def _without_later(raw: Raw) -> Raw:
+    kept = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
+    for table, own in LATER.items():
+        for key, default in own.items():
+            if isinstance(kept.get(table), dict) and kept[table].get(key) == default:
+                del kept[table][key]
+    return kept
 
 
 def axes(raw: Raw, tables: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from attacks import ATTACKS, adversary_of
 from attacks.settings import POST, UNTHRESHOLDED
 from fl_sim.config import Raw, SimulationConfig, validate
 from fl_sim.config.defence import with_own_settings
+from fl_sim.config.federation import SUM_OF_CLIENTS
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.plugins import OURS
@@ -271,6 +272,11 @@ def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     if not config.federation.captures(1):
         raise ConfigError(
             "federation.capture_every: 0 captures no update, and this experiment is about updates; 1 captures all."
+        )
+    if config.ladder.examples and config.federation.observer == SUM_OF_CLIENTS:
+        raise ConfigError(
+            f'ladder.examples: a ladder is climbed by whole clients, and with federation.observer = "{SUM_OF_CLIENTS}" '
+            "none is seen alone; leave out one of the two."
         )
     attack = checked_attack(config.attack, raw, ATTACKS, NO_ATTACK)
     if attack.name != NO_ATTACK:

@@ -9,7 +9,7 @@ import pydantic
 
 from attacks import ATTACKS, MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, SimulationConfig, StrategySettings
-from fl_sim.config.strategies import STRATEGY_ARGUMENTS
+from fl_sim.config.strategies import REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.datasets.table import DATASETS
 from fl_sim.defences import DEFENCES, NO_DEFENCE
 from fl_sim.errors import unknown_name
@@ -27,7 +27,10 @@ COMMAND = "spikeleak config reference > configs/REFERENCE.md"
 _GRADIENT_INVERSION, _MODEL_INVERSION, _AUDIT, _FLOWER = "gradients", "models", "audit", "`flwr run`"
 _ROUNDS = "rounds"
 
+_ADAPTIVE = {"initial_clipping_norm": 0.1, "target_clipped_quantile": 0.5, "clip_norm_lr": 0.2}
 FLOWER_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
+    "DifferentialPrivacyClientSideAdaptiveClipping": _ADAPTIVE,
+    "DifferentialPrivacyServerSideAdaptiveClipping": _ADAPTIVE,
     "Bulyan": {"num_malicious_nodes": 0},
     "FedAdagrad": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3},
     "FedAdam": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
@@ -239,7 +242,8 @@ def _strategies() -> dict[str, type[Settings]]:
     """Return the arguments of each strategy as settings."""
     strategies: dict[str, type[Settings]] = {}
     for name, arguments in STRATEGY_ARGUMENTS.items():
-        fields: dict[str, Any] = {key: (kind, FLOWER_DEFAULTS[name][key]) for key, kind in arguments.items()}
+        defaults: dict[str, Any] = {**dict.fromkeys(REQUIRED_ARGUMENTS, ...), **FLOWER_DEFAULTS.get(name, {})}
+        fields: dict[str, Any] = {key: (kind, defaults[key]) for key, kind in arguments.items()}
         strategies[name] = pydantic.create_model(name, __base__=Settings, __doc__=StrategySettings.__doc__, **fields)
     return strategies
 

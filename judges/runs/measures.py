@@ -4,12 +4,13 @@ search, the sanity checks of the attacks, and distances between examples."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fl_sim.defences import NO_DEFENCE
+from fl_sim.defences.claims import Claim
 from judges.intervals import Distribution
-from judges.runs.identity import Approach, Attacked
+from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.rows import LARGEST_MISMATCH
 
 MARGINS: Mapping[str, tuple[float, float]] = {"SSIM": (0.05, 0.2), "tokens": (0.05, 0.2), "-MSE": (0.01, 0.08)}
@@ -107,6 +108,37 @@ class Readable(Attacked):
     fewest: int | None
     most: int | None
     unmodified: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed(Attacked):
+    """What a defence, or a strategy that defends, claims of the federations of a group; see `fl_sim.defences.claims`.
+
+    Attributes:
+        by: name of the defence or of the strategy.
+        against, epsilon, delta, unit, accountant, noise_multiplier, sampling_rate, releases, stated_epsilon,
+            stated_delta, stated_is_sound, reason: as in `fl_sim.defences.claims.Claim`.
+    """
+
+    by: str
+    against: str
+    epsilon: float | None
+    delta: float | None
+    unit: str
+    accountant: str
+    noise_multiplier: float | None
+    sampling_rate: float | None
+    releases: int | None
+    stated_epsilon: float | None
+    stated_delta: float | None
+    stated_is_sound: bool | None
+    reason: str
+
+
+def claimed(attacked: Attacked, claims: Iterable[Claim]) -> tuple[Claimed, ...]:
+    """Return claims with the columns of what was attacked."""
+    own = columns_of(attacked, Attacked)
+    return tuple(Claimed(**own, by=one.defence, **one.model_dump(exclude={"defence"})) for one in claims)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,11 @@ _WORDS = {
     "mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2", "dlg": "DLG",
     "idlg": "iDLG", "grnn": "GRNN", "inverting_gradients": "Inverting Gradients", "frozen_delta": "frozen delta",
     "feature_kalman": "feature Kalman", "lenet": "LeNet", "classic_lenet": "classic LeNet", "mlp": "MLP",
-    "clip": "clipping", "noise": "clipping and noise", "prune": "pruning", "quantise": "quantisation", "mnist": "MNIST",
+    "clip": "clipping", "noise": "clipping and noise", "prune": "pruning", "quantise": "quantisation", "top_k": "top-k",
+    "soteria": "Soteria", "dp_sgd": "DP-SGD",
+    "flower_local_dp": "Flower's LocalDpMod", "flower_fixed_clipping": "Flower's fixed clipping",
+    "flower_adaptive_clipping": "Flower's adaptive clipping",
+    "mnist": "MNIST",
     "cifar100": "CIFAR-100", "lfw": "LFW", "att_faces": "AT&T faces", "att_faces_8_9": "AT&T faces (split 8:9)",
     "digits_dvs": "digits as events", "nmnist": "N-MNIST", "dvs_gesture": "DVS128 Gesture",
 }  # fmt: skip

@@ -36,6 +36,8 @@ class Context(Approach, Attacked):
         repeat: number of the repetition.
         round: round of the federation in which the update was captured, from 1.
         timesteps: T of a spiking model; 0 for an ANN.
+        epsilon, delta, privacy_unit: what the defence claims against the server, see `fl_sim.defences.claims.Claim`;
+            None and "" where it claims nothing.
     """
 
     experiment: str = ""
@@ -47,6 +49,9 @@ class Context(Approach, Attacked):
     repeat: int = 0
     round: int = 0
     timesteps: int = 0
+    epsilon: float | None = None
+    delta: float | None = None
+    privacy_unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

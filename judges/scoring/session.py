@@ -15,6 +15,7 @@ from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets.examples import Dataset
 from fl_sim.defences import NO_DEFENCE
+from fl_sim.defences.claims import SERVER, Claim
 from fl_sim.errors import DataError
 from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
 from fl_sim.sealed_forms import formed
@@ -35,16 +36,30 @@ from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.global_accuracy import accuracies, kept_models
 from judges.scoring.gradient_inversion import score
 from judges.scoring.model_health import examine, vitals
+from judges.scoring.sums import composed
 from judges.scoring.timelines import TimelineBook
 
 
 @dataclass(frozen=True)
 class Victim:
-    """A captured update: its id, its server round, and the number of the repetition of the federation."""
+    """A captured update.
+
+    Attributes:
+        id: of the capture.
+        round: server round.
+        repeat: number of the repetition of the federation.
+        sealed: ids of the sealed batches behind it, those of the clients in a sum; () for the one of its own id.
+    """
 
     id: str
     round: int
     repeat: int = 0
+    sealed: tuple[str, ...] = ()
+
+    @property
+    def seals(self) -> tuple[str, ...]:
+        """Return the ids of the sealed batches behind it."""
+        return self.sealed or (self.id,)
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class Evidence:
         model: the model that the clients train.
         dataset: the clients' data set; None if it is not known.
         models: files of the trained models, whose test accuracy is part of their health.
+        claims: what the clients' defence and the strategy claim; () where neither defends, or it is not known.
     """
 
     name: str
@@ -68,6 +84,7 @@ class Evidence:
     model: ModelSpec
     dataset: DatasetSettings | None = None
     models: Mapping[str, Path] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -150,15 +167,17 @@ class Session:
             DataError: a truth that must exist is missing, corrupt, or cannot be that of an update of its model.
         """
         if evidence is not self._opened:
-            sealed = set(evidence.ids if complete else self.sealed.ids()) - self.unfit.keys()
+            there = None if complete else set(self.sealed.ids())
             self._truths = {}
-            for name in (one for one in evidence.ids if one in sealed):
+            for victim in (one for one in evidence.victims if one.id not in self.unfit):
+                if there is not None and not there.issuperset(victim.seals):
+                    continue
                 try:
-                    self._truths[name] = self._read(name, evidence.spec)
+                    self._truths[victim.id] = self._read(victim, evidence.spec)
                 except DataError as error:
                     if complete:
                         raise
-                    self._leave_out(name, str(error))
+                    self._leave_out(victim.id, str(error))
             self._opened = evidence
         return self.known(evidence)
 
@@ -174,9 +193,11 @@ class Session:
         self.mismatches.pop(capture_id, None)
         self.reordered.pop(capture_id, None)
 
-    def _read(self, capture_id: str, spec: InputSpec) -> SealedBatch:
-        """Return the truth of a capture in the form of the records."""
-        truth, converted = formed(self.sealed.load(capture_id), spec)
+    def _read(self, victim: Victim, spec: InputSpec) -> SealedBatch:
+        """Return the truth of a capture in the form of the records; that of a sum is composed here alone."""
+        capture_id, found = victim.id, [formed(self.sealed.load(name), spec) for name in victim.seals]
+        truth = composed(capture_id, [one.batch for one in found])
+        converted = tuple(dict.fromkeys(words for one in found for words in one.converted))
         if truth.labels.is_floating_point() and spec.classes > 1:
             raise DataError(
                 f"{capture_id}: its client sealed targets that are not whole numbers, and answers are scored beside "
@@ -225,8 +246,12 @@ class Session:
 
     def context(self, evidence: Evidence, cell: str) -> Context:
         """Return the columns that the rows of a cell share, except those of the attack."""
+        claim = next((one for one in evidence.claims if one.against == SERVER and one.epsilon is not None), None)
         return Context(
             **vars(evidence.attacked),
+            epsilon=claim.epsilon if claim is not None else None,
+            delta=claim.delta if claim is not None else None,
+            privacy_unit=claim.unit if claim is not None else "",
             experiment=self._experiment,
             cell=cell,
             seed=evidence.seed,

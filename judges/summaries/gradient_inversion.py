@@ -19,7 +19,7 @@ from fl_sim.files import atomic_write
 from fl_sim.records import Scalar
 from judges.intervals import Distribution, Rate, bootstrap_mean, distribution, rate
 from judges.runs.identity import PROTOCOL, SWAPPED, Approach, Attacked, Group, columns_of
-from judges.runs.measures import ClassDistances, Health, ModelAccuracy, Readable, SanityCheck
+from judges.runs.measures import Claimed, ClassDistances, Health, ModelAccuracy, Readable, SanityCheck
 from judges.runs.names import CONTROL, attack_key, defence_key, model_key
 from judges.runs.rows import Score
 from judges.runs.timelines import Timelines
@@ -101,6 +101,7 @@ class Summary:
         health: health of the models under attack, in the order of the groups, as far as it was measured.
         reads: what can be read off the updates of each group of victims, scored or not.
         checks: the sanity checks of the attacks, as far as they were requested, in the order of the cells.
+        claims: what the defences claim, group by group; () where none defends.
         contrasts: each attack on a spiking network beside the same one on its ordinary twin, on the same examples.
         timelines: how the answers to recordings of events fare over time; () for still images.
         accuracies: of the global models that `federation.keep_every` keeps, in the order of the groups and rounds.
@@ -116,6 +117,7 @@ class Summary:
     contrasts: tuple[Contrast, ...] = ()
     timelines: tuple[TimeSummary, ...] = ()
     accuracies: tuple[ModelAccuracy, ...] = ()
+    claims: tuple[Claimed, ...] = ()
 
 
 class Line(NamedTuple):

@@ -28,6 +28,9 @@ LEAST_FALL = 0.01
 """Smallest relative decrease of the matching loss in a search that works: one outer step of L-BFGS decreases it by
 more, rounding in float32 by far less."""
 
+LARGEST_EPSILON = 10.0
+"""Largest claimed epsilon that explains why labels are read wrongly; a larger one is hardly any privacy."""
+
 _KEEP_LIFE = ("none", "clip", "noise")
 """Defences that set no entry of an update to 0. With other defences, zeros say nothing about the network."""
 
@@ -67,7 +70,8 @@ def verdict_on(
     8. diverged: at least half of the attacks did;
     9. stuck at the guess: of the others, the median answer is within 0.01 of the data range of its own initial guess;
        if no guess is known, the matching loss of at least half has not decreased by 1 %;
-    10. wrong label: the attack names labels, and at least half are not those of the victim's batch;
+    10. wrong label: the attack names labels, and at least half are not those of the victim's batch, and no noise for
+       which an epsilon of at most 10 is claimed explains that;
     11. too few victims to tell: there are controls, but with less than 5 federations, or batches of a single one, no
         SSIMs can tend to be above them (p is at least 0.0625);
     12. attack failed although the update tells: to the updates no defence was applied, and most are not dead;
@@ -94,7 +98,7 @@ def verdict_on(
     name = _success(successes if comparison is None else comparison.succeeded, comparison)
     if name is not None:
         return name, "; ".join(parts)
-    reasons = _causes(rows, lost / len(rows), health) or _without_cause(rows[0].adversary, comparison, health)
+    reasons = _causes(rows, lost / len(rows), health) or _without_cause(rows, comparison, health)
     if health is not None and health.all_silent:
         parts = [f"no neuron of {len(health.silent)} spiking layers fired on the inputs", *parts]
     return next(iter(reasons)), "; ".join([*filter(None, reasons.values()), *parts])
@@ -139,7 +143,8 @@ def _causes(rows: Sequence[Score], lost: float, health: Health | None) -> dict[s
         DEAD: _of_dead(health),
     }
     if lost < MOST:
-        causes |= {STUCK: _of_standstill([row for row in rows if not row.diverged]), WRONG_LABEL: _of_labels(rows)}
+        labels = "" if _noise(rows[0]) else _of_labels(rows)
+        causes |= {STUCK: _of_standstill([row for row in rows if not row.diverged]), WRONG_LABEL: labels}
     return {name: text for name, text in causes.items() if text} | ({DIVERGED: ""} if lost >= MOST else {})
 
 
@@ -185,6 +190,13 @@ def _of_labels(rows: Sequence[Score]) -> str:
     return f"{wrong} of {named} labels named wrongly" if named and wrong >= MOST * named else ""
 
 
+def _noise(row: Score) -> str:
+    """Return the claim that explains why even labels cannot be read, or ""."""
+    if row.epsilon is None or row.epsilon > LARGEST_EPSILON:
+        return ""
+    return f"the defence's noise gives epsilon {row.epsilon:.3g} at delta {row.delta:.3g} for each {row.privacy_unit}"
+
+
 def _of_labels_read(rows: Sequence[Score], health: Health | None) -> str:
     """Return how many labels an attack read if most are right and chance does not explain it, or ""."""
     found = sum(row.label_found and row.label_recovered >= 0 for row in rows)
@@ -199,11 +211,13 @@ def _of_labels_read(rows: Sequence[Score], health: Health | None) -> str:
     return f"{found} of {len(rows)} labels read right, {expected:.2g} by chance"
 
 
-def _without_cause(adversary: str, comparison: Comparison | None, health: Health | None) -> dict[str, str]:
+def _without_cause(rows: Sequence[Score], comparison: Comparison | None, health: Health | None) -> dict[str, str]:
     """Return {verdict: evidence} for an attack that found nothing, for no known cause."""
     if comparison is not None and not comparison.can_tell:
         return {TOO_FEW: f"with {comparison.units} to compare, p is at least {least_p(comparison.units):.3f}"}
     if health is not None and health.defence == NO_DEFENCE:
         alive = health.captures - round(health.dead * health.captures)
         return {UPDATE_TELLS: f"{alive} of {health.captures} updates are not 0 outside the output layer"}
-    return {NOTHING: f"tried by adversary {adversary}" if adversary else ""}
+    adversary, noise = rows[0].adversary, _noise(rows[0])
+    tried = f"tried by adversary {adversary}" if adversary else ""
+    return {NOTHING: "; ".join(filter(None, [tried, noise, _of_labels(rows) if noise else ""]))}

@@ -23,7 +23,8 @@ from fl_sim.config import (
     unflatten,
     validate,
 )
-from fl_sim.config.strategies import STRATEGY_ARGUMENTS
+from fl_sim.config.strategies import STRATEGY_ARGUMENTS, STRATEGY_CLAIMS
+from fl_sim.defences import DEFENCES
 from fl_sim.errors import ConfigError
 from fl_sim.specs import REFUSED_SURROGATES, InputSpec, SpikingSpec
 
@@ -56,7 +57,9 @@ CONFIGS = st.fixed_dictionaries(
             {}, optional={"clients": st.integers(1, 9), "learning_rate": POSITIVE, "batch_size": st.integers(1, 9)}
         ),
         "strategy": st.one_of(
-            st.fixed_dictionaries({"name": st.sampled_from(STRATEGIES)}),
+            st.fixed_dictionaries(
+                {"name": st.sampled_from([name for name in STRATEGIES if name not in STRATEGY_CLAIMS])}
+            ),
             st.fixed_dictionaries({"name": st.just("FedProx")}, optional={"proximal_mu": POSITIVE}),
             st.fixed_dictionaries({"name": st.just("FedAdam")}, optional={"eta": POSITIVE, "tau": POSITIVE}),
         ),
@@ -121,7 +124,8 @@ def test_a_spiking_model_gets_its_settings_and_an_ann_gets_none() -> None:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_may_take_its_own_arguments(name: str) -> None:
     arguments = {key: kind(2) for key, kind in STRATEGY_ARGUMENTS[name].items()}
-    config = validate(SimulationConfig, {"strategy": {"name": name, **arguments}})
+    defence = next((own for own, entry in DEFENCES.items() if entry.strategy == name), "none")
+    config = validate(SimulationConfig, {"strategy": {"name": name, **arguments}, "defence": {"name": defence}})
     assert config.strategy.arguments == arguments
     assert "unknown argument" in refusal({"strategy": {"name": name, "epsilon": 0.5}})
 

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 
 from fl_sim.captures import CaptureStore, SealedStore, capture_id
 from fl_sim.config import STRATEGIES, SimulationConfig, validate
-from fl_sim.config.strategies import FIXED_ARGUMENTS, STRATEGY_ARGUMENTS
+from fl_sim.config.strategies import FIXED_ARGUMENTS, STRATEGY_ARGUMENTS, STRATEGY_CLAIMS
+from fl_sim.defences import DEFENCES
 from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError, DataError, SpikeleakError
 from fl_sim.federation.client_app import build_client_app
@@ -390,7 +391,9 @@ class TestLocalGrid:
 class TestStrategies:
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_every_strategy_of_the_table_runs(self, name: str, tmp_path: Path) -> None:
-        config = config_of(strategy=name_table(name), federation={"clients": 7, "rounds": 2})
+        defence = next((own for own, entry in DEFENCES.items() if entry.strategy == name), "none")
+        tables = {"strategy": name_table(name), "defence": {"name": defence}}
+        config = config_of(**tables, federation={"clients": 7, "rounds": 2})
         trained = run_federation(config, output=tmp_path, federation_id="f")
         assert all(bool(tensor.isfinite().all()) for tensor in trained.parameters.values())
         assert len(CaptureStore(tmp_path / "captures")) == 14
@@ -434,6 +437,9 @@ class TestStrategies:
 
 def name_table(name: str) -> dict[str, object]:
     """Return the strategy's table; Krum's family need at most (n - 3) / 4 malicious clients, here one of seven."""
+    if name in STRATEGY_CLAIMS:
+        norm = {} if "Adaptive" in name else {"clipping_norm": 1.0}
+        return {"name": name, "noise_multiplier": 0.2, **norm}
     return {"name": name, "num_malicious_nodes": 1} if name in ("Krum", "MultiKrum", "Bulyan") else {"name": name}
 
 

@@ -9,7 +9,7 @@ that step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from flwr.app import Array, Message
@@ -26,13 +26,18 @@ class Aggregate:
 
     Attributes:
         request: what was sent to one of the clients.
-        clients: number of clients whose masked replies came.
+        members: the clients whose masked replies came.
         num_examples: sum of what they reported.
     """
 
     request: Request
-    clients: int = 0
+    members: list[int] = field(default_factory=list)
     num_examples: int = 0
+
+    @property
+    def clients(self) -> int:
+        """Return the number of clients whose masked replies came."""
+        return len(self.members)
 
 
 Finished = Callable[[Aggregate, Mapping[str, NDArray], Mapping[str, NDArray]], None]
@@ -52,8 +57,8 @@ class Aggregates:
         self._refused = refused
         self._waiting: Aggregate | None = None
 
-    def replied(self, request: Request, reply: Message) -> None:
-        """Count a masked reply.
+    def replied(self, request: Request, reply: Message, client: int) -> None:
+        """Count a masked reply of a client.
 
         Raises:
             ReplyError: the client failed.
@@ -61,7 +66,7 @@ class Aggregates:
         check_success(reply)
         if self._waiting is None:
             self._waiting = Aggregate(request)
-        self._waiting.clients += 1
+        self._waiting.members.append(client)
         self._waiting.num_examples += count_of(reply, None)
 
     def sent(self, message: Message) -> None:

@@ -134,7 +134,7 @@ class UpdateRecorder:
             client = self._client(reply)
             who = f"client {client}"
             if request.is_masked:
-                self._aggregates.replied(request, reply)
+                self._aggregates.replied(request, reply, client)
             else:
                 self._record(request, reply, client)
         except DataError as error:
@@ -175,7 +175,7 @@ class UpdateRecorder:
         try:
             update = {name: update_in(WEIGHTS, before[name], after[name]) for name in before}
             counts = aggregate.num_examples, aggregate.clients
-            self._pass_on(aggregate.request, len(self._ranks), before, update, counts)
+            self._pass_on(aggregate.request, len(self._ranks), before, update, counts, members=tuple(aggregate.members))
         except DataError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - the caller's sink must not make the round fail
@@ -219,6 +219,7 @@ class UpdateRecorder:
         update: Mapping[str, NDArray],
         counts: tuple[int, int],
         labels: Tensor | None = None,
+        members: tuple[int, ...] | None = None,
     ) -> None:
         """Pass a capture, with its numbers of examples and of clients, to the sink.
 
@@ -248,6 +249,7 @@ class UpdateRecorder:
             num_examples=counts[0],
             clients=counts[1],
             labels=labels,
+            members=members,
             **steps,
         )
         setup.sink(capture)

@@ -16,6 +16,7 @@ from typing import Any
 import tomli_w
 
 from attacks.preflight.self_check import check_attackable
+from fl_sim.captures import sealed_behind
 from fl_sim.config import read_toml
 from fl_sim.datasets.reading.public import PublicPictures
 from fl_sim.defences import NO_DEFENCE
@@ -239,7 +240,9 @@ class Audit(AttackedUpdates[AuditPlan]):
             except ConfigError as error:
                 self._giants.append(f"{error} This client is left out.")
                 continue
-            groups[capture.model, capture.batch_size].append(Victim(capture.id, capture.round))
+            groups[capture.model, capture.batch_size].append(
+                Victim(capture.id, capture.round, sealed=sealed_behind(capture))
+            )
         if not groups:
             raise ConfigError(self._giants[0])
         base, names = self.plan.base, Counter[str]()

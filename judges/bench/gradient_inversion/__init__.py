@@ -12,7 +12,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from attacks.preflight.self_check import check_attackable
+from fl_sim.captures import sealed_behind
 from fl_sim.config import SimulationConfig
+from fl_sim.config.federation import SUM_OF_CLIENTS
+from fl_sim.contents import read_contents
 from fl_sim.errors import DataError
 from fl_sim.global_models import trained_model_path
 from fl_sim.records import CapturedUpdate
@@ -146,15 +149,16 @@ class Run(AttackedUpdates[Plan]):
         """Return the captures of all repetitions of a federation; a DataError if there are none."""
         names = {repeat: federation.repetition(repeat)[0] for repeat in range(federation.repeats)}
         known = {name: self.federations.captures(name) for name in names.values()}
+        summed = federation.config.federation.observer == SUM_OF_CLIENTS
         victims = [
-            Victim(key.id, key.round, repeat)
+            Victim(key.id, key.round, repeat, sealed_behind(self.captures.stored(key.id)) if summed else ())
             for repeat, name in names.items()
             for key in self.captures.listed(name)
             if key.id in known[name]
         ]
         if not victims:
             raise DataError(f"{self.captures.folder}: expected captures of {federation.label}, found none.")
-        models = self.folder / "models"
+        models, contents = self.folder / "models", read_contents(self.folder, next(iter(names.values())))
         return Evidence(
             name=federation.label,
             attacked=federation.attacked,
@@ -163,4 +167,5 @@ class Run(AttackedUpdates[Plan]):
             model=self.captures.stored(victims[0].id).model,
             dataset=federation.config.dataset,
             models={name: trained_model_path(models, name) for name in names.values()},
+            claims=contents.claims if contents is not None else (),
         )

@@ -29,7 +29,7 @@ from judges.plans.gradient_inversion import Cell, Plan
 from judges.progress import Watch
 from judges.runs.identity import NO_OP, Group
 from judges.runs.manifest import AUXILIARY, WARNINGS, auxiliary_data
-from judges.runs.measures import Readable
+from judges.runs.measures import Claimed, Readable, claimed
 from judges.runs.names import control_cell, no_op_name
 from judges.runs.rows import Score, write_scores
 from judges.runs.timelines import load_timelines
@@ -69,6 +69,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         self._attacks: Attacks | None = None
         self.auxiliary = AuxiliaryData(base.seed, public)
         self._reads: dict[Group, Readable] = {}
+        self._claims: dict[Group, tuple[Claimed, ...]] = {}
 
     def cells_on(self, evidence: Evidence) -> list[Cell]:
         """Return the attacks on a piece of evidence."""
@@ -195,6 +196,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
         """Take the measurements that accompany the rows: what can be read off, distances, health of the model."""
         if evidence.attacked.group not in self._reads:
             self._reads[evidence.attacked.group] = readable(evidence.attacked, map(self.victim, evidence.ids))
+            self._claims[evidence.attacked.group] = claimed(evidence.attacked, evidence.claims)
         self.session.measure_distances(evidence)
         self.session.examine(evidence, self.captures)
         self.session.measure_accuracies(evidence)
@@ -217,6 +219,7 @@ class AttackedUpdates(Execution[Attacking, Evidence, Attacks]):
             reads=tuple(self._reads.values()),
             checks=self.checks.of(summary),
             accuracies=session.accuracies,
+            claims=tuple(claim for own in self._claims.values() for claim in own),
         )
         write_summary(summary, self.folder / "summary.json")
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fl_sim.config.federation import SUM_OF_CLIENTS
 from judges.figures.files import Draw, write_figures
 from judges.report.accuracies import accuracy_drawings, accuracy_section
 from judges.report.curves import panel_drawing
@@ -19,6 +20,7 @@ from judges.report.gradient_inversion.events import SpikeTable, spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
 from judges.report.gradient_inversion.tables import ceilings, image_section
+from judges.report.gradient_inversion.tables_claims import claims_section
 from judges.report.gradient_inversion.tables_events import distance_section, spike_panels, spike_section
 from judges.report.gradient_inversion.tables_leaks import (
     answer_section,
@@ -105,6 +107,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         text_section([*gallery, *answers], show, notes["texts"]),
         answer_section(answers, answer_blocks(answers, show)),
         reads_section(summary.reads),
+        claims_section(summary.claims),
         health_section(summary),
         tried_section(summary),
         checks_section(summary.checks),
@@ -113,7 +116,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         Section("victims", "Victim by victim", [Drawing("victims.html.j2", list(in_folds(victims)))],
                 lead=notes["victims"], note=_left_out(victims.more)),
     ]  # fmt: skip
-    warnings, controls = _told_labels(run_dir / "config.toml"), told_controls(manifest)
+    warnings, controls = _told_view(run_dir / "config.toml"), told_controls(manifest)
     found = [*findings(summary), *warnings, *controls]
     first = Section("glance", "Truth beside answers", [glance], lead=notes["glance"])
     words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
@@ -162,16 +165,27 @@ def _adversaries(scores: Iterable[Score], manifest: Mapping[str, Any]) -> list[s
     ]
 
 
-def _told_labels(config: Path) -> list[str]:
-    """Return that the server knows labels, which the threat model does not say, if clients share them."""
+def _told_view(config: Path) -> list[str]:
+    """Return what the threat model does not say: that clients tell their labels, or that the server sees sums only."""
     try:
         federation = tomllib.loads(config.read_text(encoding="utf-8")).get("federation", {})
     except (OSError, ValueError):  # the page says what is wrong with a config
         return []
-    shared = federation.get("share_labels", False) if isinstance(federation, dict) else False
-    if not (shared is True or (isinstance(shared, list) and True in shared)):
-        return []
-    return [
-        "Clients tell the server their labels (federation.share_labels): its adversary knows more than one who sees "
-        "updates only."
-    ]
+    told = federation if isinstance(federation, dict) else {}
+    found = []
+    if _holds(told.get("share_labels"), value=True):
+        found.append(
+            "Clients tell the server their labels (federation.share_labels): its adversary knows more than one who "
+            "sees updates only."
+        )
+    if _holds(told.get("observer"), value=SUM_OF_CLIENTS):
+        found.append(
+            "The server sees the sum over several clients and no client's own update (federation.observer), as behind "
+            "secure aggregation: its adversary knows less than one who sees each update."
+        )
+    return found
+
+
+def _holds(said: object, *, value: object) -> bool:
+    """Return whether a key of a config has a value, or it is among those of its axis."""
+    return value in said if isinstance(said, list) else said == value

@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 from fl_sim.captures import CaptureStore, SealedStore
+from fl_sim.defences.accounting import epsilon_of
 from judges.bench.execution import run_plan
+from judges.export.cells import read_export
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
+from judges.report.gradient_inversion.statement import write_attack_statement
 from judges.runs.names import defence_key
 from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
+from judges.summaries.verdicts import NOTHING, RECOVERED
 
 TOLD = {
     "none": "digits-lenet-uniform-none",
@@ -88,6 +92,49 @@ def test_what_an_undefended_client_leaks_a_strong_defence_keeps(folder: Path) ->
     assert rows["quantise bits=12"].similarity > 0.9
     assert rows["quantise bits=2"].similarity < 0.9
     assert rows["noise"].similarity < 0.5
+
+
+def test_what_the_defence_claims_is_in_rows_report_statement_and_export(folder: Path) -> None:
+    rows = {(defence_key(row), row.epsilon, row.delta, row.privacy_unit) for row in read_scores(folder / "scores.csv")}
+    epsilon = epsilon_of("rdp", noise_multiplier=0.5, sampling_rate=1.0, releases=1, delta=1e-5)
+    assert ("noise", epsilon, 1e-5, "client") in rows
+    assert {key for key, found, _, _ in rows if found is not None} == {"noise"}
+    summary = read_summary(folder / "summary.json")
+    assert [(one.by, one.epsilon) for one in summary.claims] == [
+        ("clip", None), ("noise", epsilon), ("quantise", None), ("quantise", None)
+    ]  # fmt: skip
+    report = (folder / "report.md").read_text()
+    assert "## What the defence claims" in report
+    assert "| clipping and noise | against the server | 10.7 | 1e\N{MINUS SIGN}5 | all that a client shares |" in report
+    assert "It adds no noise, so there is no finite epsilon" in report
+    write_attack_statement(folder)
+    statement = (folder / "statement.md").read_text()
+    assert "epsilon 10.7 at delta 1e\N{MINUS SIGN}5 for all that a client shares" in statement
+    told = {cell.settings["defence"]: cell.settings for cell in read_export(folder).cells}
+    assert (told["noise"]["claim.epsilon"], told["noise"]["claim.unit"]) == (epsilon, "client")
+    assert "claim.epsilon" not in told["clip"]
+    assert "no finite epsilon" in str(told["clip"]["claim.reason"])
+
+
+@pytest.mark.slow
+def test_a_clipped_update_is_recovered_by_its_direction_and_one_with_noise_of_a_small_epsilon_is_not(
+    tmp_path: Path,
+) -> None:
+    """The example of the README."""
+    raw = {
+        "name": "measured",
+        "judge": "none",
+        "dataset": {"name": "digits", "split": "test"},
+        "defence": {"name": ["clip", "noise"], "clipping_norm": 1.0, "noise_multiplier": 1.1},
+        "federation": {"clients": 5},
+        "attack": {"name": "inverting_gradients", "steps": 400},
+    }
+    run_plan(make_plan(raw), tmp_path, Watch())
+    cells = {cell.defence: cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.is_control}
+    assert cells["clip"].verdict == RECOVERED
+    assert cells["noise"].verdict == NOTHING
+    assert "the defence's noise gives epsilon 9.5" in cells["noise"].reason
+    assert "labels named wrongly" in cells["noise"].reason
 
 
 def test_a_federation_that_trains_a_target_may_defend_itself() -> None:

@@ -13,7 +13,8 @@ from flwr.serverapp import strategy as flower_strategies
 
 from attacks import MODEL_INVERSIONS, build_inversion
 from fl_sim.config import ModelSettings, override
-from fl_sim.config.strategies import STRATEGY_ARGUMENTS
+from fl_sim.config.strategies import REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS, STRATEGY_CLAIMS
+from fl_sim.defences import DEFENCES, MESSAGE
 from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
 from fl_sim.models import MODELS
@@ -158,11 +159,29 @@ def value_of(entry: Entry, use: Use) -> str:
 def assignments(entry: Entry, use: Use, value: str) -> list[str]:
     owner = [f"{entry.table}.name={json.dumps(use.owner)}"] if use.owner else []
     needed = ["model.reset=soft"] if entry.key == "model.reset_order" else []
+    needed += companions(use.owner or value.strip('"'), entry.key)
     if {'"learned"', '"D"'} & {json.dumps(use.owner), value} and entry.key != "attack.auxiliary":
         needed.append(f"{entry.table}.auxiliary=mnist")  # it answers only with auxiliary data
     if use.place == "audit" and entry.table == "judge":
         needed.append("dataset=digits")  # it is trained on
     return [*owner, *needed, f"{entry.key}={value}"]
+
+
+def companions(name: str, key: str) -> list[str]:
+    """Return what a defence or a strategy of this name, or a key, goes with."""
+    if key == "federation.summed_clients":
+        return ['federation.observer="sum of clients"', "federation.clients=9"]
+    if name in STRATEGY_CLAIMS:
+        own = {"noise_multiplier": "0.1", "clipping_norm": "1.0"}
+        mods = [f"defence.name={defence}" for defence, entry in DEFENCES.items() if entry.strategy == name]
+        given = [f"strategy.{one}={value}" for one, value in own.items() if one in STRATEGY_ARGUMENTS[name]]
+        return [*mods, *(one for one in given if not one.startswith(f"{key}="))]
+    if name not in DEFENCES:
+        return []
+    entry = DEFENCES[name]
+    if entry.strategy:
+        return [f"strategy.name={entry.strategy}", *companions(entry.strategy, key)[1:]]
+    return ["strategy.name=FedAvg"] * (entry.works_on == MESSAGE) + ["model.name=lenet"] * bool(entry.static_only)
 
 
 def refusal(entry: Entry, use: Use, value: str) -> str:
@@ -286,4 +305,6 @@ def test_arguments_of_strategies_have_flowers_defaults(strategy: str) -> None:
     kind: type = getattr(flower_strategies, "FedAvg" if strategy == "FedSGD" else strategy)
     parameters = inspect.signature(kind).parameters
     found = {name: parameters[name].default for name in STRATEGY_ARGUMENTS[strategy]}
-    assert FLOWER_DEFAULTS.get(strategy, {}) == found
+    needed = {name for name, default in found.items() if default is inspect.Parameter.empty}
+    assert needed == set(REQUIRED_ARGUMENTS) & set(found)
+    assert FLOWER_DEFAULTS.get(strategy, {}) == {name: found[name] for name in found if name not in needed}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from judges.report.formats import counted, joined
+from judges.report.gradient_inversion.tables_claims import claim_line
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
 from judges.report.gradient_inversion.wording import WORDS
 from judges.report.statements import Fact, Part, few
@@ -51,6 +52,7 @@ def system_part(
         Fact("Updates", _counts(summary, scores)),
         *(_clients(manifest[CLIENTS]) if CLIENTS in manifest else _simulated(config)),
         Fact("Defence", _defence(defences, audit=CLIENTS in manifest)),
+        *_claims(summary),
     ]
     return Part("The system that was attacked", facts)
 
@@ -69,6 +71,13 @@ def _counts(summary: Summary, scores: Sequence[Score]) -> str:
 def _defence(defences: Sequence[str], *, audit: bool) -> str:
     named = ", ".join("none" if name == "none" else name for name in defences) or "none"
     return f"{named} (as the owner of the federation says)" if audit else named
+
+
+def _claims(summary: Summary) -> Iterator[Fact]:
+    """Yield what the defences claim of differential privacy, or why nothing."""
+    lines = list(dict.fromkeys(map(claim_line, summary.claims)))
+    if lines:
+        yield Fact("Claims", few(lines, by=" "))
 
 
 def _clients(clients: object) -> Iterator[Fact]:
