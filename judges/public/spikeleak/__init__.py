@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from attacks.testing import check_attack as check_attack
     from fl_sim.captures import CaptureStore as CaptureStore
     from fl_sim.datasets import load_dataset as load_dataset
+    from fl_sim.defences import DEFENCES as DEFENCES
+    from fl_sim.defences import DefenceEntry as DefenceEntry
     from fl_sim.federation.interception import CuriousGrid as CuriousGrid
     from fl_sim.federation.sealing import seal as seal
     from fl_sim.models import MODELS as MODELS
     from fl_sim.models import ModelEntry as ModelEntry
+    from fl_sim.models.spiking_lenet import SpikingTwin as SpikingTwin
     from fl_sim.records import InputSpec as InputSpec
     from fl_sim.records import ModelSpec as ModelSpec
+    from fl_sim.specs import Settings as Settings
+    from fl_sim.testing import check_defence as check_defence
+    from fl_sim.testing import check_model as check_model
     from judges.notebook.calls import attack as attack
     from judges.notebook.calls import audit as audit
     from judges.notebook.calls import run as run
@@ -38,15 +44,21 @@ _ROOMS: Mapping[str, str] = {
     "AttackEntry": "attacks",
     "CaptureStore": "fl_sim.captures",
     "CuriousGrid": "fl_sim.federation.interception",
+    "DEFENCES": "fl_sim.defences",
     "DLGSettings": "attacks.settings",
+    "DefenceEntry": "fl_sim.defences",
     "InputSpec": "fl_sim.records",
     "MODELS": "fl_sim.models",
     "MatchingAttack": "attacks.matching",
     "ModelEntry": "fl_sim.models",
     "ModelSpec": "fl_sim.records",
+    "Settings": "fl_sim.specs",
+    "SpikingTwin": "fl_sim.models.spiking_lenet",
     "attack": "judges.notebook.calls",
     "audit": "judges.notebook.calls",
     "check_attack": "attacks.testing",
+    "check_defence": "fl_sim.testing",
+    "check_model": "fl_sim.testing",
     "invert": "judges.notebook.inversions",
     "load_dataset": "fl_sim.datasets",
     "run": "judges.notebook.calls",
