@@ -23,7 +23,10 @@ from typer.testing import CliRunner
 
 from attacks import ATTACKS
 from fl_sim.federation.local_grid import LocalGrid
+from fl_sim.defences import DEFENCES
 from fl_sim.models import MODELS
+from fl_sim.specs import InputSpec
+from fl_sim.testing import check_defence, check_model
 from judges.cli import app
 from judges.kinds import read_plan
 from judges.plans.audit import read_audit
@@ -33,6 +36,7 @@ from tests.readmes import (
     ROOT,
     anchors,
     block,
+    blocks,
     commands,
     documents,
     links,
@@ -161,11 +165,33 @@ def test_the_smallest_attack_keeps_the_promises_of_an_attack() -> None:
         ATTACKS.pop("my_attack", None)
 
 
-def test_the_defence_keeps_the_promises_of_a_defence() -> None:
-    names: dict[str, Any] = {"__name__": "sign_defence"}
-    exec(block("fl_sim/README.md", "sign_defence.py"), names)  # noqa: S102
-    signs = names["sign"]({"bias": torch.tensor([-3.0, 0.0, 5.0])}, scale=0.5)
-    assert signs["bias"].tolist() == [-0.5, 0.0, 0.5]
+def test_the_network_and_the_defence_of_a_file_are_attacked_with_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file alone to figures and tables, in the words of the README; smaller, which the promises are not."""
+    document = "fl_sim/README.md"
+    (tmp_path / "my_snn.py").write_text(block("fl_sim/README.md", "my_snn.py"))
+    (config,) = (code for code in blocks(documents()[document], "toml") if code.startswith("# my_snn.toml"))
+    (tmp_path / "my_snn.toml").write_text(config)
+    monkeypatch.chdir(tmp_path)
+    smaller = "repeats=1 judge=none attack=idlg attack.iterations=1 attack.inner_iterations=2 dataset.size=8".split()
+    settings = [part for pair in smaller for part in ("--set", pair)]
+    run, report = (line.partition("#")[0].split()[1:] for line in commands(documents()[document]) if "my_snn" in line)
+    try:
+        for words in ([*run, *settings, "--quiet"], report):
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 0, done.output
+        check_model("my_snn", spec=InputSpec(channels=1, height=8, width=8, classes=3))
+        check_defence("largest")
+    finally:
+        MODELS.pop("my_snn", None)
+        DEFENCES.pop("largest", None)
+        sys.modules.pop("my_snn", None)
+    rows = read_scores(tmp_path / "runs/my_snn/scores.csv")
+    assert {row.defence for row in rows} == {"none", "largest"}
+    assert {row.model for row in rows} == {"my_snn"}
+    assert list((tmp_path / "runs/my_snn/figures").glob("*.pdf"))
+    assert "largest" in (tmp_path / "runs/my_snn/report.tex").read_text(encoding="utf-8")
 
 
 def test_every_python_block_is_run_by_a_test() -> None:

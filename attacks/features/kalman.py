@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
@@ -117,14 +118,19 @@ class FeatureKalman:
         """Return pictures (n, C, H, W) in [0, 1] of the prior."""
         spec, count = capture.model.input, self.settings.prior_count
         if self._kind() == "strokes":
-            generator = torch_stream(seed, "strokes", count)
-            return strokes(count, spec.height, spec.width, generator).expand(-1, spec.channels, -1, -1)
+            return _drawn(seed, count, spec.height, spec.width).expand(-1, spec.channels, -1, -1)
         if self._auxiliary is None:
             raise ConfigError(
                 "attack.prior: 'auxiliary' needs auxiliary data; name a data set in attack.auxiliary of the experiment."
             )
         pictures = self._auxiliary.inputs[:count]
         return (pictures - spec.low) / (spec.high - spec.low)
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(seed: int, count: int, height: int, width: int) -> Tensor:
+    """Return the pictures (count, 1, height, width) of the prior of strokes, which all victims of a call share."""
+    return strokes(count, height, width, torch_stream(seed, "strokes", count))
 
 
 class _Step(NamedTuple):

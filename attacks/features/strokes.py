@@ -31,7 +31,10 @@ def strokes(count: int, height: int, width: int, generator: torch.Generator) -> 
         ends = points[:, 0] + size * _CLOSING * torch.randn(count, 2, generator=generator)
         points[:, 3] = torch.where(closed[:, None], ends, points[:, 3])
         radii = size.mean() * (_NARROW + (_WIDE - _NARROW) * torch.rand(count, 1, generator=generator))
-        distances = torch.stack([torch.cdist(pixels, curve).amin(1) for curve in basis @ points])
-        drawn = (radii + 0.5 - distances).clamp(0.0, 1.0) * (curves > number)[:, None]
-        pictures = torch.maximum(pictures, drawn)
+        wanted = curves > number
+        if not wanted.any():
+            continue
+        distances = torch.stack([torch.cdist(pixels, curve).amin(1) for curve in (basis @ points)[wanted]])
+        drawn = (radii[wanted] + 0.5 - distances).clamp(0.0, 1.0)
+        pictures[wanted] = torch.maximum(pictures[wanted], drawn)
     return pictures.view(count, 1, height, width)
