@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from attacks import ATTACKS
-from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.defences import DEFENCES
+from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.models import MODELS
 from fl_sim.specs import InputSpec
 from fl_sim.testing import check_defence, check_model
@@ -174,7 +174,8 @@ def test_the_network_and_the_defence_of_a_file_are_attacked_with_its_config(
     (config,) = (code for code in blocks(documents()[document], "toml") if code.startswith("# my_snn.toml"))
     (tmp_path / "my_snn.toml").write_text(config)
     monkeypatch.chdir(tmp_path)
-    smaller = "repeats=1 judge=none attack=idlg attack.iterations=1 attack.inner_iterations=2 dataset.size=8".split()
+    smaller = ["repeats=1", "judge=none", "attack=idlg", "dataset.size=8"]
+    smaller += ["attack.iterations=1", "attack.inner_iterations=2"]
     settings = [part for pair in smaller for part in ("--set", pair)]
     run, report = (line.partition("#")[0].split()[1:] for line in commands(documents()[document]) if "my_snn" in line)
     try:

@@ -203,9 +203,10 @@ def _check_known(capture: CapturedUpdate) -> None:
         missing.append("batch_size")
     if missing:
         flags = " ".join(f"--set assumed.{key.partition(' ')[0]}=..." for key in missing)
+        instead = " (or assumed.epochs=... for local_steps)" if "assumed.local_steps" in flags else ""
         raise ConfigError(
             f"{capture.id}: the server's config tells no {' and no '.join(missing)} (its keys: "
             f"{', '.join(capture.config) or 'none'}), and an attack on a weight delta needs them. Send them in the "
             "train config as 'learning-rate' or 'lr', 'local-steps' or 'local-epochs', and 'batch-size', or say what a "
-            f"server would know: {flags}"
+            f"server would know: {flags}{instead}. `spikeleak check` lists what is taken for granted, as no momentum."
         )
