@@ -47,6 +47,8 @@ from tests.readmes import (
 )
 
 MOST_WORDS = 1300
+OWN_CONFIG = "my_snn.toml"
+"""Written in a README, and run as it stands there by a test of its own."""
 NOT_YET: set[str] = set()
 """Named, and made by a command of its own."""
 DOCUMENTS = list(documents())
@@ -171,8 +173,8 @@ def test_the_network_and_the_defence_of_a_file_are_attacked_with_its_config(
     """From the file alone to figures and tables, in the words of the README; smaller, which the promises are not."""
     document = "fl_sim/README.md"
     (tmp_path / "my_snn.py").write_text(block("fl_sim/README.md", "my_snn.py"))
-    (config,) = (code for code in blocks(documents()[document], "toml") if code.startswith("# my_snn.toml"))
-    (tmp_path / "my_snn.toml").write_text(config)
+    (config,) = (code for code in blocks(documents()[document], "toml") if code.startswith(f"# {OWN_CONFIG}"))
+    (tmp_path / OWN_CONFIG).write_text(config)
     monkeypatch.chdir(tmp_path)
     smaller = ["repeats=1", "judge=none", "attack=idlg", "dataset.size=8"]
     smaller += ["attack.iterations=1", "attack.inner_iterations=2"]
@@ -248,8 +250,8 @@ def check_command(words: Sequence[str]) -> None:
         assert rest[0] in command.commands
         command = command.commands[rest.pop(0)]
     params = command.make_context(command.name, rest).params
-    if command.name == "run":
-        path = Path(params["config"])
+    path = Path(params["config"]) if command.name == "run" else Path()
+    if command.name == "run" and path.name != OWN_CONFIG:
         read_plan(
             ROOT / path if path.suffix and len(path.parts) > 1 else find_config(path), params["assignments"] or []
         )
