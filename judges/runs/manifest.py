@@ -45,8 +45,8 @@ GALLERY, ANSWERS = "gallery", "answers"
 """Folders of pictures: answers with a known truth, and answers without one. A cell of an audit may have both."""
 
 WRITTEN = (
-    "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "figures",
+    "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "observed",
+    "inferences", "live", GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "figures",
     "statement.html", "statement.md", "files.sha256",
 )  # fmt: skip
 
