@@ -186,7 +186,8 @@ AnyEntry = AttackEntry | InversionEntry | MembershipEntry
 
 def entry_of(name: str) -> AnyEntry:
     """Return the entry of an attack in any of the tables; a ConfigError if there is none."""
-    return _table_of(name)[name]
+    entry: AnyEntry = _table_of(name)[name]
+    return entry
 
 
 def origin_of(name: str) -> str:

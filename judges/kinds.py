@@ -116,6 +116,20 @@ KINDS: Mapping[str, Kind] = {
         cells="judges.export.cells:cells_of_inversions",
         forecast="judges.bench.forecast:forecast_inversions",
     ),
+    "membership": Kind(
+        task="membership",
+        command="run",
+        tables=("dataset", "model", "strategy", "defence", "attack", "training"),
+        plan="judges.plans.membership:make_membership_plan",
+        bench="judges.bench.membership.run:MembershipRun",
+        report="judges.report.membership.report:write_membership_report",
+        statement="judges.report.membership.statement:write_membership_statement",
+        submission="",
+        results="judges.report.membership.tables:results_of_memberships",
+        verdicts="judges.report.membership.tables:verdicts_on_memberships",
+        cells="judges.export.memberships:cells_of_memberships",
+        forecast="judges.bench.membership.forecast:forecast_memberships",
+    ),
 }
 
 

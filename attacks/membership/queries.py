@@ -52,8 +52,8 @@ def log_odds(
     """
     yes, no = [], []
     for draw in range(settings.draws):
-        parts = [_label_and_rest(model(inputs), labels)
-                 for inputs, labels in queried(model, candidates, settings, draw, seed=seed, device=device)]  # fmt: skip
+        queries = queried(model, candidates, settings, draw, seed=seed, device=device)
+        parts = [_label_and_rest(model(inputs), labels) for inputs, labels in queries]
         yes.append(torch.cat([part[0] for part in parts]))
         no.append(torch.cat([part[1] for part in parts]))
     mean = (torch.logsumexp(torch.stack(logs), dim=0) - math.log(settings.draws) for logs in (yes, no))
@@ -79,7 +79,7 @@ def queried(
         at_once: examples of a piece.
     """
     axis = candidates.axis
-    pieces = zip(candidates.inputs.split(at_once, axis), candidates.labels.split(at_once), strict=True)
+    pieces = zip(torch.split(candidates.inputs, at_once, axis), torch.split(candidates.labels, at_once), strict=True)
     for number, (inputs, labels) in enumerate(pieces):
         own = inputs
         if settings.input_dropout:

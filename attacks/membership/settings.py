@@ -40,7 +40,7 @@ class ShadowSettings(MembershipSettings):
             left out (Carlini et al. 2022, section V-A).
     """
 
-    mode: Literal["offline", "online"] = OFFLINE
+    mode: Literal["offline", "online"] = "offline"
     shadows: int = Field(default=16, ge=4, le=1024, multiple_of=2)
 
 

@@ -122,7 +122,7 @@ def _learned(spec: ModelSpec, examples: Candidates, *, seed: int) -> dict[str, T
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(STEPS):
         optimiser.zero_grad()
-        F.cross_entropy(model(examples.inputs), examples.labels).backward()
+        F.cross_entropy(model(examples.inputs), examples.labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return parameters_of(model)
 

@@ -119,7 +119,7 @@ class MembershipCell:
     @property
     def all_settings(self) -> dict[str, Scalar]:
         """Return its settings, completed by the attack's defaults."""
-        settings: dict[str, Scalar] = MEMBERSHIP_INFERENCES[self.attack].settings(**self.settings).model_dump()
+        settings: dict[str, Scalar] = MEMBERSHIP_INFERENCES[self.attack].settings.model_validate(dict(self.settings)).model_dump()
         return settings
 
     @property
@@ -155,7 +155,7 @@ class MembershipPlan:
         return [cell for cell in self.cells if cell.target == target.label]
 
     def shadows_of(self, target: MemberPlan) -> list[tuple[int, bool]]:
-        """Return (number, whether online) of every shadow model that the attacks on targets of one kind compare with."""
+        """Return (number, whether online) of every shadow model of the attacks on targets of one kind."""
         most = {online: max((cell.shadows for cell in self.attacks_on(target) if cell.online == online), default=0)
                 for online in (False, True)}  # fmt: skip
         return [(number, online) for online, count in most.items() for number in range(count)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 
-from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, SimulationConfig, StrategySettings
 from fl_sim.config.strategies import STRATEGY_ARGUMENTS
 from fl_sim.datasets.table import DATASETS
@@ -17,13 +17,14 @@ from fl_sim.models import MODELS
 from fl_sim.specs import PresetSettings, Scalar, Settings, TrainingSettings
 from judges.classifiers.settings import NONE, PAPER
 from judges.classifiers.table import JUDGES
-from judges.plans import gradient_inversion, model_inversion
+from judges.plans import gradient_inversion, membership, model_inversion
 from judges.plans.audit import AuditSettings
 from judges.plans.base import NO_ATTACK
 from judges.plans.keys import Entry, Place, Use, literal, ordered, summary_of, tables_of
 
 COMMAND = "spikeleak config reference > configs/REFERENCE.md"
-_GRADIENT_INVERSION, _MODEL_INVERSION, _AUDIT, _FLOWER = "gradients", "models", "audit", "`flwr run`"
+_GRADIENT_INVERSION, _MODEL_INVERSION, _MEMBERSHIP = "gradients", "models", "members"
+_AUDIT, _FLOWER = "audit", "`flwr run`"
 
 FLOWER_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
     "Bulyan": {"num_malicious_nodes": 0},
@@ -56,7 +57,9 @@ FURTHER = (
         "scales.NAME",
         "table",
         "settings that override the others if `scale` is NAME, which is added to the name of the run.",
-        tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION)),
+        tuple(
+            Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION, _MEMBERSHIP)
+        ),
     ),
     Entry(
         "protocols.WORD",
@@ -75,18 +78,22 @@ A key in a table is written `table.key` here and after `--set`. A plain value in
 columns give the allowed values of a key, its default, its readers, and whether a list of values is an axis of the grid:
 yes, no (one value for the whole experiment), or the readers for which it is. The readers:
 """
-_FEDERATED = 'Model inversion reads this table only with `target = "federation"`.'
+_FEDERATED = 'Model inversion and membership inference read this table only with `target = "federation"`.'
+_CENTRAL = (
+    'Model inversion reads this table only with `target = "central"`; membership inference trains shadow models by it '
+    "for federations too."
+)
 
 
 def places(*, plugins: bool = False) -> tuple[Place, ...]:
-    """Return the readers of a config: experiments of gradient and of model inversion, audits, and Flower's command.
+    """Return the readers of a config: experiments of all kinds, audits, and Flower's command.
 
     Args:
         plugins: whether to include the entries of other packages.
     """
-    attacks, inversions, defences = (
+    attacks, inversions, memberships, defences = (
         {name: entry.settings for name, entry in (table if plugins else table.own).items()}
-        for table in (ATTACKS, MODEL_INVERSIONS, DEFENCES)
+        for table in (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES, DEFENCES)
     )
     flower = Place(
         _FLOWER,
@@ -117,6 +124,22 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key not in model_inversion.ONE_VALUE and not key.startswith("judge."),
         defaults=_defaults_of_model_inversion(),
     )
+    members = Place(
+        _MEMBERSHIP,
+        'an experiment of membership inference: `spikeleak run` of a config with `task = "membership"`',
+        membership.MembershipConfig,
+        names={**flower.names, "attack.name": [*memberships]},
+        owners={**flower.owners, "attack": memberships},
+        unread=("repeat",),
+        axis=lambda key: key not in membership.ONE_VALUE,
+        defaults={
+            "name": "the name of the file",
+            "task": "to be given",
+            "attack.name": literal([*MEMBERSHIP_INFERENCES.own]),
+            "model.init": literal("torch"),
+            "federation.keep_every": literal(1),
+        },
+    )
     audit = Place(
         _AUDIT,
         "`spikeleak audit`, by `--set`",
@@ -126,7 +149,7 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key.startswith("attack."),
         defaults={"dataset.name": literal(None)},
     )
-    return gradients, models, audit, flower
+    return gradients, models, members, audit, flower
 
 
 def reference(entries: Iterable[Entry], read_by: Sequence[Place]) -> str:
@@ -191,7 +214,7 @@ def _introduction(table: str, read_by: Sequence[Place]) -> list[str]:
     if table in ("federation", "strategy", "defence"):
         paragraphs.append(_FEDERATED)
     elif table == "training":
-        paragraphs.append(_FEDERATED.replace("federation", "central"))
+        paragraphs.append(_CENTRAL)
     elif table == "dataset":
         framings = (f"`{name}` {_settings(own)}" for name, own in model_inversion.AUTHORS_FRAMING.items())
         paragraphs.append(f"In model inversion, event data sets have other defaults: {'; '.join(framings)}.")

@@ -46,8 +46,8 @@ GALLERY, ANSWERS = "gallery", "answers"
 
 WRITTEN = (
     "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "observed",
-    "inferences", "live", GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "figures",
-    "statement.html", "statement.md", "files.sha256",
+    "inferences", "live", GALLERY, ANSWERS, "scores.csv", "summary.json", "report.html", "report.md", "report.tex",
+    "figures", "statement.html", "statement.md", "files.sha256",
 )  # fmt: skip
 
 

@@ -34,8 +34,8 @@ class MembershipScore(Approach, AttackedModel):
         auc_error: its standard error (DeLong, DeLong and Clarke-Pearson 1988).
         balanced_accuracy: the largest mean of true positive and true negative rate over all thresholds, in [0, 1]; the
             threshold is chosen with the truth, so that it is above 0.5 by chance.
-        caught_1, caught_01: members above the smallest threshold that at most 1 % (0.1 %) of the non-members reach; None
-            where there are fewer than 100 (1,000) of these, so that it cannot be told.
+        caught_1, caught_01: members above the smallest threshold that at most 1 % (0.1 %) of the non-members reach;
+            None where there are fewer than 100 (1,000) of these, so that it cannot be told.
         curve: {rate of false positives: largest rate of true positives up to it}, on a logarithmic grid.
         test_accuracy: of the target, in [0, 1], on data that it was not trained on; None of an update.
         train_accuracy: of the target on the members; None where it is not known.

@@ -16,6 +16,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.runs.class_rows import FEDERATION, Target
 from judges.runs.identity import NO_OP, SHUFFLED, SWAPPED, Attacked, Group, Varied
+from judges.runs.membership_rows import CLIENT, NULL
 
 LONGEST = 90
 ANN, SNN = "ANN", "SNN"
@@ -26,7 +27,8 @@ _SPIKING = "spiking_"
 _WORDS = {
     "mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2", "dlg": "DLG",
     "idlg": "iDLG", "grnn": "GRNN", "inverting_gradients": "Inverting Gradients", "frozen_delta": "frozen delta",
-    "feature_kalman": "feature Kalman", "lenet": "LeNet", "classic_lenet": "classic LeNet", "mlp": "MLP",
+    "feature_kalman": "feature Kalman", "loss_threshold": "loss threshold", "lira": "LiRA", "rmia": "RMIA",
+    "gradient_cosine": "gradient cosine", "lenet": "LeNet", "classic_lenet": "classic LeNet", "mlp": "MLP",
     "clip": "clipping", "noise": "clipping and noise", "prune": "pruning", "quantise": "quantisation", "mnist": "MNIST",
     "cifar100": "CIFAR-100", "lfw": "LFW", "att_faces": "AT&T faces", "att_faces_8_9": "AT&T faces (split 8:9)",
     "digits_dvs": "digits as events", "nmnist": "N-MNIST", "dvs_gesture": "DVS128 Gesture",
@@ -130,7 +132,10 @@ def target_name(target: Target) -> str:
     """Return a kind of target in words."""
     group = target.group
     epochs = f"{target.round} epoch{'' if target.round == 1 else 's'}"
-    trained = f"federation, round {target.round}" if target.source == FEDERATION else epochs
+    trained = {
+        FEDERATION: f"federation, round {target.round}",
+        CLIENT: f"clients' updates, round {target.round}",
+    }.get(target.source, epochs)
     return ", ".join((in_words(group.dataset), network_name(group), trained))
 
 
@@ -142,7 +147,7 @@ def way_name(thresholding: str) -> str:
 def attack_name(one: Named) -> str:
     """Return the name of an attack with the settings that vary, or of a control."""
     name = _with_settings(one.attack, one.attack_settings)
-    if one.control in (SHUFFLED, SWAPPED):
+    if one.control in (SHUFFLED, SWAPPED, NULL):
         return f"{name}, {one.control}"
     return one.control or name
 

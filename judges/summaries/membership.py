@@ -12,7 +12,7 @@ from statistics import mean, variance
 
 import numpy as np
 import pydantic
-from scipy.stats import norm
+from scipy.stats import betabinom, norm
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
@@ -26,6 +26,9 @@ SOME_TOLD = "some members are told"
 UNTOLD = "nothing found"
 DIFFERENT = "cannot tell"
 CONTROL = "control"
+SURE = 0.001
+"""Probability below which many members told at 1 % of false positives are not taken for chance."""
+
 VERDICTS = (MEMBERS_TOLD, SOME_TOLD, DIFFERENT, UNTOLD, CONTROL)
 
 
@@ -126,13 +129,31 @@ def area(rows: Sequence[MembershipScore]) -> Area:
     return Area(middle, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def verdict_on(auc: Area, caught: Rate | None, null: Area | None) -> tuple[str, str]:
+def by_chance(rows: Sequence[MembershipScore]) -> float | None:
+    """Return the probability that scores which know nothing tell as many members at 1 % of false positives as these.
+
+    Of m members and n others in random order, those above the k + 1 first others are beta-binomial with k + 1 and
+    n - k; the units are independent. None where there are too few others.
+    """
+    chances = np.ones(1)
+    for row in rows:
+        if row.caught_1 is None:
+            return None
+        passed = math.floor(FEW * row.non_members + 1e-9)
+        own = betabinom.pmf(np.arange(row.members + 1), row.members, passed + 1, row.non_members - passed)
+        chances = np.convolve(chances, own)
+    caught = sum(row.caught_1 or 0 for row in rows)
+    return float(min(1.0, chances[caught:].sum()))
+
+
+def verdict_on(auc: Area, caught: Rate | None, null: Area | None, chance: float | None) -> tuple[str, str]:
     """Return the verdict in words on an attack, and the reason for it.
 
     Args:
         auc: its area.
         caught: members told at 1 % of false positives, if that can be told.
         null: area of the same attack on a model that never saw a candidate, if there is one.
+        chance: `by_chance` of its rows.
     """
     beside = "" if null is None else f"; on a model that never saw them {_told(null)}"
     reason = f"the area is {_told(auc)}{beside}"
@@ -141,8 +162,9 @@ def verdict_on(auc: Area, caught: Rate | None, null: Area | None) -> tuple[str, 
         return MEMBERS_TOLD, reason
     if null is not None and null.low > 0.5:
         return DIFFERENT, f"{reason}: members and others differ without any training"
-    if caught is not None and caught.low > 2 * FEW:
-        return SOME_TOLD, f"{reason}; at 1 % of false positives {caught.count} of {caught.of} members are told"
+    if caught is not None and chance is not None and chance < SURE:
+        told = f"at 1 % of false positives {caught.count} of {caught.of} members are told"
+        return SOME_TOLD, f"{reason}; {told}, which by chance has a probability of {chance:.1g}"
     return UNTOLD, reason
 
 
@@ -155,7 +177,9 @@ def _line(rows: Sequence[MembershipScore], nulls: Sequence[MembershipScore]) -> 
     first, auc = rows[0], area(rows)
     null = area(nulls) if nulls and not first.is_control else None
     caught = [_caught([row.caught_1 for row in rows], rows), _caught([row.caught_01 for row in rows], rows)]
-    verdict, reason = (CONTROL, "knows no member") if first.is_control else verdict_on(auc, caught[0], null)
+    verdict, reason = (
+        (CONTROL, "knows no member") if first.is_control else verdict_on(auc, caught[0], null, by_chance(rows))
+    )
     return MembershipSummary(
         **columns_of(first, Approach, AttackedModel),
         cell=first.cell,

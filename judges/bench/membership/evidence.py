@@ -5,13 +5,13 @@ Each is stored in the folder observed/ of the run, as the attack gets it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attacks.contracts import Observed
 from fl_sim.captures import CaptureStore
-from fl_sim.config import SimulationConfig
 from fl_sim.global_models import global_models
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
 from judges.bench.membership.jobs import NULL, TARGET, Recipe
@@ -22,6 +22,7 @@ from judges.scoring.membership.asked import Asked
 from judges.scoring.membership.null import null_update
 
 ROOM = "observed"
+_ID_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Evidence:
         seed: of the target.
         asked: who is asked about.
         name: of the record in observed/.
+        id: its id, which answers repeat.
         source, round, client: columns of its rows.
         after: what the names of cells say of the round.
         changes: whether an update is known, and not a model alone.
@@ -44,6 +46,7 @@ class Evidence:
     seed: int
     asked: Asked
     name: str
+    id: str
     source: str
     round: int
     client: int = -1
@@ -68,10 +71,10 @@ def central_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) ->
     for kind in (TARGET, NULL):
         trained = Recipe(plan.config, asked, kind).train()
         name = f"{plan.label}-{seed:03d}{'' if kind == TARGET else f'-{NULL}'}"
-        _keep(Observed(name, trained.model.model, trained.model.parameters), folder)
+        known = _kept(Observed(name, trained.model.model, trained.model.parameters), folder)
         accuracies = trained.model.test_accuracy, trained.train_accuracy
         yield Evidence(
-            plan, seed, asked, name, CENTRAL, trained.model.round, null=kind == NULL, accuracies=accuracies
+            plan, seed, asked, name, known, CENTRAL, trained.model.round, null=kind == NULL, accuracies=accuracies
         )  # fmt: skip
 
 
@@ -91,29 +94,24 @@ def federated_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) 
         model, until = models[number], tuple(key.id for key in keys if key.round <= number)
         before = models[number - 1].parameters if number - 1 in models else {}
         place = f"{name}@r{number:03d}"
-        _keep(Observed(place, model.model, model.parameters, before), folder)
+        known = _kept(Observed(place, model.model, model.parameters, before), folder)
         yield Evidence(
-            plan, seed, replace(asked, captures=until), place, FEDERATION, number, after=f"@r{number:03d}",
+            plan, seed, replace(asked, captures=until), place, known, FEDERATION, number, after=f"@r{number:03d}",
             changes=bool(before), accuracies=(model.test_accuracy, None),
         )  # fmt: skip
     for key in keys:
         place = f"{name}@r{key.round:03d}-c{key.client:03d}"
-        _keep(replace(_as_observed(store.load(key.id)), id=place), folder)
+        known = _kept(replace(_as_observed(store.load(key.id)), id=place), folder)
         yield Evidence(
-            plan, seed, replace(asked, captures=(key.id,)), place, CLIENT, key.round, key.client,
+            plan, seed, replace(asked, captures=(key.id,)), place, known, CLIENT, key.round, key.client,
             after=f"@r{key.round:03d}-clients", changes=True,
         )  # fmt: skip
-    yield from _null_of(plan.simulation(seed), models[0], Evidence(
-        plan, seed, replace(asked, captures=tuple(key.id for key in keys)), f"{name}-{NULL}", FEDERATION, max(models),
-        after=f"@r{max(models):03d}", changes=True, null=True,
-    ), folder)  # fmt: skip
-
-
-def _null_of(config: SimulationConfig, first: TrainedModel, evidence: Evidence, folder: Path) -> Iterator[Evidence]:
-    """Yield the control of a federation, whose update is computed from its first model."""
-    own = evidence.asked.own()
-    _keep(null_update(config, first.model, first.parameters, own, evidence.name), folder)
-    yield evidence
+    asked, last, place = replace(asked, captures=tuple(key.id for key in keys)), max(models), f"{name}-{NULL}"
+    first = models[0]
+    known = _kept(null_update(plan.simulation(seed), first.model, first.parameters, asked.own(), place), folder)
+    yield Evidence(
+        plan, seed, asked, place, known, FEDERATION, last, after=f"@r{last:03d}", changes=True, null=True
+    )  # fmt: skip
 
 
 def _as_observed(capture: CapturedUpdate) -> Observed:
@@ -124,8 +122,10 @@ def _as_observed(capture: CapturedUpdate) -> Observed:
     return Observed(capture.id, capture.model, {**capture.parameters, **after}, capture.parameters)
 
 
-def _keep(observed: Observed, folder: Path) -> None:
-    """Store what is observed, unless the same is there."""
-    path = path_of(folder, observed.id)
-    if not path.is_file() or path.read_bytes() != record_bytes(observed):
-        save_record(observed, path)
+def _kept(observed: Observed, folder: Path) -> str:
+    """Store what is observed, unless the same is there, and return its id: its name and a hash of its parameters."""
+    digest = hashlib.sha256(record_bytes(observed)).hexdigest()[:_ID_DIGITS]
+    path, identified = path_of(folder, observed.id), replace(observed, id=f"{observed.id}-{digest}")
+    if not path.is_file() or path.read_bytes() != record_bytes(identified):
+        save_record(identified, path)
+    return identified.id

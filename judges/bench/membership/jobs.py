@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from attacks import build_membership
 from attacks.answers import Call
 from attacks.contracts import Background, Observed, Shadow
@@ -58,12 +60,11 @@ class Recipe:
         return derive_seed(self.asked.seed, "membership", self.kind, *own)
 
     @property
-    def path(self) -> Path:
-        """Return its path in the cache."""
+    def kept(self) -> bool:
+        """Return whether it is in the cache."""
         data, config = self.dataset, self.config
-        return target_path(
-            config.model.spec(data.spec), data, config.training, seed=self.seed, device=config.device
-        )  # fmt: skip
+        spec = config.model.spec(data.spec)
+        return target_path(spec, data, config.training, seed=self.seed, device=config.device).is_file()
 
     def train(self, advance: Advance | None = None) -> CentralTraining:
         """Return the trained model, from the cache or trained now."""
@@ -118,12 +119,16 @@ class InferenceJob:
 
     def background(self) -> Background:
         """Return the shadow models and the examples that the adversary has."""
-        shadows, online = [], self.cell.online
+        if not self.cell.shadows:
+            return Background()
+        own, online, shadows = self.asked.own(), self.cell.online, []
+        none = [torch.zeros(len(labels), dtype=torch.bool) for labels in (self.asked.question().labels, own.labels)]
         for number in range(self.cell.shadows):
             trained = Recipe(self.config, self.asked, SHADOW, number, online).train()
-            half = self.asked.half(number, online=online)
-            shadows.append(Shadow(trained.model.parameters, half.seen, half.seen_auxiliary))
-        return Background(shadows, self.asked.own() if shadows else None)
+            half = self.asked.half(number, online=online).chosen
+            seen, seen_own = (half, none[1]) if online else (none[0], half)
+            shadows.append(Shadow(trained.model.parameters, seen, seen_own))
+        return Background(shadows, own)
 
     def smaller(self) -> None:
         """Return None: the candidates are queried in pieces already."""

@@ -85,12 +85,14 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
         """Train the missing targets and shadow models, and yield all models and updates under attack."""
         trainings = {target.label: self._trainings(engine, target) for target in self.plan.targets}
         for target in self.plan.targets:
-            failure = self._wait_for(target, trainings[target.label])
+            failure = self._wait_for(trainings[target.label])
             for seed in target.seeds:
                 asked, name = asked_of(target, seed, self.folder), f"{target.label}-{seed:03d}"
                 failure = failure or self._federation_failure(target, name)
                 if failure:
-                    self.failed |= {f"{cell.name}, target seed {seed}": failure for cell in self.plan.attacks_on(target)}
+                    self.failed |= {
+                        f"{cell.name}, target seed {seed}": failure for cell in self.plan.attacks_on(target)
+                    }
                 elif target.config.target == FEDERATION:
                     yield from federated_evidence(target, seed, asked, self.folder)
                 else:
@@ -104,7 +106,8 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
                 continue
             path = self.folder / INFERENCES / evidence.name / f"{cell.label}.safetensors"
             earlier = kept_answer(MembershipScores, path, self.watch)
-            done = earlier is not None and dict(earlier.settings) == cell.all_settings
+            told = None if earlier is None else (earlier.observed_id, dict(earlier.settings))
+            done = told == (evidence.id, cell.all_settings)
             observed = path_of(self.folder, evidence.name)
             job = InferenceJob(cell, evidence.plan.config, evidence.asked, observed, path)
             answers.append(Answer(cell, path, None if done else Started(engine, job)))
@@ -160,7 +163,7 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
             started.append((told, Started(engine, TrainJob(recipe))))
         return started
 
-    def _wait_for(self, target: MemberPlan, started: Sequence[tuple[str, Started]]) -> str:
+    def _wait_for(self, started: Sequence[tuple[str, Started]]) -> str:
         """Wait for trainings; return why the attacks on targets of their kind cannot be made, or ""."""
         failure = ""
         for told, job in started:

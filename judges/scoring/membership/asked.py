@@ -28,11 +28,10 @@ _STREAM = "membership"
 
 
 class Half(NamedTuple):
-    """What one shadow model is trained on: the data, and which candidates and auxiliary examples these are."""
+    """What one shadow model is trained on: the data, and which of the candidates, or of the auxiliary examples."""
 
     dataset: Dataset
-    seen: Tensor
-    seen_auxiliary: Tensor
+    chosen: Tensor
 
 
 class _Pools(NamedTuple):
@@ -104,9 +103,7 @@ class Asked:
         half = torch.zeros(len(pool), dtype=torch.bool)
         half[order[: len(pool) // 2]] = True
         half = ~half if number % 2 else half
-        none = torch.zeros(len(pools.auxiliary) if online else len(self.question().labels), dtype=torch.bool)
-        seen, own = (half, none) if online else (none, half)
-        return Half(with_train(pools.dataset, pools.split, pool[half]), seen, own)
+        return Half(with_train(pools.dataset, pools.split, pool[half]), half)
 
     def check(self) -> None:
         """Raise a ConfigError if the data set has too few examples."""

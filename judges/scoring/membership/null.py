@@ -42,5 +42,5 @@ def _batches(config: SimulationConfig, examples: Auxiliary) -> Iterator[tuple[Te
     count = federation.local_steps
     if federation.local_epochs:
         count = federation.local_epochs * -(-len(examples.labels) // size)
-    parts = list(zip(examples.inputs.split(size, axis), examples.labels.split(size), strict=True))
+    parts = list(zip(torch.split(examples.inputs, size, axis), torch.split(examples.labels, size), strict=True))
     yield from itertools.islice(itertools.cycle(parts), count)
