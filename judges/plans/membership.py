@@ -119,7 +119,9 @@ class MembershipCell:
     @property
     def all_settings(self) -> dict[str, Scalar]:
         """Return its settings, completed by the attack's defaults."""
-        settings: dict[str, Scalar] = MEMBERSHIP_INFERENCES[self.attack].settings.model_validate(dict(self.settings)).model_dump()
+        settings: dict[str, Scalar] = (
+            MEMBERSHIP_INFERENCES[self.attack].settings.model_validate(dict(self.settings)).model_dump()
+        )
         return settings
 
     @property
@@ -239,6 +241,11 @@ def _checked(combination: Raw, raw: Raw) -> MembershipConfig:
         raise ConfigError(
             "federation.keep_every: expected 1, since each round's global model is compared with the one before it, "
             f"got {config.federation.keep_every}."
+        )
+    if config.target == FEDERATION and not config.federation.capture_every:
+        raise ConfigError(
+            "federation.capture_every: expected 1 or more, since the sealed examples of captured updates are the "
+            "members, got 0."
         )
     return config.model_copy(update={"attack": checked_attack(config.attack, raw, MEMBERSHIP_INFERENCES)})
 

@@ -130,14 +130,13 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         membership.MembershipConfig,
         names={**flower.names, "attack.name": [*memberships]},
         owners={**flower.owners, "attack": memberships},
-        unread=("repeat",),
+        unread=("repeat", "federation.keep_every"),
         axis=lambda key: key not in membership.ONE_VALUE,
         defaults={
             "name": "the name of the file",
             "task": "to be given",
             "attack.name": literal([*MEMBERSHIP_INFERENCES.own]),
             "model.init": literal("torch"),
-            "federation.keep_every": literal(1),
         },
     )
     audit = Place(

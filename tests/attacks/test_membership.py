@@ -142,5 +142,3 @@ def test_an_update_of_one_example_points_along_minus_its_gradient() -> None:
 def test_a_trained_model_alone_has_no_update() -> None:
     with pytest.raises(ConfigError, match="expected an update"):
         scored("gradient_cosine", {}, Background())
-
-
