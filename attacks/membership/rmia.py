@@ -2,8 +2,8 @@
 
 A candidate x is compared with many auxiliary examples z. Its score is the share of z that it dominates:
 (p(x | model) / p(x)) / (p(z | model) / p(z)) >= gamma (eqs. 2 to 4), where p(x) is the mean confidence of models of
-which half saw x. Where no shadow model saw it, that is guessed as ((1 + a) p_out + 1 - a) / 2 (section 3.3). Confidences are
-softmax probabilities; the authors' Taylor softmax is left out.
+which half saw x. Where no shadow model saw it, that is guessed as ((1 + a) p_out + 1 - a) / 2 (section 3.3).
+Confidences are softmax probabilities; the authors' Taylor softmax is left out.
 """
 
 from __future__ import annotations

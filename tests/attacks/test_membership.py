@@ -113,7 +113,7 @@ def test_rmia_counts_the_auxiliary_examples_that_a_candidate_dominates() -> None
         gains.append(odds(0, each).sigmoid() / marginal)
     expected = [sum(float(x / z) >= 1.5 for z in gains[1]) / COUNT for x in gains[0]]
     assert found.tolist() == pytest.approx(expected)
-    assert 0 < max(expected)
+    assert max(expected) > 0
 
 
 def test_rmia_takes_the_mean_of_both_kinds_of_models_where_there_are_both() -> None:

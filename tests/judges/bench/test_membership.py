@@ -134,12 +134,13 @@ def test_the_rows_follow_from_the_answers_and_every_file_is_listed(stated: Path)
 
 
 def test_the_pages_answer_first_and_name_the_threat(stated: Path) -> None:
-    page = (stated / "report.md").read_text("utf-8")
+    page = (stated / "report.html").read_text("utf-8")
     cell = cells_of(stated)["digits-mlp-torch/lira"]
     assert "can be told better than by chance" in page
     assert f"{cell.auc.mean:.3f}" in page
     assert "at least 1,000 others" in page
-    assert "ROC, digits" in (stated / "report.html").read_text("utf-8")
+    assert "ROC, digits" in page
+    assert f"{cell.auc.mean:.3f}" in (stated / "report.md").read_text("utf-8")
     kind_in(stated).part("statement")(stated)
     told = (stated / "statement.md").read_text("utf-8")
     assert "Threat: membership inference" in told
