@@ -1,7 +1,8 @@
 """The adversary, which reconstructs inputs from what an honest-but-curious server observes. It never sees the truth.
 
 The tables of attacks: name -> class and settings. Importing this does not import torch. Other packages add attacks by
-the entry points `spikeleak.attacks` and `spikeleak.model_inversions`; see `fl_sim.plugins`.
+the entry points `spikeleak.attacks`, `spikeleak.model_inversions` and `spikeleak.membership_inferences`; see
+`fl_sim.plugins`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from attacks.inversion_settings import (
     MIFaceSettings,
     ModelInversionSettings,
 )
+from attacks.membership.table import MEMBERSHIP_INFERENCES as MEMBERSHIP_INFERENCES
+from attacks.membership.table import MembershipEntry as MembershipEntry
 from attacks.settings import (
     NO_AUXILIARY,
     AuxiliarySettings,
@@ -34,7 +37,7 @@ from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.plugins import Table, located, refuse_class, refuse_place, refuse_switch, refuse_text
 
 if TYPE_CHECKING:
-    from attacks.contracts import GradientInversion, ModelInversion
+    from attacks.contracts import GradientInversion, MembershipInference, ModelInversion
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,28 @@ _OWN_INVERSIONS = {
 MODEL_INVERSIONS = Table("spikeleak.model_inversions", InversionEntry, _OWN_INVERSIONS)
 
 
+AnyEntry = AttackEntry | InversionEntry | MembershipEntry
+
+
+def entry_of(name: str) -> AnyEntry:
+    """Return the entry of an attack in any of the tables; a ConfigError if there is none."""
+    entry: AnyEntry = _table_of(name)[name]
+    return entry
+
+
+def origin_of(name: str) -> str:
+    """Return the package of an attack in any of the tables, see `Table.origin`; a ConfigError if there is none."""
+    return _table_of(name).origin(name)
+
+
+def _table_of(name: str) -> Table[Any]:
+    tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES)
+    found = next((table for table in tables if name in table), None)
+    if found is None:
+        raise unknown_name("attack.name", name, [key for table in tables for key in table])
+    return found
+
+
 def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> GradientInversion:
     """Return the attack called `name` with `settings`; missing ones have their defaults.
 
@@ -213,12 +238,24 @@ def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> Mod
     return built
 
 
-def build_entry(name: str, entry: AttackEntry | InversionEntry, settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - the class in the entry
+def build_membership(name: str, settings: Mapping[str, Any] | None = None) -> MembershipInference:
+    """Return the membership inference called `name` with `settings`; missing ones have their defaults.
+
+    Raises:
+        ConfigError: the attack is not known, or it does not have or accept a setting.
+    """
+    if name not in MEMBERSHIP_INFERENCES:
+        raise unknown_name("attack.name", name, MEMBERSHIP_INFERENCES)
+    built: MembershipInference = build_entry(name, MEMBERSHIP_INFERENCES[name], settings)
+    return built
+
+
+def build_entry(name: str, entry: AnyEntry, settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - the class in the entry
     """Return the attack of an entry, which need not be in a table.
 
     Args:
         name: name of the attack in error messages.
-        entry: an entry for either table.
+        entry: an entry for any of the tables.
         settings: of the attack; missing ones have their defaults or the values of the preset.
 
     Raises:

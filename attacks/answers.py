@@ -11,13 +11,13 @@ import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from attacks import ATTACKS, MODEL_INVERSIONS, build_attack
+from attacks import ATTACKS, build_attack, entry_of, origin_of
 from attacks.answer_checks import problem_of, problem_of_inversion
 from attacks.contracts import GradientInversion, Inversion, ModelInversion, Progress, Reconstruction
 from attacks.posterior import model_id
 from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
 from fl_sim.observed import same_problem
-from fl_sim.plugins import OURS, Table
+from fl_sim.plugins import OURS
 from fl_sim.records import CapturedUpdate, TrainedModel
 from fl_sim.specs import Scalar, Settings
 
@@ -46,8 +46,8 @@ class Call:
 
     @classmethod
     def of(cls, name: str, settings: Mapping[str, Scalar], *, seed: int, device: str = "cpu") -> Self:
-        """Return the call of an attack of either table with these settings, and the defaults of the others."""
-        kind: type[Settings] = (ATTACKS[name] if name in ATTACKS else MODEL_INVERSIONS[name]).settings
+        """Return the call of an attack of any table with these settings, and the defaults of the others."""
+        kind: type[Settings] = entry_of(name).settings
         return cls(name, kind.model_validate(dict(settings)).model_dump(), seed, device)
 
     @property
@@ -58,8 +58,7 @@ class Call:
     @property
     def described(self) -> str:
         """Return the name of the attack, with the package that it comes from if that is not this project."""
-        table: Table[Any] = ATTACKS if self.name in ATTACKS else MODEL_INVERSIONS
-        origin = table.origin(self.name)
+        origin = origin_of(self.name)
         return f"attack '{self.name}'{'' if origin == OURS else f' ({origin})'}"
 
 
@@ -79,7 +78,7 @@ def answers_of(
         MemoryError, RuntimeError, OSError: memory does not suffice.
     """
     started = time.perf_counter()
-    with _named(call, _several(captures)):
+    with named_failure(call, _several(captures)):
         answers = attack.reconstruct(captures, seed=call.seed, device=call.device, progress=progress)
     seconds = (time.perf_counter() - started) / max(1, len(captures))
     return [dataclasses.replace(one, seconds=seconds) for one in checked_answers(answers, captures, call)]
@@ -145,7 +144,7 @@ def inversion_of(
         MemoryError, RuntimeError, OSError: memory does not suffice.
     """
     started, what = time.perf_counter(), f"the model '{model.model.architecture}' of round {model.round}"
-    with _named(call, what):
+    with named_failure(call, what):
         found: object = attack.invert(model, classes, seed=call.seed, device=call.device, progress=progress)
         problem = problem_of_inversion(found, model, classes, call.told)
     if problem or not isinstance(found, Inversion):
@@ -155,7 +154,7 @@ def inversion_of(
 
 
 @contextlib.contextmanager
-def _named(call: Call, what: str) -> Iterator[None]:
+def named_failure(call: Call, what: str) -> Iterator[None]:
     """Turn whatever a plugin raises into an error that says which attack failed on what, but for a lack of memory."""
     try:
         yield
@@ -179,7 +178,7 @@ def _message(error: BaseException) -> str | None:
 
 def _checked(answer: object, capture: CapturedUpdate, call: Call) -> Reconstruction:
     """Return an answer if it is one; see `checked_answers`."""
-    with _named(call, capture.id):  # its values may be anything, and what is asked of them may fail
+    with named_failure(call, capture.id):  # its values may be anything, and what is asked of them may fail
         problem = problem_of(answer, capture, call.told)
     if problem or not isinstance(answer, Reconstruction):
         raise AttackError(f"{call.described} on {capture.id}: {problem}")

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from fl_sim.records import LATER, CapturedUpdate, Scalar, TrainedModel
+from fl_sim.records import LATER, CapturedUpdate, ModelSpec, Scalar, TrainedModel
 
 Progress = Callable[[int, int], None]
 """Called with (victims finished, total victims); the victims of a model inversion are classes."""
@@ -175,5 +175,113 @@ class ModelInversion(Protocol):
         Raises:
             ConfigError: the model does not have one of the classes, `classes` is empty, or the attack is not made for
                 this kind of model.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the adversary of a membership inference has seen of a training.
+
+    Attributes:
+        id: name of the record, from which nothing follows about who is a member.
+        model: specification of the model.
+        parameters: {name: tensor} after the training, or after a client's steps.
+        before: {name: tensor} before the steps, where an update was seen; {} where there is a trained model only.
+    """
+
+    id: str
+    model: ModelSpec
+    parameters: Mapping[str, Tensor]
+    before: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Examples of which the adversary wants to know whether they are members, in an order that says nothing.
+
+    Attributes:
+        inputs: (n, C, H, W) in the range of the InputSpec, or (T, n, C, H, W) for events.
+        labels: (n,).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    @property
+    def axis(self) -> int:
+        """Return the axis of the examples in `inputs`."""
+        return 1 if self.inputs.dim() == 5 else 0
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A model that the adversary has trained by the recipe of the target.
+
+    Attributes:
+        parameters: {name: tensor}.
+        seen: bool (n,), which of the candidates it was trained on.
+        seen_auxiliary: bool (m,), which of the auxiliary examples it was trained on.
+    """
+
+    parameters: Mapping[str, Tensor]
+    seen: Tensor
+    seen_auxiliary: Tensor
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the adversary of a membership inference has besides: shadow models, and examples of other people."""
+
+    shadows: Sequence[Shadow] = ()
+    auxiliary: Auxiliary | None = None
+
+
+@dataclass(frozen=True)
+class MembershipScores:
+    """The result of a membership inference.
+
+    Attributes:
+        observed_id: id of what was observed.
+        attack: name of the attack.
+        settings: all settings of the attack as plain values.
+        scores: float64 (n,), one for each candidate in their order, higher for a likelier member.
+        seed: seed that the attack was given.
+        seconds: wall time.
+    """
+
+    observed_id: str
+    attack: str
+    settings: Mapping[str, Scalar]
+    scores: Tensor
+    seed: int
+    seconds: float
+
+
+class MembershipInference(Protocol):
+    """An attack that tells members of a training from others. A value: settings in the constructor."""
+
+    def score(
+        self,
+        observed: Observed,
+        candidates: Candidates,
+        background: Background,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> MembershipScores:
+        """Return one score for each candidate, in the same order.
+
+        Args:
+            observed: the model, or the update, under attack.
+            candidates: whose membership is asked for.
+            background: shadow models and auxiliary examples, as far as the entry of the attack asks for them.
+            seed: seed of the attack's draws.
+            device: where to compute.
+            progress: called whenever candidates are finished.
+
+        Raises:
+            ConfigError: the attack lacks what it needs, or is not made for this kind of model.
         """
         ...

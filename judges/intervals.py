@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, wilcoxon
+from scipy.stats import beta, binom, wilcoxon
 
 from fl_sim.seeding import numpy_stream
 
@@ -91,6 +91,14 @@ def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: s
         open_end = ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / len({repr(unit) for unit in units}))
         low, high = (0.0, 1.0 - open_end) if count == 0 else (open_end, 1.0)
     return Rate(count=count, of=of, share=count / of, low=low, high=high)
+
+
+def clopper_pearson(count: int, of: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share (Clopper and Pearson 1934)."""
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low = float(beta.ppf(tail, count, of - count + 1)) if count else 0.0
+    high = float(beta.ppf(1.0 - tail, count + 1, of - count)) if count < of else 1.0
+    return low, high
 
 
 def wilcoxon_greater(differences: Sequence[float]) -> float:

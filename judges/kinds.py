@@ -130,6 +130,20 @@ KINDS: Mapping[str, Kind] = {
         cells="judges.export.rounds:cells_of_rounds",
         forecast="judges.bench.forecast:forecast_rounds",
     ),
+    "membership": Kind(
+        task="membership",
+        command="run",
+        tables=("dataset", "model", "strategy", "defence", "attack", "training"),
+        plan="judges.plans.membership:make_membership_plan",
+        bench="judges.bench.membership.run:MembershipRun",
+        report="judges.report.membership.report:write_membership_report",
+        statement="judges.report.membership.statement:write_membership_statement",
+        submission="",
+        results="judges.report.membership.tables:results_of_memberships",
+        verdicts="judges.report.membership.tables:verdicts_on_memberships",
+        cells="judges.export.memberships:cells_of_memberships",
+        forecast="judges.bench.membership.forecast:forecast_memberships",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ such as "attacks.dlg:DLG" that are imported when they are used.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import subprocess
@@ -52,6 +53,7 @@ TABLES = ("fl_sim.datasets", "fl_sim.datasets.table", "fl_sim.defences", "fl_sim
 DATA = ("fl_sim.datasets", "fl_sim.datasets.examples")
 PUBLIC = ("fl_sim.datasets.reading.public",)
 ATTACKS = ("attacks", "attacks.contracts", "attacks.settings")
+MEMBERSHIPS = ("attacks.membership.answers", "attacks.membership.settings")
 RUNS = ("judges.runs.*", "judges.intervals")
 PLANS = ("judges.plans.*", "judges.kinds")
 
@@ -137,7 +139,7 @@ ROOMS: dict[str, Room] = {
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
-        (*ATTACKS, "attacks.answers", "attacks.budgets", "attacks.posterior", "attacks.preflight",
+        (*ATTACKS, *MEMBERSHIPS, "attacks.answers", "attacks.budgets", "attacks.posterior", "attacks.preflight",
          "attacks.preflight.evaluation", "attacks.preflight.self_check", "attacks.preflight.stand_in",
          "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.contents", "fl_sim.extras", "fl_sim.global_models", "fl_sim.observed",
@@ -171,8 +173,8 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.kinds": Room(("fl_sim.errors", "fl_sim.plugins", *CONFIG, "judges.plans.scales")),
     "judges.plans": Room(
-        ("attacks", "attacks.settings", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "judges.classifiers.settings",
-         "judges.classifiers.table", *RUNS),
+        ("attacks", "attacks.membership.settings", "attacks.settings", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES,
+         "judges.classifiers.settings", "judges.classifiers.table", *RUNS),
     ),
     "judges.runs": Room(
         ("fl_sim.config", "fl_sim.contents", "fl_sim.defences", "fl_sim.defences.claims", *NOUNS, "fl_sim.records",
@@ -388,12 +390,12 @@ def test_imports_between_rooms_run_downwards_only() -> None:
 
 
 def test_the_reports_of_two_kinds_do_not_import_each_other() -> None:
-    kinds = ("judges.report.gradient_inversion", "judges.report.model_inversion")
+    kinds = ("judges.report.gradient_inversion", "judges.report.membership", "judges.report.model_inversion")
     for module, path in MODULES.items():
         names = set(imports(ast.parse(path.read_text(encoding="utf-8"))))
         if within(module, "judges.report") and not any(within(module, kind) for kind in kinds):
             assert not {name for name in names for kind in kinds if within(name, kind)}, module
-        for ours, other in (kinds, kinds[::-1]):
+        for ours, other in itertools.permutations(kinds, 2):
             assert not (within(module, ours) and any(within(name, other) for name in names)), module
 
 
@@ -422,6 +424,16 @@ def test_every_kind_of_experiment_names_what_is_there() -> None:
         ("attacks.spy", "from fl_sim.federation.interception import CuriousGrid", None),
         ("attacks.spy", "import flwr.app", ["flwr.app"]),
         ("attacks.spy", "import judges", ["judges"]),
+        (
+            "attacks.membership.lira",
+            "from fl_sim.captures import SealedStore",
+            ["SealedStore", "fl_sim.captures.SealedStore"],
+        ),
+        (
+            "attacks.membership.lira",
+            "from judges.scoring.membership.asked import Asked",
+            ["judges.scoring.membership.asked.Asked"],
+        ),
         ("attacks.spy", "from . import dlg", None),
         ("fl_sim.models.new", "from attacks import ATTACKS", ["attacks.ATTACKS"]),
         ("fl_sim.models.new", "from fl_sim.captures import capture_id", ["fl_sim.captures.capture_id"]),
@@ -479,6 +491,7 @@ def loaded_by(module: str) -> set[str]:
     [
         ("attacks", {"flwr", "ray", "torch"}),
         ("attacks.dlg", {"flwr", "ray", "judges"}),
+        ("attacks.membership.lira", {"flwr", "ray", "judges"}),
         ("judges.plans.gradient_inversion", {"flwr", "ray", "torch"}),
         ("judges.cli", {"flwr", "ray", "torch"}),
     ],

@@ -14,19 +14,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry
+from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS, AttackEntry, InversionEntry, MembershipEntry
 from attacks.testing.attacked import Attacked, Solves
 from attacks.testing.gradients import ATTACK_PROMISES, COUNTERS
 from attacks.testing.inversions import INVERSION_PROMISES, Inverted
-from attacks.testing.victims import LENET, SPIKING_LENET, TARGETS
+from attacks.testing.memberships import MEMBERSHIP_PROMISES, Inferred
+from attacks.testing.victims import LENET, MLP, SPIKING_LENET, TARGETS
 from fl_sim.errors import unknown_name
 from fl_sim.plugins import Table
 from fl_sim.records import ModelSpec, Scalar
 from fl_sim.testing.promises import keep_promises
 
-Entry = TypeVar("Entry", AttackEntry, InversionEntry)
+Entry = TypeVar("Entry", AttackEntry, InversionEntry, MembershipEntry)
 
-__all__ = ["ATTACK_PROMISES", "INVERSION_PROMISES", "check_attack", "check_model_inversion"]
+__all__ = [
+    "ATTACK_PROMISES",
+    "INVERSION_PROMISES",
+    "MEMBERSHIP_PROMISES",
+    "check_attack",
+    "check_membership",
+    "check_model_inversion",
+]
 
 
 def check_attack(
@@ -84,6 +92,31 @@ def check_model_inversion(
     promises = None if only is None else list(only)
     for spec in TARGETS[entry.spiking].values() if models is None else models:
         keep_promises(name, Inverted(name, entry, settings or {}, spec), INVERSION_PROMISES, promises)
+
+
+def check_membership(
+    attack: str | MembershipEntry,
+    *,
+    settings: Mapping[str, Scalar] | None = None,
+    models: Iterable[ModelSpec] = (MLP, SPIKING_LENET),
+    only: Iterable[str] | None = None,
+) -> None:
+    """Check the promises of a membership inference on each of several models.
+
+    Args:
+        attack: a name in the table, or an entry, whose attack must then be named "attack".
+        settings: settings for all checks; missing ones have their defaults, but with eight shadow models.
+        models: models for which the attack is made, which draw nothing; small ones of this project by default.
+        only: names in `MEMBERSHIP_PROMISES`; None for all.
+
+    Raises:
+        AssertionError: a promise is broken; one sentence says which one and how.
+        ConfigError: the attack or a promise is not known.
+    """
+    name, entry = _entry_of(attack, MEMBERSHIP_INFERENCES)
+    promises = None if only is None else list(only)
+    for spec in models:
+        keep_promises(name, Inferred(name, entry, settings or {}, spec), MEMBERSHIP_PROMISES, promises)
 
 
 def _entry_of(attack: str | Entry, table: Table[Entry]) -> tuple[str, Entry]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from fl_sim.specs import InputSpec
@@ -52,3 +54,44 @@ class Dataset:
     source: str
     digest: str
     people: bool = True
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some examples of a split.
+
+    Attributes:
+        split: the whole split.
+        indices: (n,), which of its examples, in this order.
+    """
+
+    split: Examples
+    indices: Tensor
+
+    @property
+    def labels(self) -> Tensor:
+        """Return the labels, int64 (n,)."""
+        return self.split.labels[self.indices]
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.indices)
+
+    def batch(self, indices: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels at `indices` of the chosen ones, as `Examples.batch` does."""
+        return self.split.batch(self.indices[indices])
+
+
+def with_train(dataset: Dataset, split: Examples, indices: Tensor) -> Dataset:
+    """Return a data set whose train split is some examples of one of its splits, with a digest of its own.
+
+    Args:
+        dataset: whose test split stays.
+        split: one of the two splits.
+        indices: (n,), which of its examples.
+    """
+    side = "train" if split is dataset.train else "test"
+    chosen = hashlib.sha256(indices.to(torch.int64).numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{dataset.digest} {side} {chosen}".encode()).hexdigest()
+    told = f"{len(indices)} examples of the {side} split of {dataset.source}"
+    return replace(dataset, train=Chosen(split, indices), digest=digest, source=told)

@@ -14,7 +14,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import read_toml
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset
@@ -149,7 +149,7 @@ def outcome(folder: Path, failed: Mapping[str, str], pieces: Mapping[str, int]) 
 
 def _plugin_versions() -> dict[str, str]:
     """Return {package: version} of the packages that added entries to a table, whether the run uses them or not."""
-    tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MODELS, DATASETS, DEFENCES)
+    tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES, MODELS, DATASETS, DEFENCES)
     return {package: version for table in tables for package, version in sorted(table.packages.items())}
 
 

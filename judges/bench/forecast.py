@@ -60,13 +60,13 @@ def forecast_attacks(plan: Plan, folder: Path) -> Iterator[Fact]:
     """Yield what an experiment of gradient inversion would do in a folder."""
     answers = sum(_victims(one) * len({cell.source for cell in plan.cells_on(one.label)}) for one in plan.federations)
     repetitions = sum(one.repeats for one in plan.federations)
-    yield "experiment", f"{plan.base.name}: {_count(repetitions, 'federation')}, {_count(len(plan.cells), 'cell')}"
-    yield "folder", _there(folder, sum(1 for _ in folder.glob("reconstructions/**/*.safetensors")), answers)
+    yield "experiment", f"{plan.base.name}: {several(repetitions, 'federation')}, {several(len(plan.cells), 'cell')}"
+    yield "folder", there(folder, sum(1 for _ in folder.glob("reconstructions/**/*.safetensors")), answers)
     data: dict[str, Dataset | None] = {}
     for one in plan.federations:
         name = one.config.dataset.name
         if name not in data:
-            data[name], text = _read(one.config)
+            data[name], text = reading(one.config)
             yield f"data {name}", text
             yield f"judge of {name}", _judge(plan.base.judge, data[name])
     total = _Total(0.0, [], 0.0)
@@ -78,15 +78,15 @@ def forecast_attacks(plan: Plan, folder: Path) -> Iterator[Fact]:
 def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
     """Yield what an experiment of model inversion would do in a folder."""
     models = sum(len(one.seeds) for one in plan.targets)
-    yield "experiment", f"{plan.base.name}: {_count(models, 'model')} to attack, {_count(len(plan.cells), 'cell')}"
+    yield "experiment", f"{plan.base.name}: {several(models, 'model')} to attack, {several(len(plan.cells), 'cell')}"
     draws = {cell.attack: plan.base.attack_repeats if MODEL_INVERSIONS[cell.attack].draws else 1 for cell in plan.cells}
     answers = sum(len(one.seeds) * draws[cell.attack] for one in plan.targets for cell in plan.attacks_on(one))
-    yield "folder", _there(folder, sum(1 for _ in folder.glob("inversions/**/*.safetensors")), answers)
+    yield "folder", there(folder, sum(1 for _ in folder.glob("inversions/**/*.safetensors")), answers)
     data: dict[str, Dataset | None] = {}
     for one in plan.targets:
         name = one.config.dataset.name
         if name not in data:
-            data[name], text = _read(one.config)
+            data[name], text = reading(one.config)
             yield f"data {name}", text
         options = JudgeOptions(name=one.judge, **plan.base.judge.model_dump())
         yield f"judge {one.judge}", _judge(options, data[name])
@@ -108,18 +108,18 @@ def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
     config, seeds = plan.config, len(plan.seeds)
     if config.target != CENTRAL:
         rounds, clients = config.federation.rounds, config.federation.clients
-        return f"{_count(seeds, 'federation')} of {_count(clients, 'client')}, {_count(rounds, 'round')}"
-    epochs = _count(config.training.epochs, "epoch")
+        return f"{several(seeds, 'federation')} of {several(clients, 'client')}, {several(rounds, 'round')}"
+    epochs = several(config.training.epochs, "epoch")
     if dataset is None:
-        return f"{_count(seeds, 'training')} of {epochs}, or from the cache"
+        return f"{several(seeds, 'training')} of {epochs}, or from the cache"
     spec = config.model.spec(dataset.spec)
     paths = [target_path(spec, dataset, config.training, seed=seed, device=config.device) for seed in plan.seeds]
     kept = sum(path.is_file() for path in paths)
-    rest = f"; {_count(seeds - kept, 'training')} of {epochs} on {len(dataset.train):,} examples"
+    rest = f"; {several(seeds - kept, 'training')} of {epochs} on {len(dataset.train):,} examples"
     return f"{kept} of {seeds} in the cache" + (rest if kept < seeds else "")
 
 
-def _read(config: SimulationConfig) -> tuple[Dataset | None, str]:
+def reading(config: SimulationConfig) -> tuple[Dataset | None, str]:
     """Return a data set, or None, and whether it is there."""
     try:
         found = data_of(config)
@@ -143,8 +143,8 @@ def _of_federation(plan: Plan, one: Federation, dataset: Dataset | None, total: 
     """Yield what is done with the captures of a federation, and add its cost."""
     cells = list({cell.source: cell for cell in plan.cells_on(one.label)}.values())
     victims = _victims(one)
-    made = f"{one.repeats} x {_count(_sampled(one), 'client')} x {_count(_captured_rounds(one), 'round')}"
-    told = f"{made} = {'at most ' if one.config.federation.dropout else ''}{_count(victims, 'victim')}"
+    made = f"{one.repeats} x {several(_sampled(one), 'client')} x {several(_captured_rounds(one), 'round')}"
+    told = f"{made} = {'at most ' if one.config.federation.dropout else ''}{several(victims, 'victim')}"
     if dataset is None or not match_updates(cells):
         total.unknown += [cell.name for cell in cells]
         yield one.label, told
@@ -207,11 +207,13 @@ def _sampled(one: Federation) -> int:
     return max(1, int(clients * federation.fraction + 1e-9))
 
 
-def _there(folder: Path, kept: int, wanted: int) -> str:
+def there(folder: Path, kept: int, wanted: int) -> str:
+    """Return how many answers are in a folder."""
     if not folder.is_dir():
-        return f"{folder}: new; {_count(wanted, 'answer')} to compute"
-    return f"{folder}: {kept} of {_count(wanted, 'answer')} there, if their settings are the same"
+        return f"{folder}: new; {several(wanted, 'answer')} to compute"
+    return f"{folder}: {kept} of {several(wanted, 'answer')} there, if their settings are the same"
 
 
-def _count(number: int, noun: str) -> str:
+def several(number: int, noun: str) -> str:
+    """Return "1 cell", "2 cells"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

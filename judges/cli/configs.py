@@ -41,7 +41,7 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
     from judges.plans.keys import Place
     from judges.plans.reference import places
 
-    gradients, models, over_rounds, audit, flower = places(plugins=plugins)
+    gradients, models, over_rounds, members, audit, flower = places(plugins=plugins)
     train = replace(
         models,
         name="`train`",
@@ -75,7 +75,7 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
         names=gradients.names,
         unread=("model.name",),
     )
-    return gradients, models, over_rounds, audit, train, invert, judge, check, flower
+    return gradients, models, over_rounds, members, audit, train, invert, judge, check, flower
 
 
 def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Modules that load torch are imported inside the function that needs them.
 
 _GIVEN = ("config.toml", "manifest.json", "summary.json")
-_ROOMS = ("federations", "captures", "sealed", "models", "reconstructions", "inversions")
+_ROOMS = ("federations", "captures", "sealed", "models", "reconstructions", "inversions", "inferences")
 
 
 def rows_again(folder: Path) -> Comparison:

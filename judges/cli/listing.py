@@ -30,14 +30,14 @@ class _Summed(Protocol):
 
 
 def _tables() -> Mapping[str, tuple[Mapping[str, _Summed], ...]]:
-    from attacks import ATTACKS, MODEL_INVERSIONS
+    from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
     from fl_sim.datasets import DATASETS
     from fl_sim.defences import DEFENCES
     from fl_sim.models import MODELS
     from judges.classifiers.table import JUDGES
 
     return {
-        "attacks": (ATTACKS, MODEL_INVERSIONS),
+        "attacks": (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES),
         "models": (MODELS,),
         "datasets": (DATASETS,),
         "defences": (DEFENCES,),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry
+from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry, MembershipEntry
 from fl_sim.config import flatten, read_toml
 from fl_sim.specs import Scalar
 from judges.kinds import kind_in
@@ -35,6 +35,7 @@ from judges.runs.names import attack_name, control_cell, defence_key, group_name
 from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
 from judges.runs.tables import columns_of
 from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
+from judges.summaries.membership import MembershipSummary
 from judges.summaries.model_inversion import InversionSummary, read_inversions
 from judges.summaries.timelines import TimeSummary
 
@@ -129,21 +130,21 @@ def cells_of_attacks(
     galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     federations = {one.attacked.group: flatten(one.config) for one in plan.federations}
     claims = {one.group: _claim(one) for one in reversed(summary.claims)}
-    attacks = {_way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
+    attacks = {way(cell.attack, cell.varied, cell.thresholding, cell.tau): cell.settings for cell in plan.cells}
     times = {(one.group, one.cell): one for one in summary.timelines}
     for cell in summary.cells:
         time = times.get((cell.group, cell.cell))
-        way = _way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
-        settings = manifest.get("added", {}).get(cell.cell, attacks.get(way))
+        key = way(cell.attack, cell.attack_settings, cell.thresholding, cell.tau)
+        settings = manifest.get("added", {}).get(cell.cell, attacks.get(key))
         pictures = galleries.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             0,
-            _identity(cell)
-            | _plain(federations.get(cell.group, {}))
+            identity(cell)
+            | plain(federations.get(cell.group, {}))
             | claims.get(cell.group, {})
-            | _of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
-            dict(_finite(_gradient_numbers(cell) | _time_numbers(time))),
+            | of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
+            dict(finite(_gradient_numbers(cell) | _time_numbers(time))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
             pictures.loss_curves if pictures else torch.empty(0, 0),
@@ -168,24 +169,24 @@ def cells_of_inversions(
     summary = read_inversions(run_dir / "summary.json")
     galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
     targets = {target.attacked.group: flatten(target.config) for target in plan.targets}
-    attacks = {_way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
+    attacks = {way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
     for cell in summary.cells:
-        settings = attacks.get(_way(cell.attack, cell.attack_settings))
+        settings = attacks.get(way(cell.attack, cell.attack_settings))
         pictures = galleries.get((cell.group, cell.cell))
         yield ExportedCell(
             cell.cell,
             cell.round,
-            _identity(cell)
+            identity(cell)
             | {"source": cell.source, "judge": cell.judge}
-            | _plain(targets.get(cell.group, {}))
-            | _of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else settings),
-            dict(_finite(_inversion_numbers(cell))),
+            | plain(targets.get(cell.group, {}))
+            | of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else settings),
+            dict(finite(_inversion_numbers(cell))),
             {"verdict": cell.verdict, "reason": cell.reason},
             dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
         )
 
 
-def _identity(cell: CellSummary | InversionSummary) -> Settings:
+def identity(cell: CellSummary | InversionSummary | MembershipSummary) -> Settings:
     """Return the identity of a cell in plain values."""
     return {
         "dataset": cell.dataset,
@@ -202,12 +203,12 @@ def _claim(claim: Claimed) -> Settings:
     return {f"claim.{key}": value for key, value in told.items() if value not in (None, "")}
 
 
-def _way(attack: str, varied: Mapping[str, Scalar], *threshold: object) -> tuple[object, ...]:
+def way(attack: str, varied: Mapping[str, Scalar], *threshold: object) -> tuple[object, ...]:
     """Return a key that is unique among the attacks of a run, since all groups have the same axes."""
     return attack, tuple(varied.items()), *threshold
 
 
-def _plain(settings: Mapping[str, Any]) -> Settings:
+def plain(settings: Mapping[str, Any]) -> Settings:
     """Return settings except those of the attack, which come from `_of_attack`; values that are not plain as text."""
     return {
         name: value if isinstance(value, Scalar) else str(value)
@@ -216,8 +217,10 @@ def _plain(settings: Mapping[str, Any]) -> Settings:
     }
 
 
-def _of_attack(
-    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry], name: str, settings: Mapping[str, Any] | None
+def of_attack(
+    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry] | Mapping[str, MembershipEntry],
+    name: str,
+    settings: Mapping[str, Any] | None,
 ) -> Settings:
     """Return an attack's settings with its defaults; {} for None, as for a control."""
     if settings is None:
@@ -278,7 +281,7 @@ def _inversion_numbers(cell: InversionSummary) -> dict[str, float | None]:
     }
 
 
-def _finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
+def finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
     """Yield the finite numbers."""
     return ((name, float(value)) for name, value in numbers.items() if value is not None and math.isfinite(value))
 

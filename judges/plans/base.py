@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from attacks import AttackEntry, InversionEntry
+from attacks import AttackEntry, InversionEntry, MembershipEntry
 from fl_sim.config import Raw, SimulationConfig
 from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.defences import NO_DEFENCE
@@ -107,7 +107,10 @@ class ExperimentBase(SimulationConfig):
 
 
 def checked_attack(
-    attack: AttackSettings, raw: Raw, table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry], *others: str
+    attack: AttackSettings,
+    raw: Raw,
+    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry] | Mapping[str, MembershipEntry],
+    *others: str,
 ) -> AttackSettings:
     """Return an attack's settings without the keys that belong to another attack of the same experiment.
 

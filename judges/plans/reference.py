@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 
-from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, SimulationConfig, StrategySettings
 from fl_sim.config.strategies import REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.datasets.table import DATASETS
@@ -17,14 +17,15 @@ from fl_sim.models import MODELS
 from fl_sim.specs import PresetSettings, Scalar, Settings, TrainingSettings
 from judges.classifiers.settings import NONE, PAPER
 from judges.classifiers.table import JUDGES
-from judges.plans import gradient_inversion, model_inversion, rounds
+from judges.plans import gradient_inversion, membership, model_inversion, rounds
 from judges.plans.audit import AuditSettings
 from judges.plans.base import NO_ATTACK
 from judges.plans.keys import Entry, Place, Use, literal, ordered, summary_of, tables_of
 from judges.runs.manifest import THREATS
 
 COMMAND = "spikeleak config reference > configs/REFERENCE.md"
-_GRADIENT_INVERSION, _MODEL_INVERSION, _AUDIT, _FLOWER = "gradients", "models", "audit", "`flwr run`"
+_GRADIENT_INVERSION, _MODEL_INVERSION, _MEMBERSHIP = "gradients", "models", "members"
+_AUDIT, _FLOWER = "audit", "`flwr run`"
 _ROUNDS = "rounds"
 
 _ADAPTIVE = {"initial_clipping_norm": 0.1, "target_clipped_quantile": 0.5, "clip_norm_lr": 0.2}
@@ -61,7 +62,10 @@ FURTHER = (
         "scales.NAME",
         "table",
         "settings that override the others if `scale` is NAME, which is added to the name of the run.",
-        tuple(Use(place, "", "no scales", axis=False) for place in (_GRADIENT_INVERSION, _MODEL_INVERSION, _ROUNDS)),
+        tuple(
+            Use(place, "", "no scales", axis=False)
+            for place in (_GRADIENT_INVERSION, _MODEL_INVERSION, _ROUNDS, _MEMBERSHIP)
+        ),
     ),
     *(
         Entry(
@@ -89,18 +93,22 @@ A key in a table is written `table.key` here and after `--set`. A plain value in
 columns give the allowed values of a key, its default, its readers, and whether a list of values is an axis of the grid:
 yes, no (one value for the whole experiment), or the readers for which it is. The readers:
 """
-_FEDERATED = 'Model inversion reads this table only with `target = "federation"`.'
+_FEDERATED = 'Model inversion and membership inference read this table only with `target = "federation"`.'
+_CENTRAL = (
+    'Model inversion reads this table only with `target = "central"`; membership inference trains shadow models by it '
+    "for federations too."
+)
 
 
 def places(*, plugins: bool = False) -> tuple[Place, ...]:
-    """Return the readers of a config: experiments of gradient and of model inversion, audits, and Flower's command.
+    """Return the readers of a config: experiments of all kinds, audits, and Flower's command.
 
     Args:
         plugins: whether to include the entries of other packages.
     """
-    attacks, inversions, defences = (
+    attacks, inversions, memberships, defences = (
         {name: entry.settings for name, entry in (table if plugins else table.own).items()}
-        for table in (ATTACKS, MODEL_INVERSIONS, DEFENCES)
+        for table in (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES, DEFENCES)
     )
     flower = Place(
         _FLOWER,
@@ -140,6 +148,21 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key != "task",
         defaults={f"{table}.name": "no such threat" for table in THREATS},
     )
+    members = Place(
+        _MEMBERSHIP,
+        'an experiment of membership inference: `spikeleak run` of a config with `task = "membership"`',
+        membership.MembershipConfig,
+        names={**flower.names, "attack.name": [*memberships]},
+        owners={**flower.owners, "attack": memberships},
+        unread=("repeat", "federation.keep_every"),
+        axis=lambda key: key not in membership.ONE_VALUE,
+        defaults={
+            "name": "the name of the file",
+            "task": "to be given",
+            "attack.name": literal([*MEMBERSHIP_INFERENCES.own]),
+            "model.init": literal("torch"),
+        },
+    )
     audit = Place(
         _AUDIT,
         "`spikeleak audit`, by `--set`",
@@ -149,7 +172,7 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         axis=lambda key: key.startswith("attack."),
         defaults={"dataset.name": literal(None)},
     )
-    return gradients, models, over_rounds, audit, flower
+    return gradients, models, over_rounds, members, audit, flower
 
 
 def reference(entries: Iterable[Entry], read_by: Sequence[Place]) -> str:
@@ -214,7 +237,7 @@ def _introduction(table: str, read_by: Sequence[Place]) -> list[str]:
     if table in ("federation", "strategy", "defence"):
         paragraphs.append(_FEDERATED)
     elif table == "training":
-        paragraphs.append(_FEDERATED.replace("federation", "central"))
+        paragraphs.append(_CENTRAL)
     elif table == "dataset":
         framings = (f"`{name}` {_settings(own)}" for name, own in model_inversion.AUTHORS_FRAMING.items())
         paragraphs.append(f"In model inversion, event data sets have other defaults: {'; '.join(framings)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import Raw, override, read_toml
 from fl_sim.errors import ConfigError, unknown_name
 from judges.plans.protocol import without_said
@@ -69,7 +69,7 @@ def _settings_of(table: object) -> set[str]:
     entries = [
         attacks[name]
         for name in (names if isinstance(names, list) else [names])
-        for attacks in (ATTACKS, MODEL_INVERSIONS)
+        for attacks in (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES)
         if isinstance(name, str) and name in attacks
     ]
     return {key for entry in entries for key in entry.settings.model_fields}

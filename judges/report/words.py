@@ -10,11 +10,12 @@ from typing import NamedTuple
 from judges.report.table import Cell, Column, Group, Table
 from judges.runs.names import CONTROL, line_name
 from judges.runs.rows import Score
-from judges.summaries import class_verdicts, verdicts
+from judges.summaries import class_verdicts, membership, verdicts
 from judges.summaries.gradient_inversion import CellSummary
 
 _TONES = (
     dict.fromkeys((verdicts.RECOVERED, class_verdicts.RECOVERED), "yes")
+    | {membership.MEMBERS_TOLD: "yes", membership.SOME_TOLD: "some", membership.DIFFERENT: "open"}
     | dict.fromkeys(
         (verdicts.PARTLY, verdicts.TRACES, verdicts.LABELS, class_verdicts.PARTLY, class_verdicts.TRACES), "some"
     )

@@ -25,7 +25,7 @@ BASIS = ("config.toml", MANIFEST)
 DERIVED = (*BASIS, GALLERY, ANSWERS, TIMELINES, "scores.csv", "summary.json", *REPORT, *STATEMENT)
 """Files and folders that every call writes anew from the others; a statement, if there is one."""
 
-_GIVEN = ("captures", "sealed", "reconstructions", "inversions")
+_GIVEN = ("captures", "sealed", "reconstructions", "inversions", "inferences")
 """Folders of what only some calls write; what federations write is in their contents."""
 
 Stamp = tuple[int, int, int]

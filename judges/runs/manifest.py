@@ -54,9 +54,9 @@ TIMELINES = "timelines"
 """Folder of how answers to recordings of events fare over time."""
 
 WRITTEN = (
-    "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "live",
-    GALLERY, ANSWERS, TIMELINES, "scores.csv", "summary.json", "report.html", "report.md", "report.tex", "figures",
-    "statement.html", "statement.md", "files.sha256",
+    "config.toml", FILE, "federations", "captures", "sealed", "models", "reconstructions", "inversions", "observed",
+    "inferences", "live", GALLERY, ANSWERS, TIMELINES, "scores.csv", "summary.json", "report.html", "report.md",
+    "report.tex", "figures", "statement.html", "statement.md", "files.sha256",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.runs.class_rows import FEDERATION, Target
 from judges.runs.identity import NO_OP, SHUFFLED, SWAPPED, Attacked, Group, Varied
+from judges.runs.membership_rows import CLIENT, NULL
 
 LONGEST = 90
 ANN, SNN = "ANN", "SNN"
@@ -26,7 +27,9 @@ _SPIKING = "spiking_"
 _WORDS = {
     "mi_face": "MI-Face", "brainleaks_v1": "BrainLeaks-v1", "brainleaks_v2": "BrainLeaks-v2", "dlg": "DLG",
     "idlg": "iDLG", "grnn": "GRNN", "inverting_gradients": "Inverting Gradients", "frozen_delta": "frozen delta",
-    "feature_kalman": "feature Kalman", "lenet": "LeNet", "classic_lenet": "classic LeNet", "mlp": "MLP",
+    "feature_kalman": "feature Kalman", "loss_threshold": "loss threshold", "lira": "LiRA", "rmia": "RMIA",
+    "gradient_cosine": "gradient cosine",
+    "lenet": "LeNet", "classic_lenet": "classic LeNet", "mlp": "MLP",
     "clip": "clipping", "noise": "clipping and noise", "prune": "pruning", "quantise": "quantisation", "top_k": "top-k",
     "soteria": "Soteria", "dp_sgd": "DP-SGD",
     "flower_local_dp": "Flower's LocalDpMod", "flower_fixed_clipping": "Flower's fixed clipping",
@@ -134,7 +137,10 @@ def target_name(target: Target) -> str:
     """Return a kind of target in words."""
     group = target.group
     epochs = f"{target.round} epoch{'' if target.round == 1 else 's'}"
-    trained = f"federation, round {target.round}" if target.source == FEDERATION else epochs
+    trained = {
+        FEDERATION: f"federation, round {target.round}",
+        CLIENT: f"clients' updates, round {target.round}",
+    }.get(target.source, epochs)
     return ", ".join((in_words(group.dataset), network_name(group), trained))
 
 
@@ -146,7 +152,7 @@ def way_name(thresholding: str) -> str:
 def attack_name(one: Named) -> str:
     """Return the name of an attack with the settings that vary, or of a control."""
     name = _with_settings(one.attack, one.attack_settings)
-    if one.control in (SHUFFLED, SWAPPED):
+    if one.control in (SHUFFLED, SWAPPED, NULL):
         return f"{name}, {one.control}"
     return one.control or name
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from attacks import ATTACKS, MODEL_INVERSIONS
+from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
@@ -223,7 +223,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "table"),
     [
-        ("attacks", {**ATTACKS, **MODEL_INVERSIONS}),
+        ("attacks", {**ATTACKS, **MODEL_INVERSIONS, **MEMBERSHIP_INFERENCES}),
         ("models", MODELS),
         ("datasets", DATASETS),
         ("judges", JUDGES),

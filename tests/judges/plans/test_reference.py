@@ -21,10 +21,11 @@ from fl_sim.models import MODELS
 from fl_sim.specs import Settings
 from judges.cli.configs import all_entries, all_places
 from judges.cli.tasks import InversionTask, read_check, read_inversion, read_target, read_task
-from judges.plans import gradient_inversion, model_inversion, rounds
+from judges.plans import gradient_inversion, membership, model_inversion, rounds
 from judges.plans.audit import read_audit
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.keys import Entry, Use, descriptions, literal, tables_of
+from judges.plans.membership import make_membership_plan
 from judges.plans.model_inversion import make_inversion_plan, with_brainleaks_neurons
 from judges.plans.reference import COMMAND, FLOWER_DEFAULTS, FURTHER, reference
 from judges.plans.rounds import make_rounds_plan
@@ -124,6 +125,13 @@ def over_rounds(told: list[str]) -> None:
     make_rounds_plan(override(raw, told, rounds.TABLES))
 
 
+def members(told: list[str]) -> None:
+    federated = ("federation.", "strategy.", "defence.", "client.", "dataset.split")
+    updates = any(one.startswith(federated) or "gradient_cosine" in one for one in told)
+    raw = {"name": "e", "task": "membership", "model": {"name": [*MODELS]}}
+    make_membership_plan(override(raw, [*(["target=federation"] if updates else []), *told], membership.TABLES))
+
+
 def invert(told: list[str]) -> None:
     attack = read_inversion(told).attack
     build_inversion(attack.name or "brainleaks_v2", attack.model_extra)
@@ -140,6 +148,7 @@ READERS: dict[str, Callable[[list[str]], Any]] = {
     "gradients": gradients,
     "models": models,
     "rounds": over_rounds,
+    "members": members,
     "audit": lambda told: read_audit(["dataset=digits", *told]),
     "`train`": lambda told: read_target("digits", told),
     "`invert`": invert,
@@ -220,7 +229,7 @@ def test_a_number_is_told_with_its_bounds() -> None:
     assert values["model.detach_reset"] == "true or false"
 
 
-@pytest.mark.parametrize("place", ["gradients", "models", "audit"])
+@pytest.mark.parametrize("place", ["gradients", "models", "members", "audit"])
 def test_a_list_is_an_axis_where_the_reference_says_so(place: str) -> None:
     for entry, use in uses_in(place):
         text = refusal(entry, use, f"[{value_of(entry, use)}]")
@@ -266,6 +275,7 @@ BASES: dict[str, Callable[[], Any]] = {
     "gradients": lambda: make_plan({"name": "e"}).base,
     "models": lambda: make_inversion_plan({"name": "e", "training": {"preset": "own"}}).base,
     "rounds": rounds.RoundsKeys,
+    "members": lambda: make_membership_plan({"name": "e", "task": "membership", "model": "lenet"}).base,
     "audit": lambda: read_audit(["dataset=digits"]).base,
     "`train`": _trained,
     "`invert`": lambda: InversionTask(model=with_brainleaks_neurons(ModelSettings())),
@@ -280,7 +290,16 @@ def test_defaults_are_those_of_a_config_that_says_nothing(place: str) -> None:
     base = BASES[place]()
     for entry, use in uses_in(place):
         in_words = use.default in ("the name of the file", "to be given", "no such threat")
-        if use.owner or in_words or (entry.key, place) in (("attack.name", "models"), ("dataset.name", "audit")):
+        if (
+            use.owner
+            or in_words
+            or (entry.key, place)
+            in (
+                ("attack.name", "models"),
+                ("attack.name", "members"),
+                ("dataset.name", "audit"),
+            )
+        ):
             continue  # what a plan holds none of, or another test compares
         value: Any = base
         for name in entry.key.split("."):

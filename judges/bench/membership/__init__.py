@@ -1,0 +1,1 @@
+"""Carries out experiments of membership inference: targets, shadow models, attacks, judgement."""

@@ -1,0 +1,55 @@
+"""What a run of membership inference would do, said before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fl_sim.errors import DataError
+from judges.bench.forecast import Fact, reading, several, there
+from judges.bench.membership.jobs import NULL, SHADOW, TARGET, Recipe
+from judges.bench.membership.run import INFERENCES, asked_of
+from judges.plans.membership import MemberPlan, MembershipPlan
+from judges.runs.class_rows import CENTRAL
+
+
+def forecast_memberships(plan: MembershipPlan, folder: Path) -> Iterator[Fact]:
+    """Yield what an experiment of membership inference would do in a folder."""
+    models = sum(len(one.seeds) for one in plan.targets)
+    central = plan.base.target == CENTRAL
+    kinds = "model" if central else "federation"
+    yield "experiment", f"{plan.base.name}: {several(models, kinds)} to attack, {several(len(plan.cells), 'cell')}"
+    answers = 2 * sum(len(one.seeds) * len(plan.attacks_on(one)) for one in plan.targets)
+    found = sum(1 for _ in folder.glob(f"{INFERENCES}/**/*.safetensors"))
+    yield "folder", there(folder, found, answers) if central else f"{folder}: {found} answers there"
+    for name in dict.fromkeys(one.config.dataset.name for one in plan.targets):
+        config = next(one.config for one in plan.targets if one.config.dataset.name == name)
+        yield f"data {name}", reading(config)[1]
+    yield "candidates", _asked(plan)
+    for one in plan.targets:
+        yield f"target {one.label}", _trainings(plan, one, folder)
+    yield "time", "not estimated: it is that of the trainings; --workers N divides it by up to N"
+
+
+def _asked(plan: MembershipPlan) -> str:
+    """Return how many candidates there are, and what cannot be told of so few."""
+    others = plan.base.candidates // 2
+    least = "" if others >= 1000 else "; too few to tell true positives at 0.1 % of false ones, which take 1,000 others"
+    return f"{plan.base.candidates:,}, {others:,} of them no members, and {plan.base.own:,} auxiliary examples{least}"
+
+
+def _trainings(plan: MembershipPlan, one: MemberPlan, folder: Path) -> str:
+    """Return how many models of one kind are trained, and how many of them are in the cache."""
+    shadows = plan.shadows_of(one)
+    asked = [asked_of(one, seed, folder) for seed in one.seeds]
+    recipes = [Recipe(one.config, asked[0], SHADOW, number, online) for number, online in shadows]
+    told = f"{several(len(one.seeds), 'federation')}, "
+    if one.config.target == CENTRAL:
+        recipes += [Recipe(one.config, each, kind) for each in asked for kind in (TARGET, NULL)]
+        told = f"{several(len(one.seeds), 'target')} and as many that never see a candidate, "
+    try:
+        kept = sum(recipe.kept for recipe in recipes)
+    except DataError:
+        return f"{told}{several(len(shadows), 'shadow model')}"
+    trained = several(one.config.training.epochs, "epoch")
+    return f"{told}{several(len(shadows), 'shadow model')}: {kept} of {len(recipes)} in the cache, each of {trained}"

@@ -1,0 +1,8 @@
+"""What a report on membership inference says beside its numbers (words.toml)."""
+
+from pathlib import Path
+
+from judges.report.words import read_words
+
+WORDS = read_words(Path(__file__).with_name("words.toml"))
+NOTES = WORDS.notes
