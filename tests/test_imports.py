@@ -116,8 +116,9 @@ ROOMS: dict[str, Room] = {
     "judges": Room(),
     "judges.public.spikeleak": Room(
         ("attacks", "attacks.matching", "attacks.settings", "attacks.testing", "fl_sim.captures",
-         "fl_sim.datasets", "fl_sim.federation.interception", "fl_sim.federation.sealing", "fl_sim.models",
-         "fl_sim.records", "judges.cli", "judges.notebook.calls", "judges.notebook.inversions"),
+         "fl_sim.datasets", "fl_sim.defences", "fl_sim.federation.interception", "fl_sim.federation.sealing",
+         "fl_sim.models", "fl_sim.models.spiking_lenet", "fl_sim.records", "fl_sim.specs", "fl_sim.testing",
+         "judges.cli", "judges.notebook.calls", "judges.notebook.inversions"),
     ),
     "judges.notebook": Room(
         (*ATTACKS, "attacks.answers", "attacks.preflight.inputs", "attacks.thresholding", *BASICS, *CONFIG,
@@ -128,7 +129,9 @@ ROOMS: dict[str, Room] = {
         ("matplotlib", "torch"),
     ),
     "judges.auxiliary": Room(
-        (*ATTACKS, *RECORDS, *DATA, *PUBLIC, "fl_sim.config", "judges.plans.gradient_inversion"), ("torch",)
+        (*ATTACKS, *RECORDS, *DATA, *PUBLIC, "fl_sim.config", "fl_sim.datasets.channels",
+         "judges.plans.gradient_inversion"),
+        ("torch",),
     ),
     "judges.live": Room(("judges.bench.live",)),
     "judges.cli": Room(

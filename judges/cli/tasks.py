@@ -22,7 +22,7 @@ PLACE = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 """Pattern of the place of a model of the user's own, "module:name"."""
 
 SIZES = ("channels", "height", "width", "classes")
-DATA_KEYS = ("root", "size", *Framing.model_fields, *OwnData.model_fields)
+DATA_KEYS = ("root", "size", "channels", *Framing.model_fields, *OwnData.model_fields)
 """Keys of a config's [dataset] on which trained judges and targets depend."""
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
 
-from attacks import AttackEntry, InversionEntry, MembershipEntry
+from attacks import ATTACKS, AttackEntry, InversionEntry, MembershipEntry
 from fl_sim.config import Raw, SimulationConfig
+from fl_sim.config.defence import agreed_settings
 from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError, nearest, unknown_name
@@ -24,7 +25,10 @@ from judges.runs.identity import PROTOCOL, Attacked
 NO_ATTACK = "none"
 APART = ("checks", "ladder")
 """Keys of a config for what is made beside the answers, which stay the same."""
-LATER: Mapping[str, Mapping[str, Scalar]] = {"federation": {"observer": EACH_CLIENT, "summed_clients": 0}}
+LATER: Mapping[str, Mapping[str, Scalar]] = {
+    "dataset": {"channels": 0, "singles": 0},
+    "federation": {"capture_most": 0, "observer": EACH_CLIENT, "summed_clients": 0},
+}
 """{table: {key: default}} of keys that came after experiments had been run without them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -221,3 +225,32 @@ def attacked(config: SimulationConfig, varying: Sequence[str]) -> Attacked:
 def names_defence(config: SimulationConfig, varying: Iterable[str]) -> bool:
     """Return whether a federation's name includes the defence, because this or another federation has one."""
     return config.defence.name != NO_DEFENCE or "defence.name" in varying
+
+
+def resolved(raw: Raw, combinations: Sequence[ExperimentBase], apart: Collection[str], tables: Sequence[str]) -> Raw:
+    """Return `raw` completed by the defaults of all settings whose value is the same in all combinations.
+
+    Args:
+        raw: a config as read.
+        combinations: of its axes.
+        apart: paths of settings that each protocol of the config sets for itself.
+        tables: keys whose plain value means the table's `name`.
+    """
+    whole = combinations[0].model_dump(exclude={"repeat", PROTOCOL}, exclude_none=True)
+    attacks = [config.attack for config in combinations if config.attack.name != NO_ATTACK]
+    settings = [ATTACKS[attack.name].settings(**attack.settings).model_dump() for attack in attacks]
+    whole["attack"] = {"name": combinations[0].attack.name, **agreed_settings(settings)}
+    defences = agreed_settings(config.defence.settings for config in combinations)
+    whole["defence"] = {"name": combinations[0].defence.name, **defences}
+    if isinstance(raw.get(PROTOCOL), list):
+        for path in apart:
+            table, _, key = path.rpartition(".")
+            (whole[table] if table else whole).pop(key, None)
+    for key, value in raw.items():
+        if key in tables and not isinstance(value, dict):
+            whole[key]["name"] = value
+        elif isinstance(value, dict):
+            whole[key] = {**whole.get(key, {}), **value}
+        else:
+            whole[key] = value
+    return whole

@@ -32,11 +32,11 @@ from judges.plans.base import (
     checked_attack,
     names_defence,
     plan_digest,
+    resolved,
     unit_digest,
     varying_settings,
 )
 from judges.plans.protocol import OUR_OWN, combinations_of, set_by_words, variants
-from judges.plans.resolved import resolved
 from judges.runs.identity import PROTOCOL, SWAPPED, Attacked
 from judges.runs.names import attack_label, control_cell, federation_label
 

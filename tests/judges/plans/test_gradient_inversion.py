@@ -20,7 +20,9 @@ from fl_sim.specs import Framing, SpikingSpec
 from judges.kinds import read_plan
 from judges.plans.added import override_attack
 from judges.plans.gradient_inversion import Cell, Plan, make_plan
+from judges.plans.membership import MembershipPlan
 from judges.plans.model_inversion import InversionPlan
+from judges.plans.rounds import RoundsPlan
 from judges.runs.names import file_name
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
@@ -62,10 +64,11 @@ def test_every_shipped_config_is_a_plan_named_after_its_file(path: Path) -> None
         made = read_plan(path, [f"scale={scale}"] if scale else [])
         assert made.base.name == f"{path.stem}-{scale}".rstrip("-")
         assert made.base.scale == scale
-        assert isinstance(made, Plan | InversionPlan)
-        attacked = made.federations if isinstance(made, Plan) else made.targets
-        assert len(attacked) > 0
-        assert len(made.cells) >= len(attacked) or (isinstance(made, Plan) and made.base.class_distances > 0)
+        for part in made.parts.values() if isinstance(made, RoundsPlan) else [made]:
+            assert isinstance(part, Plan | InversionPlan | MembershipPlan)
+            attacked = part.federations if isinstance(part, Plan) else part.targets
+            assert len(attacked) > 0
+            assert len(part.cells) >= len(attacked) or (isinstance(part, Plan) and part.base.class_distances > 0)
     assert not scales or list(scales) == ["smoke", "small", "paper"]
 
 
