@@ -22,7 +22,7 @@ from fl_sim.validation import explain
 from judges.runs.identity import PROTOCOL, Attacked
 
 NO_ATTACK = "none"
-APART = ("checks", "ladder")
+APART = ("checks", "ladder", "transfer")
 """Keys of a config for what is made beside the answers, which stay the same."""
 LATER: Mapping[str, Mapping[str, Scalar]] = {"federation": {"observer": EACH_CLIENT, "summed_clients": 0}}
 """{table: {key: default}} of keys that came after experiments had been run without them."""
