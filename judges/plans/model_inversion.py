@@ -74,8 +74,8 @@ class InversionConfig(ExperimentBase):
         training: training of central targets; the default preset is that of the data set and kind of model.
         attack_repeats: number of attacks on each target, each with its own seed; one if the attack draws nothing.
         draws: number of samples of the first answer, if it consists of Bernoulli parameters.
-        transfer: number of further targets of each kind, trained alike with seeds of their own, which no attack sees and
-            on which every answer is tried; 0 for none. Central targets only.
+        transfer: number of further targets of each kind, trained alike with seeds of their own, on which every answer is
+            tried and which no attack sees; 0 for none. Central targets only.
         judge: how the evaluation networks are trained.
     """
 
@@ -235,7 +235,7 @@ def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
     """Return the settings of a model with the neurons and initialisation of BrainLeaks in place of unset ones.
 
     The defaults of a federation's models, DLG's initialisation and SpikingJelly's neurons, are not those of BrainLeaks.
-    A network that does not spike reads none of the spiking settings, so that an axis of these leaves it a single target.
+    A network that does not spike reads no spiking setting, so that an axis of these leaves it a single target.
     """
     own = model.model_fields_set
     if not MODELS[model.name].spiking:
