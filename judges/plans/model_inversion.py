@@ -74,8 +74,8 @@ class InversionConfig(ExperimentBase):
         training: training of central targets; the default preset is that of the data set and kind of model.
         attack_repeats: number of attacks on each target, each with its own seed; one if the attack draws nothing.
         draws: number of samples of the first answer, if it consists of Bernoulli parameters.
-        transfer: number of further targets of each kind, trained alike with other seeds, on which every answer is
-            tried and which no attack sees; 0 for none. Central targets only.
+        transfer: number of further central targets of each kind, trained alike with other seeds, on which every answer
+            is tried and which no attack sees; 0 for none.
         judge: how the evaluation networks are trained.
     """
 

@@ -91,16 +91,16 @@ def timesteps_section(summary: Inversions) -> Section:
 def timesteps_drawings(summary: Inversions) -> Iterator[tuple[str, Draw]]:
     """Yield the panels of `timesteps_section` as drawings for files."""
     for place, one in enumerate(swept(summary), start=1):
-        yield from ((f"timesteps-{place}-{name}", panel_drawing(panel)) for name, panel in _panels(one).items())
+        yield from ((f"timesteps-{place}-{name}", panel_drawing(panel)) for name, panel in panels_of(one).items())
 
 
 def _pairs(one: Swept) -> Iterator[list[Panel]]:
     """Yield the panels two by two."""
-    panels = list(_panels(one).values())
+    panels = list(panels_of(one).values())
     yield from (panels[at : at + 2] for at in range(0, len(panels), 2))
 
 
-def _panels(one: Swept) -> Mapping[str, Panel]:
+def panels_of(one: Swept) -> Mapping[str, Panel]:
     """Return {measure: what is drawn of it}, without what is not defined."""
     ceiling = grouped(sorted(one.real, key=_steps), _steps)
     seen = [Point(steps, cells[0].accuracy.share, None) for steps, cells in ceiling.items()]
