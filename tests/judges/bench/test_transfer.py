@@ -15,6 +15,7 @@ from fl_sim.records import TrainedModel, load_record
 from judges.bench.execution import run_plan
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
+from judges.report.model_inversion.tables import results_table
 from judges.runs.class_rows import ClassScore
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
 from judges.runs.tables import read_rows
@@ -74,6 +75,11 @@ def test_the_report_has_a_line_for_each(finished: Path) -> None:
     for name in ("MI-Face", "MI-Face, shuffled", "BrainLeaks-v1", "BrainLeaks-v1, shuffled"):
         assert names.count(name) == 1
     assert names.count("class mean") == names.count("real examples") == 2
+
+
+def test_the_terminal_has_a_column_for_it(finished: Path) -> None:
+    table = results_table(read_inversions(finished / "summary.json"))
+    assert [column.terminal for column in table.columns][-1] == "second"
 
 
 def test_a_run_without_a_second_target_is_continued_with_one(finished: Path, tmp_path: Path) -> None:

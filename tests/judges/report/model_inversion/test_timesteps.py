@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.judges.class_runs import Toy
 from tests.judges.pages import cells_of
 from tests.judges.report.model_inversion.reading import page_of
 
-TRIED = {"own_success": True, "own_confidence": 0.9, "second_targets": 2, "second_confidence": 0.4}
+TRIED: dict[str, Any] = {"own_success": True, "own_confidence": 0.9, "second_targets": 2, "second_confidence": 0.4}
 
 
 def toy(*, steps: tuple[int, ...] = (5, 25)) -> Toy:

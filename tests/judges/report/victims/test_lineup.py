@@ -140,7 +140,8 @@ def test_a_search_is_shown_step_by_step_and_a_finished_one_counts_on(row: Row) -
     assert panel is not None
     (line,) = panel.lines
     assert line.name == "GRNN, LeNet"
-    assert [(point.tau, pytest.approx(point.mean)) for point in line.points] == [(0, 0.1), (10, 0.4), (20, 0.65)]
+    assert [point.tau for point in line.points] == [0, 10, 20]
+    assert [point.mean for point in line.points] == pytest.approx([0.1, 0.4, 0.65])
     _, films, _ = made.blocks()[0].parts
     first, second = films.sheets
     assert [shot.caption[-1] for shot in first.rows[0].shots[1:]] == ["0.00", "0.50", "1.00"]
