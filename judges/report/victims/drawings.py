@@ -48,12 +48,12 @@ def _gallery(lineup: Lineup, width: float) -> Figure:
     """Draw the truths above the answers of each row."""
     most = _NARROW if width <= WIDTHS["1col"] else _WIDE
     rows: list[list[Tensor | None]] = [[_scaled(seen, TRUTH) for seen in lineup.victims[:most]]]
-    captions = [[f"label {label}" for label in lineup.labels[:most]]]
+    captions = [[str(label) for label in lineup.labels[:most]]]
     for row in lineup.rows:
         own = row.answers[:most]
         rows.append([None if seen is None else _scaled(seen, ANSWER) for seen in own])
         captions.append(["" if seen is None else nearness(seen) for seen in own])
-    names = ["truth", *map(_name, lineup.rows)]
+    names = ["truth\nlabel", *map(_name, lineup.rows)]
     return picture_grid(rows, names=names, columns=(), width_inches=width, captions=captions)
 
 

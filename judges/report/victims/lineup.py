@@ -138,7 +138,12 @@ def _names(part: Sequence[Group]) -> tuple[str, Mapping[Group, str]]:
     aspects: tuple[Callable[[Group], str], ...] = (model_name, init_name, _defence)
     differ = [aspect for aspect in aspects if len(set(map(aspect, part))) > 1]
     common = joined(*(aspect(part[0]) for aspect in aspects if aspect not in differ))
-    return common, {group: joined(*(aspect(group) for aspect in differ)) for group in part}
+    brief = [_init if aspect is init_name else aspect for aspect in differ]
+    return common, {group: joined(*(aspect(group) for aspect in brief)) for group in part}
+
+
+def _init(group: Group) -> str:
+    return group.init
 
 
 def _defence(group: Group) -> str:

@@ -113,7 +113,7 @@ def test_many_rows_are_cut_by_initialisation(made: Made, monkeypatch: pytest.Mon
     for model in ("lenet", "spiking_lenet"):
         made.cell(model, "dlg", init="uniform")
     assert len(made.found()) == 1
-    assert ("DLG", "LeNet, uniform initialisation") in told(made.found()[0])
+    assert ("DLG", "LeNet, uniform") in told(made.found()[0])
     monkeypatch.setattr(lineup, "MOST_ROWS", 4)
     assert [told(one)[0] for one in made.found()] == [("DLG", "LeNet"), ("DLG", "LeNet")]
     assert ["uniform" in one.name for one in made.found()] == [False, True]
