@@ -2,7 +2,7 @@
 
 An input that fools one network and no other of the same kind shows that network; one that its like take for the class
 too shows what all of them learnt, which is the data (Tramer et al. 2017 on the transfer of adversarial examples; for
-model inversion the counterpart of the evaluation classifier of BrainLeaks, section 4.2, without another architecture).
+model inversion the counterpart of the evaluation classifier of BrainLeaks, section 4.1, without another architecture).
 """
 
 from __future__ import annotations
