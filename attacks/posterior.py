@@ -68,6 +68,7 @@ class Target:
             )
         with torch.random.fork_rng(devices=[]):  # initial parameters are drawn and then replaced
             module: Any = build_model(self._spec, parameters=model.parameters).eval()
+        self._spiking = spiking
         if MODELS[self._spec.architecture].spiking != spiking:
             kind, others = ("spiking models", "mi_face") if spiking else ("ANNs", "brainleaks_v1 or brainleaks_v2")
             raise ConfigError(
@@ -103,8 +104,11 @@ class Target:
         return torch.tensor(list(classes), device=self.device)
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, C, H, W), or (T, N, classes) for spikes (T, N, C, H, W)."""
-        outputs: Tensor = self.module.sequence(inputs) if inputs.dim() == 5 else self.module(inputs)
+        """Return logits (N, classes) of an ANN for images (N, C, H, W), or (T, N, classes) of a spiking model.
+
+        A spiking model reads spikes (T, N, C, H, W), or images, which it codes itself.
+        """
+        outputs: Tensor = self.module.sequence(inputs) if self._spiking else self.module(inputs)
         return outputs
 
     def currents(self, spikes: Tensor) -> Tensor:

@@ -105,7 +105,8 @@ def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
 
 def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
     """Return how the targets of one kind come about."""
-    config, seeds = plan.config, len(plan.seeds)
+    config, wanted = plan.config, (*plan.seeds, *plan.unseen)
+    seeds = len(wanted)
     if config.target != CENTRAL:
         rounds, clients = config.federation.rounds, config.federation.clients
         return f"{several(seeds, 'federation')} of {several(clients, 'client')}, {several(rounds, 'round')}"
@@ -113,7 +114,7 @@ def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
     if dataset is None:
         return f"{several(seeds, 'training')} of {epochs}, or from the cache"
     spec = config.model.spec(dataset.spec)
-    paths = [target_path(spec, dataset, config.training, seed=seed, device=config.device) for seed in plan.seeds]
+    paths = [target_path(spec, dataset, config.training, seed=seed, device=config.device) for seed in wanted]
     kept = sum(path.is_file() for path in paths)
     rest = f"; {several(seeds - kept, 'training')} of {epochs} on {len(dataset.train):,} examples"
     return f"{kept} of {seeds} in the cache" + (rest if kept < seeds else "")

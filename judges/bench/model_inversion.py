@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,13 @@ from attacks import MODEL_INVERSIONS
 from attacks.contracts import Inversion
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
-from fl_sim.records import load_record
+from fl_sim.records import TrainedModel, load_record
 from fl_sim.simulation import check_federation
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine, Started
 from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import InversionJob, kept_answer
-from judges.bench.targets import TargetJob, Trained, target_data, trained_targets
+from judges.bench.targets import Attackable, TargetJob, Trained, target_data, trained_targets
 from judges.classifiers import JudgeOptions, check_judge, get_judge
 from judges.classifiers.cache import Judge
 from judges.plans.model_inversion import InversionCell, InversionPlan, TargetPlan
@@ -37,7 +38,8 @@ from judges.runs.pictures import save_pictures
 from judges.runs.tables import write_rows
 from judges.scoring.gallery import build_album
 from judges.scoring.judgement import judgement
-from judges.scoring.model_inversion import class_scores, plain_controls
+from judges.scoring.model_inversion import Shown, class_scores, plain_controls, shuffled_answer
+from judges.scoring.transfer import tried
 from judges.summaries.model_inversion import judge_key, summarise, write_inversions
 
 
@@ -59,30 +61,6 @@ class Answer:
     job: Started | None
 
 
-@dataclass(frozen=True)
-class Attackable:
-    """A trained model, and the plan of targets of its kind."""
-
-    plan: TargetPlan
-    trained: Trained
-
-    @property
-    def after(self) -> str:
-        """Return the suffix of names of a federation's model after a round; "" for a central training."""
-        facts = self.trained.facts
-        return f"@r{facts.round:03d}" if facts.source == FEDERATION else ""
-
-    @property
-    def kind(self) -> str:
-        """Return the name that cells use for models of its kind."""
-        return f"{self.plan.label}{self.after}"
-
-    @property
-    def name(self) -> str:
-        """Return the name of its folder."""
-        return f"{self.plan.label}-{self.trained.facts.seed:03d}{self.after}"
-
-
 class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
     """One experiment of model inversion in one folder; see `Execution`."""
 
@@ -93,7 +71,8 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         self._rows: list[ClassScore] = []
         self._targets: list[TargetFacts] = []
         self._draws: dict[str, Repeated] = {}
-        self._plain: dict[tuple[str, int], list[tuple[str, ClassScore]]] = {}
+        self._plain: dict[tuple[str, int], list[tuple[Shown, list[ClassScore]]]] = {}
+        self._unseen: dict[str, list[TrainedModel]] = defaultdict(list)
 
     def check(self) -> None:
         """Reject missing data sets, and federations that cannot be run."""
@@ -107,7 +86,7 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
 
     def tasks(self) -> int:
         """Return the number of targets, of answers and of their judgements, if each target is one model."""
-        targets = sum(len(one.seeds) for one in self.plan.targets)
+        targets = sum(len(one.seeds) + len(one.unseen) for one in self.plan.targets)
         attacks = [(one, cell) for one in self.plan.targets for cell in self.plan.attacks_on(one)]
         answers = sum(len(one.seeds) * len(self._attack_seeds(cell)) for one, cell in attacks)
         return targets + 2 * answers if self.plan.base.target != FEDERATION else 0
@@ -117,23 +96,28 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         return path.startswith(("inversions/", "models/"))
 
     def gather(self, engine: Engine) -> Iterator[Attackable]:
-        """Train the missing targets, and yield every model under attack."""
-        wanted = [(target, seed) for target in self.plan.targets for seed in target.seeds]
+        """Train the missing targets, and yield every model under attack; the others only try its answers."""
+        wanted = [(target, seed) for target in self.plan.targets for seed in (*target.seeds, *target.unseen)]
         jobs = [Started(engine, self._training(target, seed)) for target, seed in wanted]
         for (target, seed), job in zip(wanted, jobs, strict=True):
             name = target.federation(seed)
             with self.watch.task(f"target {name}") as advance:
                 outcome = job.finish(advance)
             if outcome.failure:
-                attacks = self.plan.attacks_on(target)
-                self.failed |= {f"{cell.name}, target seed {seed}": outcome.failure for cell in attacks}
+                parts = [cell.name for cell in self.plan.attacks_on(target)]
+                parts = parts if seed in target.seeds else [f"{target.label}, transfer"]
+                self.failed |= {f"{part}, target seed {seed}": outcome.failure for part in parts}
                 continue
             if target.config.target == FEDERATION:
                 self.federations.check(name)
                 self.seconds.setdefault(f"federation {name}", outcome.seconds)
                 self.write_tables()  # so that a resumed run knows how long the federation took
             for trained in trained_targets(target, seed, self.folder, spent=self.seconds):
-                yield Attackable(target, trained)
+                if seed in target.seeds:
+                    yield Attackable(target, trained)
+                else:
+                    self._targets.append(trained.facts)
+                    self._unseen[target.label].append(load_record(TrainedModel, trained.path))
 
     def start(self, engine: Engine, evidence: Attackable) -> Sequence[Answer]:
         """Start all unfinished attacks on a model."""
@@ -223,7 +207,8 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
                 draws=self.plan.base.draws if answer.first else 0,
                 path=answer.path.with_suffix(".json"),
             )
-        self._rows += [*judged.rows, *judged.control]
+        self._rows += self._tried(evidence, Shown.answer(inversion, cell.varied), judged.rows)
+        self._rows += self._tried(evidence, shuffled_answer(inversion, cell.varied), judged.control)
         if judged.draws is not None:
             self._draws[judged.rows[0].cell] = judged.draws
         if answer.first:
@@ -243,15 +228,22 @@ class InversionRun(Execution[InversionPlan, Attackable, Sequence[Answer]]):
         if key not in self._plain:
             classes = range(dataset.spec.classes)
             self._plain[key] = [
-                (shown.control, row)
+                (shown, class_scores(shown, judge, dataset, self._context(evidence, ""))[0])
                 for seed in range(base.seed, base.seed + base.attack_repeats)
                 for shown in plain_controls(dataset, classes, timesteps=spiking, seed=seed)
-                for row in class_scores(shown, judge, dataset, self._context(evidence, ""))[0]
             ]
-        self._rows += [
-            dataclasses.replace(row, **self._context(evidence, control_cell(evidence.kind, control)))
-            for control, row in self._plain[key]
-        ]
+        for shown, judged in self._plain[key]:
+            context = self._context(evidence, control_cell(evidence.kind, shown.control))
+            rows = [dataclasses.replace(row, **context) for row in judged]
+            self._rows += self._tried(evidence, shown, rows)
+
+    def _tried(self, evidence: Attackable, shown: Shown, rows: Sequence[ClassScore]) -> Sequence[ClassScore]:
+        """Return rows with what the further targets make of the answers, if there are any."""
+        others = self._unseen.get(evidence.plan.label)
+        if not others:
+            return rows
+        own = load_record(TrainedModel, evidence.trained.path)
+        return tried(rows, shown, own, others, device=self.plan.base.device)
 
     def _context(self, evidence: Attackable, cell: str) -> dict[str, Any]:
         """Return the columns of a row that identify the model under attack."""

@@ -21,7 +21,7 @@ from fl_sim.simulation import examples_of, sampled_clients
 from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
-from judges.runs.class_rows import CENTRAL, TargetFacts
+from judges.runs.class_rows import CENTRAL, FEDERATION, TargetFacts
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,30 @@ class Trained:
     path: Path
     id: str
     facts: TargetFacts
+
+
+@dataclass(frozen=True)
+class Attackable:
+    """A trained model, and the plan of targets of its kind."""
+
+    plan: TargetPlan
+    trained: Trained
+
+    @property
+    def after(self) -> str:
+        """Return the suffix of names of a federation's model after a round; "" for a central training."""
+        facts = self.trained.facts
+        return f"@r{facts.round:03d}" if facts.source == FEDERATION else ""
+
+    @property
+    def kind(self) -> str:
+        """Return the name that cells use for models of its kind."""
+        return f"{self.plan.label}{self.after}"
+
+    @property
+    def name(self) -> str:
+        """Return the name of its folder."""
+        return f"{self.plan.label}-{self.trained.facts.seed:03d}{self.after}"
 
 
 @dataclass(frozen=True)

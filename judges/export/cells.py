@@ -278,6 +278,22 @@ def _inversion_numbers(cell: InversionSummary) -> dict[str, float | None]:
         **{f"draws_{name}": value for name, value in drawn.items()},
         **{name: getattr(cell, name) for name in same},
         "nearer_train": cell.nearer_train.share,
+        "nearest_ssim": cell.nearest_ssim,
+        **_transfer_numbers(cell),
+    }
+
+
+def _transfer_numbers(cell: InversionSummary) -> dict[str, float | None]:
+    """Return what the attacked model and further targets make of the answers; {} where these were not tried."""
+    if cell.transfer is None:
+        return {}
+    told = cell.transfer
+    return {
+        "own_success": told.own.share,
+        "own_confidence": told.own_confidence,
+        "second_targets": told.targets,
+        "second_success": told.second.share,
+        "second_confidence": told.second_confidence,
     }
 
 

@@ -37,7 +37,7 @@ def picture_grid(
     Args:
         rows: pictures (C, H, W) of each row, one channel for grey, two for events "off" and "on", three for colours;
             None where there is none. A row may be shorter than the longest.
-        names: one for each row, printed to its left; may be "".
+        names: one for each row, printed to its left; may be "", or of several lines.
         columns: a heading for each column; () for none.
         width_inches: width of the figure; its height follows from the shape of the pictures.
         low, high: the values shown black and white, of all pictures.
@@ -63,7 +63,7 @@ def picture_grid(
         for number, row in enumerate(rows):
             base = height - top - number * step - tall
             beside = (left - 2 * _GAP) / width_inches, (base + tall / 2) / height
-            figure.text(*beside, verbatim(names[number]), color=INK, ha="right", va="center")
+            figure.text(*beside, _lines(names[number]), color=INK, ha="right", va="center")
             for place, picture in enumerate(row):
                 at = (left + place * (side + _GAP)) / width_inches, base / height
                 axes = figure.add_axes((*at, side / width_inches, tall / height))
@@ -105,9 +105,13 @@ def _above(axes: Axes, heading: str) -> None:
     axes.set_title(verbatim(heading), color=INK, fontsize=FONT_SIZE, pad=3.0)
 
 
+def _lines(name: str) -> str:
+    return "\n".join(map(verbatim, name.splitlines()))
+
+
 def _width(figure: Figure, name: str) -> float:
     """Return how wide a name is, in inches."""
-    text: Text = figure.text(0.0, 0.0, verbatim(name))
+    text: Text = figure.text(0.0, 0.0, _lines(name))
     found = text.get_window_extent().width / figure.dpi if name else 0.0
     text.remove()
     return float(found)

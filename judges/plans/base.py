@@ -23,7 +23,7 @@ from fl_sim.validation import explain
 from judges.runs.identity import PROTOCOL, Attacked
 
 NO_ATTACK = "none"
-APART = ("checks", "ladder")
+APART = ("checks", "ladder", "transfer")
 """Keys of a config for what is made beside the answers, which stay the same."""
 LATER: Mapping[str, Mapping[str, Scalar]] = {
     "dataset": {"channels": 0, "singles": 0},

@@ -17,8 +17,9 @@ from fl_sim.config.defence import with_own_settings
 from fl_sim.datasets.table import DATASETS, constants_of
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, TrainingSettings
+from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, SpikingSpec, TrainingSettings
 from judges.plans.base import (
+    APART,
     ExperimentBase,
     attacked,
     axes,
@@ -35,7 +36,7 @@ from judges.runs.names import attack_label, federation_label
 TASK = "model_inversion"
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "judge", "training")
 ONE_VALUE = (
-    "name", "task", "target", "scale", "repeats", "repeat", "attack_repeats", "draws", "threads", "device",
+    "name", "task", "target", "scale", "repeats", "repeat", "attack_repeats", "draws", "transfer", "threads", "device",
     "federation.keep_every",
 )  # fmt: skip
 """Settings of the whole experiment, which cannot be lists."""
@@ -73,6 +74,8 @@ class InversionConfig(ExperimentBase):
         training: training of central targets; the default preset is that of the data set and kind of model.
         attack_repeats: number of attacks on each target, each with its own seed; one if the attack draws nothing.
         draws: number of samples of the first answer, if it consists of Bernoulli parameters.
+        transfer: number of further central targets of each kind, trained alike with other seeds, on which every answer
+            is tried and which no attack sees; 0 for none.
         judge: how the evaluation networks are trained.
     """
 
@@ -81,6 +84,7 @@ class InversionConfig(ExperimentBase):
     training: TrainingSettings = TrainingSettings()
     attack_repeats: int = Field(default=3, ge=1, le=1000)
     draws: int = Field(default=1000, ge=1, le=100_000)
+    transfer: int = Field(default=0, ge=0, le=100)
     judge: InversionJudgeOptions = InversionJudgeOptions()
 
 
@@ -102,6 +106,11 @@ class TargetPlan:
     def seeds(self) -> range:
         """Return the seeds of the targets."""
         return range(self.config.seed, self.config.seed + self.config.repeats)
+
+    @property
+    def unseen(self) -> range:
+        """Return the seeds of the further targets, which no attack sees."""
+        return range(self.seeds.stop, self.seeds.stop + self.config.transfer)
 
     @property
     def spiking(self) -> bool:
@@ -217,7 +226,8 @@ def make_inversion_plan(raw: Raw) -> InversionPlan:
     if not cells:
         raise ConfigError("attack.name: none of the attacks is for any of the models on these data sets.")
     base = next(iter(targets.values())).config
-    plain = {key: value for key, value in base.model_dump(exclude={"repeat"}).items() if not isinstance(value, dict)}
+    told = base.model_dump(exclude={"repeat", *APART})
+    plain = {key: value for key, value in told.items() if not isinstance(value, dict)}
     return InversionPlan({**plain, **raw}, base, tuple(targets.values()), tuple(cells.values()), units)
 
 
@@ -225,8 +235,12 @@ def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
     """Return the settings of a model with the neurons and initialisation of BrainLeaks in place of unset ones.
 
     The defaults of a federation's models, DLG's initialisation and SpikingJelly's neurons, are not those of BrainLeaks.
+    A network that does not spike reads no spiking setting, so that an axis of these leaves it a single target.
     """
-    settings = model.model_dump(include=model.model_fields_set)
+    own = model.model_fields_set
+    if not MODELS[model.name].spiking:
+        own = own - SpikingSpec.model_fields.keys()
+    settings = model.model_dump(include=own)
     return validate(ModelSettings, {**BRAINLEAKS_NEURONS.model_dump(), "init": "torch", **settings})
 
 
@@ -243,6 +257,8 @@ def _refuse_unread(raw: Raw) -> None:
     for key in unread:
         if key in raw:
             raise ConfigError(f'{key}: is not read where target = "{target}".')
+    if target == FEDERATION and raw.get("transfer"):
+        raise ConfigError('transfer: tries answers on further targets of central trainings; target is "federation".')
 
 
 def _checked(combination: Raw, raw: Raw) -> InversionConfig:

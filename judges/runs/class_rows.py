@@ -64,6 +64,14 @@ class ClassScore(Approach, AttackedModel):
         nearer_train: whether the nearest of as many training examples as there are test examples is nearer than the
             nearest test example.
         seconds: wall time of the attack divided by the number of its classes.
+        nearest_ssim: SSIM to the nearest training example, as the distances have both; None for pictures smaller than
+            7x7.
+        own_success: whether the attacked model itself believes in the class more than in any other; None, like all that
+            follows, where answers are not tried on further targets.
+        own_confidence: the attacked model's posterior of the class; of a control too, which it codes itself.
+        second_targets: number of further targets, which the attack never saw.
+        second_success: how many of them believe in the class more than in any other.
+        second_confidence: their mean posterior of the class.
     """
 
     experiment: str
@@ -87,6 +95,12 @@ class ClassScore(Approach, AttackedModel):
     nearest_train_label: int
     nearer_train: bool
     seconds: float
+    nearest_ssim: float | None = None
+    own_success: bool | None = None
+    own_confidence: float | None = None
+    second_targets: int = 0
+    second_success: int | None = None
+    second_confidence: float | None = None
 
     @property
     def diverged(self) -> bool:

@@ -50,6 +50,8 @@ class Pictures(Approach, Attacked):
         snapshots: (K, S, C, H, W), the pictures of the search for each answer, NaN after its last; None if none were
             taken of any.
         snapshot_steps: (K, S), after how many steps each was taken, -1 after the last; None if none were taken.
+        snapshot_ssim: (K, S), float64, SSIM of each to the truth, NaN after the last; None if none were taken, or where
+            SSIM is not defined.
     """
 
     cell: str
@@ -73,6 +75,7 @@ class Pictures(Approach, Attacked):
     curve_recognisable: tuple[bool, ...] = ()
     snapshots: Tensor | None = field(default=None, metadata=LATER)
     snapshot_steps: Tensor | None = field(default=None, metadata=LATER)
+    snapshot_ssim: Tensor | None = field(default=None, metadata=LATER)
 
     @property
     def key(self) -> tuple[Group, str]:

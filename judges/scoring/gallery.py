@@ -18,6 +18,7 @@ from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.class_metrics import rate_decoded
+from judges.scoring.image_metrics import has_ssim, ssim
 from judges.scoring.text_metrics import written
 
 ROLES = {"best": 0.0, "upper quartile": 0.25, "median": 0.5, "lower quartile": 0.75, "worst": 1.0}
@@ -180,15 +181,22 @@ def _searches(
     """
     if spec.vocabulary or all(answer.snapshots is None for answer, _ in answers):
         return {}
-    found, steps = [], []
+    found, steps, near = [], [], []
     for (answer, place), truth in zip(answers, truths, strict=True):
         shots = [] if answer.snapshots is None else [_summed(shot, place) for shot in answer.snapshots]
-        found.append(torch.stack(shots) / _brightest(truth, spec) if shots else truth.new_zeros(0, *truth.shape))
+        shown = torch.stack(shots) if shots else truth.new_zeros(0, *truth.shape)
+        found.append(shown / _brightest(truth, spec))
         steps.append(torch.zeros(0, dtype=torch.int64) if answer.snapshot_steps is None else answer.snapshot_steps)
-    return {
+        if has_ssim(shown) and not spec.timesteps:
+            near.append(ssim(shown, truth.expand_as(shown), low=spec.low, high=spec.high) if shots else torch.zeros(0))
+    told = {
         "snapshots": pad_sequence(found, batch_first=True, padding_value=torch.nan),
         "snapshot_steps": pad_sequence(steps, batch_first=True, padding_value=-1),
     }
+    if near:
+        own = [one.double() for one in near]
+        told["snapshot_ssim"] = pad_sequence(own, batch_first=True, padding_value=torch.nan)
+    return told
 
 
 def choose_roles(count: int, diverged: Sequence[int] = ()) -> dict[str, int]:

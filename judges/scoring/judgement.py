@@ -21,7 +21,7 @@ from judges.runs.identity import Varied
 from judges.scoring.class_metrics import over_draws, score_draws
 from judges.scoring.model_inversion import Shown, class_scores, shuffled_answer
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Part of the key. Increase it when the same answer would be judged differently."""
 
 

@@ -17,6 +17,7 @@ from judges.runs.class_rows import ClassScore
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Varied
 from judges.scoring.class_metrics import bernoulli, outcomes, rate_decoded, seen_by_judges
 from judges.scoring.controls import Nearest, class_means, class_samples, nearest, shuffled
+from judges.scoring.image_metrics import has_ssim, ssim
 
 NOTHING: Varied = {}
 
@@ -35,6 +36,7 @@ class Shown:
         iterations: (K,).
         stop_reasons: K reasons; "" for a control.
         seconds: total wall time.
+        still: (K, C, H, W), the images that the spikes of a control code; None where they code none.
     """
 
     attack: str
@@ -48,6 +50,7 @@ class Shown:
     iterations: Tensor
     stop_reasons: tuple[str, ...]
     seconds: float
+    still: Tensor | None = None
 
     @classmethod
     def answer(cls, inversion: Inversion, varied: Varied) -> Shown:
@@ -68,11 +71,20 @@ class Shown:
 
     @classmethod
     def of_control(
-        cls, control: str, seed: int, classes: Tensor, inputs: Tensor, *, attack: str = "", varied: Varied = NOTHING
+        cls,
+        control: str,
+        seed: int,
+        classes: Tensor,
+        inputs: Tensor,
+        *,
+        attack: str = "",
+        varied: Varied = NOTHING,
+        still: Tensor | None = None,
     ) -> Shown:
         """Return a control of a kind, with the attack and its settings that vary if it belongs to one."""
         nothing = torch.zeros(len(classes), dtype=torch.int64)
-        return cls(attack, varied, control, seed, classes, inputs, None, None, nothing, ("",) * len(classes), 0.0)
+        reasons = ("",) * len(classes)
+        return cls(attack, varied, control, seed, classes, inputs, None, None, nothing, reasons, 0.0, still)
 
 
 def class_scores(
@@ -107,6 +119,9 @@ def class_scores(
         "nearest_train_label": train.label.tolist(),
         "nearer_train": (as_many.l2 < test.l2).tolist(),
     }
+    if has_ssim(images):
+        closest, spec = rate_decoded(dataset.train.batch(train.index)[0]), dataset.spec
+        measured["nearest_ssim"] = ssim(images, closest, low=spec.low, high=spec.high).tolist()
     if shown.inputs.dim() == 5:
         measured["density"] = shown.inputs.movedim(-4, 0).flatten(1).mean(1).tolist()
     if shown.confidence is not None:
@@ -134,15 +149,19 @@ def plain_controls(dataset: Dataset, classes: Sequence[int], *, timesteps: int, 
         seed: seed of the random draws.
     """
     labels = torch.tensor(list(classes))
-    means = class_means(dataset.train, labels)
-    real = class_samples(dataset.test, labels, seed=seed)
+    means = still_means = class_means(dataset.train, labels)
+    real = still_real = class_samples(dataset.test, labels, seed=seed)
     recordings = dataset.spec.timesteps > 0
     if timesteps and not recordings:
         real = _coded(real.expand(timesteps, *real.shape), derive_seed(seed, "control", "real"))
         means = means.expand(timesteps, *means.shape)
     if timesteps or recordings:
         means = _coded(means, derive_seed(seed, "control", "mean"))
-    return [Shown.of_control(CLASS_MEAN, seed, labels, means), Shown.of_control(REAL, seed, labels, real)]
+    pairs = ((CLASS_MEAN, means, still_means), (REAL, real, still_real))
+    return [
+        Shown.of_control(control, seed, labels, inputs, still=None if recordings else still)
+        for control, inputs, still in pairs
+    ]
 
 
 def _coded(rates: Tensor, seed: int) -> Tensor:

@@ -91,14 +91,14 @@ def _is_twin(ordinary: _Key, spiking: _Key) -> bool:
 
 def _pairs(ordinary: Sequence[Score], spiking: Sequence[Score]) -> Iterator[_Pair]:
     """Yield the rows of both sides on the same examples."""
-    twins = {_example(row): row for row in ordinary}
+    twins = {example_of(row): row for row in ordinary}
     for row in sorted(spiking, key=lambda row: (row.capture_id, row.example)):
-        twin = twins.get(_example(row))
+        twin = twins.get(example_of(row))
         if twin is not None and twin.label == row.label:
             yield twin, row
 
 
-def _example(row: Score) -> _Key:
+def example_of(row: Score) -> _Key:
     """Return what an example keeps whatever the model: all but the federation's name in the id of its capture."""
     return row.seed, row.repeat, row.round, row.capture_id.rpartition("/")[2], row.example
 

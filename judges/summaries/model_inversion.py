@@ -48,6 +48,26 @@ class TargetSummary(AttackedModel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What the attacked model makes of its answers, and what models make of them that the attack never saw.
+
+    Attributes:
+        targets: number of these further models.
+        own: how often the attacked model believes in the class more than in any other, with an interval over the
+            classes as units.
+        own_confidence: its mean posterior of the class.
+        second: how often one of the further models does so.
+        second_confidence: their mean posterior.
+    """
+
+    targets: int
+    own: Rate
+    own_confidence: float
+    second: Rate
+    second_confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class InversionSummary(Approach, AttackedModel):
     """One line: an attack, or a control, on the targets of one kind.
 
@@ -68,6 +88,8 @@ class InversionSummary(Approach, AttackedModel):
         iterations, seconds: means for one class.
         verdict, reason: texts of `judges.summaries.class_verdicts`.
         published: the paper's column; None if it has no such cell.
+        nearest_ssim: median SSIM to the nearest training example; None for pictures smaller than 7x7.
+        transfer: what the attacked and further targets make of the answers; None where there are no further ones.
     """
 
     cell: str
@@ -92,6 +114,8 @@ class InversionSummary(Approach, AttackedModel):
     verdict: str
     reason: str
     published: PublishedInversion | None
+    nearest_ssim: float | None = None
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +257,33 @@ def _line(
         verdict=verdict,
         reason=reason,
         published=published.INVERSIONS.get((first.dataset, first.attack)) if paper else None,
+        nearest_ssim=_median(row.nearest_ssim for row in rows),
+        transfer=_transfer(rows, seed),
     )
+
+
+def _transfer(rows: Sequence[ClassScore], seed: int) -> Transfer | None:
+    """Return what the targets make of the answers of a cell; None where a row was not tried on further ones."""
+    first = rows[0]
+    known = [row for row in rows if row.second_success is not None]
+    if len(known) < len(rows):
+        return None
+    each = [(row, at < (row.second_success or 0)) for row in rows for at in range(row.second_targets)]
+    flags, owners = [flag for _, flag in each], [row for row, _ in each]
+    return Transfer(
+        targets=first.second_targets,
+        own=_rate([row.own_success is True for row in rows], rows, seed, f"{first.cell} own target"),
+        own_confidence=mean(row.own_confidence or 0.0 for row in rows),
+        second=_rate(flags, owners, seed, f"{first.cell} second target"),
+        second_confidence=mean(row.second_confidence or 0.0 for row in rows),
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median of values; None if any is None."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return median(known) if len(known) == len(found) else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

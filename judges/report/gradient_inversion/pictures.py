@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from judges.report.figures import loss_figure
 from judges.report.formats import DASH, counted, error, number
 from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.victims.folds import Links
 from judges.report.words import tone
-from judges.runs.identity import Group
 from judges.runs.names import attack_name, defence_name, group_name, in_words, init_name, model_name, way_name
 from judges.runs.pictures import ANSWER, TRUTH, Pictures
 from judges.runs.rows import DIVERGED
@@ -18,9 +18,6 @@ from judges.summaries.gradient_inversion import CellSummary, Summary
 
 EVENT_ROLES = ("best", "median", "worst", DIVERGED)
 """What is shown of events: there are many cells, and most answers look the same."""
-
-Links = Mapping[tuple[tuple[Group, str], int], str]
-"""{(key of a gallery, place in it): id of the fold about that victim}."""
 
 _DOT = " \N{MIDDLE DOT} "
 _NO_LINKS: Links = {}

@@ -39,9 +39,11 @@ from judges.report.page import write_page
 from judges.report.table import Drawing, Section
 from judges.report.victims.contrast import contrast_section
 from judges.report.victims.dots import strips
-from judges.report.victims.drawings import gallery_drawings, strip_drawings
-from judges.report.victims.folds import find_victims, in_folds
+from judges.report.victims.drawings import lineup_drawings, strip_drawings
+from judges.report.victims.folds import find_seen, find_victims, in_folds
 from judges.report.victims.glance import glances
+from judges.report.victims.lineup import lineups
+from judges.report.victims.sheets import lineup_blocks
 from judges.report.victims.texts import text_section
 from judges.report.victims.timelines import time_blocks, time_drawings, time_section
 from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
@@ -78,18 +80,20 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     def show(dataset: str) -> bool:
         return show_faces or without_people(manifest, dataset)
 
-    victims = find_victims(gallery, summary, scores, show)
+    victims, same = find_victims(gallery, summary, scores, show), lineups(find_seen(gallery, summary, scores), scores)
     rounds, steps, dots = by_round(summary, scores), by_timesteps(summary, scores), strips(summary, scores)
     over_time = load_timelines(run_dir, [(one.group, one.cell) for one in summary.timelines])
     times = time_blocks(summary.timelines, over_time)
     tables, drawings = spike_tables(summary), dict[str, Draw]()
     if figures:
-        drawings |= {**dict(gallery_drawings(victims)), **dict(strip_drawings(dots))}
+        drawn = [one for one in same if show(one.dataset)]
+        drawings |= {**dict(lineup_drawings(drawn)), **dict(strip_drawings(dots))}
         drawings |= {**dict(_curves(rounds, steps, tables)), **dict(time_drawings(times))}
         drawings |= dict(accuracy_drawings(summary.accuracies))
     write_figures(run_dir, drawings)
     images, events = image_section(summary), spike_section(tables, sizes(gallery), observations)
     pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
+    beside = Drawing("pictures.html.j2", lineup_blocks(same, show, victims.links))
     glance, notes = Drawing("glance.html.j2", glances(victims.shown)), WORDS.notes
     sections = [
         ladder_section(summary, notes["ladder"]),
@@ -98,12 +102,14 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         distance_section(summary.distances),
         time_section(times, notes["time"]),
         contrast_section(summary.contrasts),
+        Section("lineup", "The same victims under every network and attack", [beside], reference=_AS_PAPER,
+                lead=notes["lineup"]),
         Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
                 lead=notes["dots"]),
         accuracy_section(summary.accuracies, notes["accuracies"]),
         trend_section("rounds", "Leak against the server round", "round", rounds),
         trend_section("timesteps", "Leak against T", "T", steps),
-        Section("pictures", "Truth beside reconstruction", [pictures], reference=_AS_PAPER, lead=notes["pictures"]),
+        Section("pictures", "Truth beside reconstruction", [pictures], lead=notes["pictures"]),
         text_section([*gallery, *answers], show, notes["texts"]),
         answer_section(answers, answer_blocks(answers, show)),
         reads_section(summary.reads),

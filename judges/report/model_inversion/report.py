@@ -11,8 +11,14 @@ from judges.report.model_inversion.pictures import album_drawings, picture_block
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
-from judges.report.model_inversion.tables_record import control_section, memory_section, record_section
+from judges.report.model_inversion.tables_record import (
+    control_section,
+    memory_section,
+    record_section,
+    transfer_section,
+)
 from judges.report.model_inversion.tables_rounds import round_drawings, round_section
+from judges.report.model_inversion.tables_timesteps import timesteps_drawings, timesteps_section
 from judges.report.model_inversion.wording import WORDS
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
@@ -36,7 +42,8 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False, figures: 
     blocks = picture_blocks(albums, summary, lambda name: show_faces or without_people(manifest, name))
     pictures = Drawing("pictures.html.j2", blocks)
     shown = [album for album in albums if show_faces or without_people(manifest, album.dataset)]
-    write_figures(run_dir, {**dict(album_drawings(shown, summary)), **dict(round_drawings(summary))} if figures else {})
+    drawings = (album_drawings(shown, summary), round_drawings(summary), timesteps_drawings(summary))
+    write_figures(run_dir, {name: draw for own in drawings for name, draw in own} if figures else {})
     attacks, rounds = attack_sections(summary), round_section(summary)
     unfolded = not any(section.shown for section in (*attacks, rounds))
     real = {judge_key(cell.dataset, cell.judge): cell.accuracy.share for cell in summary.cells if cell.control == REAL}
@@ -45,6 +52,8 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False, figures: 
         *attacks,
         control_section(summary),
         rounds,
+        timesteps_section(summary),
+        transfer_section(summary),
         memory_section(summary),
         record_section(summary, rows, unfolded=unfolded),
         judges_section(summary.judges, real, "On real examples", WORDS.notes["judges"]),

@@ -97,6 +97,8 @@ def results_table(summary: Inversions) -> Table[Line]:
             terminal="target",
         ),
     ]
+    if any(cell.transfer for cell in summary.cells):
+        columns.append(Column("Second target", _second, terminal="second"))
     return Table("Results table", columns, groups, row_css=lambda line: "control" if line.cell.control else OURS)
 
 
@@ -185,6 +187,11 @@ def _name_in_terminal(line: Line) -> Cell:
     if cell.control:
         return Cell(f"control: {attack_name(cell)}")
     return Cell(attack_name(cell), under=(cell.verdict, f"{cell.diverged} diverged" if cell.diverged else ""))
+
+
+def _second(line: Line) -> str:
+    """Return how often a model that the attack never saw believes in the class."""
+    return out_of_100(line.cell.transfer.second.share) if line.cell.transfer else ""
 
 
 def _score(line: Line, place: int) -> Cell:

@@ -1,10 +1,11 @@
-"""What stands beside the attacks: controls, memorisation, and the complete record."""
+"""What stands beside the attacks: controls, memorisation, transfer, and the complete record."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from judges.intervals import Rate
 from judges.report.figures import strip_figure
 from judges.report.formats import DASH, number, out_of_100
 from judges.report.model_inversion.tables import by_target, chance_of, count_of, last_rounds
@@ -14,7 +15,7 @@ from judges.report.words import reasons_table, tone
 from judges.runs.class_rows import ClassScore, Target
 from judges.runs.identity import CLASS_MEAN, REAL
 from judges.runs.names import CONTROL, attack_name, target_name
-from judges.summaries.model_inversion import Inversions, InversionSummary
+from judges.summaries.model_inversion import Inversions, InversionSummary, Transfer
 
 _NARROW = "results layout inverted narrow"
 _OF = "\N{RIGHT SINGLE QUOTATION MARK}"
@@ -80,6 +81,42 @@ def _nearest_test(cell: InversionSummary) -> str:
 
 def _nearer(cell: InversionSummary) -> Cell:
     return Cell(DASH) if cell.control == REAL else rate_cell(cell.nearer_train)
+
+
+def transfer_section(summary: Inversions) -> Section:
+    """Return the section on answers and controls that were tried on further targets of each kind; empty without any."""
+    groups = [
+        Group([cell for cell in cells if cell.transfer], target_name(target))
+        for target, cells in by_target(summary.cells).items()
+    ]
+    columns: list[Column[InversionSummary]] = [
+        Column("Answers of", attack_name),
+        Column("n", lambda cell: str(cell.accuracy.of)),
+        Column("Success, %", _rate_of(lambda told: told.own), unit="[95 %]", span="Attacked model", beside="in bounds"),
+        Column("Confidence, %", _share_of(lambda told: told.own_confidence), span="Attacked model"),
+        Column("Success, %", _rate_of(lambda told: told.second), unit="[95 %]", span="Model of another seed",
+               beside="in bounds"),
+        Column("Confidence, %", _share_of(lambda told: told.second_confidence), span="Model of another seed"),
+        Column("Judge, %", lambda cell: out_of_100(cell.accuracy.share), unit="attack accuracy"),
+    ]  # fmt: skip
+    table = Table(
+        "Transfer",
+        columns,
+        [group for group in groups if group.rows],
+        grouped_by="Target",
+        css="results layout inverted narrow",
+        note=NOTES["transfer"],
+        row_css=lambda cell: "control" if cell.control else "attack",
+    )
+    return Section("transfer", "Transfer to models of another seed", [table])
+
+
+def _rate_of(of: Callable[[Transfer], Rate]) -> Callable[[InversionSummary], Cell]:
+    return lambda cell: rate_cell(of(cell.transfer)) if cell.transfer else Cell("")
+
+
+def _share_of(of: Callable[[Transfer], float]) -> Callable[[InversionSummary], str]:
+    return lambda cell: out_of_100(of(cell.transfer)) if cell.transfer else ""
 
 
 def record_section(summary: Inversions, rows: Sequence[ClassScore], *, unfolded: bool) -> Section:

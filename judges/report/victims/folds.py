@@ -27,6 +27,10 @@ Key = tuple[Group, str, int]
 """Of a victim: what was attacked, the capture, and the place in its batch."""
 
 
+Links = Mapping[tuple[tuple[Group, str], int], str]
+"""{(key of a gallery, place in it): id of the fold about that victim}."""
+
+
 class Seen(NamedTuple):
     """Where an answer of a cell is in the run's pictures, and what its attack is called among those of the group."""
 
@@ -96,8 +100,8 @@ class Victims(NamedTuple):
     more: int
 
     @property
-    def links(self) -> Mapping[tuple[tuple[Group, str], int], str]:
-        """Return {(key of a gallery, place in it): id of the fold about that victim}."""
+    def links(self) -> Links:
+        """Return the fold about the victim of each picture."""
         return {(seen.pictures.key, seen.at): victim.id for victim in self.shown for seen in victim.seen}
 
 
@@ -114,6 +118,27 @@ def keys_of(pictures: Pictures, scores: Mapping[Key, Sequence[Score]]) -> list[K
     return [key if key in scores and (told or (*key[:2], 1) not in scores) else None for key in pairs]
 
 
+def by_victim(scores: Sequence[Score]) -> dict[Key, list[Score]]:
+    """Return the rows of each victim."""
+    return grouped(scores, lambda row: (row.group, row.capture_id, row.example))
+
+
+def find_seen(gallery: Sequence[Pictures], summary: Summary, scores: Sequence[Score]) -> dict[Key, list[Seen]]:
+    """Return where the answers to each victim are of which the run keeps pictures or texts, a cell after the other."""
+    rows, attacks = by_victim(scores), [cell for cell in summary.cells if not cell.is_control]
+    named = {
+        (cell.group, cell.cell): (unique_name(cell, own), cell)
+        for own in grouped(attacks, lambda cell: cell.group).values()
+        for cell in own
+    }
+    seen: dict[Key, list[Seen]] = {}
+    for one in gallery:
+        for at, key in enumerate(keys_of(one, rows)):
+            if key is not None and one.key in named:
+                seen.setdefault(key, []).append(Seen(*named[one.key], one, at))
+    return seen
+
+
 def find_victims(
     gallery: Sequence[Pictures], summary: Summary, scores: Sequence[Score], shown: Callable[[str], bool]
 ) -> Victims:
@@ -125,18 +150,7 @@ def find_victims(
         gallery, summary, scores: of a run.
         shown: whether the inputs of a data set may be shown.
     """
-    rows = grouped(scores, lambda row: (row.group, row.capture_id, row.example))
-    attacks = [cell for cell in summary.cells if not cell.is_control]
-    named = {
-        (cell.group, cell.cell): (unique_name(cell, own), cell)
-        for own in grouped(attacks, lambda cell: cell.group).values()
-        for cell in own
-    }
-    seen: dict[Key, list[Seen]] = {}
-    for one in gallery:
-        for at, key in enumerate(keys_of(one, rows)):
-            if key is not None and one.key in named:
-                seen.setdefault(key, []).append(Seen(*named[one.key], one, at))
+    rows, seen = by_victim(scores), find_seen(gallery, summary, scores)
     own = grouped(seen, lambda key: key[0])
     most = max(1, MOST_FOLDS // len(own)) if own else 0
     chosen = {key for keys in own.values() for key in sorted(keys, key=lambda key: -len(seen[key]))[:most]}

@@ -67,10 +67,10 @@ def _rank(victim: Victim, best: CellSummary) -> float:
     return 0.0
 
 
-def ways(victim: Victim) -> list[tuple[str, Seen]]:
+def ways(answers: Sequence[Seen]) -> list[tuple[str, Seen]]:
     """Return where the answer of each attack to a victim is, by its name; of thresholds that of the least mean l2."""
     best: dict[object, Seen] = {}
-    for seen in victim.seen:
+    for seen in answers:
         key = seen.cell.approach, seen.cell.thresholding, "" if seen.cell.tau is not None else seen.cell.cell
         if key not in best or _distance(seen.cell) < _distance(best[key].cell):
             best[key] = seen
@@ -79,19 +79,24 @@ def ways(victim: Victim) -> list[tuple[str, Seen]]:
 
 def _glance(victim: Victim) -> Glance:
     """Return a victim with the answers of all attacks."""
-    chosen = [seen for _, seen in ways(victim)]
+    chosen = [seen for _, seen in ways(victim.seen)]
     truth = replace(_drawn(victim.seen[0], TRUTH, f"truth, label {victim.label}, of {victim.key[1]}"), link=victim.id)
     answers = tuple(_answer(seen, victim) for seen in chosen[:MOST_SHOWN])
     return Glance(victim, truth, answers, len(chosen) - len(answers))
 
 
 def _answer(seen: Seen, victim: Victim) -> Answer:
-    name, numbers = seen.name, seen.pictures.numbers
-    ssim, at = numbers.get("ssim"), seen.at
-    near = f"l2 {number(numbers['l2'][at])}" if seen.cell.tau is not None else number(ssim[at]) if ssim else DASH
-    drawn = _drawn(seen, ANSWER, f"answer of {name} to {victim.key[1]}")
+    drawn = _drawn(seen, ANSWER, f"answer of {seen.name} to {victim.key[1]}")
     shown = tone(seen.cell.verdict) if seen.cell.tau is None else ""
-    return Answer(name, replace(drawn, link=victim.id), near, shown)
+    return Answer(seen.name, replace(drawn, link=victim.id), nearness(seen), shown)
+
+
+def nearness(seen: Seen) -> str:
+    """Return how near an answer is: its SSIM, or its l2 where thresholding was tried."""
+    numbers = seen.pictures.numbers
+    if seen.cell.tau is not None:
+        return f"l2 {number(numbers['l2'][seen.at])}"
+    return number(numbers["ssim"][seen.at]) if "ssim" in numbers else DASH
 
 
 def _drawn(seen: Seen, kind: str, alt: str) -> Shot:

@@ -85,6 +85,24 @@ def test_what_varies_is_named_and_settings_of_another_attack_are_dropped() -> No
     ]
 
 
+def test_settings_of_spiking_networks_make_no_further_targets_of_others() -> None:
+    made = plan(model={"name": ["mlp", "spiking_mlp"], "timesteps": [5, 25], "encoder": ["rate", "direct"]})
+    assert [target.label for target in made.targets if not target.spiking] == ["digits-mlp-torch"]
+    assert len(made.targets) == 5
+    (alone,) = plan(model="mlp").targets
+    assert made.targets[0].config.model == alone.config.model
+
+
+def test_further_targets_have_seeds_of_their_own_and_leave_the_experiment_what_it_is() -> None:
+    one, other = plan(seed=3, repeats=2), plan(seed=3, repeats=2, transfer=2)
+    assert [(list(target.seeds), list(target.unseen)) for target in (*one.targets, *other.targets)] == [
+        ([3, 4], []), ([3, 4], [5, 6]),
+    ]  # fmt: skip
+    assert other.units == one.units  # the answers are the same
+    assert plan_of(other.raw) == other
+    assert "transfer" not in one.raw  # so that earlier runs stay what they are
+
+
 def test_a_federation_is_told_as_a_simulation_that_is_a_repetition_of_the_first_one() -> None:
     made = plan(target="federation", seed=4, repeats=2, strategy="FedAvg", federation={"rounds": 3, "keep_every": 1})
     (target,) = made.targets
@@ -104,6 +122,8 @@ def test_a_federation_is_told_as_a_simulation_that_is_a_repetition_of_the_first_
         ({"attack": {"preset": "cifar"}}, "preset"),
         ({"federation": {"rounds": 2}}, 'federation: is not read where target = "central"'),
         ({"target": "federation", "training": {"epochs": 2}}, 'training: is not read where target = "federation"'),
+        ({"target": "federation", "transfer": 1}, "transfer: tries answers on further targets of central trainings"),
+        ({"transfer": [1, 2]}, "transfer: is the same for the whole experiment"),
         ({"draws": [1, 2]}, "draws: is the same for the whole experiment"),
         ({"judge": {"name": "lenet"}}, "judge.name: unknown key"),
         ({"dataset": {"name": "digits", "split": "test"}}, "dataset.split"),

@@ -19,6 +19,7 @@ from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.gallery import build_answers, build_gallery, choose_roles
 from judges.scoring.gradient_inversion import score
+from judges.scoring.image_metrics import ssim
 from judges.summaries.gradient_inversion import summarise
 
 Answer = Callable[..., Reconstruction]
@@ -249,5 +250,9 @@ def test_the_pictures_of_searches_stand_beside_their_answers(
     assert films[1] is not None
     assert kept.snapshots[1, :2].equal(films[1][:, 0])
     assert kept.snapshots[0].isnan().all()
+    assert kept.snapshot_ssim is not None
+    alike = ssim(films[1][1], batches[1].inputs, low=spec.low, high=spec.high)
+    assert kept.snapshot_ssim[1, 1] == alike[0]
+    assert kept.snapshot_ssim.isnan().tolist() == (kept.snapshot_steps < 0).tolist()
     bare = [answer(batch) for batch in batches]
     assert build_gallery(rows, bare, batches, orders_of(bare, batches), spec=spec).snapshots is None

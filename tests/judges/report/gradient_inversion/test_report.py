@@ -167,7 +167,7 @@ def test_people_are_hidden_unless_asked_for(run_dir: Path) -> None:
     hidden = pictures_of(run_dir)
     assert any("toy/r001" in alt for alt in hidden)
     assert not any("mnist/r001" in alt for alt in hidden)
-    assert (run_dir / "report.html").read_text().count(HIDDEN) == 1  # of the one data set
+    assert (run_dir / "report.html").read_text().count(HIDDEN) == 2  # line-up and pictures of the one data set
     assert any("mnist/r001" in alt for alt in pictures_of(run_dir, show_faces=True))
     assert HIDDEN not in (run_dir / "report.html").read_text()
 
