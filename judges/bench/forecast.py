@@ -31,7 +31,7 @@ from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.plans.model_inversion import InversionPlan, TargetPlan
 from judges.plans.rounds import RoundsPlan
 from judges.progress import duration
-from judges.runs.class_rows import CENTRAL
+from judges.runs.rows.classes import CENTRAL
 
 Fact = tuple[str, str]
 """What a line is about, and what it says."""

@@ -30,16 +30,16 @@ from judges.classifiers import JudgeOptions, check_judge, get_judge
 from judges.classifiers.cache import Judge
 from judges.plans.model_inversion import InversionCell, InversionPlan, TargetPlan
 from judges.progress import Watch
-from judges.runs.class_rows import CENTRAL, FEDERATION, AttackedModel, ClassScore, Repeated, TargetFacts
 from judges.runs.identity import SHUFFLED, columns_of
 from judges.runs.manifest import FEDERATIONS
 from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
+from judges.runs.rows.classes import CENTRAL, FEDERATION, AttackedModel, ClassScore, Repeated, TargetFacts
 from judges.runs.tables import write_rows
 from judges.scoring.gallery import build_album
 from judges.scoring.judgement import judgement
 from judges.scoring.model_inversion import Shown, class_scores, plain_controls, shuffled_answer
-from judges.scoring.transfer import tried
+from judges.scoring.models.transfer import tried
 from judges.summaries.model_inversion import judge_key, summarise, write_inversions
 
 

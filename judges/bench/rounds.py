@@ -24,7 +24,7 @@ from judges.kinds import kind_of
 from judges.plans.rounds import AnyPlan, RoundsPlan, names_of
 from judges.progress import Watch
 from judges.runs.manifest import FAILED, RUNS_OF_THREATS, THREATS, manifest_so_far
-from judges.runs.round_rows import RoundScore
+from judges.runs.rows.rounds import RoundScore
 from judges.runs.tables import write_rows
 from judges.summaries.rounds import round_scores, summarise_rounds, write_rounds
 

@@ -21,7 +21,7 @@ from fl_sim.simulation import examples_of, sampled_clients
 from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
-from judges.runs.class_rows import CENTRAL, FEDERATION, TargetFacts
+from judges.runs.rows.classes import CENTRAL, FEDERATION, TargetFacts
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from judges.plans.base import (
     unit_digest,
     varying_settings,
 )
-from judges.runs.class_rows import CENTRAL, FEDERATION
 from judges.runs.identity import Attacked
 from judges.runs.names import attack_label, federation_label
+from judges.runs.rows.classes import CENTRAL, FEDERATION
 
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "training")
 ONE_VALUE = (

@@ -18,8 +18,8 @@ from judges.plans.base import AttackSettings, plan_digest
 from judges.plans.gradient_inversion import Plan, make_plan
 from judges.plans.keys import tables_of
 from judges.plans.model_inversion import InversionPlan, make_inversion_plan
-from judges.runs.class_rows import FEDERATION
 from judges.runs.manifest import THREATS
+from judges.runs.rows.classes import FEDERATION
 
 TASK = "rounds"
 TABLES = ("dataset", "model", "strategy", "defence", "judge", *THREATS)

@@ -14,9 +14,9 @@ from typing import Protocol
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
-from judges.runs.class_rows import FEDERATION, Target
 from judges.runs.identity import NO_OP, SHUFFLED, SWAPPED, Attacked, Group, Varied
-from judges.runs.membership_rows import CLIENT, NULL
+from judges.runs.rows.classes import FEDERATION, Target
+from judges.runs.rows.membership import CLIENT, NULL
 
 LONGEST = 90
 ANN, SNN = "ANN", "SNN"

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fl_sim.seeding import torch_stream
 from judges.classifiers.cache import Judge
-from judges.runs.class_rows import InversionScores, Repeated
+from judges.runs.rows.classes import InversionScores, Repeated
 
 DRAWS = 1000
 AT_ONCE = 2**24

@@ -13,10 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 from attacks.contracts import Inversion, Reconstruction
 from fl_sim.datasets.examples import Dataset
 from fl_sim.records import InputSpec, SealedBatch
-from judges.runs.class_rows import AttackedModel, ClassScore
 from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
 from judges.runs.rows import Context, Score
+from judges.runs.rows.classes import AttackedModel, ClassScore
 from judges.scoring.class_metrics import rate_decoded
 from judges.scoring.image_metrics import has_ssim, ssim
 from judges.scoring.text_metrics import written

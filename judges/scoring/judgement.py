@@ -16,8 +16,8 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.files import atomic_write
 from fl_sim.records import record_bytes
 from judges.classifiers.cache import Judge
-from judges.runs.class_rows import ClassScore, InversionScores, Repeated
 from judges.runs.identity import Varied
+from judges.runs.rows.classes import ClassScore, InversionScores, Repeated
 from judges.scoring.class_metrics import over_draws, score_draws
 from judges.scoring.model_inversion import Shown, class_scores, shuffled_answer
 

@@ -13,8 +13,8 @@ from attacks.contracts import Inversion
 from fl_sim.datasets.examples import Dataset
 from fl_sim.seeding import derive_seed, torch_stream
 from judges.classifiers.cache import Judge
-from judges.runs.class_rows import ClassScore
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Varied
+from judges.runs.rows.classes import ClassScore
 from judges.scoring.class_metrics import bernoulli, outcomes, rate_decoded, seen_by_judges
 from judges.scoring.controls import Nearest, class_means, class_samples, nearest, shuffled
 from judges.scoring.image_metrics import has_ssim, ssim

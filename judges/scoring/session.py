@@ -33,9 +33,9 @@ from judges.scoring.assignment import assigned
 from judges.scoring.audit.checks import fits_of, matched, measured, others_truth
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
-from judges.scoring.global_accuracy import accuracies, kept_models
 from judges.scoring.gradient_inversion import score
-from judges.scoring.model_health import examine, vitals
+from judges.scoring.models.accuracy import accuracies, kept_models
+from judges.scoring.models.health import examine, vitals
 from judges.scoring.sums import composed
 from judges.scoring.timelines import TimelineBook
 

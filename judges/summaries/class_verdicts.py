@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from judges.intervals import Rate
-from judges.runs.class_rows import ClassScore
+from judges.runs.rows.classes import ClassScore
 
 RECOVERED = "classes recovered"
 PARTLY = "some classes recovered"

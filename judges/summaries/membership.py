@@ -17,9 +17,9 @@ from scipy.stats import betabinom, norm
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from judges.intervals import CONFIDENCE, Rate, clopper_pearson
-from judges.runs.class_rows import AttackedModel, Target
 from judges.runs.identity import Approach, columns_of
-from judges.runs.membership_rows import FEW, NULL, MembershipScore
+from judges.runs.rows.classes import AttackedModel, Target
+from judges.runs.rows.membership import FEW, NULL, MembershipScore
 
 MEMBERS_TOLD = "members are told apart"
 SOME_TOLD = "some members are told"

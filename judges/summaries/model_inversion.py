@@ -15,8 +15,8 @@ from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.specs import Scalar
 from judges.intervals import Rate, rate
-from judges.runs.class_rows import CENTRAL, AttackedModel, ClassScore, InversionScores, Repeated, Target, TargetFacts
 from judges.runs.identity import REAL, SHUFFLED, Approach, Pairs, columns_of
+from judges.runs.rows.classes import CENTRAL, AttackedModel, ClassScore, InversionScores, Repeated, Target, TargetFacts
 from judges.scoring.class_metrics import over_attacks
 from judges.summaries import published_inversions as published
 from judges.summaries.class_verdicts import CONVINCED, verdict_on

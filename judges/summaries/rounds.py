@@ -18,8 +18,8 @@ from fl_sim.files import atomic_write
 from judges.intervals import bootstrap_mean, rate
 from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.names import attack_name, group_name, line_name
-from judges.runs.round_rows import ACCURACY, RECOGNISED, SOLVED, SSIM, RoundScore
 from judges.runs.rows import Score, read_scores
+from judges.runs.rows.rounds import ACCURACY, RECOGNISED, SOLVED, SSIM, RoundScore
 from judges.summaries.comparison import units_of
 from judges.summaries.gradient_inversion import read_summary, stream_of
 from judges.summaries.model_inversion import read_inversions

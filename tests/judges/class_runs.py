@@ -11,7 +11,10 @@ from typing import Any
 import torch
 
 from fl_sim.specs import Scalar
-from judges.runs.class_rows import (
+from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Approach, columns_of
+from judges.runs.names import control_cell
+from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures, save_pictures
+from judges.runs.rows.classes import (
     CENTRAL,
     FEDERATION,
     AttackedModel,
@@ -20,9 +23,6 @@ from judges.runs.class_rows import (
     Repeated,
     TargetFacts,
 )
-from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Approach, columns_of
-from judges.runs.names import control_cell
-from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures, save_pictures
 from judges.runs.tables import write_rows
 from judges.scoring.class_metrics import over_draws
 from judges.summaries.model_inversion import Inversions, summarise, write_inversions

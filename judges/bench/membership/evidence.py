@@ -16,8 +16,8 @@ from fl_sim.global_models import global_models
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
 from judges.bench.membership.jobs import NULL, TARGET, Recipe
 from judges.plans.membership import MemberPlan
-from judges.runs.class_rows import CENTRAL, FEDERATION
-from judges.runs.membership_rows import CLIENT
+from judges.runs.rows.classes import CENTRAL, FEDERATION
+from judges.runs.rows.membership import CLIENT
 from judges.scoring.membership.asked import Asked
 from judges.scoring.membership.null import null_update
 

@@ -10,7 +10,7 @@ from judges.bench.forecast import Fact, reading, several, there
 from judges.bench.membership.jobs import NULL, SHADOW, TARGET, Recipe
 from judges.bench.membership.run import INFERENCES, asked_of
 from judges.plans.membership import MemberPlan, MembershipPlan
-from judges.runs.class_rows import CENTRAL
+from judges.runs.rows.classes import CENTRAL
 
 
 def forecast_memberships(plan: MembershipPlan, folder: Path) -> Iterator[Fact]:

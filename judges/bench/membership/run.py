@@ -28,10 +28,10 @@ from judges.bench.membership.jobs import NULL as NULL_MODEL
 from judges.bench.membership.jobs import SHADOW, TARGET, InferenceJob, Recipe, TrainJob
 from judges.plans.membership import MemberPlan, MembershipCell, MembershipPlan
 from judges.progress import Watch
-from judges.runs.class_rows import FEDERATION
 from judges.runs.manifest import FEDERATIONS
-from judges.runs.membership_rows import NULL, RANDOM, MembershipScore
 from judges.runs.names import control_cell
+from judges.runs.rows.classes import FEDERATION
+from judges.runs.rows.membership import NULL, RANDOM, MembershipScore
 from judges.runs.tables import write_rows
 from judges.scoring.membership.asked import Asked
 from judges.scoring.membership.judge import judged, random_scores

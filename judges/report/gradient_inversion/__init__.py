@@ -1,1 +1,8 @@
-"""The report of a run of gradient inversion, or of an audit."""
+"""What a report on gradient inversion says beside its numbers (words.toml)."""
+
+from pathlib import Path
+
+from judges.report.words import read_words
+
+WORDS = read_words(Path(__file__).with_name("words.toml"))
+NOTES = WORDS.notes

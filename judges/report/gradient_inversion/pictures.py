@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from judges.report.figures import loss_figure
 from judges.report.formats import DASH, counted, error, number
-from judges.report.gradient_inversion.wording import NOTES
+from judges.report.gradient_inversion import NOTES
 from judges.report.pictures import Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
 from judges.report.victims.folds import Links
 from judges.report.words import tone

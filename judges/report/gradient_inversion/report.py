@@ -15,6 +15,7 @@ from fl_sim.config.federation import SUM_OF_CLIENTS
 from judges.figures.files import Draw, write_figures
 from judges.report.accuracies import accuracy_drawings, accuracy_section
 from judges.report.curves import panel_drawing
+from judges.report.gradient_inversion import WORDS
 from judges.report.gradient_inversion.answer import answer
 from judges.report.gradient_inversion.events import SpikeTable, spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
@@ -32,7 +33,6 @@ from judges.report.gradient_inversion.tables_leaks import (
 from judges.report.gradient_inversion.tables_reads import reads_section
 from judges.report.gradient_inversion.tables_record import article_section, record_section
 from judges.report.gradient_inversion.trends import Trend, by_round, by_timesteps
-from judges.report.gradient_inversion.wording import WORDS
 from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page

@@ -6,9 +6,9 @@ from collections import defaultdict
 from functools import singledispatch
 
 from judges.report.formats import between, counted, joined, number, percent, tenths
+from judges.report.gradient_inversion import NOTES
 from judges.report.gradient_inversion import findings as found
 from judges.report.gradient_inversion.events import SpikeTable
-from judges.report.gradient_inversion.wording import NOTES
 from judges.report.ladder import Climb, rung_of
 from judges.runs.names import attack_name, group_name, line_name, way_name
 from judges.summaries.gradient_inversion import CellSummary, Summary

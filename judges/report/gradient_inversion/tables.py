@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from judges.report.formats import DASH, Form, grouped, interval, mse, named_shares, number, out_of_100, tenths
-from judges.report.gradient_inversion.wording import NOTES
+from judges.report.gradient_inversion import NOTES
 from judges.report.judges import judge_share
 from judges.report.table import Cell, Column, Group, Section, Table, share_cell
 from judges.report.words import verdict_cell

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from judges.report.formats import DASH, digits, joined
-from judges.report.gradient_inversion.wording import NOTES
+from judges.report.gradient_inversion import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table
 from judges.runs.measures import Claimed
 from judges.runs.names import group_name, in_words

@@ -9,6 +9,7 @@ from functools import partial
 from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure
 from judges.report.figures import Point
 from judges.report.formats import DASH, interval, joined, named_shares, number, out_of_100, times
+from judges.report.gradient_inversion import NOTES
 from judges.report.gradient_inversion.events import (
     PAPER_SHAPE,
     SPIKES_OF_PAPER,
@@ -17,7 +18,6 @@ from judges.report.gradient_inversion.events import (
     nearness,
     paper_guess_l2,
 )
-from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, share_cell
 from judges.runs.measures import ClassDistances, Spread
 from judges.runs.names import group_name, in_words, way_name

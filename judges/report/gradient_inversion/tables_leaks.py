@@ -21,8 +21,8 @@ from judges.report.formats import (
     percent_span,
     span,
 )
+from judges.report.gradient_inversion import NOTES
 from judges.report.gradient_inversion.trends import Trend, TrendRow
-from judges.report.gradient_inversion.wording import NOTES
 from judges.report.pictures import Block
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, median_cell, share_cell
 from judges.runs.identity import NO_OP

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from judges.report.formats import DASH, between, digits, joined, out_of_100, percent
-from judges.report.gradient_inversion.wording import NOTES
+from judges.report.gradient_inversion import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table
 from judges.runs.measures import Readable
 from judges.runs.names import group_name

@@ -22,11 +22,11 @@ from judges.report.formats import (
     rate_interval,
     tenths,
 )
+from judges.report.gradient_inversion import NOTES
 from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.tables_events import distance_section
 from judges.report.gradient_inversion.tables_leaks import outcomes
-from judges.report.gradient_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table, median_cell
 from judges.report.words import Verdict, has_namesake, reasons_table, tone
 from judges.runs.measures import SanityCheck

@@ -11,8 +11,8 @@ from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MUTED, verbatim
 from judges.figures.files import Draw
 from judges.report.figures import panels, svg_uri
 from judges.report.table import Drawing
-from judges.runs.class_rows import Target
 from judges.runs.names import attack_name, target_name
+from judges.runs.rows.classes import Target
 from judges.summaries.membership import Memberships, MembershipSummary
 
 _STROKES = ("-", "--", "-.", ":")

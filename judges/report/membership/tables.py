@@ -11,8 +11,8 @@ from judges.report.formats import DASH, grouped, number, out_of_100, percent
 from judges.report.membership.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table, rate_cell
 from judges.report.words import Verdict, reasons_table, verdict_cell
-from judges.runs.class_rows import CENTRAL, Target
 from judges.runs.names import attack_name, target_name
+from judges.runs.rows.classes import CENTRAL, Target
 from judges.summaries.membership import Area, Memberships, MembershipSummary, read_memberships
 
 

@@ -14,9 +14,9 @@ from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
 from judges.report.pictures import COLUMNS, Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
-from judges.runs.class_rows import FEDERATION, Target
 from judges.runs.names import attack_name, in_words, model_name, network, network_name
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
+from judges.runs.rows.classes import FEDERATION, Target
 from judges.summaries.model_inversion import Inversions
 
 

@@ -22,10 +22,10 @@ from judges.report.model_inversion.tables_timesteps import timesteps_drawings, t
 from judges.report.model_inversion.wording import WORDS
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
-from judges.runs.class_rows import ClassScore
 from judges.runs.identity import REAL
 from judges.runs.manifest import GALLERY, read_manifest, without_people
 from judges.runs.pictures import load_pictures
+from judges.runs.rows.classes import ClassScore
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import judge_key, read_inversions
 

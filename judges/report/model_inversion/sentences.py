@@ -8,8 +8,8 @@ from functools import singledispatch
 from judges.report.formats import between, joined, percent, rate_interval
 from judges.report.model_inversion import findings as found
 from judges.report.model_inversion.findings import CAME_BACK, SAYS_NOTHING
-from judges.runs.class_rows import FEDERATION
 from judges.runs.names import ANN, SNN, attack_name, in_words, network
+from judges.runs.rows.classes import FEDERATION
 from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
 from judges.summaries.model_inversion import Inversions, InversionSummary
 

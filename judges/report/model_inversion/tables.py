@@ -13,10 +13,10 @@ from judges.report.formats import grouped, out_of_100, rate_interval, spread, ti
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Small, Table
 from judges.report.words import Verdict, verdict_cell
-from judges.runs.class_rows import CENTRAL, FEDERATION, Repeated, Target
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
 from judges.runs.identity import Group as Victims
 from judges.runs.names import attack_name, in_words, network_name, target_name
+from judges.runs.rows.classes import CENTRAL, FEDERATION, Repeated, Target
 from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions
 
 BESIDE = "brainleaks_v2"  # the attack on a spiking network that stands beside those on an ANN in Table 4

@@ -10,8 +10,8 @@ from judges.report.formats import DASH, counted, grouped, out_of_100, spread
 from judges.report.judges import judge_share
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table
-from judges.runs.class_rows import CENTRAL
 from judges.runs.names import in_words, model_name
+from judges.runs.rows.classes import CENTRAL
 from judges.summaries import published_inversions as published
 from judges.summaries.model_inversion import Inversions, judge_key
 

@@ -12,9 +12,9 @@ from judges.report.model_inversion.tables import by_target, chance_of, count_of,
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table, rate_cell
 from judges.report.words import reasons_table, tone
-from judges.runs.class_rows import ClassScore, Target
 from judges.runs.identity import CLASS_MEAN, REAL
 from judges.runs.names import CONTROL, attack_name, target_name
+from judges.runs.rows.classes import ClassScore, Target
 from judges.summaries.model_inversion import Inversions, InversionSummary, Transfer
 
 _NARROW = "results layout inverted narrow"

@@ -13,8 +13,8 @@ from judges.report.formats import grouped, spread
 from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
-from judges.runs.class_rows import FEDERATION
 from judges.runs.names import attack_name, in_words, network_name
+from judges.runs.rows.classes import FEDERATION
 from judges.summaries.model_inversion import Inversions, InversionSummary, TargetSummary
 
 

@@ -13,9 +13,9 @@ from judges.report.formats import DASH, grouped, joined, number, out_of_100, spr
 from judges.report.model_inversion.tables import chance_of, count_of
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Table, rate_cell
-from judges.runs.class_rows import CENTRAL
 from judges.runs.identity import REAL
 from judges.runs.names import attack_name, group_name, model_name, network
+from judges.runs.rows.classes import CENTRAL
 from judges.summaries.model_inversion import Inversions, InversionSummary
 
 STEPS, CODE = "timesteps", "encoder"

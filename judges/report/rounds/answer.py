@@ -10,7 +10,7 @@ from judges.report.formats import counted, grouped, number, percent
 from judges.report.rounds.panels import band_of
 from judges.report.rounds.threats import THREATS, Shown
 from judges.runs.names import group_name, network_name
-from judges.runs.round_rows import ACCURACY
+from judges.runs.rows.rounds import ACCURACY
 from judges.summaries.rounds import Curve, RoundPoint, Rounds
 
 

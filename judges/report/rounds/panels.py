@@ -12,7 +12,7 @@ from judges.report.formats import grouped
 from judges.report.rounds.threats import THREATS, Shown
 from judges.runs.identity import Group
 from judges.runs.names import group_name, in_words, network
-from judges.runs.round_rows import ACCURACY
+from judges.runs.rows.rounds import ACCURACY
 from judges.summaries.rounds import Curve, Rounds
 
 ACROSS = "rounds of training"

@@ -13,7 +13,7 @@ from judges.report.rounds.threats import THREATS, Shown
 from judges.report.table import Cell, Column, Group, Table
 from judges.report.words import Verdict
 from judges.runs.names import attack_name, group_name, line_name, target_name
-from judges.runs.round_rows import ACCURACY, RECOGNISED, SOLVED
+from judges.runs.rows.rounds import ACCURACY, RECOGNISED, SOLVED
 from judges.summaries.gradient_inversion import read_summary
 from judges.summaries.model_inversion import read_inversions
 from judges.summaries.rounds import Curve, RoundPoint, Rounds, read_rounds

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE, NO_OP, SHUFFLED, SWAPPED
-from judges.runs.round_rows import RECOGNISED, SSIM
+from judges.runs.rows.rounds import RECOGNISED, SSIM
 
 
 class Shown(NamedTuple):
@@ -15,7 +15,7 @@ class Shown(NamedTuple):
     Attributes:
         name: of the threat, in words.
         whom: what is attacked.
-        measure: that of its panel, see `judges.runs.round_rows`.
+        measure: that of its panel, see `judges.runs.rows.rounds`.
         up: name of the panel's axis.
         share: whether the measure is a share, which is shown out of 100.
         controls: kinds of control whose least and greatest mean are the grey band.

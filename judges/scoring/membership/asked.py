@@ -22,7 +22,7 @@ from fl_sim.datasets.examples import Dataset, Examples, with_train
 from fl_sim.errors import ConfigError
 from fl_sim.sealed_forms import formed
 from fl_sim.seeding import torch_stream
-from judges.runs.class_rows import CENTRAL
+from judges.runs.rows.classes import CENTRAL
 
 _STREAM = "membership"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attacks.contracts import MembershipScores
 from fl_sim.seeding import numpy_stream
-from judges.runs.membership_rows import MembershipScore
+from judges.runs.rows.membership import MembershipScore
 from judges.scoring.membership.asked import Asked
 from judges.scoring.membership.roc import told_by
 

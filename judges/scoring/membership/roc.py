@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
 
-from judges.runs.membership_rows import FEW, LEAST
+from judges.runs.rows.membership import FEW, LEAST
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -22,7 +22,7 @@ GRID = tuple(float(f"{10 ** (place / 10):.4g}") for place in range(-30, 1))
 
 @dataclass(frozen=True)
 class Told:
-    """What a ROC curve says; the fields are the columns of `judges.runs.membership_rows.MembershipScore`."""
+    """What a ROC curve says; the fields are the columns of `judges.runs.rows.membership.MembershipScore`."""
 
     members: int
     non_members: int

@@ -20,7 +20,7 @@ from judges.kinds import kind_in
 from judges.plans.membership import make_membership_plan
 from judges.progress import Watch
 from judges.runs.integrity import verify
-from judges.runs.membership_rows import CLIENT, NULL, RANDOM, MembershipScore
+from judges.runs.rows.membership import CLIENT, NULL, RANDOM, MembershipScore
 from judges.runs.tables import read_rows
 from judges.summaries.membership import MEMBERS_TOLD, MembershipSummary, read_memberships
 

@@ -20,9 +20,9 @@ from judges.bench.execution import run_plan
 from judges.bench.folder import remove_run
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
-from judges.runs.class_rows import ClassScore
 from judges.runs.manifest import WRITTEN, read_manifest
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, load_pictures
+from judges.runs.rows.classes import ClassScore
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import read_inversions
 

@@ -24,8 +24,8 @@ from judges.plans.rounds import make_rounds_plan
 from judges.progress import Watch
 from judges.runs.comparison import compare
 from judges.runs.integrity import verify
-from judges.runs.round_rows import ACCURACY, RECOGNISED, SSIM, RoundScore
 from judges.runs.rows import read_scores
+from judges.runs.rows.rounds import ACCURACY, RECOGNISED, SSIM, RoundScore
 from judges.runs.tables import read_rows
 from tests.judges.plans.test_rounds import RAW
 

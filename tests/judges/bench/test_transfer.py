@@ -16,8 +16,8 @@ from judges.bench.execution import run_plan
 from judges.plans.model_inversion import make_inversion_plan
 from judges.progress import Watch
 from judges.report.model_inversion.tables import results_table
-from judges.runs.class_rows import ClassScore
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED
+from judges.runs.rows.classes import ClassScore
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import read_inversions
 from tests.judges.bench.test_model_inversion import RAW

@@ -9,9 +9,9 @@ import pytest
 
 from fl_sim.errors import ConfigError
 from judges.runs import names
-from judges.runs.class_rows import CENTRAL, FEDERATION, Target
 from judges.runs.identity import Attacked
 from judges.runs.rows import Score
+from judges.runs.rows.classes import CENTRAL, FEDERATION, Target
 from tests.judges import class_runs
 
 Row = Callable[..., Score]

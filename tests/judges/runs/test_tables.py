@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
-from judges.runs.class_rows import ClassScore
 from judges.runs.rows import Score, read_scores, write_scores
+from judges.runs.rows.classes import ClassScore
 from judges.runs.tables import columns_of, read_rows, write_rows
 from tests.judges import class_runs
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from judges.classifiers.cache import Judge
 from judges.classifiers.model import JudgeModel
-from judges.runs.class_rows import InversionScores
+from judges.runs.rows.classes import InversionScores
 from judges.scoring import class_metrics as metrics
 from judges.scoring.class_metrics import (
     min_max_scaled,

@@ -30,7 +30,7 @@ from judges.progress import Watch
 from judges.runs.identity import Attacked, columns_of
 from judges.runs.measures import Health
 from judges.runs.rows import Score
-from judges.scoring.model_health import Vitals, examine, vitals
+from judges.scoring.models.health import Vitals, examine, vitals
 from judges.scoring.session import Evidence, Session, Victim
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 

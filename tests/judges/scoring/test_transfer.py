@@ -13,7 +13,7 @@ from fl_sim.records import TrainedModel
 from fl_sim.specs import BRAINLEAKS_NEURONS, InputSpec, ModelSpec
 from judges.runs.identity import REAL
 from judges.scoring.model_inversion import Shown
-from judges.scoring.transfer import tried
+from judges.scoring.models.transfer import tried
 from tests.judges.class_runs import row
 
 INPUT = InputSpec(channels=1, height=1, width=2, classes=2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from judges.intervals import clopper_pearson
-from judges.runs.membership_rows import NULL, MembershipScore
+from judges.runs.rows.membership import NULL, MembershipScore
 from judges.summaries.membership import (
     DIFFERENT,
     MEMBERS_TOLD,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fl_sim.errors import DataError
-from judges.runs.class_rows import ClassScore, InversionScores, Repeated, TargetFacts
+from judges.runs.rows.classes import ClassScore, InversionScores, Repeated, TargetFacts
 from judges.summaries.class_verdicts import BLIND, DIVERGED, FAILED, FOOLED, PARTLY, RECOVERED, TRACES
 from judges.summaries.model_inversion import Inversions, InversionSummary, read_inversions, summarise, write_inversions
 

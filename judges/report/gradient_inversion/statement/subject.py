@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from judges.report.formats import counted, joined
+from judges.report.gradient_inversion import WORDS
 from judges.report.gradient_inversion.tables_claims import claim_line
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
-from judges.report.gradient_inversion.wording import WORDS
 from judges.report.statements import Fact, Part, few
 from judges.runs.manifest import CLIENTS, auxiliary_data, plain_text
 from judges.runs.names import defence_name, network_name

@@ -21,8 +21,8 @@ from fl_sim.records import InputSpec, SealedBatch
 from judges.classifiers.cache import Judge
 from judges.report.figures import loss_figure, picture_uri, strip_figure
 from judges.report.formats import error, interval, number, percent
+from judges.report.gradient_inversion import WORDS
 from judges.report.gradient_inversion.report import write_report
-from judges.report.gradient_inversion.wording import WORDS
 from judges.runs.names import in_words
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score, write_scores

@@ -14,7 +14,7 @@ import torch
 
 from attacks.posterior import Target, log_posterior
 from fl_sim.records import TrainedModel
-from judges.runs.class_rows import ClassScore
+from judges.runs.rows.classes import ClassScore
 from judges.scoring.class_metrics import ClassOutcomes, outcomes
 from judges.scoring.model_inversion import Shown
 

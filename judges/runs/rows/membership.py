@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fl_sim.specs import Scalar
-from judges.runs.class_rows import AttackedModel
 from judges.runs.identity import Approach
+from judges.runs.rows.classes import AttackedModel
 
 CLIENT = "client"
 """The `source` of a client's update, beside those of trained models."""
