@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fl_sim.errors import lack_of_memory
-from fl_sim.federation import client_app
+from fl_sim.federation import mods
 from fl_sim.training import gradient_and_loss
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Started, open_engine
@@ -51,7 +51,7 @@ def test_a_client_without_memory_costs_its_federation_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Flower's round would go on without that client, and nobody would know of the victim that is missing."""
-    monkeypatch.setattr(client_app, "gradient_and_loss", _no_memory_for_the_second())
+    monkeypatch.setattr(mods, "gradient_and_loss", _no_memory_for_the_second())
     raw = {**RAW, "model": "lenet", "strategy": "FedSGD"}
     run_plan(make_plan(raw), tmp_path / "run", quiet())
     failed = manifest_so_far(tmp_path / "run")["failed"]
