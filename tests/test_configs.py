@@ -9,10 +9,11 @@ import pytest
 
 from fl_sim.datasets import info
 from judges.bench.execution import run_plan
-from judges.kinds import read_plan
+from judges.kinds import RunPlan, read_plan
 from judges.plans.gradient_inversion import Plan
 from judges.plans.membership import MembershipPlan
 from judges.plans.model_inversion import InversionPlan
+from judges.plans.rounds import RoundsPlan
 from judges.progress import Watch
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
@@ -36,47 +37,57 @@ def test_the_smoke_scale_runs_every_cell(
 ) -> None:
     monkeypatch.setenv("SPIKELEAK_CACHE", str(cache))
     plan = read_plan(path, ["scale=smoke"])
-    assert isinstance(plan, Plan | InversionPlan | MembershipPlan)
-    attacked = plan.federations if isinstance(plan, Plan) else plan.targets
-    for name in {one.config.dataset.name for one in attacked}:
+    for name in _datasets(plan):
         places = info(name).candidates
         if places and not any(place.found for place in places):
             pytest.skip(f"the data set {name} is not here; set SPIKELEAK_DATA")
-    if isinstance(plan, MembershipPlan):
-        page = _infer(plan, tmp_path / "run")
-    else:
-        page = _run(plan, tmp_path / "run") if isinstance(plan, Plan) else _invert(plan, tmp_path / "run")
+    page = run_plan(plan, tmp_path / "run", Watch())
     assert "<html" in page.read_text(encoding="utf-8")
+    if isinstance(plan, RoundsPlan):
+        for threat, part in plan.parts.items():
+            _check(part, tmp_path / "run" / threat)
+    else:
+        _check(plan, tmp_path / "run")
 
 
-def _run(plan: Plan, folder: Path) -> Path:
-    """Run an experiment of gradient inversion and check that every cell is there."""
-    page = run_plan(plan, folder, Watch())
+def _datasets(plan: RunPlan) -> set[str]:
+    """Return the names of the data sets of an experiment."""
+    if isinstance(plan, RoundsPlan):
+        return {name for part in plan.parts.values() for name in _datasets(part)}
+    assert isinstance(plan, Plan | InversionPlan | MembershipPlan)
+    return {one.config.dataset.name for one in (plan.federations if isinstance(plan, Plan) else plan.targets)}
+
+
+def _check(plan: RunPlan, folder: Path) -> None:
+    """Check that every cell is in the folder of a run."""
+    if isinstance(plan, Plan):
+        _check_gradients(plan, folder)
+    elif isinstance(plan, InversionPlan):
+        _check_inversions(plan, folder)
+    else:
+        assert isinstance(plan, MembershipPlan)
+        _check_memberships(plan, folder)
+
+
+def _check_gradients(plan: Plan, folder: Path) -> None:
     summary = read_summary(folder / "summary.json")
     assert {cell.cell for cell in summary.cells if not cell.control} == {cell.name for cell in plan.cells}
-    assert {row.n for row in summary.cells} <= {2}
+    assert {row.n for row in summary.cells} <= {2 * plan.base.federation.rounds}
     assert bool(summary.distances) == bool(plan.base.class_distances)
     if plan.cells:
         rows = read_scores(folder / "scores.csv")
         assert all(row.judge_correct is not None for row in rows) == (plan.base.judge.name != "none")
-    return page
 
 
-def _invert(plan: InversionPlan, folder: Path) -> Path:
-    """Run an experiment of model inversion and check that every cell is there."""
-    page = run_plan(plan, folder, Watch())
+def _check_inversions(plan: InversionPlan, folder: Path) -> None:
     summary = read_inversions(folder / "summary.json")
     groups = {target.label: target.attacked.group for target in plan.targets}
     attacked = {(cell.group, cell.attack, tuple(cell.attack_settings.items())) for cell in summary.cells
                 if not cell.is_control}  # fmt: skip
     assert attacked == {(groups[cell.target], cell.attack, tuple(cell.varied.items())) for cell in plan.cells}
     assert {target.round for target in summary.targets} == ({1} if plan.base.target == "central" else {0, 1, 2})
-    return page
 
 
-def _infer(plan: MembershipPlan, folder: Path) -> Path:
-    """Run an experiment of membership inference and check that every cell is there."""
-    page = run_plan(plan, folder, Watch())
+def _check_memberships(plan: MembershipPlan, folder: Path) -> None:
     cells = {cell.cell for cell in read_memberships(folder / "summary.json").cells if not cell.is_control}
     assert cells == {cell.name for cell in plan.cells}
-    return page

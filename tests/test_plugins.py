@@ -24,7 +24,7 @@ from attacks.inversion_settings import ModelInversionSettings
 from attacks.settings import DLGSettings
 from fl_sim import guarded_imports, plugins
 from fl_sim.datasets import DatasetEntry
-from fl_sim.defences import DefenceEntry
+from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.defences.settings import ClipSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import ModelEntry
@@ -52,7 +52,7 @@ ENTRY = AttackEntry("untyped:Attack", dict, adversary="A", summary="whose settin
 SIGNS = {
     "signs.py": """
 from pydantic import Field
-from fl_sim.defences import DefenceEntry
+from fl_sim.defences import DEFENCES, DefenceEntry
 from fl_sim.specs import Settings
 
 
@@ -70,7 +70,7 @@ def sign(update, *, scale):
 }
 SIGNS_POINTS = """
 [spikeleak.defences]
-sign = signs:ENTRY
+times = signs:ENTRY
 late = signs:LATE
 clip = signs:ENTRY
 none = signs:ENTRY
@@ -220,8 +220,8 @@ def test_list_names_the_defence_and_its_origin_and_what_was_left_out(defended: P
     assert done.returncode == 0
     there, _, left_out = done.stdout.partition("\n\nleft out:\n")
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in there.splitlines()}
-    assert list(lines) == ["clip", "noise", "prune", "quantise", "late", "sign"]
-    assert lines["sign"] == "signs 1.2 the sign of each entry, times a scale"
+    assert list(lines) == [*DEFENCES.own, "late", "times"]
+    assert lines["times"] == "signs 1.2 the sign of each entry, times a scale"
     assert lines["clip"].startswith("spikeleak the update is scaled down")
     reasons = {line.split()[0]: " ".join(line.split()[3:]) for line in left_out.splitlines()}
     assert reasons == {
@@ -235,18 +235,18 @@ def test_list_names_the_defence_and_its_origin_and_what_was_left_out(defended: P
 def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(defended: Path, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(
         'dataset = "digits"\njudge = "none"\nattack = {name = "idlg", iterations = 1}\n[federation]\nclients = 1\n'
-        '[defence]\nname = ["none", "sign"]\nscale = 0.5\n',
+        '[defence]\nname = ["none", "times"]\nscale = 0.5\n',
         encoding="utf-8",
     )
     done = spikeleak(defended, "run", "own.toml", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "runs" / "own" / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    assert [row["defence"] for row in rows if row["attack"] == "idlg"] == ["none", "sign"]
+    assert [row["defence"] for row in rows if row["attack"] == "idlg"] == ["none", "times"]
     code = (
         "import sys; from fl_sim.captures import CaptureStore; from pathlib import Path\n"
         "store = CaptureStore(Path(sys.argv[1]))\n"
-        "plain, signed = (store.load(f'digits-lenet-uniform-{name}-000/r001-c000') for name in ('none', 'sign'))\n"
+        "plain, signed = (store.load(f'digits-lenet-uniform-{name}-000/r001-c000') for name in ('none', 'times'))\n"
         "assert all(signed.update[key].equal(0.5 * tensor.sign()) for key, tensor in plain.update.items())"
     )
     checked = programs.run("-c", code, tmp_path / "runs" / "own" / "captures", env=environment(defended))
@@ -263,7 +263,7 @@ def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(d
 
 def test_a_plugins_defence_passes_the_shipped_check_without_pytest(defended: Path) -> None:
     code = (
-        "import sys; from fl_sim.testing import check_defence; check_defence('sign')\n"
+        "import sys; from fl_sim.testing import check_defence; check_defence('times')\n"
         "assert 'pytest' not in sys.modules"
     )
     done = call(defended, "-W", "error", "-c", code)

@@ -226,8 +226,8 @@ def other_mutations() -> list[Mutation]:
                  scale=""),
     ]  # fmt: skip
     broken = [
-        demo[:-30] + "\n[", demo.replace("]", "", 1), demo.replace('"', "", 1), demo + "\nname = 1", "= 3", "a = b",
-        "name = 'x", "[dataset]\n[dataset]\n", "seed = 01", "x = " + "[" * 5000, "\0",
+        demo[:-30] + "\n[", demo.replace("]", "", 1), demo.replace('"', "", 1), demo + "\n[again]\nname = 1\nname = 2",
+        "= 3", "a = b", "name = 'x", "[dataset]\n[dataset]\n", "seed = 01", "x = " + "[" * 5000, "\0",
         "a.b = 1\na = 2",
     ]  # fmt: skip
     texts = [Mutation(f"broken TOML {number}", text, "config.toml", scale="") for number, text in enumerate(broken)]

@@ -94,7 +94,9 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 # One run
 
 
-ON_REQUEST = {"live", "inversions", "answers", "figures", "statement.html", "statement.md"}
+ON_REQUEST = {
+    "live", "inversions", "observed", "inferences", "answers", "timelines", "figures", "statement.html", "statement.md",
+}  # fmt: skip
 
 
 def test_a_run_writes_what_the_folder_is_said_to_hold(finished: Path) -> None:

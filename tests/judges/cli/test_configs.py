@@ -44,7 +44,7 @@ def test_one_key_is_printed_with_all_that_it_means(call: Call) -> None:
         "",
         "* values: integer >= 1",
         "* default: `1`",
-        "* read by: gradients, models, `flwr run`",
+        "* read by: gradients, models, members, `flwr run`",
         "* a list is an axis: yes",
     ]
     assert call("attack.precision")[1].count("`attack.precision`: ") == 3
