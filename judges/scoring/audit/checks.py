@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from attacks.contracts import Reconstruction
+from attacks.contracts import Reconstruction, StopReason
 from attacks.engines.truth import Rounded, mismatches, rounded
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.observed import assuming, batch_size, local_steps, same_problem, steps_as_used
@@ -104,7 +104,8 @@ def _distances(captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBa
 def fits_of(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction]) -> dict[str, float]:
     """Return how far the updates of answers are from the captured ones, relative to the norms of these.
 
-    Answers that name no label, or are not finite, are left out, and so are all where no engine evaluates the model.
+    Answers that name no label, are not finite, or were not attempted are left out, and so are all where no engine
+    evaluates the model.
 
     Args:
         captures: with all facts that an attack assumes.
@@ -121,7 +122,8 @@ def fits_of(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction
 
 
 def _can_be_used(answer: Reconstruction) -> bool:
-    return bool(torch.isfinite(answer.inputs).all()) and bool((answer.labels >= 0).all())
+    is_finite = bool(torch.isfinite(answer.inputs).all())
+    return answer.stop_reason is not StopReason.NOT_ATTEMPTED and is_finite and bool((answer.labels >= 0).all())
 
 
 def others_truth(captures: Sequence[CapturedUpdate], distances: Mapping[str, float]) -> dict[str, str]:
