@@ -25,7 +25,13 @@ _LINE_SEARCH = 1.25
 """torch's L-BFGS evaluates at most so often an iteration."""
 
 
-def most_evaluations(attack: str, settings: Mapping[str, Scalar], *, spiking: bool) -> int | None:
+def most_examples(attack: str, settings: Mapping[str, Scalar]) -> int | None:
+    """Return the largest number of examples behind an update whose inputs an attack looks for; None for no limit."""
+    found: int | None = getattr(ATTACKS[attack].settings(**settings), "most_examples", None)
+    return found
+
+
+def most_evaluations(attack: str, settings: Mapping[str, Scalar], *, spiking: bool, examples: int = 1) -> int | None:
     """Return how many evaluations of its loss an attack makes of one victim at most; None if that is not known.
 
     Forward passes without a derivative count as parts of an evaluation. What is read off, or learned once for all
@@ -35,7 +41,10 @@ def most_evaluations(attack: str, settings: Mapping[str, Scalar], *, spiking: bo
         attack: name in the table of attacks.
         settings: its settings; defaults hold for the others.
         spiking: whether the victim's model is spiking.
+        examples: behind the victim's update.
     """
+    if examples > (most_examples(attack, settings) or examples):
+        return 0
     return _of(ATTACKS[attack].settings(**settings), spiking)
 
 

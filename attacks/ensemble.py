@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -12,10 +13,10 @@ import torch
 from attacks import ATTACKS, build_attack
 from attacks.contracts import Auxiliary, Progress, Reconstruction, StopReason, UsesAuxiliary
 from attacks.engines.truth import mismatches
-from attacks.matching import clamped
 from attacks.reading.head import FAINT, read_head
 from attacks.reading.labels import best_labels
-from attacks.settings import EnsembleSettings, SnapshotSettings
+from attacks.settings import EnsembleSettings
+from attacks.unattempted import grey_inputs
 from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate, Scalar
@@ -168,7 +169,7 @@ class Ensemble:
         """
         refusal: ConfigError | None = None
         for member in self._members():
-            takes = [member.takes(capture, self.settings.effort) or not spare for capture in captures]
+            takes = [self._takes(member, capture, spare=spare) for capture in captures]
             over = [_is_matched(own) if spare else bool(own) for own in found]
             wanted = [index for index in range(len(captures)) if takes[index] and not over[index]]
             chosen = [captures[index] for index in wanted]
@@ -183,6 +184,13 @@ class Ensemble:
                 found[index][f"{member.name} {member.letter}"] = answer, distance
         return refusal
 
+    def _takes(self, member: Member, capture: CapturedUpdate, *, spare: bool) -> bool:
+        """Return whether a member is tried on a victim; of too many examples, if it then reads what can be."""
+        can_read = member.name == "exact" or "most_examples" in ATTACKS[member.name].settings.model_fields
+        if not can_read and batch_size(capture) > self.settings.most_examples:
+            return False
+        return member.takes(capture, self.settings.effort) or not spare
+
     def _members(self) -> list[Member]:
         """Return the members of the adversary that have a budget in this effort."""
         letter = self.settings.adversary
@@ -196,8 +204,9 @@ class Ensemble:
         settings = dict(member.efforts[self.settings.effort])
         if member.prior:
             settings["dark_background"] = self.settings.dark_background
-        if issubclass(ATTACKS[member.name].settings, SnapshotSettings):
-            settings["snapshots"] = self.settings.snapshots
+        for name in ("snapshots", "most_examples"):
+            if name in ATTACKS[member.name].settings.model_fields:
+                settings[name] = getattr(self.settings, name)
         attack = build_attack(member.name, settings)
         if self._auxiliary is not None and isinstance(attack, UsesAuxiliary):
             return attack.informed(self._auxiliary)
@@ -224,9 +233,7 @@ class Ensemble:
 
     def _grey(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
         """Return grey images, or empty recordings, and labels that are read."""
-        spec, count = capture.model.input, batch_size(capture)
-        shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
-        grey = clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
+        grey = grey_inputs(capture)
         return Reconstruction(
             capture_id=capture.id,
             attack=self.name,
@@ -246,8 +253,14 @@ class Ensemble:
 
 
 def _distances(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction]) -> list[float]:
-    """Return how far the updates of answers are from the captured ones, relative to their norm."""
-    return mismatches(captures, [(answer.inputs, answer.labels) for answer in answers])
+    """Return how far the updates of answers are from the captured ones, relative to their norm.
+
+    Grey inputs that stand for a victim that was not attempted are at no distance: infinity.
+    """
+    tried = [index for index, answer in enumerate(answers) if answer.stop_reason is not StopReason.NOT_ATTEMPTED]
+    examples = [(answers[index].inputs, answers[index].labels) for index in tried]
+    found = dict(zip(tried, mismatches([captures[index] for index in tried], examples), strict=True))
+    return [found.get(index, math.inf) for index in range(len(answers))]
 
 
 def _is_matched(found: Answers) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 
@@ -16,10 +15,11 @@ from attacks.reading.first_layer import InputRead, find_first_layer, in_units, r
 from attacks.reading.last_layer import LastLayer
 from attacks.reading.reads import EXACT, labels_in
 from attacks.settings import ExactSettings
+from attacks.unattempted import check_memory, grey_inputs
 from fl_sim.client_training import MSE
 from fl_sim.errors import ConfigError
 from fl_sim.losses import normalised
-from fl_sim.observed import batch_size, observed_gradient
+from fl_sim.observed import observed_gradient
 from fl_sim.records import CapturedUpdate
 
 _ROUNDING = 1e-5
@@ -76,7 +76,8 @@ class Exact:
     def _answer(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
         started = time.perf_counter()
         observed_gradient(capture)  # which says what is missing
-        inputs = self._grey(capture)
+        check_memory(capture, self.settings.memory_mb)
+        inputs = grey_inputs(capture)
         read = read_input(capture, find_first_layer(capture)) if self.settings.closed_form else None
         if read is not None and not capture.model.input.timesteps:
             inputs = _answered(read, capture)[None]
@@ -109,18 +110,6 @@ class Exact:
         if read is None:
             return StopReason.NOT_ATTEMPTED
         return StopReason.CONVERGED if read.error <= EXACT else StopReason.STALLED
-
-    def _grey(self, capture: CapturedUpdate) -> Tensor:
-        """Return the inputs of an answer that knows nothing of them, in the middle of their range; events are empty."""
-        spec, count = capture.model.input, batch_size(capture)
-        shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
-        needed = 4 * math.prod(shape) / 2**20
-        if needed > self.settings.memory_mb:
-            raise ConfigError(
-                f"attack.memory_mb: expected at least {needed:,.0f} for the answer to {capture.id}, which tells of "
-                f"{count:,} examples; found {self.settings.memory_mb:,}."
-            )
-        return clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
 
 
 def target_of(capture: CapturedUpdate, inputs: Tensor) -> Tensor | None:

@@ -20,6 +20,7 @@ from attacks.matching.batching import shared_batches
 from attacks.matching.problem import MatchingProblem
 from attacks.reading.labels import best_labels
 from attacks.settings import DescentSettings
+from attacks.unattempted import not_attempted
 from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
@@ -78,7 +79,14 @@ class DescentAttack:
                     f"attack.name: '{self.name}' makes images and recordings, and {capture.id} comes from texts; use "
                     "dlg or idlg."
                 )
-        for indices in self._batches(captures):
+        small = [index for index, one in enumerate(captures) if batch_size(one) <= self.settings.most_examples]
+        for index in (index for index in range(len(captures)) if index not in small):
+            labels = best_labels(captures[index])
+            found[index] = not_attempted(self.name, self.settings, captures[index], labels, seed=seed)
+        if found and progress is not None:
+            progress(len(found), len(captures))
+        for rows in self._batches([captures[index] for index in small]):
+            indices = [small[row] for row in rows]
             chosen = [captures[index] for index in indices]
             found |= zip(indices, self._answers(chosen, seed=seed, device=device), strict=True)
             if progress is not None:

@@ -9,7 +9,6 @@ surrogate, so steps need not decrease the loss, and the last iterate is not a go
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.contracts import Progress, Reconstruction, StopReason
+from attacks.contracts import Progress, Reconstruction
 from attacks.engines.folded import FoldedClients
 from attacks.engines.plain import matched, norm_of
 from attacks.matching.batching import Batch, shared_batches
@@ -30,7 +29,7 @@ from attacks.matching.search import Search
 from attacks.matching.text_answers import text_answers, with_text
 from attacks.settings import POST, SQUARE, STRAIGHT_THROUGH, MatchingSettings
 from attacks.thresholding import thresholded
-from fl_sim.errors import ConfigError
+from attacks.unattempted import not_attempted
 from fl_sim.losses import free_targets, labels_of
 from fl_sim.observed import batch_size, local_steps, same_problem
 from fl_sim.records import CapturedUpdate, InputSpec
@@ -292,7 +291,8 @@ class MatchingAttack:
 
         feasible = [batch_size(capture) <= self.settings.most_examples for capture in captures]
         for index in (index for index, can in enumerate(feasible) if not can):
-            found[index] = self._labels_only(captures[index], seed)
+            capture = captures[index]
+            found[index] = not_attempted(self.name, self.settings, capture, self.labels_alone(capture), seed=seed)
             on_finish(1)
         known = {index: self.labels([captures[index]]) for index, can in enumerate(feasible) if can}
         for places in ([index for index in known if known[index]], [index for index in known if not known[index]]):
@@ -313,32 +313,3 @@ class MatchingAttack:
         if self.settings.thresholding == POST:
             return [thresholded(result, self.settings.tau) for result in results]
         return results
-
-    def _labels_only(self, capture: CapturedUpdate, seed: int) -> Reconstruction:
-        """Return the answer to a batch that is too large: the labels that can be read, -1 for none, and grey inputs."""
-        spec, count = capture.model.input, batch_size(capture)
-        shape = (spec.timesteps,) * bool(spec.timesteps) + (count, *spec.frame)
-        needed = 4 * math.prod(shape) / 2**20
-        if needed > self.settings.memory_mb:
-            raise ConfigError(
-                f"attack.memory_mb: expected at least {needed:,.0f} for the answer to {capture.id}, which tells of "
-                f"{count:,} examples; found {self.settings.memory_mb:,}."
-            )
-        grey = clamped(torch.full(shape, 0.0 if spec.timesteps else (spec.low + spec.high) / 2), spec)
-        known = self.labels_alone(capture)
-        return Reconstruction(
-            capture_id=capture.id,
-            attack=self.name,
-            settings=self.settings.model_dump(),
-            inputs=grey,
-            labels=torch.full((count,), -1) if known is None else known.cpu(),
-            matching_loss=math.inf,
-            last_inputs=grey.clone(),
-            loss_history=torch.empty(0),
-            iterations=0,
-            gradient_evaluations=0,
-            restarts=1,
-            stop_reason=StopReason.NOT_ATTEMPTED,
-            seconds=0.0,
-            seed=seed,
-        )

@@ -59,6 +59,17 @@ class Replay:
             behind = self._pull_back(inner, before, batch, number, slopes)
         return loss.detach(), *slopes
 
+    def ended(self, inputs: Tensor, targets: Tensor, observed: Tensors) -> tuple[Tensor, Tensors]:
+        """Return the squared distance without derivatives, and how far each trained parameter has moved.
+
+        A shared gradient moves the parameters by its negative.
+        """
+        number = len(self._steps)
+        before = self._states(inputs, targets)[-1]
+        after = self._step(before, self._batch(inputs, targets, number), number, graph=False)
+        final = after.with_tensors([tensor.detach() for tensor in after.tensors()])
+        return self._distance(final, observed), final.moved
+
     def _states(self, inputs: Tensor, targets: Tensor) -> list[State]:
         """Return the states before each step."""
         states = [start(self._client, self._training)]

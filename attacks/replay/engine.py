@@ -68,6 +68,19 @@ class ReplayedClients:
         losses, for_inputs, for_targets = (torch.stack(parts) for parts in zip(*victims, strict=True))
         return with_derivatives(inputs, targets, losses, for_inputs, for_targets)
 
+    def ended(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensors]:
+        """Return where the steps of the first victim end, without derivatives, in about a third of the time.
+
+        Args:
+            inputs: (N, C, H, W), or (T, N, C, H, W) for events.
+            targets: (N, K).
+
+        Returns:
+            the squared distance to the captured update, and how far each trained parameter has moved.
+        """
+        self._load(0)
+        return self._replay.ended(inputs, targets, self._targets[0])
+
     def _target(self, capture: CapturedUpdate) -> Tensors:
         """Return what the replayed update must equal: the change of each trained parameter and running statistic."""
         update = capture.update
@@ -81,8 +94,12 @@ class ReplayedClients:
 
     def _evaluate(self, victim: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the distance of one victim, and its derivatives with respect to inputs and targets."""
+        self._load(victim)
+        return self._replay.evaluate(inputs, targets, self._targets[victim])
+
+    def _load(self, victim: int) -> None:
+        """Put the parameters of a victim into the module."""
         if self._loaded != victim:
             self._client.load(self._captures[victim].parameters)
             self._replay = Replay(self._captures[victim], self._client, self._steps, measure=self._measure)
             self._loaded = victim
-        return self._replay.evaluate(inputs, targets, self._targets[victim])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -61,11 +61,15 @@ class EnsembleSettings(AuxiliarySettings, SnapshotSettings):
         effort: budgets of the attacks, in evaluations, so that answers do not depend on the machine: "quick",
             "standard", "thorough" with the published budgets, or "none", which tries nothing.
         dark_background: margin of a prior of black backgrounds; see `DescentSettings`.
+        most_examples: largest number of examples behind an update for which inputs are searched.
     """
+
+    LATER: ClassVar[tuple[str, ...]] = ("snapshots", "most_examples")
 
     adversary: Literal["auto", "A", "B", "D"] = "auto"
     effort: Literal["none", "quick", "standard", "thorough"] = "quick"
     dark_background: float = Field(default=0.0, ge=0, lt=0.5)
+    most_examples: int = Field(default=64, ge=1)
 
     @property
     def uses_auxiliary(self) -> bool:

@@ -37,7 +37,7 @@ Fact = tuple[str, str]
 """What a line is about, and what it says."""
 
 _MEBI = 2**20
-_TOGETHER = 16
+TOGETHER = 16
 """Victims at a time whose evaluation is measured."""
 
 
@@ -155,7 +155,7 @@ def _of_federation(plan: Plan, one: Federation, dataset: Dataset | None, total: 
     if found.refusal or found.evaluation is None or found.choice is None:
         yield one.label, f"{told}; refused: {found.refusal}"
         return
-    few = 1 if found.choice.engine == "replayed" else min(victims, _TOGETHER)
+    few = 1 if found.choice.engine == "replayed" else min(victims, TOGETHER)
     seconds = seconds_together(client, found.choice, few)
     yield one.label, f"{told}; an evaluation takes {1e3 * seconds:.2g} ms a victim, {few} at a time"
     total.megabytes = max(total.megabytes, found.evaluation.megabytes)

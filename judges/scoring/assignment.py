@@ -30,7 +30,11 @@ def assign(reconstructions: Tensor, originals: Tensor) -> Tensor:
         ValueError: the shapes differ or are not (N, C, H, W), or an original is not finite.
     """
     ours, truth = (images.flatten(1) for images in checked(reconstructions, originals))
-    cost = torch.stack([(ours - row).square().mean(dim=1) for row in truth]).numpy()  # originals x reconstructions
+    if bool((ours == ours[:1]).all()):  # every order costs the same, and of a thousand examples the search takes long
+        return torch.arange(len(truth))
+    # By inner products, in float64, whose cancellation leaves errors far below any MSE that would change the order.
+    squares = truth.square().sum(1)[:, None] + ours.square().sum(1) - 2.0 * truth @ ours.T
+    cost = (squares / ours.shape[1]).numpy()  # originals x reconstructions
     cost[:, ~np.isfinite(cost).all(axis=0)] = 0.0
     _, columns = linear_sum_assignment(cost)
     return torch.from_numpy(np.asarray(columns, dtype=np.int64))

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
+from attacks.engines.truth import Rounded
 from fl_sim.captures import CaptureStore, SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets.examples import Dataset
@@ -125,6 +126,8 @@ class Session:
             in their order.
         reordered: {capture id: the same with the order of the first epoch in all}, where it is about 0 in the true
             order only.
+        rounding: {capture id: what rounding alone does to the update of its truth}, where it is a reason why this is
+            not the captured one. Where it leaves open whether it is, `mismatches` has nothing.
         public: mean inputs of public pictures, for captures whose data set is not known, by what their model takes.
         converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
         unfit: {capture id: why the answers to it are not scored}, where a truth cannot be that of its update.
@@ -145,6 +148,7 @@ class Session:
         self.unfit: dict[str, str] = {}
         self.mismatches: dict[str, float] = {}
         self.reordered: dict[str, float] = {}
+        self.rounding: dict[str, Rounded] = {}
         self.timelines = TimelineBook()
         self.seconds = 0.0
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
@@ -192,6 +196,7 @@ class Session:
         self.converted.pop(capture_id, None)
         self.mismatches.pop(capture_id, None)
         self.reordered.pop(capture_id, None)
+        self.rounding.pop(capture_id, None)
 
     def _read(self, victim: Victim, spec: InputSpec) -> SealedBatch:
         """Return the truth of a capture in the form of the records; that of a sum is composed here alone."""
@@ -219,10 +224,11 @@ class Session:
         """
         sealed = {capture.id: self.truth(capture.id) for capture in captures}
         kept = [capture for capture in captures if self._is_cut(capture)]
-        new = [capture for capture in kept if capture.id not in self.mismatches]
-        found, reordered = measured(new, sealed, self._truths)
+        new = [capture for capture in kept if capture.id not in self.mismatches.keys() | self.rounding.keys()]
+        found, reordered, rounding = measured(new, sealed, self._truths)
         self.mismatches |= found
         self.reordered |= reordered
+        self.rounding |= rounding
         if self._opened is not None and self._opened.attacked.defence == NO_DEFENCE:
             for name, reason in others_truth(kept, self.mismatches).items():
                 self._leave_out(name, reason)

@@ -26,6 +26,7 @@ from fl_sim.models import MODELS
 from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
+from judges.bench.audit.costs import cost, out_of_reach
 from judges.bench.audit.stored import client_facts, remarks_on, stored_updates
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
@@ -40,7 +41,7 @@ from judges.runs.identity import Attacked
 from judges.runs.manifest import CLIENTS, CONTROLS, PUBLIC, WARNINGS, WRITTEN, write_manifest
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
-from judges.scoring.audit.checks import left_out, other_order, out_of_range, wrong_problem
+from judges.scoring.audit.checks import left_out, other_order, out_of_range, rounding_grew, wrong_problem
 from judges.scoring.audit.public import origin, public_facts, public_means
 from judges.scoring.session import Evidence, Victim
 
@@ -62,7 +63,7 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._evidence: list[Evidence] = []
         self._doubts: list[str] = []
         self._giants: list[str] = []
-        self._problems: dict[Hashable, str] = {}
+        self._problems: dict[Hashable, list[str]] = {}
         self._digest = ""
         self._clients: list[dict[str, Any]] = []
         self._public: dict[InputSpec, PublicPictures] = {}
@@ -81,13 +82,13 @@ class Audit(AttackedUpdates[AuditPlan]):
             self._check_dataset(evidence)
             self._read_public(evidence.spec)
             self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
-        firsts = [self.captures.stored(name) for name in self._problems.values()]
+        firsts = [self.captures.stored(names[0]) for names in self._problems.values()]
         self._clients = [client_facts(one, assuming(one, self.assumed())) for one in firsts]
         self._doubts = remarks_on(self.captures) + self._giants
         self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
-            check_attackable(self.victim(name) for name in self._problems.values())
-        self.refuse_pairs((cell, self.victim(name)) for cell in self.plan.cells for name in self._problems.values())
+            check_attackable(self.victim(names[0]) for names in self._problems.values())
+        self.refuse_pairs((cell, self.victim(own[0])) for cell in self.plan.cells for own in self._problems.values())
         for evidence in self._evidence:
             for capture in self.compare(evidence, self.session.open(evidence, complete=False)):
                 self._doubts += out_of_range(capture, self.session.truth(capture.id))
@@ -98,7 +99,17 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._doubts += left_out(self.session.unfit.values())
         if self.plan.base.defence == NO_DEFENCE:
             self._doubts += wrong_problem(self.session.mismatches) + other_order(self.session.reordered)
+            self._doubts += rounding_grew(self.session.rounding)
+        self._tell_costs()
         self._warn()
+
+    def _tell_costs(self) -> None:
+        """Say how long the attacks take at most; whose inputs they do not look for becomes a reason to doubt."""
+        counts = [(self.victim(names[0]), len(names)) for names in self._problems.values()]
+        self._doubts += out_of_reach(self.plan.cells, counts)
+        told = cost(self.plan.cells, counts)
+        if told:
+            self.watch.say(f"note: {told}")
 
     def claim(self, *, fresh: bool) -> None:
         """Claim the folder, and keep the results of an earlier audit of the same captures with the same config.
@@ -264,7 +275,7 @@ class Audit(AttackedUpdates[AuditPlan]):
 
     def note_problem(self, capture: CapturedUpdate) -> None:
         """Note that an update of its kind must pass the self-check."""
-        self._problems.setdefault(same_problem(capture), capture.id)
+        self._problems.setdefault(same_problem(capture), []).append(capture.id)
 
     def _check_dataset(self, evidence: Evidence) -> None:
         """Reject a data set whose examples the model cannot take as inputs."""

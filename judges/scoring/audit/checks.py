@@ -8,15 +8,18 @@ from typing import TypeVar
 
 import torch
 
-from attacks.contracts import Reconstruction
-from attacks.engines.truth import mismatches
+from attacks.contracts import Reconstruction, StopReason
+from attacks.engines.truth import Rounded, mismatches, rounded
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.observed import assuming, batch_size, same_problem, steps_as_used
+from fl_sim.observed import assuming, batch_size, local_steps, same_problem, steps_as_used
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
 from judges.runs.rows import LARGEST_MISMATCH
 
 Update = TypeVar("Update", bound=CapturedUpdate)
+
+SPREADS = 2.0
+"""A truth is not held against a client whose update is within so many times the spread that rounding alone makes."""
 
 
 def filled(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
@@ -60,8 +63,11 @@ def matched(capture: CapturedUpdate, sealed: SealedBatch) -> SealedBatch:
 
 def measured(
     captures: Sequence[CapturedUpdate], sealed: Mapping[str, SealedBatch], cut: Mapping[str, SealedBatch]
-) -> tuple[dict[str, float], dict[str, float]]:
+) -> tuple[dict[str, float], dict[str, float], dict[str, Rounded]]:
     """Return how far the updates of truths are from the captured ones, relative to the norms of these.
+
+    Where rounding alone may have moved an update of several local steps so far, the nearest of several replays counts;
+    see `attacks.engines.truth.rounded`.
 
     Args:
         captures: with all facts that an attack assumes.
@@ -69,14 +75,25 @@ def measured(
         cut: {capture id: the same with the batches of one epoch}; see `matched`.
 
     Returns:
-        {capture id: distance in the order in which the client used its examples, as far as it is known}, and {capture
-        id: distance with the order of the first epoch in all}, which is what an attack takes, where this is the only
-        reason why it is not about 0.
+        {capture id: distance in the order in which the client used its examples, as far as it is known}, without those
+        that cannot be told from rounding; {capture id: distance with the order of the first epoch in all}, which is
+        what an attack takes, where this is the only reason why it is not about 0; and {capture id: what rounding does},
+        where it is a reason.
     """
     found = _distances(captures, sealed)
+    rounding = {}
+    for capture in captures:
+        if found[capture.id] > LARGEST_MISMATCH and len(local_steps(capture)) > 1:
+            truth = sealed[capture.id]
+            replayed = rounded(capture, truth.inputs, truth.labels)
+            if replayed.nearest <= max(LARGEST_MISMATCH, SPREADS * replayed.spread):
+                rounding[capture.id] = replayed
+    found |= {name: value.nearest for name, value in rounding.items()}
+    unsettled = [name for name, value in rounding.items() if value.nearest > LARGEST_MISMATCH]
     longer = [one for one in captures if len(sealed[one.id].labels) > len(cut[one.id].labels)]
     taken = _distances(longer, cut)
-    return found, {name: value for name, value in taken.items() if found[name] <= LARGEST_MISMATCH < value}
+    reordered = {name: value for name, value in taken.items() if found[name] <= LARGEST_MISMATCH < value}
+    return {name: value for name, value in found.items() if name not in unsettled}, reordered, rounding
 
 
 def _distances(captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBatch]) -> dict[str, float]:
@@ -87,7 +104,8 @@ def _distances(captures: Sequence[CapturedUpdate], truths: Mapping[str, SealedBa
 def fits_of(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction]) -> dict[str, float]:
     """Return how far the updates of answers are from the captured ones, relative to the norms of these.
 
-    Answers that name no label, or are not finite, are left out, and so are all where no engine evaluates the model.
+    Answers that name no label, are not finite, or were not attempted are left out, and so are all where no engine
+    evaluates the model.
 
     Args:
         captures: with all facts that an attack assumes.
@@ -104,7 +122,8 @@ def fits_of(captures: Sequence[CapturedUpdate], answers: Sequence[Reconstruction
 
 
 def _can_be_used(answer: Reconstruction) -> bool:
-    return bool(torch.isfinite(answer.inputs).all()) and bool((answer.labels >= 0).all())
+    is_finite = bool(torch.isfinite(answer.inputs).all())
+    return answer.stop_reason is not StopReason.NOT_ATTEMPTED and is_finite and bool((answer.labels >= 0).all())
 
 
 def others_truth(captures: Sequence[CapturedUpdate], distances: Mapping[str, float]) -> dict[str, str]:
@@ -116,15 +135,17 @@ def others_truth(captures: Sequence[CapturedUpdate], distances: Mapping[str, flo
 
     Args:
         captures: with all facts that an attack assumes.
-        distances: {capture id: distance of the truth's update from the captured one, relative to its norm}.
+        distances: {capture id: distance of the truth's update from the captured one, relative to its norm}, without
+            those that cannot be told from rounding.
     """
-    explained = {same_problem(one) for one in captures if distances[one.id] <= LARGEST_MISMATCH}
+    told = [one for one in captures if one.id in distances]
+    explained = {same_problem(one) for one in told if distances[one.id] <= LARGEST_MISMATCH}
     return {
         one.id: (
             f"{one.id}: the sealed truth is not that of this update: the update that follows from it is "
             f"{distances[one.id]:.2g} times the norm of the captured one away, where that of another client fits."
         )
-        for one in captures
+        for one in told
         if distances[one.id] > LARGEST_MISMATCH and same_problem(one) in explained
     }
 
@@ -162,6 +183,29 @@ def other_order(reordered: Mapping[str, float]) -> list[str]:
         f"is up to {value:.2g} times the norm of the captured one away from it ({name}), and about 0 with the true "
         "order. So nothing that it was told is wrong, but it cannot fit the truth exactly."
     ]
+
+
+def rounding_grew(rounding: Mapping[str, Rounded]) -> list[str]:
+    """Return that the rounding of clients' steps has grown, as sentences, if it has.
+
+    Args:
+        rounding: {capture id: what rounding alone does to the update of its truth}.
+    """
+    if not rounding:
+        return []
+    name, worst = max(rounding.items(), key=lambda item: item[1].spread)
+    explained = sum(one.nearest <= LARGEST_MISMATCH for one in rounding.values())
+    told = [
+        f"over the local steps of the clients of {len(rounding)} updates, rounding grew: of the same truth, "
+        f"replays that differ in their rounding only end up to {worst.spread:.2g} times the norm of the captured "
+        f"update apart ({name})."
+    ]
+    if explained:
+        told.append(f"For {explained}, one of them is the captured update, so its truth and what was told are right.")
+    if explained < len(rounding):
+        left = len(rounding) - explained
+        told.append(f"For {left}, none is, and whether the truth is its own cannot be told; it is scored all the same.")
+    return [" ".join([*told, "No search can fit such an update more closely than its own rounding lets it."])]
 
 
 def wrong_problem(mismatches: Mapping[str, float]) -> list[str]:

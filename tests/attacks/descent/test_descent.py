@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from attacks import build_attack
+from attacks.budgets import most_evaluations
+from attacks.contracts import StopReason
 from attacks.descent.frozen_delta import FrozenDelta, weights_of
 from attacks.descent.priors import absolute_variation, blurred, with_dark_background
 from attacks.folding import Fold
 from attacks.reading.head import read_head
+from attacks.reading.labels import best_labels
 from attacks.settings import FrozenDeltaSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
@@ -140,3 +143,14 @@ def test_the_priors() -> None:
     assert float(smooth.sum()) == pytest.approx(1.0, abs=1e-3)
     assert float(smooth[0, 0, 0, 4, 4] / smooth[0, 0, 0, 4, 5]) == pytest.approx(float(torch.tensor(0.5).exp()))
     assert with_dark_background(torch.tensor([0.05, 0.5, 0.95]), 0.05).tolist() == pytest.approx([0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("attack", ["inverting_gradients", "frozen_delta", "ensemble"])
+def test_of_too_many_examples_only_the_labels_are_read(attack: str) -> None:
+    pictures, labels = torch.cat([square(), texture(), 1.0 - square()]), torch.tensor([1, 3, 3])
+    capture = capture_gradient(LENET, parameters_of(build_model(LENET, seed=1)), pictures, labels)
+    (answer,) = build_attack(attack, {"most_examples": 2}).reconstruct([capture], seed=0)
+    assert (answer.stop_reason, answer.gradient_evaluations) == (StopReason.NOT_ATTEMPTED, 0)
+    assert answer.inputs.unique().tolist() == [0.5]
+    assert answer.labels.tolist() == best_labels(capture).tolist()
+    assert most_evaluations(attack, {"most_examples": 2}, spiking=False, examples=3) == 0

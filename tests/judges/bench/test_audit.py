@@ -21,10 +21,12 @@ from fl_sim.errors import ConfigError, DataError
 from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, SealedBatch, load_record
 from fl_sim.training import capture_gradient, parameters_of
+from judges.bench.audit.costs import cost
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import run_plan
 from judges.plans.audit import read_audit
 from judges.progress import Watch
+from judges.report.gradient_inversion.statement import write_attack_statement
 from judges.runs.integrity import verify
 from judges.runs.manifest import read_manifest
 from judges.runs.rows import read_scores
@@ -391,6 +393,20 @@ def test_a_batch_that_is_too_large_is_a_result(tmp_path: Path) -> None:
     (cell,) = (cell for cell in read_summary(tmp_path / "summary.json").cells if not cell.control)
     assert (cell.verdict, cell.label_accuracy) == ("not attempted", 1.0)
     assert "only labels of 3 of 3" in (tmp_path / "report.md").read_text()
+    (warning,) = read_manifest(tmp_path)["warnings"]
+    assert warning.startswith("idlg does not look for the inputs behind 1 of 1 update, which tell of up to 3 examples")
+    statement = write_attack_statement(tmp_path).with_suffix(".md").read_text()
+    assert "No attack looked for examples here: 1 scored update, too many examples each." in statement
+    assert "0:\N{NO-BREAK SPACE}1" in statement
+
+
+def test_an_audit_says_beforehand_how_long_it_takes_at_most(tmp_path: Path) -> None:
+    leave_a_batch(tmp_path)
+    capture = CaptureStore(tmp_path / "captures").load("mine/r001-c000")
+    settings = ["attack=idlg", "attack.iterations=2", "attack.inner_iterations=4", "attack.restarts=0"]
+    told = cost(read_audit(settings).cells, [(capture, 1)])
+    assert re.match(r"the attacks take at most .+ of one core here \(10 evaluations an update at most\)", told)
+    assert cost(read_audit([*settings, "attack.most_examples=2"]).cells, [(capture, 1)]) == ""
 
 
 def test_an_attack_on_the_wrong_problem_is_no_failed_attack(tmp_path: Path) -> None:

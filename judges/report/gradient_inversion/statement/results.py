@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from judges.intervals import Rate, rate
 from judges.report.formats import DASH, between, counted, grouped, joined, number, percent, rate_interval
+from judges.report.gradient_inversion.tables_reads import histogram_line
 from judges.report.statements import NO_EVIDENCE, Fact, Part
 from judges.report.table import Cell, Column, Group, Table
 from judges.runs.measures import Readable
@@ -15,10 +16,12 @@ from judges.runs.names import attack_name, group_name
 from judges.runs.rows import Score
 from judges.summaries.comparison import above_controls, units_of
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.verdicts import LABELS, TRACES, VERDICTS
+from judges.summaries.verdicts import LABELS, NOT_ATTEMPTED, TRACES, VERDICTS
 
 EXACT = 1e-3
 """Largest relative error at which a closed form counts as the input itself: what rounding leaves."""
+
+UNTRIED = "Nothing follows about what an attack that does look for them would find."
 
 _SEEN = {"input": "the input itself", "time mean": "its mean over time", "direction": "its direction only"}
 _MOST_ROWS = 8
@@ -52,6 +55,9 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
         return joined(
             read, f"At least one attack recovered {bounds} from the update, better than every control.", by=" "
         )
+    if not tried(scores):
+        updates = counted(len({row.victim[:4] for row in scores if not row.is_control}), "scored update")
+        return joined(read, f"No attack looked for examples here: {updates}, too many examples each. {UNTRIED}", by=" ")
     verdicts = {cell.verdict for cell in summary.cells}
     some = [
         *(["some answers have traces of the example"] if TRACES in verdicts else []),
@@ -59,6 +65,11 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
     ]
     beside = f", though {' and '.join(some)}" if some else ""
     return joined(read, f"No attack tried here recovered an example: {bounds}{beside}. {NO_EVIDENCE}", by=" ")
+
+
+def tried(scores: Sequence[Score]) -> bool:
+    """Return whether an attack looked for any of the scored inputs."""
+    return any(row.stop_reason != NOT_ATTEMPTED for row in scores if not row.is_control)
 
 
 def recovered(scores: Sequence[Score]) -> Rate | None:
@@ -95,6 +106,7 @@ def reads_part(summary: Summary) -> Part:
     bounds = [value for one in reads for value in (one.fewest, one.most) if value is not None]
     facts = [
         Fact("Labels", joined(f"certain in {labels} of {updates} updates", f"{told} told by the clients" * bool(told))),
+        *_histogram(reads),
         Fact("Inputs", _inputs(reads, updates)),
         Fact("Features", f"{heads} of {updates} updates give the last layer's features and residual of one example"),
         Fact(
@@ -109,6 +121,15 @@ def reads_part(summary: Summary) -> Part:
     return Part(
         "What the updates tell for certain", facts, note="Read without a search; any server has it for nothing."
     )
+
+
+def _histogram(reads: Sequence[Readable]) -> Iterator[Fact]:
+    """Yield how many examples each class has behind all updates, as counted, surely or not."""
+    counts: Counter[str] = Counter()
+    for one in reads:
+        counts.update(one.histogram)
+    if counts:
+        yield Fact("Classes", f"examples of each, as counted from all updates: {histogram_line(counts)}")
 
 
 def _inputs(reads: Sequence[Readable], updates: int) -> str:
