@@ -119,11 +119,11 @@ KINDS: Mapping[str, Kind] = {
     "rounds": Kind(
         task="rounds",
         command="run",
-        tables=(*_GRADIENTS, "gradient_inversion", "model_inversion"),
+        tables=(*_GRADIENTS, "gradient_inversion", "model_inversion", "membership"),
         plan="judges.plans.rounds:make_rounds_plan",
         bench="judges.bench.rounds:RoundsRun",
         report="judges.report.rounds.report:write_rounds_report",
-        statement="judges.report.rounds.statement:refuse_statement",
+        statement="judges.report.rounds.statement:write_rounds_statement",
         submission="",
         results="judges.report.rounds.tables:results_of_rounds",
         verdicts="judges.report.rounds.tables:verdicts_of_rounds",
