@@ -160,7 +160,7 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.report": Room(
         (*NOUNS, "fl_sim.config.federation", "fl_sim.records", *RUNS, "judges.figures.*", "judges.fitted",
-         "judges.summaries.*"),
+         "judges.kinds", "judges.summaries.*"),
         ("jinja2", "matplotlib", "torch"),
     ),
     "judges.figures": Room(("fl_sim.files",), ("matplotlib", "torch")),

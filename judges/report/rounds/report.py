@@ -17,6 +17,9 @@ from judges.report.words import read_words
 from judges.runs.manifest import read_manifest
 from judges.summaries.rounds import read_rounds
 
+_ACROSS = 10.9
+"""Inches that a page of usual width has room for."""
+
 WORDS = read_words(Path(__file__).with_name("words.toml"))
 
 
@@ -39,7 +42,7 @@ def write_rounds_report(run_dir: Path, *, show_faces: bool = False, figures: boo
         (
             f"Threats against the rounds of training, {one.name}",
             f"held-out accuracy, {listed(_names(one))} against the rounds of training, {one.name}",
-            lines_figure(list(one.panels.values()), width=3.4, height=2.7),
+            lines_figure(list(one.panels.values()), width=min(3.4, _ACROSS / len(one.panels)), height=2.7),
         )
         for one in pictures(summary)
         if one.panels
