@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 from judges.kinds import KINDS
 from judges.report.answer import listed
-from judges.report.formats import DASH, between, counted, grouped, interval, joined, number, out_of_100, percent_interval
+from judges.report.formats import (
+    DASH,
+    between,
+    counted,
+    grouped,
+    interval,
+    joined,
+    number,
+    out_of_100,
+    percent_interval,
+)
 from judges.report.rounds.answer import Course, courses, trained
 from judges.report.rounds.panels import band_of, line_names
 from judges.report.rounds.threats import THREATS, Shown
@@ -104,7 +114,7 @@ def _system(summary: Rounds, accounts: Mapping[str, Account]) -> Part:
 
 
 def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Account]) -> Part:
-    """Return the part on the attacks: of each, where it found most, and in how many rounds it was above its controls."""
+    """Return the part on the attacks: where each found most, and in how many rounds it was above its controls."""
     title = "Attacks and results"
     if not found:
         return Part(title, [Fact("Attacks", "none was scored")])
@@ -115,7 +125,7 @@ def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Ac
         Column("Letter", lambda row: row.letter or DASH, left=True),
         Column("Attack", lambda row: row.course.curve.line, left=True),
         Column("On", lambda row: names[row.course.curve.group], left=True),
-        Column("Measure", lambda row: f"{row.course.shown.measure}{', %' if row.course.shown.share else ''}", left=True),
+        Column("Measure", _measure, left=True),
         Column("Rounds", _rounds),
         Column("Most [95 %]", _most),
         Column("after", lambda row: str(row.most.round)),
@@ -128,8 +138,9 @@ def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Ac
     )
     note = (
         "After: rounds behind the attacked weights where the attack found most. Best control: the greatest there, of "
-        "membership inference the upper end of its interval. Above in: rounds in which the attack's whole interval lies above all controls, of those attacked. Letters are those "
-        f"of Carletti et al. (2025), which are of gradient inversion.{more}"
+        "membership inference the upper end of its interval. Above in: rounds in which the whole interval of the attack "
+        "lies above all controls, of those attacked. Letters are those of Carletti et al. (2025), which are of gradient "
+        f"inversion.{more}"
     )
     return Part(title, (), Table("Results", columns, [Group(shown)]), note)
 
@@ -152,6 +163,11 @@ def _shown(lines: Sequence[Line]) -> list[Line]:
     ranked = sorted(lines, key=lambda one: -one.course.share_above)
     kept = [id(one) for one in ranked[:_MOST_ROWS]]
     return [one for one in lines if id(one) in kept]
+
+
+def _measure(row: Line) -> str:
+    shown = row.course.shown
+    return f"{shown.measure}, %" if shown.share else shown.measure
 
 
 def _rounds(row: Line) -> str:

@@ -54,7 +54,11 @@ def account_of_attacks(run_dir: Path) -> Account:
     return Account(
         {cell.attack: cell.adversary for cell in cells},
         knows(summary, manifest),
-        [fact for fact in system_part(summary, scores, manifest, config).facts if fact.term not in ("Model", "Assumed")],
+        [
+            fact
+            for fact in system_part(summary, scores, manifest, config).facts
+            if fact.term not in ("Model", "Assumed")
+        ],
         [cell.verdict for cell in cells],
         not_tried(summary, scores, manifest).facts,
     )
