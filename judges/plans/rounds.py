@@ -138,11 +138,11 @@ def make_rounds_plan(raw: Raw) -> RoundsPlan:
         except ConfigError as error:
             where, _, told = str(error).partition("attack")
             raise ConfigError(f"{threat}{told}" if told and not where else str(error)) from error
-    if not next(iter(parts.values())).base.federation.keep_every:
-        raise ConfigError(
-            "federation.keep_every: 0 keeps the last model only, and this experiment follows the global model over the "
-            "rounds; say how many rounds lie between two kept models."
-        )
+        if not parts[threat].base.federation.keep_every:
+            raise ConfigError(
+                "federation.keep_every: 0 keeps the last model only, and this experiment follows the global model over "
+                "the rounds; say how many rounds lie between two kept models."
+            )
     _refuse_others(parts)
     return RoundsPlan(raw, parts)
 

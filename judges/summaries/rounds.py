@@ -136,7 +136,7 @@ class Curve(Approach, Attacked):
     """One measure of one attack, control or global model against the rounds of training.
 
     Attributes:
-        cell, threat, line, measure: as in the rows.
+        cell, threat, line, measure, source: as in the rows.
         points: in the order of the rounds.
     """
 
@@ -145,6 +145,7 @@ class Curve(Approach, Attacked):
     line: str
     measure: str
     points: tuple[RoundPoint, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ def summarise_rounds(rows: Iterable[RoundScore]) -> Rounds:
                 threat=first.threat,
                 line=first.line,
                 measure=first.measure,
+                source=first.source,
                 points=tuple(RoundPoint(row.round, row.value, row.low, row.high, row.n) for row in points),
             )
         )
@@ -234,6 +236,7 @@ def _area(cell: MembershipSummary, experiment: str, area: Area) -> RoundScore:
         low=area.low,
         high=area.high,
         n=cell.members + cell.non_members,
+        source=cell.source,
     )
 
 

@@ -38,7 +38,7 @@ def courses(summary: Rounds) -> list[Course]:
     found = []
     for threat, shown in THREATS.items():
         own = [one for one in summary.curves if one.threat == threat and one.measure == shown.measure]
-        for curves in grouped(own, lambda one: one.group).values():
+        for curves in grouped(own, lambda one: (one.group, one.source)).values():
             greatest = {at: high for at, _, high in band_of(shown, curves)}
             for curve in curves:
                 if not curve.is_control:

@@ -125,7 +125,6 @@ def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Ac
         Column("Letter", lambda row: row.letter or DASH, left=True),
         Column("Attack", lambda row: row.course.curve.line, left=True),
         Column("On", lambda row: names[row.course.curve.group], left=True),
-        Column("Measure", _measure, left=True),
         Column("Rounds", _rounds),
         Column("Most [95 %]", _most),
         Column("after", lambda row: str(row.most.round)),
@@ -136,11 +135,12 @@ def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Ac
     more = f" Of {len(lines)} attacks, the {len(shown)} that were above their controls most often." * (
         len(shown) < len(lines)
     )
+    measures = [f"{one.measure}{', %' * one.share} ({one.name})" for one, _ in _by_threat(found)]
     note = (
-        "After: rounds behind the attacked weights where the attack found most. Best control: the greatest there, of "
-        "membership inference the upper end of its interval. Above in: rounds in which the whole interval of the attack "
-        "lies above all controls, of those attacked. Letters are those of Carletti et al. (2025), which are of gradient "
-        f"inversion.{more}"
+        f"Most: the largest {listed(measures)}. After: rounds behind the attacked weights there. Best control: the "
+        "greatest there, of membership inference the upper end of its interval. Above in: attacked rounds in which the "
+        "whole interval lies above all controls. Letters: Carletti et al. (2025), for gradient inversion."
+        f"{more}"
     )
     return Part(title, (), Table("Results", columns, [Group(shown)]), note)
 
@@ -150,7 +150,8 @@ def _lines(summary: Rounds, own: Sequence[Course], accounts: Mapping[str, Accoun
         curve, shown = course.curve, course.shown
         beside = [
             one for one in summary.curves
-            if (one.threat, one.measure, one.group) == (curve.threat, shown.measure, curve.group)
+            if (one.threat, one.measure, one.group, one.source)
+            == (curve.threat, shown.measure, curve.group, curve.source)
         ]  # fmt: skip
         greatest = {at: high for at, _, high in band_of(shown, beside)}
         letters = accounts[curve.threat].adversaries if curve.threat in accounts else {}
@@ -163,11 +164,6 @@ def _shown(lines: Sequence[Line]) -> list[Line]:
     ranked = sorted(lines, key=lambda one: -one.course.share_above)
     kept = [id(one) for one in ranked[:_MOST_ROWS]]
     return [one for one in lines if id(one) in kept]
-
-
-def _measure(row: Line) -> str:
-    shown = row.course.shown
-    return f"{shown.measure}, %" if shown.share else shown.measure
 
 
 def _rounds(row: Line) -> str:

@@ -61,7 +61,7 @@ THREATS: Mapping[str, Shown] = {
     ),
     "membership": Shown(
         name="membership inference",
-        whom="the global model and updates",
+        whom="models and updates",
         measure=AUC,
         up="area under the ROC curve",
         share=False,

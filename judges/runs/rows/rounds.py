@@ -27,6 +27,7 @@ class RoundScore(Approach, Attacked):
         value: in [0, 1] for shares.
         low, high: 95 % interval; None where there is none.
         n: number of examples, answers or candidates; of models where their server measured them on a split of its own.
+        source: what was attacked, where a threat has several: as of `judges.runs.rows.membership.MembershipScore`.
     """
 
     experiment: str
@@ -39,3 +40,4 @@ class RoundScore(Approach, Attacked):
     low: float | None
     high: float | None
     n: int
+    source: str = ""

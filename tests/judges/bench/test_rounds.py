@@ -136,6 +136,7 @@ def test_the_accuracy_is_that_of_all_examples_that_no_client_holds(done: Path) -
         assert curve[number].n == len(test)
 
 
+@pytest.mark.endurance
 def test_a_run_that_is_cut_off_in_its_second_threat_ends_as_one_that_was_not(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
