@@ -53,6 +53,8 @@ class Kind:
         verdicts: function that returns the verdicts on the attacks of a run's folder, as `judges.report.words.Verdict`.
         cells: function that yields the `judges.export.cells.ExportedCell`s of a plan and its run's folder.
         forecast: function that yields (what, text) of what a plan would do in a folder; "" if nothing is known.
+        account: function that returns what a statement of several threats says of a run's folder, as
+            `judges.report.statements.Account`; "" if the kind is no threat of its own.
     """
 
     task: str
@@ -67,6 +69,7 @@ class Kind:
     verdicts: str
     cells: str
     forecast: str = ""
+    account: str = ""
 
     def part(self, name: str) -> Any:  # noqa: ANN401 - a function or class
         """Return the object at one of the places."""
@@ -88,6 +91,7 @@ KINDS: Mapping[str, Kind] = {
         verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
         cells="judges.export.cells:cells_of_attacks",
         forecast="judges.bench.forecast:forecast_attacks",
+        account="judges.report.gradient_inversion.statement:account_of_attacks",
     ),
     "audit": Kind(
         task="audit",
@@ -115,15 +119,16 @@ KINDS: Mapping[str, Kind] = {
         verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
         cells="judges.export.cells:cells_of_inversions",
         forecast="judges.bench.forecast:forecast_inversions",
+        account="judges.report.model_inversion.statement:account_of_inversions",
     ),
     "rounds": Kind(
         task="rounds",
         command="run",
-        tables=(*_GRADIENTS, "gradient_inversion", "model_inversion"),
+        tables=(*_GRADIENTS, "gradient_inversion", "model_inversion", "membership"),
         plan="judges.plans.rounds:make_rounds_plan",
         bench="judges.bench.rounds:RoundsRun",
         report="judges.report.rounds.report:write_rounds_report",
-        statement="judges.report.rounds.statement:refuse_statement",
+        statement="judges.report.rounds.statement:write_rounds_statement",
         submission="",
         results="judges.report.rounds.tables:results_of_rounds",
         verdicts="judges.report.rounds.tables:verdicts_of_rounds",
@@ -143,6 +148,7 @@ KINDS: Mapping[str, Kind] = {
         verdicts="judges.report.membership.tables:verdicts_on_memberships",
         cells="judges.export.memberships:cells_of_memberships",
         forecast="judges.bench.membership.forecast:forecast_memberships",
+        account="judges.report.membership.statement:account_of_memberships",
     ),
 }
 

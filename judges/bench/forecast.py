@@ -27,6 +27,7 @@ from judges.bench.gradient_inversion.cells import match_updates
 from judges.bench.targets import client_of, data_of
 from judges.classifiers import JudgeOptions, kept_judge
 from judges.classifiers.settings import NONE
+from judges.kinds import kind_of
 from judges.plans.gradient_inversion import Cell, Federation, Plan
 from judges.plans.model_inversion import InversionPlan, TargetPlan
 from judges.plans.rounds import RoundsPlan
@@ -98,8 +99,7 @@ def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
     """Yield what an experiment over rounds would do in a folder, threat by threat."""
     for number, (threat, one) in enumerate(plan.parts.items()):
         yield threat, "trains the federations" if not number else "of the same federations, which are not trained again"
-        place = folder / threat
-        facts = forecast_attacks(one, place) if isinstance(one, Plan) else forecast_inversions(one, place)
+        facts: Iterator[Fact] = kind_of(one.raw).part("forecast")(one, folder / threat)
         yield from ((f"  {what}", told) for what, told in facts)
 
 

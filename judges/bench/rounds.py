@@ -1,7 +1,8 @@
 """Runs an experiment over rounds: each threat is a run of its own kind in a folder of its own, on the same federations.
 
-The run of the first threat trains the federations. Those of the others are given its global models, by hash, before
-they look for what is missing; so none is trained twice, and each of these runs is whole by itself. What is here besides
+The run of the first threat trains the federations. Those of the others are given its global models, and captures and
+sealed batches where they are about updates as well, by hash, before they look for what is missing; so none is trained
+twice, and each of these runs is whole by itself. What is here besides
 are the rows of all threats against the rounds of training, and their page.
 """
 
@@ -21,6 +22,7 @@ from judges.bench.engines import Engine
 from judges.bench.execution import Execution
 from judges.bench.folder import remove_run
 from judges.kinds import kind_of
+from judges.plans.membership import MembershipPlan
 from judges.plans.rounds import AnyPlan, RoundsPlan, names_of
 from judges.progress import Watch
 from judges.runs.manifest import FAILED, RUNS_OF_THREATS, THREATS, manifest_so_far
@@ -99,16 +101,17 @@ class RoundsRun(Execution[RoundsPlan, str, None]):
         return bench(plan, self.folder / threat, self.watch, self._theirs)
 
     def _share(self, threat: str) -> None:
-        """Give a threat's run the global models of the federations that the first threat's run has trained."""
+        """Give a threat's run what it reads of the federations that the first threat's run has trained."""
         first = next(iter(self.plan.parts))
         if threat == first:
             return
         trained, wanted = names_of(self.plan.parts[first]), names_of(self.plan.parts[threat])
+        of_updates = isinstance(self.plan.parts[threat], MembershipPlan)
         for place, name in wanted.items():
-            give(self.folder / first, trained[place], self.folder / threat, name)
+            give(self.folder / first, trained[place], self.folder / threat, name, updates=of_updates)
 
 
-def give(source: Path, trained: str, folder: Path, name: str) -> None:
+def give(source: Path, trained: str, folder: Path, name: str, *, updates: bool = False) -> None:
     """Copy the global models of a finished federation into the folder of another run, as a federation of that run.
 
     Nothing is written that is there already. A federation that has not finished is left out: the other run then fails
@@ -119,13 +122,22 @@ def give(source: Path, trained: str, folder: Path, name: str) -> None:
         trained: its name there.
         folder: folder of the other run.
         name: its name there.
+        updates: whether to copy captures and sealed batches as well; the federation must have the same name there,
+            since their ids contain it.
+
+    Raises:
+        ValueError: updates are to be copied under another name.
     """
+    if updates and name != trained:
+        raise ValueError(f"expected captures of '{trained}' to keep that name, got '{name}'")
     contents = read_contents(source, trained)
     if contents is None or contents.unanswered or contents.flaw(source):
         return
     pairs = {trained_model_path(source / "models", trained): trained_model_path(folder / "models", name)}
     for number, path in global_models(source / "models", trained).items():
         pairs[path] = global_model_path(folder / "models", name, number)
+    if updates:
+        pairs = {source / path: folder / path for path in contents.files}
     files = {}
     for theirs, ours in pairs.items():
         digest = contents.files.get(theirs.relative_to(source).as_posix())
@@ -134,6 +146,7 @@ def give(source: Path, trained: str, folder: Path, name: str) -> None:
         if not ours.is_file() or sha256(ours) != digest:
             atomic_write(ours, theirs.read_bytes())
         files[ours.relative_to(folder).as_posix()] = digest
-    given = Contents(sampled=contents.sampled, unanswered={}, files=dict(sorted(files.items())))
+    claims = contents.claims if updates else ()
+    given = Contents(sampled=contents.sampled, unanswered={}, files=dict(sorted(files.items())), claims=claims)
     if read_contents(folder, name) != given or not contents_path(folder, name).is_file():
         write_contents(given, folder, name)

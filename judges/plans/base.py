@@ -39,7 +39,8 @@ class AttackSettings(Settings):
     "none" only captures updates.
 
     Attributes:
-        name: in the table `attacks.ATTACKS`, or `attacks.MODEL_INVERSIONS` for model inversion; "none" for no attack.
+        name: in the table `attacks.ATTACKS`, `attacks.MODEL_INVERSIONS` for model inversion, or
+            `attacks.MEMBERSHIP_INFERENCES` for membership inference; "none" for no attack.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", strict=True)

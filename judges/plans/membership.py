@@ -33,6 +33,7 @@ from judges.runs.identity import Attacked
 from judges.runs.names import attack_label, federation_label
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
+TASK = "membership"
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "training")
 ONE_VALUE = (
     "name", "task", "target", "scale", "repeats", "repeat", "threads", "device", "candidates", "auxiliary",
@@ -87,10 +88,14 @@ class MemberPlan:
         """Return the seeds of the targets."""
         return range(self.config.seed, self.config.seed + self.config.repeats)
 
+    def name(self, seed: int) -> str:
+        """Return the name of the target with a seed, in folders and in what attacks see, which tells no seed."""
+        return f"{self.label}-{seed - self.config.seed:03d}"
+
     def simulation(self, seed: int) -> SimulationConfig:
-        """Return the federation that trains the target with a seed."""
+        """Return the federation that trains the target with a seed: a repetition of the first one, as elsewhere."""
         fields = {name: getattr(self.config, name) for name in SimulationConfig.model_fields}
-        return SimulationConfig(**{**fields, "seed": seed})
+        return SimulationConfig(**{**fields, "repeat": seed - self.config.seed})
 
 
 @dataclass(frozen=True)
@@ -237,10 +242,9 @@ def _checked(combination: Raw, raw: Raw) -> MembershipConfig:
             f"auxiliary: expected at least half as many as there are candidates, {config.candidates // 2}, since the "
             f"control is a model trained on them, got {config.auxiliary}."
         )
-    if config.target == FEDERATION and config.federation.keep_every != 1:
+    if config.target == FEDERATION and not config.federation.keep_every:
         raise ConfigError(
-            "federation.keep_every: expected 1, since each round's global model is compared with the one before it, "
-            f"got {config.federation.keep_every}."
+            "federation.keep_every: expected 1 or more, since the global models after the rounds are attacked, got 0."
         )
     if config.target == FEDERATION and not config.federation.capture_every:
         raise ConfigError(

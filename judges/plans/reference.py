@@ -142,9 +142,14 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
     over_rounds = Place(
         _ROUNDS,
         'an experiment over rounds: `spikeleak run` of a config with `task = "rounds"`; it reads all other keys of '
-        f"{_GRADIENT_INVERSION} and {_MODEL_INVERSION} too, except `attack`, `target`, `protocol` and `ladder`",
+        f"{_GRADIENT_INVERSION}, {_MODEL_INVERSION} and {_MEMBERSHIP} too as far as it names these threats, except "
+        "`attack`, `target`, `protocol` and `ladder`",
         rounds.RoundsKeys,
-        names={"gradient_inversion.name": [*attacks], "model_inversion.name": [*inversions]},
+        names={
+            "gradient_inversion.name": [*attacks],
+            "model_inversion.name": [*inversions],
+            "membership.name": [*memberships],
+        },
         axis=lambda key: key != "task",
         defaults={f"{table}.name": "no such threat" for table in THREATS},
     )
@@ -154,13 +159,14 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         membership.MembershipConfig,
         names={**flower.names, "attack.name": [*memberships]},
         owners={**flower.owners, "attack": memberships},
-        unread=("repeat", "federation.keep_every"),
+        unread=("repeat",),
         axis=lambda key: key not in membership.ONE_VALUE,
         defaults={
             "name": "the name of the file",
             "task": "to be given",
             "attack.name": literal([*MEMBERSHIP_INFERENCES.own]),
             "model.init": literal("torch"),
+            "federation.keep_every": literal(1),
         },
     )
     audit = Place(

@@ -6,24 +6,25 @@ one plan for each threat, of the kind of experiment that the threat is. Importin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fl_sim.config import DatasetSettings, ModelSettings, Raw
 from fl_sim.errors import ConfigError, nearest
 from fl_sim.specs import Framing, Scalar, Settings
-from judges.plans import gradient_inversion, model_inversion
+from judges.plans import gradient_inversion, membership, model_inversion
 from judges.plans.base import AttackSettings, plan_digest
 from judges.plans.gradient_inversion import Plan, make_plan
 from judges.plans.keys import tables_of
+from judges.plans.membership import MembershipPlan, make_membership_plan
 from judges.plans.model_inversion import InversionPlan, make_inversion_plan
 from judges.runs.manifest import THREATS
 from judges.runs.rows.classes import FEDERATION
 
 TASK = "rounds"
 TABLES = ("dataset", "model", "strategy", "defence", "judge", *THREATS)
-AnyPlan = Plan | InversionPlan
+AnyPlan = Plan | InversionPlan | MembershipPlan
 
 
 class RoundsKeys(Settings):
@@ -33,11 +34,13 @@ class RoundsKeys(Settings):
         task: the kind of experiment.
         gradient_inversion: the attacks on the clients' updates, and their settings.
         model_inversion: the attacks on the global models, and their settings.
+        membership: the attacks that ask who was in the training, and their settings.
     """
 
     task: Literal["rounds"] = "rounds"
     gradient_inversion: AttackSettings = AttackSettings()
     model_inversion: AttackSettings = AttackSettings()
+    membership: AttackSettings = AttackSettings()
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,36 @@ class Threat:
     Attributes:
         config: class of its settings.
         tables: keys whose plain value means the table's `name`.
+        plan: what makes the plan of its config.
         says: keys that it has besides.
+        unread: keys of its kind that are for other targets than federations.
     """
 
     config: type[Settings]
     tables: tuple[str, ...]
+    plan: Callable[[Raw], AnyPlan]
     says: Mapping[str, Scalar]
+    unread: tuple[str, ...] = ()
 
 
 _THREATS: Mapping[str, Threat] = {
-    "gradient_inversion": Threat(gradient_inversion.ExperimentConfig, gradient_inversion.TABLES, {}),
+    "gradient_inversion": Threat(gradient_inversion.ExperimentConfig, gradient_inversion.TABLES, make_plan, {}),
+    "membership": Threat(
+        membership.MembershipConfig,
+        membership.TABLES,
+        make_membership_plan,
+        {"task": membership.TASK, "target": FEDERATION},
+    ),
     "model_inversion": Threat(
         model_inversion.InversionConfig,
         model_inversion.TABLES,
+        make_inversion_plan,
         {"task": model_inversion.TASK, "target": FEDERATION},
+        ("training",),
     ),
 }
-"""{table of the config, and folder of the run: the threat}. The first one of a config trains the federations."""
+"""{table of the config, and folder of the run: the threat}. The first one of a config trains the federations, so that
+those which need captures precede the one that needs models only."""
 
 _NOT_HERE = {"attack", "repeat", "target", "protocol", "ladder"}
 """Keys of the threats' kinds of experiment that have no place here: each threat has attacks of its own."""
@@ -117,17 +133,16 @@ def make_rounds_plan(raw: Raw) -> RoundsPlan:
     _refuse_unknown(raw, named)
     parts: dict[str, AnyPlan] = {}
     for threat in named:
-        make = make_plan if threat == "gradient_inversion" else make_inversion_plan
         try:
-            parts[threat] = make(_config_of(threat, raw))
+            parts[threat] = _THREATS[threat].plan(_config_of(threat, raw))
         except ConfigError as error:
             where, _, told = str(error).partition("attack")
             raise ConfigError(f"{threat}{told}" if told and not where else str(error)) from error
-    if not next(iter(parts.values())).base.federation.keep_every:
-        raise ConfigError(
-            "federation.keep_every: 0 keeps the last model only, and this experiment follows the global model over the "
-            "rounds; say how many rounds lie between two kept models."
-        )
+        if not parts[threat].base.federation.keep_every:
+            raise ConfigError(
+                "federation.keep_every: 0 keeps the last model only, and this experiment follows the global model over "
+                "the rounds; say how many rounds lie between two kept models."
+            )
     _refuse_others(parts)
     return RoundsPlan(raw, parts)
 
@@ -141,12 +156,12 @@ def _config_of(threat: str, raw: Raw) -> Raw:
     known = tables_of(one.config)
     kept: Raw = {}
     for key, value in own.items():
-        if key not in one.config.model_fields:
+        if key not in one.config.model_fields or key in one.unread:
             continue
         fields = known[key].model_fields if key in known and key == "judge" else {}
         table = isinstance(value, dict) and fields
         kept[key] = {name: item for name, item in value.items() if name in fields} if table else value
-    if isinstance(kept.get("judge"), str) and "name" not in known["judge"].model_fields:
+    if isinstance(kept.get("judge"), str) and ("judge" not in known or "name" not in known["judge"].model_fields):
         del kept["judge"]
     framing = DatasetSettings().model_dump(include=set(Framing.model_fields))
     kept["model"] = {**ModelSettings().model_dump(exclude={"name"}), **_named(raw.get("model", {}))}
@@ -161,13 +176,14 @@ def _named(value: Any) -> Raw:  # noqa: ANN401 - a table, or its name or names
 
 def _refuse_unknown(raw: Raw, threats: Iterable[str]) -> None:
     """Raise a ConfigError if none of the threats reads a key."""
-    configs = [_THREATS[threat].config for threat in threats]
-    known = {"task", *_THREATS, *(key for config in configs for key in config.model_fields)} - _NOT_HERE
+    read = {key for one in threats for key in {*_THREATS[one].config.model_fields} - {*_THREATS[one].unread}}
+    known = {"task", *_THREATS, *read} - _NOT_HERE
     for key in raw:
         if key not in known:
             raise ConfigError(f"{key}: unknown key.{nearest(key, known)} Known: {', '.join(sorted(known))}.")
     judge = raw.get("judge", {})
-    fields = {name for config in configs for name in tables_of(config)["judge"].model_fields}
+    tables = [tables_of(_THREATS[one].config) for one in threats]
+    fields = {name for own in tables if "judge" in own for name in own["judge"].model_fields}
     for key in judge if isinstance(judge, dict) else ():
         if key not in fields:
             raise ConfigError(f"judge.{key}: unknown key.{nearest(key, fields)} Known: {', '.join(sorted(fields))}.")
@@ -198,4 +214,6 @@ def names_of(plan: AnyPlan) -> dict[tuple[str, int], str]:
     """Return {(label, repetition): name of the federation in the folder of a threat}."""
     if isinstance(plan, Plan):
         return {(one.label, at): one.repetition(at)[0] for one in plan.federations for at in range(one.repeats)}
+    if isinstance(plan, MembershipPlan):
+        return {(one.label, at): one.name(seed) for one in plan.targets for at, seed in enumerate(one.seeds)}
     return {(one.label, at): one.federation(seed) for one in plan.targets for at, seed in enumerate(one.seeds)}

@@ -38,7 +38,7 @@ CLIENTS = "clients"
 LADDER = "ladder"
 """Folder of the ladder in that of its audit or run."""
 
-THREATS = ("gradient_inversion", "model_inversion")
+THREATS = ("gradient_inversion", "model_inversion", "membership")
 """Tables of a config of an experiment over rounds, and the folders of the threats' own runs in that of such a run."""
 
 RUNS_OF_THREATS = "threats"

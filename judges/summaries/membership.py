@@ -116,13 +116,15 @@ def area(rows: Sequence[MembershipScore]) -> Area:
     """Return the mean area of units with a normal interval.
 
     The variance of the mean is the larger of what DeLong's errors within the units give and of what the units' spread
-    gives. If every pair is in order, the error is 0, and the end of the exact interval over the members stands in.
+    gives. If every pair is in order, the error is 0, and the end of the exact interval over the members stands in. It
+    does so too where a unit has a single member or other, of whose spread DeLong's error knows nothing: its variance is
+    at most that of a yes or no with the same mean.
     """
     areas, count = [row.auc for row in rows], len(rows)
     within = sum(row.auc_error**2 for row in rows) / count**2
     between = variance(areas) / count if count > 1 else 0.0
     middle, reach = mean(areas), float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(max(within, between))
-    if reach == 0.0:
+    if reach == 0.0 or min(min(row.members, row.non_members) for row in rows) == 1:
         least = min(sum(row.members for row in rows), sum(row.non_members for row in rows))
         low, high = clopper_pearson(round(middle * least), least)
         return Area(middle, min(low, middle), max(high, middle))

@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import TypeVar
@@ -19,9 +19,12 @@ from judges.intervals import bootstrap_mean, rate
 from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.names import attack_name, group_name, line_name
 from judges.runs.rows import Score, read_scores
-from judges.runs.rows.rounds import ACCURACY, RECOGNISED, SOLVED, SSIM, RoundScore
+from judges.runs.rows.classes import FEDERATION
+from judges.runs.rows.membership import CLIENT, NULL
+from judges.runs.rows.rounds import ACCURACY, AUC, RECOGNISED, SOLVED, SSIM, RoundScore
 from judges.summaries.comparison import units_of
 from judges.summaries.gradient_inversion import read_summary, stream_of
+from judges.summaries.membership import Area, MembershipSummary, read_memberships
 from judges.summaries.model_inversion import read_inversions
 
 One = TypeVar("One")
@@ -65,6 +68,19 @@ def points_of_models(folder: Path, experiment: str) -> Iterator[RoundScore]:
         )
 
 
+def points_of_memberships(folder: Path, experiment: str) -> Iterator[RoundScore]:
+    """Yield the areas of a run of membership inference, attack by attack and round after round, and those of controls.
+
+    A global model stands at its own round, an update of round r + 1 at r, as in `points_of_updates`. The control that
+    never saw a candidate is one model, which stands beside each round.
+    """
+    for cell in read_memberships(folder / "summary.json").cells:
+        if cell.control != NULL:
+            yield _area(cell, experiment, cell.auc)
+        if cell.null is not None:
+            yield _area(replace(cell, control=NULL), experiment, cell.null)
+
+
 def accuracies_of_updates(folder: Path, experiment: str) -> Iterator[RoundScore]:
     """Yield the accuracy of the global models as the judges of a run of gradient inversion measured it."""
     measured = read_summary(folder / "summary.json").accuracies
@@ -81,15 +97,25 @@ def accuracies_of_models(folder: Path, experiment: str) -> Iterator[RoundScore]:
         yield _of_model(target, experiment, target.round, target.accuracy, None, target.n_test * target.seeds)
 
 
+def accuracies_of_memberships(folder: Path, experiment: str) -> Iterator[RoundScore]:
+    """Yield the accuracy of the global models as the federation's server measured it, where only members are told."""
+    cells = [one for one in read_memberships(folder / "summary.json").cells if one.source == FEDERATION]
+    for cell in {one.target: one for one in cells if not one.is_control}.values():
+        if cell.test_accuracy is not None:
+            yield _of_model(cell, experiment, cell.round, cell.test_accuracy, None, cell.units)
+
+
 POINTS: Mapping[str, Callable[[Path, str], Iterator[RoundScore]]] = {
     "gradient_inversion": points_of_updates,
     "model_inversion": points_of_models,
+    "membership": points_of_memberships,
 }
 """{threat: what gives its numbers}."""
 
 ACCURACIES: Mapping[str, Callable[[Path, str], Iterator[RoundScore]]] = {
     "gradient_inversion": accuracies_of_updates,
     "model_inversion": accuracies_of_models,
+    "membership": accuracies_of_memberships,
 }
 """{threat: what gives the accuracy of the models in its run}; that of the first threat of a run is taken."""
 
@@ -110,7 +136,7 @@ class Curve(Approach, Attacked):
     """One measure of one attack, control or global model against the rounds of training.
 
     Attributes:
-        cell, threat, line, measure: as in the rows.
+        cell, threat, line, measure, source: as in the rows.
         points: in the order of the rounds.
     """
 
@@ -119,6 +145,7 @@ class Curve(Approach, Attacked):
     line: str
     measure: str
     points: tuple[RoundPoint, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +167,7 @@ def summarise_rounds(rows: Iterable[RoundScore]) -> Rounds:
                 threat=first.threat,
                 line=first.line,
                 measure=first.measure,
+                source=first.source,
                 points=tuple(RoundPoint(row.round, row.value, row.low, row.high, row.n) for row in points),
             )
         )
@@ -191,6 +219,24 @@ def _point(
         low=low,
         high=high,
         n=n,
+    )
+
+
+def _area(cell: MembershipSummary, experiment: str, area: Area) -> RoundScore:
+    is_update = cell.source == CLIENT
+    return RoundScore(
+        **columns_of(cell, Approach, Attacked),
+        experiment=experiment,
+        cell=f"membership: {cell.cell}{f', {NULL}' if cell.control == NULL else ''}",
+        threat="membership",
+        line=f"{attack_name(cell)}, {'updates' if is_update else 'global model'}",
+        round=cell.round - 1 if is_update else cell.round,
+        measure=AUC,
+        value=area.mean,
+        low=area.low,
+        high=area.high,
+        n=cell.members + cell.non_members,
+        source=cell.source,
     )
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from attacks.contracts import Observed
 from fl_sim.captures import CaptureStore
+from fl_sim.contents import read_contents
 from fl_sim.global_models import global_models
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
 from judges.bench.membership.jobs import NULL, TARGET, Recipe
 from judges.plans.membership import MemberPlan
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 from judges.runs.rows.membership import CLIENT
-from judges.scoring.membership.asked import Asked
+from judges.scoring.membership.asked import Asked, Held
 from judges.scoring.membership.null import null_update
 
 ROOM = "observed"
@@ -70,7 +71,7 @@ def central_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) ->
     """Yield the target of a seed and the model that never saw a candidate, both of which are trained."""
     for kind in (TARGET, NULL):
         trained = Recipe(plan.config, asked, kind).train()
-        name = f"{plan.label}-{seed:03d}{'' if kind == TARGET else f'-{NULL}'}"
+        name = f"{plan.name(seed)}{'' if kind == TARGET else f'-{NULL}'}"
         known = _kept(Observed(name, trained.model.model, trained.model.parameters), folder)
         accuracies = trained.model.test_accuracy, trained.train_accuracy
         yield Evidence(
@@ -86,17 +87,20 @@ def federated_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) 
         asked: who is asked about, without captures.
         folder: of the run.
     """
-    name, store = f"{plan.label}-{seed:03d}", CaptureStore(folder / "captures")
+    name, store = plan.name(seed), CaptureStore(folder / "captures")
     keys = store.listed(name)
     models = {number: load_record(TrainedModel, path)
               for number, path in global_models(folder / "models", name).items()}  # fmt: skip
-    for number in sorted({key.round for key in keys} & (models.keys() - {0})):
+    for number in sorted(models.keys() - {0}):
         model, until = models[number], tuple(key.id for key in keys if key.round <= number)
+        if not until:
+            continue
         before = models[number - 1].parameters if number - 1 in models else {}
         place = f"{name}@r{number:03d}"
         known = _kept(Observed(place, model.model, model.parameters, before), folder)
+        members = replace(asked, captures=until, held=_held(plan, name, folder, number))
         yield Evidence(
-            plan, seed, replace(asked, captures=until), place, known, FEDERATION, number, after=f"@r{number:03d}",
+            plan, seed, members, place, known, FEDERATION, number, after=f"@r{number:03d}",
             changes=bool(before), accuracies=(model.test_accuracy, None),
         )  # fmt: skip
     for key in keys:
@@ -106,12 +110,25 @@ def federated_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) 
             plan, seed, replace(asked, captures=(key.id,)), place, known, CLIENT, key.round, key.client,
             after=f"@r{key.round:03d}-clients", changes=True,
         )  # fmt: skip
-    asked, last, place = replace(asked, captures=tuple(key.id for key in keys)), max(models), f"{name}-{NULL}"
-    first = models[0]
+    last, place, first = max(models), f"{name}-{NULL}", models[0]
+    asked = replace(asked, captures=tuple(key.id for key in keys), held=_held(plan, name, folder, last))
     known = _kept(null_update(plan.simulation(seed), first.model, first.parameters, asked.own(), place), folder)
     yield Evidence(
         plan, seed, asked, place, known, FEDERATION, last, after=f"@r{last:03d}", changes=True, null=True
     )  # fmt: skip
+
+
+def _held(plan: MemberPlan, name: str, folder: Path, number: int) -> Held | None:
+    """Return who has trained a global model on all that they hold; None where the sealed examples tell the members.
+
+    They do not where only the clients with few examples are captured, and those hardly move the model. That all who
+    were asked have answered is certain without dropout.
+    """
+    federation, contents = plan.config.federation, read_contents(folder, name)
+    if contents is None or not (federation.capture_most and federation.local_epochs) or federation.dropout:
+        return None
+    trained = {client for asked in contents.sampled[:number] for client in asked}
+    return Held(federation.clients, tuple(sorted(trained)))
 
 
 def _as_observed(capture: CapturedUpdate) -> Observed:

@@ -47,6 +47,8 @@ def _trainings(plan: MembershipPlan, one: MemberPlan, folder: Path) -> str:
     if one.config.target == CENTRAL:
         recipes += [Recipe(one.config, each, kind) for each in asked for kind in (TARGET, NULL)]
         told = f"{several(len(one.seeds), 'target')} and as many that never see a candidate, "
+    if not recipes:
+        return f"{told}no shadow models"
     try:
         kept = sum(recipe.kept for recipe in recipes)
     except DataError:

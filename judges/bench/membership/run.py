@@ -87,7 +87,7 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
         for target in self.plan.targets:
             failure = self._wait_for(trainings[target.label])
             for seed in target.seeds:
-                asked, name = asked_of(target, seed, self.folder), f"{target.label}-{seed:03d}"
+                asked, name = asked_of(target, seed, self.folder), target.name(seed)
                 failure = failure or self._federation_failure(target, name)
                 if failure:
                     self.failed |= {
@@ -146,7 +146,7 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
         """Start the trainings, or the federations, of targets of one kind, and of their shadow models."""
         started: list[tuple[str, Started]] = []
         for seed in target.seeds:
-            asked, name = asked_of(target, seed, self.folder), f"{target.label}-{seed:03d}"
+            asked, name = asked_of(target, seed, self.folder), target.name(seed)
             if target.config.target == FEDERATION:
                 if self.federations.flaw(name):
                     self.federations.tell(name, self.watch)

@@ -12,6 +12,7 @@ from judges.report.membership.tables import accuracies, area_text
 from judges.report.membership.wording import WORDS
 from judges.report.statements import (
     NO_EVIDENCE,
+    Account,
     Fact,
     Part,
     Statement,
@@ -47,6 +48,20 @@ def write_membership_statement(run_dir: Path) -> Path:
     best = strongest(summary)
     result = headline(best) if best else "No attack was scored in this run."
     return write_statement(run_dir, Statement(title_of(run_dir, manifest), told, result, parts))
+
+
+def account_of_memberships(run_dir: Path) -> Account:
+    """Return what a statement of several threats says of a run; a DataError if a file of it is missing or corrupt."""
+    manifest, summary = read_manifest(run_dir), read_memberships(run_dir / "summary.json")
+    cells = [cell for cell in summary.cells if not cell.is_control]
+    shadows = "; attacks with shadow models also have examples of other people" * any(cell.shadows for cell in cells)
+    return Account(
+        {cell.attack: "" for cell in cells},
+        f"candidates with their labels, and the global model or one client's update{shadows}",
+        [fact for fact in _system(summary, manifest).facts if fact.term != "Targets"],
+        [cell.verdict for cell in cells],
+        _limits(summary, manifest).facts,
+    )
 
 
 def _system(summary: Memberships, manifest: Mapping[str, Any]) -> Part:

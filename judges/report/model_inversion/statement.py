@@ -13,6 +13,7 @@ from judges.report.model_inversion.tables import last_rounds
 from judges.report.model_inversion.wording import WORDS
 from judges.report.statements import (
     NO_EVIDENCE,
+    Account,
     Fact,
     Part,
     Statement,
@@ -48,6 +49,20 @@ def write_inversion_statement(run_dir: Path) -> Path:
     told = "Experiment: attacks on trained models alone, for what a class looks like; no update of a client was used."
     headline = cut(findings(summary)[0], longest=700)
     return write_statement(run_dir, Statement(title_of(run_dir, manifest), told, headline, parts))
+
+
+def account_of_inversions(run_dir: Path) -> Account:
+    """Return what a statement of several threats says of a run; a DataError if a file of it is missing or corrupt."""
+    manifest, summary = read_manifest(run_dir), read_inversions(run_dir / "summary.json")
+    cells = [cell for cell in summary.cells if not cell.is_control]
+    system = [fact for fact in _system(summary, manifest).facts if fact.term != "Models"]
+    return Account(
+        {cell.attack: "" for cell in cells},
+        "the trained global model alone, which every client has as well",
+        system,
+        [cell.verdict for cell in cells],
+        _limits(summary, manifest).facts,
+    )
 
 
 def _system(summary: Inversions, manifest: Mapping[str, Any]) -> Part:

@@ -27,13 +27,18 @@ class Course(NamedTuple):
     curve: Curve
     above: Sequence[RoundPoint]
 
+    @property
+    def share_above(self) -> float:
+        """Return the share of the points that lie above all controls, in [0, 1]."""
+        return len(self.above) / len(self.curve.points)
+
 
 def courses(summary: Rounds) -> list[Course]:
     """Return the attacks of all threats, each in the measure of its panel."""
     found = []
     for threat, shown in THREATS.items():
         own = [one for one in summary.curves if one.threat == threat and one.measure == shown.measure]
-        for curves in grouped(own, lambda one: one.group).values():
+        for curves in grouped(own, lambda one: (one.group, one.source)).values():
             greatest = {at: high for at, _, high in band_of(shown, curves)}
             for curve in curves:
                 if not curve.is_control:
@@ -47,12 +52,12 @@ def answer(summary: Rounds) -> Answer:
     found = courses(summary)
     if not found:
         return Answer("No attack was scored in this run.", "open", [])
-    trained = [one for one in summary.curves if one.measure == ACCURACY]
+    accuracies = [one for one in summary.curves if one.measure == ACCURACY]
     attacks = [f"{name} ({listed(lines)})" for name, lines in _attacks(found).items()]
     lines = [
-        ("Attacked", bounded([_trained(one) for one in trained], "federations")),
+        ("Attacked", bounded([trained(one) for one in accuracies], "federations")),
         ("By", [listed(attacks)]),
-        ("Leaked", bounded([sentence(one) for one in found], "attacks")),
+        ("Leaked", bounded([sentence(one) for one in sorted(found, key=lambda one: -one.share_above)], "attacks")),
     ]
     return Answer(_headline(found), "yes" if any(one.above for one in found) else "no", lines)
 
@@ -87,7 +92,8 @@ def _attacks(found: Sequence[Course]) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(one.curve.line for one in own)) for name, own in by_threat.items()}
 
 
-def _trained(curve: Curve) -> str:
+def trained(curve: Curve) -> str:
+    """Return the accuracy of a federation's global model, at first and after the last round."""
     first, last = curve.points[0], curve.points[-1]
     reached = f"{100 * last.value:.1f} % after {counted(last.round, 'round')}"
     return f"{group_name(curve)}: {percent(first.value)} at first, {reached}"

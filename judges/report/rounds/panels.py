@@ -13,7 +13,7 @@ from judges.report.rounds.threats import THREATS, Shown
 from judges.runs.identity import Group
 from judges.runs.names import group_name, in_words, network
 from judges.runs.rows.rounds import ACCURACY
-from judges.summaries.rounds import Curve, Rounds
+from judges.summaries.rounds import Curve, RoundPoint, Rounds
 
 ACROSS = "rounds of training"
 _SLACK = 0.02
@@ -76,6 +76,7 @@ def _threat(shown: Shown, curves: Sequence[Curve]) -> Panel:
         for one in curves
         if one.control in shown.yardsticks
     ]
+    marks += [Mark(scale * shown.chance, "chance")] if shown.chance is not None and curves else []
     ends = (-2, 102) if shown.share else (min(0.0, *(low for _, low, _ in band), *_lows(attacks)) - _SLACK, 1 + _SLACK)
     title = f"{shown.name} of {shown.whom}"
     return Panel(
@@ -84,12 +85,25 @@ def _threat(shown: Shown, curves: Sequence[Curve]) -> Panel:
 
 
 def band_of(shown: Shown, curves: Sequence[Curve]) -> list[tuple[int, float, float]]:
-    """Return (rounds, least, greatest mean of the controls) of a threat, round after round."""
-    points = [(point.round, point.value) for one in curves if one.control in shown.controls for point in one.points]
+    """Return (rounds, least, greatest mean of the controls and chance) of a threat, round after round."""
+    points = [
+        (point.round, end)
+        for one in curves
+        if one.control in shown.controls
+        for point in one.points
+        for end in _ends(point, shown)
+    ]
     return [
-        (at, min(value for _, value in own), max(value for _, value in own))
+        (at, min(end for _, end in own), max(end for _, end in own))
         for at, own in sorted(grouped(points, lambda item: item[0]).items())
     ]
+
+
+def _ends(point: RoundPoint, shown: Shown) -> Iterator[float]:
+    """Yield the values of a control's point that the band includes."""
+    yield point.value
+    yield from [shown.chance] if shown.chance is not None else []
+    yield from [end for end in (point.low, point.high) if shown.whole and end is not None]
 
 
 def _points(curve: Curve) -> list[Point]:

@@ -15,6 +15,7 @@ from judges.report.words import Verdict
 from judges.runs.names import attack_name, group_name, line_name, target_name
 from judges.runs.rows.rounds import ACCURACY, RECOGNISED, SOLVED
 from judges.summaries.gradient_inversion import read_summary
+from judges.summaries.membership import read_memberships
 from judges.summaries.model_inversion import read_inversions
 from judges.summaries.rounds import Curve, RoundPoint, Rounds, read_rounds
 
@@ -148,7 +149,14 @@ def _on_models(path: Path) -> Iterator[Verdict]:
             yield Verdict(attack_name(cell), target_name(cell.target), cell.verdict, cell.reason)
 
 
+def _on_members(path: Path) -> Iterator[Verdict]:
+    for cell in read_memberships(path).cells:
+        if not cell.control:
+            yield Verdict(attack_name(cell), target_name(cell.target), cell.verdict, cell.reason)
+
+
 _VERDICTS: Mapping[str, Callable[[Path], Iterator[Verdict]]] = {
     "gradient_inversion": _on_updates,
     "model_inversion": _on_models,
+    "membership": _on_members,
 }

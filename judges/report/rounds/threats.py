@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE, NO_OP, SHUFFLED, SWAPPED
-from judges.runs.rows.rounds import RECOGNISED, SSIM
+from judges.runs.rows.membership import NULL, RANDOM
+from judges.runs.rows.rounds import AUC, RECOGNISED, SSIM
 
 
 class Shown(NamedTuple):
@@ -21,6 +22,8 @@ class Shown(NamedTuple):
         controls: kinds of control whose least and greatest mean are the grey band.
         yardsticks: kinds of control that are lines of their own.
         successful: what is said of a round in which an attack is above all controls.
+        chance: what guessing reaches, which is a line of its own and part of the band; None where the controls tell.
+        whole: whether the band takes the whole intervals of the controls, of which there may be a single one.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Shown(NamedTuple):
     controls: tuple[str, ...]
     yardsticks: tuple[str, ...]
     successful: str
+    chance: float | None = None
+    whole: bool = False
 
 
 THREATS: Mapping[str, Shown] = {
@@ -53,6 +58,18 @@ THREATS: Mapping[str, Shown] = {
         controls=(SHUFFLED,),
         yardsticks=(CLASS_MEAN,),
         successful="gave classes away",
+    ),
+    "membership": Shown(
+        name="membership inference",
+        whom="models and updates",
+        measure=AUC,
+        up="area under the ROC curve",
+        share=False,
+        controls=(RANDOM, NULL),
+        yardsticks=(),
+        successful="told members from others",
+        chance=0.5,
+        whole=True,
     ),
 }
 """{threat: how it is shown}, in the order of the panels."""

@@ -53,6 +53,25 @@ class Statement:
     parts: Sequence[Part]
 
 
+@dataclass(frozen=True)
+class Account:
+    """What a statement of several threats says of one of them.
+
+    Attributes:
+        adversaries: {attack in the table of attacks: letter of what its adversary knows; "" where there is none}.
+        knows: what these adversaries know, in words.
+        system: what its run tells of the system besides the models and their accuracy.
+        verdicts: the verdict on each attack on each target.
+        limits: what was not tried, and what cannot be told.
+    """
+
+    adversaries: Mapping[str, str]
+    knows: str
+    system: Sequence[Fact]
+    verdicts: Sequence[str]
+    limits: Sequence[Fact]
+
+
 def write_statement(run_dir: Path, statement: Statement) -> Path:
     """Write statement.html and statement.md into a run folder and return the path of the HTML page."""
     parts = [part for part in statement.parts if part.facts or part.table is not None]

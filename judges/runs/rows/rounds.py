@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from judges.runs.identity import Approach, Attacked
 
-ACCURACY, SSIM, SOLVED, RECOGNISED = "held-out accuracy", "SSIM", "solved", "recognised"
+ACCURACY, SSIM, SOLVED, RECOGNISED, AUC = "held-out accuracy", "SSIM", "solved", "recognised", "AUC"
 """What rows measure: of the global model; of reconstructions, their mean SSIM and the share that is solved; of a model
-inversion's answers, the share whose class the judge recognises."""
+inversion's answers, the share whose class the judge recognises; of a membership inference, the area under the curve of
+true against false positives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class RoundScore(Approach, Attacked):
         measure: what the value is.
         value: in [0, 1] for shares.
         low, high: 95 % interval; None where there is none.
-        n: number of examples or answers.
+        n: number of examples, answers or candidates; of models where their server measured them on a split of its own.
+        source: what was attacked, where a threat has several: as of `judges.runs.rows.membership.MembershipScore`.
     """
 
     experiment: str
@@ -38,3 +40,4 @@ class RoundScore(Approach, Attacked):
     low: float | None
     high: float | None
     n: int
+    source: str = ""

@@ -1,8 +1,9 @@
 """Who is asked about, and the truth: which examples were in a training, which were not, and what the adversary has.
 
 Of a central training, the candidates are a random part of the train split; a random half of them, another one for each
-seed, trains the target. Of a federation, the members are the sealed examples of the clients, and the others come from
-the split that no client holds. The candidates are then shuffled by a stream of the judge, which no attack can rebuild.
+seed, trains the target. Of a federation, the members are the sealed examples of the clients, or, where few clients are
+captured and seal, what all clients held that trained; the others come from the split that no client holds. The
+candidates are then shuffled by a stream of the judge, which no attack can rebuild.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from attacks.contracts import Auxiliary, Candidates
 from fl_sim.captures import SealedStore
 from fl_sim.config import DatasetSettings
 from fl_sim.datasets.examples import Dataset, Examples, with_train
+from fl_sim.datasets.partition import make_partitioner
 from fl_sim.errors import ConfigError
 from fl_sim.sealed_forms import formed
-from fl_sim.seeding import torch_stream
+from fl_sim.seeding import derive_seed, torch_stream
 from judges.runs.rows.classes import CENTRAL
 
 _STREAM = "membership"
@@ -43,6 +45,18 @@ class _Pools(NamedTuple):
     auxiliary: Tensor
 
 
+class Held(NamedTuple):
+    """The clients that have trained a federation's global model on all that they hold, some of whom sealed nothing.
+
+    Attributes:
+        clients: number of clients among whom the split was divided.
+        trained: partition ids of those who have trained, ascending.
+    """
+
+    clients: int
+    trained: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Asked:
     """The candidates of one model, or of one update.
@@ -56,6 +70,7 @@ class Asked:
         target_seed: seed of the target, which draws its members.
         folder: of the run, with sealed/.
         captures: ids of the updates whose sealed examples are the members; () for a central training.
+        held: of a federation, the clients whose examples are the members in place of the sealed ones; None for these.
     """
 
     dataset: DatasetSettings
@@ -66,6 +81,7 @@ class Asked:
     target_seed: int
     folder: Path = Path()
     captures: tuple[str, ...] = ()
+    held: Held | None = None
 
     def question(self) -> Candidates:
         """Return the candidates, in an order that says nothing."""
@@ -143,7 +159,7 @@ def _asked(asked: Asked) -> tuple[Candidates, Tensor]:
     outside, labels = pools.split.batch(pools.asked)
     if asked.target == CENTRAL:  # their order is that of the pool, which is random
         return Candidates(outside, labels), _members(asked)
-    inside, own = _sealed(asked, pools.dataset)
+    inside, own = _sealed(asked, pools.dataset) if asked.held is None else _examples_held(asked, asked.held, pools)
     axis = 1 if outside.dim() == 5 else 0
     members = torch.cat([torch.ones(len(own)), torch.zeros(len(labels))]).bool()
     names = (str(asked.target_seed), *asked.captures)
@@ -164,3 +180,21 @@ def _sealed(asked: Asked, dataset: Dataset) -> tuple[Tensor, Tensor]:
         first.setdefault(inputs.select(axis, place).contiguous().numpy().tobytes(), place)
     chosen = torch.tensor(list(first.values())[: asked.candidates // 2])
     return inputs.index_select(axis, chosen), labels[chosen]
+
+
+def _examples_held(asked: Asked, held: Held, pools: _Pools) -> tuple[Tensor, Tensor]:
+    """Return different examples of the clients that have trained, at most half as many as there may be candidates."""
+    data, settings = pools.dataset, asked.dataset
+    split = data.train if settings.split == "train" else data.test
+    partitioner = make_partitioner(
+        settings.partitioner,
+        num_partitions=held.clients,
+        alpha=settings.alpha,
+        singles=settings.singles,
+        seed=derive_seed(asked.seed, "partition"),
+    )
+    parts = partitioner.partition(split.labels.numpy())
+    indices = torch.cat([torch.from_numpy(parts[client]) for client in held.trained])
+    stream = torch_stream(asked.seed, _STREAM, "held", asked.target_seed, *held.trained)
+    order = torch.randperm(len(indices), generator=stream)
+    return split.batch(indices[order[: asked.candidates // 2]])

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from fl_sim.contents import read_contents
 from fl_sim.datasets import load_dataset
-from fl_sim.errors import ConfigError
 from fl_sim.global_models import global_models
 from fl_sim.models import build_model
 from fl_sim.records import TrainedModel, load_record
@@ -22,11 +21,16 @@ from judges.export.cells import read_export
 from judges.kinds import KINDS
 from judges.plans.rounds import make_rounds_plan
 from judges.progress import Watch
+from judges.report.rounds.panels import pictures
 from judges.runs.comparison import compare
 from judges.runs.integrity import verify
+from judges.runs.manifest import RUNS_OF_THREATS, THREATS, read_manifest, write_manifest
 from judges.runs.rows import read_scores
+from judges.runs.rows.membership import CLIENT, NULL, MembershipScore
 from judges.runs.rows.rounds import ACCURACY, RECOGNISED, SSIM, RoundScore
 from judges.runs.tables import read_rows
+from judges.summaries.membership import read_memberships
+from judges.summaries.rounds import read_rounds
 from tests.judges.plans.test_rounds import RAW
 
 TINY = {
@@ -35,8 +39,9 @@ TINY = {
     "draws": 3,
     "model": {"name": ["mlp", "spiking_mlp"], "hidden": 16, "timesteps": 3},
     "judge": {"name": "none", "max_epochs": 1, "max_examples": 100},
+    "membership": ["loss_threshold", "gradient_cosine"],
 }
-UPDATES, MODELS = "gradient_inversion", "model_inversion"
+UPDATES, MODELS, MEMBERS = "gradient_inversion", "model_inversion", "membership"
 
 
 def run(folder: Path) -> Path:
@@ -71,6 +76,38 @@ def test_model_inversion_is_of_the_models_behind_the_captured_updates(done: Path
         assert len(theirs.captures) == 4  # two clients with a single example, two rounds
 
 
+def test_membership_is_of_the_same_models_captures_and_sealed_examples(done: Path) -> None:
+    for name in ("digits-mlp-uniform-000", "digits-spiking_mlp-uniform-000"):
+        theirs, ours = (read_contents(done / part, name) for part in (UPDATES, MEMBERS))
+        assert theirs is not None
+        assert theirs == ours
+        assert ours.flaw(done / MEMBERS) == ""
+    rows = read_rows(MembershipScore, done / MEMBERS / "scores.csv")
+    of_updates = [row for row in rows if row.source == CLIENT]
+    assert {(row.members, row.non_members) for row in of_updates} == {(1, 20)}  # a client with a single picture
+    of_models = [row for row in rows if row.source != CLIENT]
+    assert {(row.members, row.non_members) for row in of_models} == {(20, 20)}  # of all clients, not of these alone
+
+
+def test_areas_stand_beside_random_scores_and_a_model_that_never_saw_the_candidates(done: Path) -> None:
+    cells = {(cell.cell): cell for cell in read_memberships(done / MEMBERS / "summary.json").cells}
+    rows = {row.cell: row for row in rows_of(done) if row.threat == MEMBERS and row.model == "mlp"}
+    update = rows["membership: digits-mlp-uniform@r001-clients/gradient_cosine"]
+    area = cells["digits-mlp-uniform@r001-clients/gradient_cosine"].auc
+    assert (update.round, update.value, update.low, update.high) == (0, area.mean, area.low, area.high)
+    assert update.line == "gradient cosine, updates"
+    model = rows["membership: digits-mlp-uniform@r002/loss_threshold"]
+    assert (model.round, model.value) == (2, cells["digits-mlp-uniform@r002/loss_threshold"].auc.mean)
+    unseen = rows[f"membership: digits-mlp-uniform@r002/loss_threshold, {NULL}"]
+    kept = cells["digits-mlp-uniform@r002/loss_threshold"].null
+    assert kept is not None
+    assert (unseen.control, unseen.value) == (NULL, kept.mean)
+    (panel,) = (one.panels[MEMBERS] for one in pictures(read_rounds(done / "summary.json")))
+    assert panel.band is not None
+    assert all(low <= 0.5 <= high for _, low, high in panel.band.points)
+    assert 0.5 in [mark.value for mark in panel.marks]
+
+
 def test_an_update_stands_at_the_rounds_behind_the_model_that_the_client_was_sent(done: Path) -> None:
     raw = read_scores(done / UPDATES / "scores.csv")
     for row in rows_of(done):
@@ -80,8 +117,8 @@ def test_an_update_stands_at_the_rounds_behind_the_model_that_the_client_was_sen
             assert None not in own
             assert row.n == len(own) == 2
             assert row.value == pytest.approx(sum(value for value in own if value is not None) / 2)
-    rounds = {threat: {row.round for row in rows_of(done) if row.threat == threat} for threat in ("", UPDATES, MODELS)}
-    assert rounds == {"": {0, 1, 2}, UPDATES: {0, 1}, MODELS: {0, 1, 2}}
+    rounds = {threat: {row.round for row in rows_of(done) if row.threat == threat} for threat in ("", *THREATS)}
+    assert rounds == {"": {0, 1, 2}, UPDATES: {0, 1}, MODELS: {0, 1, 2}, MEMBERS: {0, 1, 2}}
     assert {row.spiking for row in rows_of(done) if row.measure == RECOGNISED and not row.control} == {False, True}
 
 
@@ -99,6 +136,7 @@ def test_the_accuracy_is_that_of_all_examples_that_no_client_holds(done: Path) -
         assert curve[number].n == len(test)
 
 
+@pytest.mark.endurance
 def test_a_run_that_is_cut_off_in_its_second_threat_ends_as_one_that_was_not(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,9 +182,9 @@ def test_the_report_has_a_figure_of_each_family_and_its_files(copied: Path) -> N
     text = page.read_text(encoding="utf-8")
     assert text.count('class="sweep"') == 1  # the ANN and the SNN share the panels
     names = {path.name for path in (copied / "figures").iterdir()}
-    for panel in ("accuracy", "gradient-inversion", "model-inversion"):
+    for panel in ("accuracy", "gradient-inversion", "model-inversion", "membership"):
         assert f"rounds-1-{panel}.pdf" in names
-    for heading in ("iDLG, SSIM", "MI-Face, recognised, %", "BrainLeaks-v2, recognised, %"):
+    for heading in ("iDLG, SSIM", "MI-Face, recognised, %", "BrainLeaks-v2, recognised, %", "updates, AUC"):
         assert heading in text
     KINDS["gradient_inversion"].part("report")(copied / UPDATES, figures=True)
     assert "accuracy-digits.pdf" in {path.name for path in (copied / UPDATES / "figures").iterdir()}
@@ -165,6 +203,22 @@ def test_the_curves_are_exported_by_round(done: Path) -> None:
     assert [cell.step for cell in told] == [0, 1, 2, 0, 1, 2]
 
 
-def test_a_statement_is_that_of_one_threat(done: Path) -> None:
-    with pytest.raises(ConfigError, match=r"spikeleak statement .*gradient_inversion"):
-        KINDS["rounds"].part("statement")(done)
+def test_a_statement_takes_all_threats(copied: Path) -> None:
+    page = KINDS["rounds"].part("statement")(copied)
+    text = page.with_suffix(".md").read_text(encoding="utf-8")
+    assert "Threats: gradient inversion, model inversion and membership inference." in text
+    table = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    assert {line[0].strip("| ") for line in table} == {
+        "gradient inversion", "model inversion", "membership inference",
+    }  # fmt: skip
+    assert {(line[2], line[1]) for line in table if "inversion" in line[0]} >= {
+        ("iDLG", "C"),
+        ("MI-Face", "\N{EN DASH}"),
+    }
+    assert "not tried: A (the update only)" in text
+    assert "no evidence that the data are safe" in text
+    shutil.rmtree(copied / MEMBERS)
+    manifest = read_manifest(copied)
+    write_manifest(copied, {**manifest, RUNS_OF_THREATS: [UPDATES, MODELS]})
+    without = KINDS["rounds"].part("statement")(copied).with_suffix(".md").read_text(encoding="utf-8")
+    assert "- **Not tried:** membership inference\n" in without

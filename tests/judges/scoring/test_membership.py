@@ -9,9 +9,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from fl_sim.config import DatasetSettings
+from fl_sim.config import DatasetSettings, SimulationConfig
 from fl_sim.errors import ConfigError
-from judges.scoring.membership.asked import Asked
+from fl_sim.federation.client_data import partition_indices
+from judges.scoring.membership.asked import Asked, Held
 from judges.scoring.membership.roc import area_and_error, told_by
 
 
@@ -107,3 +108,23 @@ def test_a_chosen_split_is_what_was_chosen() -> None:
     assert data.train.batch(some)[0].equal(whole[some])
     assert data.train.labels.equal(labels)
     assert data.digest != DatasetSettings().load().digest
+
+
+@pytest.mark.parametrize("trained", [(0, 1, 2, 3), (1, 3)])
+def test_members_of_a_global_model_are_of_the_clients_that_have_trained_it(trained: tuple[int, ...]) -> None:
+    federation = {"clients": 4, "batch_size": 1, "local_epochs": 1}
+    raw = {"seed": 3, "dataset": {"name": "digits", "singles": 2}, "strategy": {"name": "FedAvg"}}
+    config = SimulationConfig.model_validate({**raw, "federation": federation})
+    asked = Asked(config.dataset, "federation", 400, 100, config.seed, config.seed, held=Held(4, trained))
+    split = config.dataset.load().train
+    parts = [pictures(split.batch(partition_indices(config, client))[0]) for client in range(4)]
+    held = set().union(*(parts[client] for client in trained))
+    never = set().union(*(parts[client] for client in range(4) if client not in trained))
+    inside = asked.question().inputs[asked.truth()]
+    assert len(inside) == 200
+    assert pictures(inside) <= held
+    assert not pictures(inside) & never
+
+
+def pictures(inputs: torch.Tensor) -> set[bytes]:
+    return {one.numpy().tobytes() for one in inputs}

@@ -51,6 +51,17 @@ def test_an_area_without_error_is_still_not_certain() -> None:
     assert perfect.low == pytest.approx(0.025 ** (1 / 50))
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_areas_over_single_members_have_the_exact_interval_of_as_many(members: int) -> None:
+    """DeLong's error knows nothing of the spread of a single member."""
+    found = area([row(auc=value, auc_error=0.01, members=members, target_seed=seed)
+                  for seed, value in enumerate((0.96, 0.97, 0.98, 0.97))])  # fmt: skip
+    assert found.mean == pytest.approx(0.97)
+    assert (found.low < 0.5) == (members == 1)
+    if members == 1:
+        assert (found.low, found.high) == pytest.approx((0.025 ** (1 / 4), 1.0))
+
+
 def test_chance_is_that_of_random_orders() -> None:
     stream = np.random.default_rng(0)
     caught = np.array([(member > np.sort(other)[-3]).sum() for member, other in stream.random((4000, 2, 200))])

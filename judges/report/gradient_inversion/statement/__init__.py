@@ -12,8 +12,8 @@ from typing import Any
 from fl_sim.errors import DataError
 from judges.report.gradient_inversion.statement.limits import not_tried, protection
 from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_part
-from judges.report.gradient_inversion.statement.subject import adversary_part, subject, system_part
-from judges.report.statements import Statement, origin, title_of, write_statement
+from judges.report.gradient_inversion.statement.subject import adversary_part, knows, subject, system_part
+from judges.report.statements import Account, Statement, origin, title_of, write_statement
 from judges.runs.manifest import LADDER, read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import read_summary
@@ -44,6 +44,24 @@ def write_attack_statement(run_dir: Path) -> Path:
     ]
     statement = Statement(title_of(run_dir, manifest), subject(manifest), headline(summary, scores), parts)
     return write_statement(run_dir, statement)
+
+
+def account_of_attacks(run_dir: Path) -> Account:
+    """Return what a statement of several threats says of a run; a DataError if a file of it is missing or corrupt."""
+    manifest, summary = read_manifest(run_dir), read_summary(run_dir / "summary.json")
+    scores, config = read_scores(run_dir / "scores.csv"), _config(run_dir / "config.toml")
+    cells = [cell for cell in summary.cells if not cell.is_control]
+    return Account(
+        {cell.attack: cell.adversary for cell in cells},
+        knows(summary, manifest),
+        [
+            fact
+            for fact in system_part(summary, scores, manifest, config).facts
+            if fact.term not in ("Model", "Assumed")
+        ],
+        [cell.verdict for cell in cells],
+        not_tried(summary, scores, manifest).facts,
+    )
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _MATTERS = ("loss", "optimiser", "momentum", "weight_decay", "clip_norm", "mode"
 
 _OF_A_RUN = (
     ("strategy", "name"), ("federation", "clients"), ("federation", "rounds"), ("federation", "batch_size"),
-    ("federation", "local_steps"), ("federation", "learning_rate"),
+    ("federation", "local_steps"), ("federation", "local_epochs"), ("federation", "learning_rate"),
 )  # fmt: skip
 
 
@@ -108,6 +108,7 @@ def _simulated(config: Mapping[str, Any]) -> Iterator[Fact]:
         own = config.get(table)
         if isinstance(own, dict) and key in own:
             told[table if key == "name" else key] = own[key]
+    told.pop("local_steps" if told.get("local_epochs") else "local_epochs", None)  # only one of them is read
     client = config.get("client")
     told |= client if isinstance(client, dict) else {}
     yield Fact("Known", _settings(told) or "nothing")
@@ -116,18 +117,20 @@ def _simulated(config: Mapping[str, Any]) -> Iterator[Fact]:
 
 def adversary_part(summary: Summary, manifest: Mapping[str, Any]) -> Part:
     """Return the part on the adversary: who it is, and what each letter that was tried knows."""
-    letters = sorted({cell.adversary for cell in summary.cells if cell.adversary and not cell.is_control})
-    knows = [f"{letter}: {ADVERSARIES.get(letter, 'as its attack says')}" for letter in letters]
-    given = [f"'{attack}' also has {told}" for attack, told in auxiliary_data(manifest).items()]
     told = any(health.told_labels for health in summary.health)
-    unknown = "as the attacks in config.toml, none of which was scored"
     facts = [
         Fact("Who", WORDS.threat_model),
-        Fact(
-            "Knows",
-            joined("; ".join(knows) or unknown, *given, by="; "),
-        ),
+        Fact("Knows", knows(summary, manifest)),
         *([Fact("Is told", "the clients' labels, which a server that sees updates only would have to read")] * told),
     ]
     note = "Letters of Carletti et al. (USENIX Security 2025): each adversary knows what those before it know."
     return Part("The adversary", facts, note=note)
+
+
+def knows(summary: Summary, manifest: Mapping[str, Any]) -> str:
+    """Return what each letter that was tried knows, and which further examples attacks had."""
+    letters = sorted({cell.adversary for cell in summary.cells if cell.adversary and not cell.is_control})
+    told = [f"{letter}: {ADVERSARIES.get(letter, 'as its attack says')}" for letter in letters]
+    given = [f"'{attack}' also has {text}" for attack, text in auxiliary_data(manifest).items()]
+    unknown = "as the attacks in config.toml, none of which was scored"
+    return joined("; ".join(told) or unknown, *given, by="; ")
