@@ -79,8 +79,7 @@ FURTHER = (
     Entry(
         "defences.NAME",
         "table",
-        "settings of the defence NAME only, in place of those of `[defence]`, which hold for every defence that has "
-        "them; a list is an axis of that defence.",
+        "settings of the defence NAME only, in place of those of `[defence]`; a list is an axis of that defence.",
         (Use(_GRADIENT_INVERSION, "", "none", axis=False),),
     ),
     Entry(
