@@ -89,7 +89,7 @@ KINDS: Mapping[str, Kind] = {
         submission="judges.board.entries:submission_of",
         results="judges.report.gradient_inversion.tables_record:results_of_attacks",
         verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
-        cells="judges.export.cells:cells_of_attacks",
+        cells="judges.export.tradeoffs:cells_of_experiments",
         forecast="judges.bench.forecast:forecast_attacks",
         account="judges.report.gradient_inversion.statement:account_of_attacks",
     ),

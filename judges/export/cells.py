@@ -158,7 +158,8 @@ def _accuracies(summary: Summary) -> Iterator[ExportedCell]:
     for group, own in grouped(summary.accuracies, lambda one: one.group).items():
         for number, models in grouped(own, lambda one: one.round).items():
             told = {"accuracy": sum(one.accuracy for one in models) / len(models)}
-            settings = {"dataset": group.dataset, "model": model_key(group), "init": group.init}
+            known = {"dataset": group.dataset, "model": model_key(group), "init": group.init}
+            settings = {**known, "defence": defence_key(group)}
             yield ExportedCell(control_cell(group_name(group), "global model"), number, settings, told, {})
 
 

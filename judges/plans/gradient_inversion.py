@@ -16,6 +16,7 @@ from attacks.settings import POST, UNTHRESHOLDED
 from fl_sim.config import Raw, SimulationConfig, validate
 from fl_sim.config.defence import with_own_settings
 from fl_sim.config.federation import SUM_OF_CLIENTS
+from fl_sim.config.strengths import strength_axes
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.plugins import OURS
@@ -215,7 +216,8 @@ def make_plan(raw: Raw, *, named: Iterable[str] = ()) -> Plan:
         ConfigError: a key is not known, a type is wrong, or a combination is impossible.
     """
     own = variants(raw, TABLES, ONE_VALUE)
-    varying = list(dict.fromkeys([path for variant in own.values() for path in axes(variant, TABLES)] + [*named]))
+    found = [path for variant in own.values() for path in (*axes(variant, TABLES), *strength_axes(variant))]
+    varying = list(dict.fromkeys([*found, *named]))
     for path in varying:
         if path in ONE_VALUE:
             raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attacks import ATTACKS
 from attacks.settings import LAST
-from fl_sim.config import Raw, expand
+from fl_sim.config import Raw
+from fl_sim.config.strengths import expand_with_strengths
 from fl_sim.datasets import DATASETS
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.specs import Scalar
@@ -140,7 +141,7 @@ def _without(own: Raw, paths: set[str]) -> Raw:
 
 def _expanded(variant: Raw, tables: Sequence[str]) -> list[Raw]:
     """Return the combinations of one protocol; of the paper's, those with attacks that it has not are left out."""
-    every = expand(variant, tables)
+    every = expand_with_strengths(variant, tables)
     if PROTOCOL not in variant:
         return every
     kept = [one for one in every if _attack(one) in (NO_ATTACK, *ATTACKED) or _attack(one) not in ATTACKS]

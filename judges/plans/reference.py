@@ -77,6 +77,12 @@ FURTHER = (
         for table in THREATS
     ),
     Entry(
+        "defences.NAME",
+        "table",
+        "settings of the defence NAME only, in place of those of `[defence]`; a list is an axis of that defence.",
+        (Use(_GRADIENT_INVERSION, "", "none", axis=False),),
+    ),
+    Entry(
         "protocols.WORD",
         "table",
         "settings of the protocol WORD only, which override the others where `protocol` names it.",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import Raw, override, read_toml
+from fl_sim.config.strengths import without_said_strengths
 from fl_sim.errors import ConfigError, unknown_name
 from judges.plans.protocol import without_said
 from judges.runs.manifest import THREATS
@@ -34,7 +35,7 @@ def read_config(
     raw.setdefault("name", path.stem)
     chosen = [assignment for assignment in assignments if assignment.partition("=")[0].strip() == "scale"]
     rest = [assignment for assignment in assignments if assignment not in chosen]
-    scaled = without_said(_scaled(override(raw, chosen, ())), rest, tables)
+    scaled = without_said_strengths(without_said(_scaled(override(raw, chosen, ())), rest, tables), rest)
     whole = override(scaled, rest, tables)
     kept, left_out = whole, list[str]()
     for table in ("attack", *THREATS):

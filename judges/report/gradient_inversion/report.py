@@ -37,6 +37,8 @@ from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
+from judges.report.tradeoff.figure import tradeoff_files
+from judges.report.tradeoff.section import tradeoff_section
 from judges.report.victims.contrast import contrast_section
 from judges.report.victims.dots import strips
 from judges.report.victims.drawings import lineup_drawings, strip_drawings
@@ -52,6 +54,7 @@ from judges.runs.pictures import load_pictures
 from judges.runs.rows import Score, read_scores
 from judges.runs.timelines import load_timelines
 from judges.summaries.gradient_inversion import read_summary
+from judges.summaries.tradeoff import tradeoffs
 
 _AS_PAPER = "as Figures 3 and 4 of arXiv 2511.21181"
 
@@ -83,13 +86,14 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     victims, same = find_victims(gallery, summary, scores, show), lineups(find_seen(gallery, summary, scores), scores)
     rounds, steps, dots = by_round(summary, scores), by_timesteps(summary, scores), strips(summary, scores)
     over_time = load_timelines(run_dir, [(one.group, one.cell) for one in summary.timelines])
+    costs, captured = tradeoffs(summary), sorted({row.round for row in scores})
     times = time_blocks(summary.timelines, over_time)
     tables, drawings = spike_tables(summary), dict[str, Draw]()
     if figures:
         drawn = [one for one in same if show(one.dataset)]
         drawings |= {**dict(lineup_drawings(drawn)), **dict(strip_drawings(dots))}
         drawings |= {**dict(_curves(rounds, steps, tables)), **dict(time_drawings(times))}
-        drawings |= dict(accuracy_drawings(summary.accuracies))
+        drawings |= {**dict(accuracy_drawings(summary.accuracies)), **dict(tradeoff_files(costs))}
     write_figures(run_dir, drawings)
     images, events = image_section(summary), spike_section(tables, sizes(gallery), observations)
     pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
@@ -106,6 +110,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
                 lead=notes["lineup"]),
         Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
                 lead=notes["dots"]),
+        tradeoff_section(costs, captured, notes["tradeoff"]),
         accuracy_section(summary.accuracies, notes["accuracies"]),
         trend_section("rounds", "Leak against the server round", "round", rounds),
         trend_section("timesteps", "Leak against T", "T", steps),
