@@ -142,9 +142,9 @@ ROOMS: dict[str, Room] = {
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
-        (*ATTACKS, *MEMBERSHIPS, "attacks.answers", "attacks.budgets", "attacks.posterior", "attacks.preflight",
-         "attacks.preflight.evaluation", "attacks.preflight.self_check", "attacks.preflight.stand_in",
-         "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
+        (*ATTACKS, *MEMBERSHIPS, "attacks.answers", "attacks.budgets", "attacks.engines.choice", "attacks.posterior",
+         "attacks.preflight", "attacks.preflight.evaluation", "attacks.preflight.self_check",
+         "attacks.preflight.stand_in", "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC, "fl_sim.accounts", "fl_sim.captures",
          "fl_sim.central", "fl_sim.contents", "fl_sim.extras", "fl_sim.global_models", "fl_sim.observed",
          "fl_sim.simulation", *PLANS, *RUNS, "judges.auxiliary", "judges.classifiers.*", "judges.progress",
          "judges.scoring.*", "judges.summaries.*"),
@@ -164,7 +164,9 @@ ROOMS: dict[str, Room] = {
         ("jinja2", "matplotlib", "torch"),
     ),
     "judges.figures": Room(("fl_sim.files",), ("matplotlib", "torch")),
-    "judges.summaries": Room((*NOUNS, "fl_sim.defences", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")),
+    "judges.summaries": Room(
+        (*NOUNS, "fl_sim.defences", "fl_sim.defences.claims", "fl_sim.records", *RUNS, "judges.scoring.class_metrics")
+    ),
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.posterior",
          "attacks.preflight.stand_in", "attacks.reading.reads", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures",

@@ -56,8 +56,8 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
             read, f"At least one attack recovered {bounds} from the update, better than every control.", by=" "
         )
     if not tried(scores):
-        updates = counted(len({row.victim[:4] for row in scores if not row.is_control}), "scored update")
-        return joined(read, f"No attack looked for examples here: {updates}, too many examples each. {UNTRIED}", by=" ")
+        several = counted(len({row.victim[:4] for row in scores if not row.is_control}), "scored update")
+        return joined(read, f"No attack looked for examples here: {several}, too many examples each. {UNTRIED}", by=" ")
     verdicts = {cell.verdict for cell in summary.cells}
     some = [
         *(["some answers have traces of the example"] if TRACES in verdicts else []),
