@@ -17,6 +17,8 @@ from judges.summaries.rounds import Curve, RoundPoint, Rounds
 
 ACROSS = "rounds of training"
 _SLACK = 0.02
+_TITLE = 41
+"""Characters that a panel of four has room for above it."""
 
 
 class Picture(NamedTuple):
@@ -79,6 +81,7 @@ def _threat(shown: Shown, curves: Sequence[Curve]) -> Panel:
     marks += [Mark(scale * shown.chance, "chance")] if shown.chance is not None and curves else []
     ends = (-2, 102) if shown.share else (min(0.0, *(low for _, low, _ in band), *_lows(attacks)) - _SLACK, 1 + _SLACK)
     title = f"{shown.name} of {shown.whom}"
+    title = title if len(title) <= _TITLE else shown.name
     return Panel(
         ACROSS, shown.up, lines, marks=marks, band=Band(band, "controls, least to greatest"), title=title, ends=ends
     )

@@ -33,6 +33,8 @@ from judges.summaries.membership import read_memberships
 from judges.summaries.rounds import read_rounds
 from tests.judges.plans.test_rounds import RAW
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     **RAW,
     "attack_repeats": 1,
@@ -168,6 +170,7 @@ def test_verification_covers_the_runs_of_the_threats(copied: Path) -> None:
     assert f"{UPDATES}/files.sha256" in verify(copied).missing
 
 
+@pytest.mark.endurance
 def test_a_given_model_that_was_damaged_is_given_again(copied: Path) -> None:
     path = next((copied / MODELS / "models").glob("*@r001.safetensors"))
     whole = path.read_bytes()
@@ -183,11 +186,11 @@ def test_the_report_has_a_figure_of_each_family_and_its_files(copied: Path) -> N
     assert text.count('class="sweep"') == 1  # the ANN and the SNN share the panels
     names = {path.name for path in (copied / "figures").iterdir()}
     for panel in ("accuracy", "gradient-inversion", "model-inversion", "membership"):
-        assert f"rounds-1-{panel}.pdf" in names
+        assert f"rounds-1-{panel}-1col.pdf" in names
     for heading in ("iDLG, SSIM", "MI-Face, recognised, %", "BrainLeaks-v2, recognised, %", "updates, AUC"):
         assert heading in text
     KINDS["gradient_inversion"].part("report")(copied / UPDATES, figures=True)
-    assert "accuracy-digits.pdf" in {path.name for path in (copied / UPDATES / "figures").iterdir()}
+    assert "accuracy-digits-1col.pdf" in {path.name for path in (copied / UPDATES / "figures").iterdir()}
     assert "Accuracy of the global model" in (copied / UPDATES / "report.html").read_text(encoding="utf-8")
 
 

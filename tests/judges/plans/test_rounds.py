@@ -103,7 +103,7 @@ def test_a_config_without_a_threat_is_refused() -> None:
 @pytest.mark.parametrize("threats", [("model_inversion", "membership"), ("gradient_inversion", "membership")])
 def test_any_threats_make_an_experiment_and_one_that_needs_captures_trains(threats: tuple[str, ...]) -> None:
     raw = {key: value for key, value in RAW.items() if key in threats or key not in THREATS}
-    made = make_rounds_plan(raw | {"training": {"epochs": 2}})
+    made = make_rounds_plan(raw | {"training": {"epochs": 2}, "judge": {}})
     assert set(made.parts) == set(threats)
     assert next(iter(made.parts)) != "model_inversion"
 
