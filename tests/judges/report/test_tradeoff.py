@@ -41,7 +41,7 @@ def test_the_report_has_the_section_and_its_figure(finished: Path) -> None:
     (board,) = tradeoffs(read_summary(finished / "summary.json"))
     for one in board.settings:
         assert f"{100 * one.accuracy:.1f}" in text
-    assert "epsilon 9.55" in text
+    assert "9.55 1e\N{MINUS SIGN}5, a client" in text
     assert (finished / "figures" / "tradeoff-1-ann-1col.pdf").stat().st_size > 1000
 
 
