@@ -33,7 +33,7 @@ from judges.summaries.membership import read_memberships
 from judges.summaries.rounds import read_rounds
 from tests.judges.plans.test_rounds import RAW
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.endurance
 
 TINY = {
     **RAW,
@@ -138,7 +138,6 @@ def test_the_accuracy_is_that_of_all_examples_that_no_client_holds(done: Path) -
         assert curve[number].n == len(test)
 
 
-@pytest.mark.endurance
 def test_a_run_that_is_cut_off_in_its_second_threat_ends_as_one_that_was_not(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +169,6 @@ def test_verification_covers_the_runs_of_the_threats(copied: Path) -> None:
     assert f"{UPDATES}/files.sha256" in verify(copied).missing
 
 
-@pytest.mark.endurance
 def test_a_given_model_that_was_damaged_is_given_again(copied: Path) -> None:
     path = next((copied / MODELS / "models").glob("*@r001.safetensors"))
     whole = path.read_bytes()

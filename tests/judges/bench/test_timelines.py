@@ -25,6 +25,8 @@ from tests.judges.bench.test_gradient_inversion import quiet, run
 from tests.judges.export.test_cells import boards, scalars
 from tests.judges.pages import Tags
 
+pytestmark = pytest.mark.endurance
+
 T = 4
 RAW: dict[str, Any] = {
     "name": "tiny",
