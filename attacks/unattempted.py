@@ -18,7 +18,10 @@ from fl_sim.tokens import one_hot, tokens_of
 class Limited(Protocol):
     """Settings of an attack that limit the memory of an answer."""
 
-    memory_mb: int
+    @property
+    def memory_mb(self) -> int:
+        """Return the limit in MB."""
+        ...
 
     def model_dump(self) -> dict[str, Any]:
         """Return all settings as plain values."""
