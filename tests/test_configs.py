@@ -85,7 +85,8 @@ def _check_inversions(plan: InversionPlan, folder: Path) -> None:
     attacked = {(cell.group, cell.attack, tuple(cell.attack_settings.items())) for cell in summary.cells
                 if not cell.is_control}  # fmt: skip
     assert attacked == {(groups[cell.target], cell.attack, tuple(cell.varied.items())) for cell in plan.cells}
-    assert {target.round for target in summary.targets} == ({1} if plan.base.target == "central" else {0, 1, 2})
+    kept = {1} if plan.base.target == "central" else set(range(plan.base.federation.rounds + 1))
+    assert {target.round for target in summary.targets} == kept
 
 
 def _check_memberships(plan: MembershipPlan, folder: Path) -> None:

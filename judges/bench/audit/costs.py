@@ -30,8 +30,8 @@ def out_of_reach(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, i
             largest, number = max(size for size, _ in beyond), sum(count for _, count in beyond)
             yield (
                 f"{attack} does not look for the inputs behind {number} of {several(total, 'update')}, which tell of "
-                f"up to {largest:,} examples each, more than its limit (attack.most_examples={limit}). Its answers "
-                "to these are what can be read without a search, such as labels; that it found no input says nothing."
+                f"up to {largest:,} examples each (limit: attack.most_examples={limit}). What can be read without a "
+                "search, such as labels, is reported; that no input was found says nothing."
             )
 
 

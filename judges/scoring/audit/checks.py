@@ -196,16 +196,14 @@ def rounding_grew(rounding: Mapping[str, Rounded]) -> list[str]:
     name, worst = max(rounding.items(), key=lambda item: item[1].spread)
     explained = sum(one.nearest <= LARGEST_MISMATCH for one in rounding.values())
     told = [
-        f"over the local steps of the clients of {len(rounding)} updates, rounding grew: of the same truth, "
-        f"replays that differ in their rounding only end up to {worst.spread:.2g} times the norm of the captured "
-        f"update apart ({name})."
+        f"rounding grew over the local steps of {len(rounding)} updates: replays of the sealed truth that differ in "
+        f"rounding only end up to {worst.spread:.2g} times the update's norm apart ({name})."
     ]
     if explained:
-        told.append(f"For {explained}, one of them is the captured update, so its truth and what was told are right.")
+        told.append(f"For {explained}, one replay is the captured update: the truth is its own.")
     if explained < len(rounding):
-        left = len(rounding) - explained
-        told.append(f"For {left}, none is, and whether the truth is its own cannot be told; it is scored all the same.")
-    return [" ".join([*told, "No search can fit such an update more closely than its own rounding lets it."])]
+        told.append(f"For {len(rounding) - explained}, none is: whether the truth is its own cannot be told.")
+    return [" ".join(told)]
 
 
 def wrong_problem(mismatches: Mapping[str, float]) -> list[str]:

@@ -56,8 +56,9 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
             read, f"At least one attack recovered {bounds} from the update, better than every control.", by=" "
         )
     if not tried(scores):
-        several = counted(len({row.victim[:4] for row in scores if not row.is_control}), "scored update")
-        return joined(read, f"No attack looked for examples here: {several}, too many examples each. {UNTRIED}", by=" ")
+        held = counted(len({row.victim[:4] for row in scores if not row.is_control}), "scored update")
+        untried = f"No attack looked for examples here, for there are too many of them behind each of {held}."
+        return joined(read, untried, "What can be read without a search is below.", UNTRIED, by=" ")
     verdicts = {cell.verdict for cell in summary.cells}
     some = [
         *(["some answers have traces of the example"] if TRACES in verdicts else []),
