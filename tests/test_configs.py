@@ -72,7 +72,7 @@ def _check(plan: RunPlan, folder: Path) -> None:
 def _check_gradients(plan: Plan, folder: Path) -> None:
     summary = read_summary(folder / "summary.json")
     assert {cell.cell for cell in summary.cells if not cell.control} == {cell.name for cell in plan.cells}
-    assert {row.n for row in summary.cells} <= {2 * plan.base.federation.rounds}
+    assert {row.n for row in summary.cells} <= {2, 2 * plan.base.federation.rounds}
     assert bool(summary.distances) == bool(plan.base.class_distances)
     if plan.cells:
         rows = read_scores(folder / "scores.csv")
@@ -90,5 +90,10 @@ def _check_inversions(plan: InversionPlan, folder: Path) -> None:
 
 
 def _check_memberships(plan: MembershipPlan, folder: Path) -> None:
-    cells = {cell.cell for cell in read_memberships(folder / "summary.json").cells if not cell.is_control}
-    assert cells == {cell.name for cell in plan.cells}
+    cells = [cell for cell in read_memberships(folder / "summary.json").cells if not cell.is_control]
+    if plan.base.target == "central":
+        assert {cell.cell for cell in cells} == {cell.name for cell in plan.cells}
+    else:  # each round's model, and its updates, are attacked by each attack
+        assert {(cell.model, cell.attack) for cell in cells} == {
+            (target.config.model.name, cell.attack) for target in plan.targets for cell in plan.attacks_on(target)
+        }
