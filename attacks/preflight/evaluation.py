@@ -12,10 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.engines.choice import Choice, open_engine
+from attacks.engines.choice import Choice, choose, open_engine
 from attacks.engines.plain import Planted, norm_of, own_errors, planted
+from attacks.replay.engine import ReplayedClients
 from fl_sim.observed import local_steps
 from fl_sim.records import CapturedUpdate
+
+TOGETHER = 16
+"""Victims at a time whose evaluation is measured."""
 
 _SEED = 3
 _LONGEST = 1.0
@@ -106,6 +110,16 @@ def seconds_together(capture: CapturedUpdate, choice: Choice, victims: int) -> f
         seconds = min(seconds, time.perf_counter() - start)
     few, every = (sum(map(len, local_steps(each))) for each in (one.capture, capture))
     return seconds * every / few / victims
+
+
+def seconds_of(capture: CapturedUpdate, victims: int) -> float:
+    """Return the seconds of an evaluation of one of some victims of one problem, on one CPU core.
+
+    Raises:
+        ConfigError: the model cannot be attacked.
+    """
+    choice = choose([capture])
+    return seconds_together(capture, choice, 1 if choice.engine == ReplayedClients.name else min(victims, TOGETHER))
 
 
 def _measured(one: Planted, choice: Choice, names: Collection[str]) -> tuple[float, float, int]:

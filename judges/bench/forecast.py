@@ -16,7 +16,7 @@ from pathlib import Path
 from attacks import ATTACKS, MODEL_INVERSIONS
 from attacks.budgets import most_evaluations
 from attacks.preflight import examine
-from attacks.preflight.evaluation import seconds_together
+from attacks.preflight.evaluation import TOGETHER, seconds_together
 from fl_sim.central import target_path
 from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
@@ -38,8 +38,6 @@ Fact = tuple[str, str]
 """What a line is about, and what it says."""
 
 _MEBI = 2**20
-TOGETHER = 16
-"""Victims at a time whose evaluation is measured."""
 
 
 @dataclass

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from attacks import ATTACKS
 from attacks.budgets import most_evaluations, most_examples
-from attacks.engines.choice import choose
-from attacks.preflight.evaluation import seconds_together
+from attacks.preflight.evaluation import seconds_of
 from fl_sim.observed import batch_size
 from fl_sim.records import CapturedUpdate
-from judges.bench.forecast import TOGETHER, several
+from judges.bench.forecast import several
 from judges.plans.gradient_inversion import Cell
 from judges.progress import duration
 
@@ -58,9 +57,7 @@ def cost(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, int]]) ->
                 unknown.add(ATTACKS.origin(cell.attack))
             wanted += bound or 0
         if wanted:
-            choice = choose([capture])
-            together = 1 if choice.engine == "replayed" else min(count, TOGETHER)
-            seconds += wanted * count * seconds_together(capture, choice, together)
+            seconds += wanted * count * seconds_of(capture, count)
             evaluations = max(evaluations, wanted)
     if not evaluations:
         return ""

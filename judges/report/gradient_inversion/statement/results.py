@@ -130,7 +130,7 @@ def _histogram(reads: Sequence[Readable]) -> Iterator[Fact]:
     for one in reads:
         counts.update(one.histogram)
     if counts:
-        yield Fact("Classes", f"examples of each, as counted from all updates: {histogram_line(counts)}")
+        yield Fact("Classes", f"examples of each, as counted from all updates, surely or not: {histogram_line(counts)}")
 
 
 def _inputs(reads: Sequence[Readable], updates: int) -> str:
