@@ -42,7 +42,7 @@ OF_CLIENTS = {
 SETTINGS |= {f"{table}.{key}": value for table in ("client", "assumed") for key, value in OF_CLIENTS.items()}
 """Values of keys whose default is told in words, or accepted where the key cannot be set."""
 
-PER_CHOICE = ("scales", "protocols")
+PER_CHOICE = ("scales", "protocols", "defences")
 ANY_KEY = tuple(f"{threat}.KEY" for threat in THREATS)
 """Entries that stand for the settings of all attacks, which are told under [attack]."""
 
@@ -297,6 +297,7 @@ def test_defaults_are_those_of_a_config_that_says_nothing(place: str) -> None:
             in (
                 ("attack.name", "models"),
                 ("attack.name", "members"),
+                ("federation.keep_every", "members"),  # that of federations; a central target has none
                 ("dataset.name", "audit"),
             )
         ):
