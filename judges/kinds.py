@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from fl_sim.config import Raw, read_toml
 from fl_sim.errors import ConfigError, DataError, nearest
 from fl_sim.plugins import located
-from judges.plans.scales import read_config
+from judges.plans.reading import read_config
 
 
 class RunPlan(Protocol):
@@ -117,7 +117,7 @@ KINDS: Mapping[str, Kind] = {
         submission="",
         results="judges.report.model_inversion.tables:results_of_inversions",
         verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
-        cells="judges.export.cells:cells_of_inversions",
+        cells="judges.export.inversions:cells_of_inversions",
         forecast="judges.bench.forecast:forecast_inversions",
         account="judges.report.model_inversion.statement:account_of_inversions",
     ),
@@ -184,7 +184,7 @@ def plan_of(raw: Raw) -> RunPlan:
 
 
 def read_plan(path: Path, assignments: Iterable[str] = (), tell: Callable[[str], None] | None = None) -> RunPlan:
-    """Return the plan of the config at `path` with "key=value" assignments applied; see `judges.plans.scales`.
+    """Return the plan of the config at `path` with "key=value" assignments applied; see `judges.plans.reading`.
 
     Args:
         path: of the config.

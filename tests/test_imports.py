@@ -176,7 +176,7 @@ ROOMS: dict[str, Room] = {
          "judges.progress"),
         ("torch",),
     ),
-    "judges.kinds": Room(("fl_sim.errors", "fl_sim.plugins", *CONFIG, "judges.plans.scales")),
+    "judges.kinds": Room(("fl_sim.errors", "fl_sim.plugins", *CONFIG, "judges.plans.reading")),
     "judges.plans": Room(
         ("attacks", "attacks.membership.settings", "attacks.settings", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES,
          "judges.classifiers.settings", "judges.classifiers.table", *RUNS),

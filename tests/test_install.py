@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 
 from fl_sim.errors import ConfigError
 from fl_sim.extras import PACKAGES, require
-from judges.plans.shipped import find_config, shipped_configs
+from judges.plans.reading import find_config, shipped_configs
 from tests import programs
 
 ROOT = Path(__file__).parents[1]

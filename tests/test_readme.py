@@ -30,7 +30,7 @@ from fl_sim.testing import check_defence, check_model
 from judges.cli import app
 from judges.kinds import read_plan
 from judges.plans.audit import read_audit
-from judges.plans.shipped import find_config
+from judges.plans.reading import find_config
 from judges.runs.rows import read_scores
 from tests.readmes import (
     ROOT,

@@ -35,6 +35,23 @@ STRATEGY_ARGUMENTS: Mapping[str, Mapping[str, type]] = {
 }
 """{strategy: {argument: type}}: arguments of Flower's constructors that a config can set; a test compares the two."""
 
+_ADAPTIVE_DEFAULTS = {"initial_clipping_norm": 0.1, "target_clipped_quantile": 0.5, "clip_norm_lr": 0.2}
+FLOWER_DEFAULTS: Mapping[str, Mapping[str, int | float]] = {
+    "DifferentialPrivacyClientSideAdaptiveClipping": _ADAPTIVE_DEFAULTS,
+    "DifferentialPrivacyServerSideAdaptiveClipping": _ADAPTIVE_DEFAULTS,
+    "Bulyan": {"num_malicious_nodes": 0},
+    "FedAdagrad": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3},
+    "FedAdam": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
+    "FedAvgM": {"server_learning_rate": 1.0, "server_momentum": 0.0},
+    "FedProx": {"proximal_mu": 0.0},
+    "FedTrimmedAvg": {"beta": 0.2},
+    "FedYogi": {"eta": 0.01, "eta_l": 0.0316, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
+    "Krum": {"num_malicious_nodes": 0},
+    "MultiKrum": {"num_malicious_nodes": 0, "num_nodes_to_select": 1},
+    "QFedAvg": {"q": 0.1},
+}
+"""Defaults of Flower's constructors, written here so that Flower need not be imported; a test compares the two."""
+
 REQUIRED_ARGUMENTS = ("noise_multiplier", "clipping_norm")
 """Arguments for which Flower has no default."""
 

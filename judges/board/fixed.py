@@ -8,7 +8,7 @@ import pydantic
 
 from fl_sim.errors import DataError
 from judges.board.submission import VictimSet
-from judges.plans.shipped import board_victims
+from judges.plans.reading import board_victims
 
 CLOSE = 1e-4
 """Largest relative difference between norms of equal parameters that floating point explains, with room to spare."""

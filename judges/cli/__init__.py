@@ -107,7 +107,7 @@ def run(
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
     from judges.kinds import kind_of, read_plan
-    from judges.plans.shipped import find_config
+    from judges.plans.reading import find_config
 
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
@@ -124,7 +124,7 @@ def run(
 @app.command(epilog=epilogue("demo"))
 def demo(fresh: Fresh = False, workers: Workers = 1, quiet: Quiet = False) -> None:
     """Run the config demo: two networks, three attacks, a report in runs/demo; one to five minutes, no download."""
-    from judges.plans.shipped import shipped_configs
+    from judges.plans.reading import shipped_configs
 
     run(shipped_configs()["demo"], fresh=fresh, workers=workers, quiet=quiet)
 

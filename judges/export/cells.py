@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attacks import ATTACKS, MODEL_INVERSIONS, AttackEntry, InversionEntry, MembershipEntry
+from attacks import ATTACKS, AttackEntry, InversionEntry, MembershipEntry
 from fl_sim.config import flatten, read_toml
 from fl_sim.specs import Scalar
 from judges.kinds import kind_in
 from judges.plans.audit import AuditPlan
 from judges.plans.gradient_inversion import Plan
-from judges.plans.model_inversion import InversionPlan
 from judges.report.figures import PICTURE_SIDE, enlarged
 from judges.report.formats import grouped
-from judges.runs.identity import Attacked
+from judges.runs.identity import Attacked, Group
 from judges.runs.manifest import GALLERY, read_manifest, without_people
 from judges.runs.measures import Claimed
 from judges.runs.names import attack_name, control_cell, defence_key, group_name, model_key
@@ -36,7 +35,7 @@ from judges.runs.pictures import ANSWER, TRUTH, Pictures, load_pictures
 from judges.runs.tables import columns_of
 from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
 from judges.summaries.membership import MembershipSummary
-from judges.summaries.model_inversion import InversionSummary, read_inversions
+from judges.summaries.model_inversion import InversionSummary
 from judges.summaries.timelines import TimeSummary
 
 Picture = npt.NDArray[np.uint8]
@@ -146,7 +145,7 @@ def cells_of_attacks(
             | of_attack(ATTACKS, cell.attack, None if cell.is_control else settings),
             dict(finite(_gradient_numbers(cell) | _time_numbers(time))),
             {"verdict": cell.verdict, "reason": cell.reason},
-            dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
+            dict(drawn(pictures)) if pictures and shown(cell.dataset) else {},
             pictures.loss_curves if pictures else torch.empty(0, 0),
             _over_time(time),
         )
@@ -158,44 +157,22 @@ def _accuracies(summary: Summary) -> Iterator[ExportedCell]:
     for group, own in grouped(summary.accuracies, lambda one: one.group).items():
         for number, models in grouped(own, lambda one: one.round).items():
             told = {"accuracy": sum(one.accuracy for one in models) / len(models)}
-            known = {"dataset": group.dataset, "model": model_key(group), "init": group.init}
-            settings = {**known, "defence": defence_key(group)}
-            yield ExportedCell(control_cell(group_name(group), "global model"), number, settings, told, {})
+            yield ExportedCell(control_cell(group_name(group), "global model"), number, subject(group), told, {})
 
 
-def cells_of_inversions(
-    plan: InversionPlan, run_dir: Path, _manifest: Mapping[str, Any], shown: Callable[[str], bool]
-) -> Iterator[ExportedCell]:
-    """Yield the cells of a run of model inversion; the arguments are those of `cells_of_attacks`."""
-    summary = read_inversions(run_dir / "summary.json")
-    galleries = {one.key: one for one in load_pictures(run_dir / GALLERY)}
-    targets = {target.attacked.group: flatten(target.config) for target in plan.targets}
-    attacks = {way(cell.attack, cell.varied): cell.settings for cell in plan.cells}
-    for cell in summary.cells:
-        settings = attacks.get(way(cell.attack, cell.attack_settings))
-        pictures = galleries.get((cell.group, cell.cell))
-        yield ExportedCell(
-            cell.cell,
-            cell.round,
-            identity(cell)
-            | {"source": cell.source, "judge": cell.judge}
-            | plain(targets.get(cell.group, {}))
-            | of_attack(MODEL_INVERSIONS, cell.attack, None if cell.is_control else settings),
-            dict(finite(_inversion_numbers(cell))),
-            {"verdict": cell.verdict, "reason": cell.reason},
-            dict(_drawn(pictures)) if pictures and shown(cell.dataset) else {},
-        )
+def subject(attacked: Attacked | Group) -> Settings:
+    """Return the subject of attacks in plain values."""
+    return {
+        "dataset": attacked.dataset,
+        "model": model_key(attacked),
+        "init": attacked.init,
+        "defence": defence_key(attacked),
+    }
 
 
 def identity(cell: CellSummary | InversionSummary | MembershipSummary) -> Settings:
     """Return the identity of a cell in plain values."""
-    return {
-        "dataset": cell.dataset,
-        "model": model_key(cell),
-        "init": cell.init,
-        "defence": defence_key(cell),
-        "attack": attack_name(cell),
-    }
+    return {**subject(cell), "attack": attack_name(cell)}
 
 
 def _claim(claim: Claimed) -> Settings:
@@ -210,7 +187,7 @@ def way(attack: str, varied: Mapping[str, Scalar], *threshold: object) -> tuple[
 
 
 def plain(settings: Mapping[str, Any]) -> Settings:
-    """Return settings except those of the attack, which come from `_of_attack`; values that are not plain as text."""
+    """Return settings except those of the attack, which come from `of_attack`; values that are not plain as text."""
     return {
         name: value if isinstance(value, Scalar) else str(value)
         for name, value in settings.items()
@@ -268,42 +245,12 @@ def _over_time(time: TimeSummary | None) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _inversion_numbers(cell: InversionSummary) -> dict[str, float | None]:
-    same = (
-        "convinced", "target_confidence", "diverged", "density", "zeros", "nearest_train", "nearest_test", "iterations",
-        "seconds", "targets", "repeats", "classes",
-    )  # fmt: skip
-    drawn = asdict(cell.draws.mean) if cell.draws else {}
-    return {
-        **asdict(cell.scores.mean),
-        **{f"draws_{name}": value for name, value in drawn.items()},
-        **{name: getattr(cell, name) for name in same},
-        "nearer_train": cell.nearer_train.share,
-        "nearest_ssim": cell.nearest_ssim,
-        **_transfer_numbers(cell),
-    }
-
-
-def _transfer_numbers(cell: InversionSummary) -> dict[str, float | None]:
-    """Return what the attacked model and further targets make of the answers; {} where these were not tried."""
-    if cell.transfer is None:
-        return {}
-    told = cell.transfer
-    return {
-        "own_success": told.own.share,
-        "own_confidence": told.own_confidence,
-        "second_targets": told.targets,
-        "second_success": told.second.share,
-        "second_confidence": told.second_confidence,
-    }
-
-
 def finite(numbers: Mapping[str, float | None]) -> Iterator[tuple[str, float]]:
     """Yield the finite numbers."""
     return ((name, float(value)) for name, value in numbers.items() if value is not None and math.isfinite(value))
 
 
-def _drawn(pictures: Pictures) -> Iterator[tuple[str, Picture]]:
+def drawn(pictures: Pictures) -> Iterator[tuple[str, Picture]]:
     """Yield truth and answer, from left to right, of each role, or of each class; nothing of texts."""
     if pictures.texts:
         return
@@ -313,8 +260,8 @@ def _drawn(pictures: Pictures) -> Iterator[tuple[str, Picture]]:
         parts: list[Picture] = []
         for kind in (TRUTH, ANSWER):
             low, high = pictures.limits_of(kind, at)
-            drawn = enlarged(pictures.images[kind][at], low=low, high=high, side=PICTURE_SIDE).convert("RGB")
-            parts += [np.asarray(drawn, dtype=np.uint8), np.full((drawn.height, _GAP, 3), _WHITE, dtype=np.uint8)]
+            picture = enlarged(pictures.images[kind][at], low=low, high=high, side=PICTURE_SIDE).convert("RGB")
+            parts += [np.asarray(picture, dtype=np.uint8), np.full((picture.height, _GAP, 3), _WHITE, dtype=np.uint8)]
         yield name, np.concatenate(parts[:-1], axis=1)
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from judges.export.cells import ExportedCell
+from judges.export.cells import ExportedCell, subject
 from judges.plans.rounds import RoundsPlan
-from judges.runs.names import defence_key, model_key
 from judges.summaries.rounds import read_rounds
 
 
@@ -17,13 +16,6 @@ def cells_of_rounds(
 ) -> Iterator[ExportedCell]:
     """Yield the points of all curves; the arguments are those of `judges.export.cells.cells_of_attacks`."""
     for curve in read_rounds(run_dir / "summary.json").curves:
-        settings = {
-            "dataset": curve.dataset,
-            "model": model_key(curve),
-            "init": curve.init,
-            "defence": defence_key(curve),
-            "threat": curve.threat or "none",
-            "attack": curve.line,
-        }
+        settings = {**subject(curve), "threat": curve.threat or "none", "attack": curve.line}
         for point in curve.points:
             yield ExportedCell(curve.cell, point.round, settings, {curve.measure: point.value, "n": point.n}, {})

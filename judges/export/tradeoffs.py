@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from judges.export.cells import ExportedCell, cells_of_attacks
+from judges.export.cells import ExportedCell, cells_of_attacks, subject
 from judges.plans.gradient_inversion import Plan
-from judges.runs.names import control_cell, defence_key, group_name, model_key
+from judges.runs.names import control_cell, group_name
 from judges.summaries.gradient_inversion import Summary, read_summary
 from judges.summaries.tradeoff import Setting, tradeoffs
 
@@ -25,14 +25,8 @@ def cells_of_tradeoffs(summary: Summary) -> Iterator[ExportedCell]:
     """Yield each setting with its accuracy and the strongest leak of each letter; nothing without two settings."""
     for board in tradeoffs(summary):
         for one in board.settings:
-            identity = {
-                "dataset": one.dataset,
-                "model": model_key(one),
-                "init": one.init,
-                "defence": defence_key(one),
-            }
             name = control_cell(group_name(one), "utility beside leak")
-            yield ExportedCell(name, one.round, identity, _numbers(one), {"verdict": one.verdict})
+            yield ExportedCell(name, one.round, subject(one), _numbers(one), {"verdict": one.verdict})
 
 
 def _numbers(one: Setting) -> dict[str, float]:

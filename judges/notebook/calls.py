@@ -23,7 +23,7 @@ from judges.notebook.own_models import Model
 from judges.notebook.results import AttackResult, Result
 from judges.notebook.settings import assignments_of, attacks_in
 from judges.plans.audit import DEFAULT_ATTACK, read_audit
-from judges.plans.shipped import find_config
+from judges.plans.reading import find_config
 
 
 def attack(

@@ -81,7 +81,7 @@ class ExperimentBase(SimulationConfig):
 
     Attributes:
         name: name of the experiment; its results go to runs/NAME.
-        scale: the chosen one of the config's scales, see `judges.plans.scales`; "" if it has none.
+        scale: the chosen one of the config's scales, see `judges.plans.reading`; "" if it has none.
         repeats: number of federations, or of centrally trained targets, for each combination, each with its own initial
             model and batches.
         threads: torch threads of the attacks; results are reproducible bit for bit with the same number.

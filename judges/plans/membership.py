@@ -5,7 +5,6 @@ Importing this imports neither torch nor Flower, so that a wrong config fails at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,24 +12,14 @@ from pydantic import Field
 
 from attacks import MEMBERSHIP_INFERENCES
 from attacks.membership.settings import ONLINE
-from fl_sim.config import Raw, SimulationConfig, expand, validate
+from fl_sim.config import Raw, validate
 from fl_sim.config.defence import with_own_settings
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from fl_sim.specs import Scalar, TrainingSettings
-from judges.plans.base import (
-    ExperimentBase,
-    attacked,
-    axes,
-    checked_attack,
-    names_defence,
-    plan_digest,
-    unit_digest,
-    varying_settings,
-)
-from judges.runs.identity import Attacked
-from judges.runs.names import attack_label, federation_label
+from fl_sim.specs import TrainingSettings
+from judges.plans.base import ExperimentBase, checked_attack
+from judges.plans.targets import TargetCell, TargetGrid, Targets, grid_of, table_of
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
 TASK = "membership"
@@ -70,64 +59,17 @@ class MembershipConfig(ExperimentBase):
 
 
 @dataclass(frozen=True)
-class MemberPlan:
-    """Targets of one kind.
-
-    Attributes:
-        label: their name in folders.
-        attacked: their columns in the rows.
-        config: config of the target with the first seed.
-    """
-
-    label: str
-    attacked: Attacked
-    config: MembershipConfig
-
-    @property
-    def seeds(self) -> range:
-        """Return the seeds of the targets."""
-        return range(self.config.seed, self.config.seed + self.config.repeats)
+class MemberPlan(Targets[MembershipConfig]):
+    """Targets of one kind."""
 
     def name(self, seed: int) -> str:
         """Return the name of the target with a seed, in folders and in what attacks see, which tells no seed."""
         return f"{self.label}-{seed - self.config.seed:03d}"
 
-    def simulation(self, seed: int) -> SimulationConfig:
-        """Return the federation that trains the target with a seed: a repetition of the first one, as elsewhere."""
-        fields = {name: getattr(self.config, name) for name in SimulationConfig.model_fields}
-        return SimulationConfig(**{**fields, "repeat": seed - self.config.seed})
-
 
 @dataclass(frozen=True)
-class MembershipCell:
-    """One attack on the targets of one kind.
-
-    Attributes:
-        target: label of the targets.
-        label: name of the attack with the settings that vary.
-        attack: name of the attack in the table.
-        settings: settings of the attack.
-        varied: the settings that vary.
-    """
-
-    target: str
-    label: str
-    attack: str
-    settings: Mapping[str, Scalar]
-    varied: Mapping[str, Scalar]
-
-    @property
-    def name(self) -> str:
-        """Return its name in the plan."""
-        return f"{self.target}/{self.label}"
-
-    @property
-    def all_settings(self) -> dict[str, Scalar]:
-        """Return its settings, completed by the attack's defaults."""
-        settings: dict[str, Scalar] = (
-            MEMBERSHIP_INFERENCES[self.attack].settings.model_validate(dict(self.settings)).model_dump()
-        )
-        return settings
+class MembershipCell(TargetCell):
+    """One attack on the targets of one kind."""
 
     @property
     def shadows(self) -> int:
@@ -141,36 +83,14 @@ class MembershipCell:
 
 
 @dataclass(frozen=True)
-class MembershipPlan:
-    """A whole experiment.
-
-    Attributes:
-        raw: the config as read, completed by the settings that no axis varies.
-        base: the first combination, from which settings that no axis varies are read.
-        targets, cells: the grid, in the order of the config.
-        units: {name of a cell: hash of all that it depends on}.
-    """
-
-    raw: Raw
-    base: MembershipConfig
-    targets: tuple[MemberPlan, ...]
-    cells: tuple[MembershipCell, ...]
-    units: Mapping[str, str]
-
-    def attacks_on(self, target: MemberPlan) -> Sequence[MembershipCell]:
-        """Return the attacks on the targets of one kind."""
-        return [cell for cell in self.cells if cell.target == target.label]
+class MembershipPlan(TargetGrid[MembershipConfig, MemberPlan, MembershipCell]):
+    """A whole experiment."""
 
     def shadows_of(self, target: MemberPlan) -> list[tuple[int, bool]]:
         """Return (number, whether online) of every shadow model of the attacks on targets of one kind."""
         most = {online: max((cell.shadows for cell in self.attacks_on(target) if cell.online == online), default=0)
                 for online in (False, True)}  # fmt: skip
         return [(number, online) for online, count in most.items() for number in range(count)]
-
-    @property
-    def digest(self) -> str:
-        """Return a hash of the config; see `plan_digest`."""
-        return plan_digest(self.raw)
 
 
 def make_membership_plan(raw: Raw) -> MembershipPlan:
@@ -182,41 +102,19 @@ def make_membership_plan(raw: Raw) -> MembershipPlan:
     Raises:
         ConfigError: a key is not known, a type is wrong, or no combination is possible.
     """
-    varying = axes(raw, TABLES)
-    for path in varying:
-        if path in ONE_VALUE:
-            raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
-    filled = dict(raw)
-    filled["attack"] = {"name": list(MEMBERSHIP_INFERENCES.own), **_table(raw, "attack")}
     _refuse_unread(raw)
-    targets: dict[str, MemberPlan] = {}
-    cells: dict[str, MembershipCell] = {}
-    units: dict[str, str] = {}
-    for combination in expand(filled, TABLES):
-        config = _checked(combination, filled)
-        if not _fits(config):
-            continue
-        what = attacked(config, varying)
-        target = MemberPlan(federation_label(what, defence=names_defence(config, varying)), what, config)
-        known = targets.setdefault(target.label, target)
-        if known.config.model_copy(update={"attack": config.attack}) != config:
-            raise ConfigError(f"the grid names two different targets '{target.label}'; give one axis only.")
-        varied = varying_settings("attack", config.attack.settings, varying)
-        label = attack_label(config.attack.name, varied)
-        cell = MembershipCell(target.label, label, config.attack.name, config.attack.settings, varied)
-        cells[cell.name] = cell
-        units[cell.name] = unit_digest(config, {"name": cell.attack, **cell.all_settings})
-    if not cells:
-        raise ConfigError("attack.name: none of the attacks is for any of these targets.")
-    base = next(iter(targets.values())).config
-    plain = {key: value for key, value in base.model_dump(exclude={"repeat"}).items() if not isinstance(value, dict)}
-    return MembershipPlan({**plain, **raw}, base, tuple(targets.values()), tuple(cells.values()), units)
-
-
-def _table(raw: Raw, key: str) -> Raw:
-    """Return a table of a config; a plain value or a list means its name."""
-    value = raw.get(key, {})
-    return dict(value) if isinstance(value, dict) else {"name": value}
+    return MembershipPlan(
+        *grid_of(
+            raw,
+            attacks=MEMBERSHIP_INFERENCES,
+            tables=TABLES,
+            one_value=ONE_VALUE.__contains__,
+            checked=_checked,
+            fits=_fits,
+            target=MemberPlan,
+            cell=MembershipCell,
+        )
+    )
 
 
 def _refuse_unread(raw: Raw) -> None:
@@ -229,7 +127,7 @@ def _refuse_unread(raw: Raw) -> None:
 
 def _checked(combination: Raw, raw: Raw) -> MembershipConfig:
     """Return one combination as settings, with torch's initialisation, and every round of a federation kept."""
-    model, training, federation = (_table(combination, key) for key in ("model", "training", "federation"))
+    model, training, federation = (table_of(combination, key) for key in ("model", "training", "federation"))
     model = {"init": "torch", **model}
     tables: Raw = {"model": model, "training": training}
     if combination.get("target") == FEDERATION:

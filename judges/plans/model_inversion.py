@@ -5,32 +5,21 @@ Importing this imports neither torch nor Flower, so that a wrong config fails at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from attacks import MODEL_INVERSIONS
-from fl_sim.config import ModelSettings, Raw, SimulationConfig, expand, validate
+from fl_sim.config import ModelSettings, Raw, validate
 from fl_sim.config.defence import with_own_settings
 from fl_sim.datasets.table import DATASETS, constants_of
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, SpikingSpec, TrainingSettings
-from judges.plans.base import (
-    APART,
-    ExperimentBase,
-    attacked,
-    axes,
-    checked_attack,
-    names_defence,
-    plan_digest,
-    unit_digest,
-    varying_settings,
-)
-from judges.runs.identity import Attacked
-from judges.runs.names import attack_label, federation_label
+from judges.plans.base import ExperimentBase, checked_attack
+from judges.plans.targets import TargetCell, TargetGrid, Targets, grid_of, table_of
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
 TASK = "model_inversion"
@@ -89,23 +78,8 @@ class InversionConfig(ExperimentBase):
 
 
 @dataclass(frozen=True)
-class TargetPlan:
-    """Targets of one kind.
-
-    Attributes:
-        label: their name in folders.
-        attacked: their columns in the rows.
-        config: config of the target with the first seed.
-    """
-
-    label: str
-    attacked: Attacked
-    config: InversionConfig
-
-    @property
-    def seeds(self) -> range:
-        """Return the seeds of the targets."""
-        return range(self.config.seed, self.config.seed + self.config.repeats)
+class TargetPlan(Targets[InversionConfig]):
+    """Targets of one kind."""
 
     @property
     def unseen(self) -> range:
@@ -126,68 +100,14 @@ class TargetPlan:
         """Return the name of the training of the target with a seed, in folders."""
         return f"{self.label}-{seed:03d}"
 
-    def simulation(self, seed: int) -> SimulationConfig:
-        """Return the federation that trains the target with a seed: a repetition of the first one, as elsewhere."""
-        fields = {name: getattr(self.config, name) for name in SimulationConfig.model_fields}
-        return SimulationConfig(**{**fields, "repeat": seed - self.config.seed})
+
+InversionCell = TargetCell
+"""One attack on the targets of one kind."""
 
 
 @dataclass(frozen=True)
-class InversionCell:
-    """One attack on the targets of one kind.
-
-    Attributes:
-        target: label of the targets.
-        label: name of the attack with the settings that vary.
-        attack: name of the attack in the table.
-        settings: settings of the attack.
-        varied: the settings that vary.
-    """
-
-    target: str
-    label: str
-    attack: str
-    settings: Mapping[str, Scalar]
-    varied: Mapping[str, Scalar]
-
-    @property
-    def name(self) -> str:
-        """Return its name in the rows."""
-        return f"{self.target}/{self.label}"
-
-    @property
-    def all_settings(self) -> dict[str, Scalar]:
-        """Return its settings, completed by those of its preset and by the attack's defaults."""
-        kind = MODEL_INVERSIONS[self.attack].settings
-        settings: dict[str, Scalar] = kind.model_validate(self.settings).model_dump()
-        return settings
-
-
-@dataclass(frozen=True)
-class InversionPlan:
-    """A whole experiment.
-
-    Attributes:
-        raw: the config as read, completed by the settings that no axis varies.
-        base: the first combination, from which settings that no axis varies are read.
-        targets, cells: the grid, in the order of the config.
-        units: {name of a cell: hash of all that it depends on}.
-    """
-
-    raw: Raw
-    base: InversionConfig
-    targets: tuple[TargetPlan, ...]
-    cells: tuple[InversionCell, ...]
-    units: Mapping[str, str]
-
-    def attacks_on(self, target: TargetPlan) -> Sequence[InversionCell]:
-        """Return the attacks on the targets of one kind."""
-        return [cell for cell in self.cells if cell.target == target.label]
-
-    @property
-    def digest(self) -> str:
-        """Return a hash of the config; see `plan_digest`."""
-        return plan_digest(self.raw)
+class InversionPlan(TargetGrid[InversionConfig, TargetPlan, InversionCell]):
+    """A whole experiment."""
 
 
 def make_inversion_plan(raw: Raw) -> InversionPlan:
@@ -199,36 +119,19 @@ def make_inversion_plan(raw: Raw) -> InversionPlan:
     Raises:
         ConfigError: a key is not known, a type is wrong, or no combination is possible.
     """
-    varying = axes(raw, TABLES)
-    for path in varying:
-        if path in ONE_VALUE or path.startswith("judge."):
-            raise ConfigError(f"{path}: is the same for the whole experiment, so it cannot be a list.")
     _refuse_unread(raw)
-    targets: dict[str, TargetPlan] = {}
-    cells: dict[str, InversionCell] = {}
-    units: dict[str, str] = {}
-    filled = dict(raw)
-    filled["attack"] = {"name": list(MODEL_INVERSIONS.own), **_table(raw, "attack")}
-    for combination in expand(filled, TABLES):
-        config = _checked(combination, filled)
-        if not _fits(config):
-            continue
-        what = attacked(config, varying)
-        target = TargetPlan(federation_label(what, defence=names_defence(config, varying)), what, config)
-        known = targets.setdefault(target.label, target)
-        if known.config.model_copy(update={"attack": config.attack}) != config:
-            raise ConfigError(f"the grid names two different targets '{target.label}'; give one axis only.")
-        varied = varying_settings("attack", config.attack.settings, varying)
-        label = attack_label(config.attack.name, varied)
-        cell = InversionCell(target.label, label, config.attack.name, config.attack.settings, varied)
-        cells[cell.name] = cell
-        units[cell.name] = unit_digest(config, {"name": cell.attack, **cell.all_settings})
-    if not cells:
-        raise ConfigError("attack.name: none of the attacks is for any of the models on these data sets.")
-    base = next(iter(targets.values())).config
-    told = base.model_dump(exclude={"repeat", *APART})
-    plain = {key: value for key, value in told.items() if not isinstance(value, dict)}
-    return InversionPlan({**plain, **raw}, base, tuple(targets.values()), tuple(cells.values()), units)
+    return InversionPlan(
+        *grid_of(
+            raw,
+            attacks=MODEL_INVERSIONS,
+            tables=TABLES,
+            one_value=lambda path: path in ONE_VALUE or path.startswith("judge."),
+            checked=_checked,
+            fits=_fits,
+            target=TargetPlan,
+            cell=InversionCell,
+        )
+    )
 
 
 def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
@@ -244,12 +147,6 @@ def with_brainleaks_neurons(model: ModelSettings) -> ModelSettings:
     return validate(ModelSettings, {**BRAINLEAKS_NEURONS.model_dump(), "init": "torch", **settings})
 
 
-def _table(raw: Raw, key: str) -> Raw:
-    """Return a table of a config; a plain value or a list means its name."""
-    value = raw.get(key, {})
-    return dict(value) if isinstance(value, dict) else {"name": value}
-
-
 def _refuse_unread(raw: Raw) -> None:
     """Raise a ConfigError if the config has a table that the kind of target does not read."""
     target = raw.get("target", CENTRAL)
@@ -263,7 +160,7 @@ def _refuse_unread(raw: Raw) -> None:
 
 def _checked(combination: Raw, raw: Raw) -> InversionConfig:
     """Return one combination as settings, with the authors' constants in place of unset ones."""
-    data, model, training, attack = (_table(combination, key) for key in ("dataset", "model", "training", "attack"))
+    data, model, training, attack = (table_of(combination, key) for key in ("dataset", "model", "training", "attack"))
     dataset, name = str(data.get("name", "digits")), str(model.setdefault("name", "spiking_mlp"))
     entry = DATASETS.get(dataset)
     if entry is not None and entry.events:
@@ -285,7 +182,7 @@ def _checked(combination: Raw, raw: Raw) -> InversionConfig:
 
 def _holds_events(raw: Raw) -> bool:
     """Return whether a grid includes recordings of events, to which its framing settings then apply."""
-    name = _table(raw, "dataset").get("name", "")
+    name = table_of(raw, "dataset").get("name", "")
     names = [one for one in (name if isinstance(name, list) else [name]) if isinstance(one, str)]
     return any(one in DATASETS and DATASETS[one].events for one in names)
 

@@ -9,7 +9,7 @@ import pydantic
 
 from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, SimulationConfig, StrategySettings
-from fl_sim.config.strategies import REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS
+from fl_sim.config.strategies import FLOWER_DEFAULTS, REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS
 from fl_sim.datasets.table import DATASETS
 from fl_sim.defences import DEFENCES, NO_DEFENCE
 from fl_sim.errors import unknown_name
@@ -27,24 +27,6 @@ COMMAND = "spikeleak config reference > configs/REFERENCE.md"
 _GRADIENT_INVERSION, _MODEL_INVERSION, _MEMBERSHIP = "gradients", "models", "members"
 _AUDIT, _FLOWER = "audit", "`flwr run`"
 _ROUNDS = "rounds"
-
-_ADAPTIVE = {"initial_clipping_norm": 0.1, "target_clipped_quantile": 0.5, "clip_norm_lr": 0.2}
-FLOWER_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
-    "DifferentialPrivacyClientSideAdaptiveClipping": _ADAPTIVE,
-    "DifferentialPrivacyServerSideAdaptiveClipping": _ADAPTIVE,
-    "Bulyan": {"num_malicious_nodes": 0},
-    "FedAdagrad": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3},
-    "FedAdam": {"eta": 0.1, "eta_l": 0.1, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
-    "FedAvgM": {"server_learning_rate": 1.0, "server_momentum": 0.0},
-    "FedProx": {"proximal_mu": 0.0},
-    "FedTrimmedAvg": {"beta": 0.2},
-    "FedYogi": {"eta": 0.01, "eta_l": 0.0316, "tau": 1e-3, "beta_1": 0.9, "beta_2": 0.99},
-    "Krum": {"num_malicious_nodes": 0},
-    "MultiKrum": {"num_malicious_nodes": 0, "num_nodes_to_select": 1},
-    "QFedAvg": {"q": 0.1},
-}
-"""Defaults of Flower's constructors, written here so that Flower need not be imported; a test compares the two."""
-
 FURTHER = (
     Entry(
         "output",

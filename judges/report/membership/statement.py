@@ -16,6 +16,7 @@ from judges.report.statements import (
     Fact,
     Part,
     Statement,
+    data_of,
     doubts,
     few,
     origin,
@@ -68,10 +69,7 @@ def _system(summary: Memberships, manifest: Mapping[str, Any]) -> Part:
     """Return the part on what was attacked."""
     targets = {cell.target: cell for cell in summary.cells if not cell.control}
     models = [joined(target_name(target), accuracies(cell)) for target, cell in targets.items()]
-    datasets = manifest.get("datasets")
-    sources = datasets if isinstance(datasets, dict) else {}
-    data = [joined(name, str(entry.get("source", ""))) for name, entry in sources.items() if isinstance(entry, dict)]
-    facts = [Fact("Targets", few(models)), Fact("Data", few(data))]
+    facts = [Fact("Targets", few(models)), data_of(manifest)]
     return Part("The system that was attacked", [fact for fact in facts if fact.text])
 
 

@@ -18,6 +18,7 @@ from judges.report.statements import (
     Part,
     Statement,
     cut,
+    data_of,
     doubts,
     few,
     origin,
@@ -73,11 +74,8 @@ def _system(summary: Inversions, manifest: Mapping[str, Any]) -> Part:
         for target in summary.targets
         if target.target in last
     ]
-    datasets = manifest.get("datasets")
-    sources = datasets if isinstance(datasets, dict) else {}
-    data = [joined(name, str(entry.get("source", ""))) for name, entry in sources.items() if isinstance(entry, dict)]
     judges = [f"{name}, accuracy {_accuracy(facts)}" for name, facts in summary.judges.items()]
-    facts = [Fact("Models", few(models)), Fact("Data", few(data)), Fact("Judges", few(judges))]
+    facts = [Fact("Models", few(models)), data_of(manifest), Fact("Judges", few(judges))]
     return Part("The system that was attacked", [fact for fact in facts if fact.text])
 
 

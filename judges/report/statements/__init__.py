@@ -89,6 +89,14 @@ def title_of(run_dir: Path, manifest: Mapping[str, Any]) -> str:
     return str(manifest.get("title") or manifest.get("experiment") or run_dir.resolve().name)
 
 
+def data_of(manifest: Mapping[str, Any]) -> Fact:
+    """Return which data sets were used, and where they were read from."""
+    datasets = manifest.get("datasets")
+    sources = datasets if isinstance(datasets, dict) else {}
+    told = [joined(name, str(entry.get("source", ""))) for name, entry in sources.items() if isinstance(entry, dict)]
+    return Fact("Data", few(told))
+
+
 def doubts(manifest: Mapping[str, Any]) -> Iterator[Fact]:
     """Yield what the run itself holds against its results: cells that failed, and reasons to doubt scores."""
     failed = failed_cells(manifest)

@@ -22,7 +22,7 @@ from judges.board.page import write_board
 from judges.board.ranking import board_of
 from judges.board.submission import SCHEMA, read_submission, schema, to_json
 from judges.kinds import read_plan
-from judges.plans.shipped import find_config, shipped_configs
+from judges.plans.reading import find_config, shipped_configs
 from judges.runs.integrity import verify
 from judges.runs.manifest import read_manifest
 from judges.scoring.victims import victims_of

@@ -15,7 +15,7 @@ import spikeleak
 from PIL import Image
 
 from judges.notebook.display import OneLine, working
-from judges.plans.shipped import shipped_configs
+from judges.plans.reading import shipped_configs
 from tests.readmes import block
 
 TOUR = shipped_configs()["demo"].with_name("tour.ipynb")

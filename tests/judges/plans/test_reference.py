@@ -13,7 +13,7 @@ from flwr.serverapp import strategy as flower_strategies
 
 from attacks import MODEL_INVERSIONS, build_inversion
 from fl_sim.config import ModelSettings, override
-from fl_sim.config.strategies import REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS, STRATEGY_CLAIMS
+from fl_sim.config.strategies import FLOWER_DEFAULTS, REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS, STRATEGY_CLAIMS
 from fl_sim.defences import DEFENCES, MESSAGE
 from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
@@ -27,7 +27,7 @@ from judges.plans.gradient_inversion import make_plan
 from judges.plans.keys import Entry, Use, descriptions, literal, tables_of
 from judges.plans.membership import make_membership_plan
 from judges.plans.model_inversion import make_inversion_plan, with_brainleaks_neurons
-from judges.plans.reference import COMMAND, FLOWER_DEFAULTS, FURTHER, reference
+from judges.plans.reference import COMMAND, FURTHER, reference
 from judges.plans.rounds import make_rounds_plan
 from judges.runs.manifest import THREATS
 

@@ -12,8 +12,8 @@ from judges.kinds import read_plan
 from judges.plans.gradient_inversion import Plan
 from judges.plans.membership import MembershipPlan
 from judges.plans.model_inversion import InversionPlan
+from judges.plans.reading import shipped_configs
 from judges.plans.rounds import RoundsPlan, make_rounds_plan, names_of
-from judges.plans.shipped import shipped_configs
 from judges.runs.manifest import THREATS
 
 RAW: dict[str, Any] = {
