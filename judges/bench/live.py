@@ -38,7 +38,8 @@ from judges.classifiers.settings import NONE, JudgeOptions
 from judges.progress import Advance, Watch
 from judges.runs.identity import Attacked
 from judges.runs.rows import Context
-from judges.scoring.session import Evidence, Session, Victim
+from judges.scoring.session import Session
+from judges.scoring.truths import Evidence, Victim
 
 log = logging.getLogger(__name__)
 

@@ -1,112 +1,43 @@
-"""Opens the seal of captured updates, and scores their reconstructions with the data sets and judges of a run."""
+"""Scores the reconstructions of opened updates with the data sets and judges of a run."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from attacks.contracts import Reconstruction
-from attacks.engines.truth import Rounded
-from fl_sim.captures import CaptureStore, SealedStore
-from fl_sim.config import DatasetSettings
+from fl_sim.captures import CaptureStore
 from fl_sim.datasets.examples import Dataset
-from fl_sim.defences import NO_DEFENCE
-from fl_sim.defences.claims import SERVER, Claim
-from fl_sim.errors import DataError
-from fl_sim.records import CapturedUpdate, SealedBatch, TrainedModel, load_record
-from fl_sim.sealed_forms import formed
-from fl_sim.specs import InputSpec, ModelSpec, Scalar
+from fl_sim.defences.claims import SERVER
+from fl_sim.records import CapturedUpdate, TrainedModel, load_record
+from fl_sim.specs import InputSpec, Scalar
 from judges.classifiers import get_judge
 from judges.classifiers.cache import Judge
 from judges.classifiers.settings import NONE, JudgeOptions
 from judges.progress import Watch
-from judges.runs.identity import NO_OP, SWAPPED, Attacked, Group
+from judges.runs.identity import NO_OP, SWAPPED, Group
 from judges.runs.measures import ClassDistances, Health, ModelAccuracy
 from judges.runs.names import control_cell
 from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
-from judges.scoring.audit.checks import fits_of, matched, measured, others_truth
+from judges.scoring.audit.checks import fits_of
 from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.scoring.models.accuracy import accuracies, kept_models
 from judges.scoring.models.health import examine, vitals
-from judges.scoring.sums import composed
 from judges.scoring.timelines import TimelineBook
+from judges.scoring.truths import Evidence, Truths
 
 
-@dataclass(frozen=True)
-class Victim:
-    """A captured update.
-
-    Attributes:
-        id: of the capture.
-        round: server round.
-        repeat: number of the repetition of the federation.
-        sealed: ids of the sealed batches behind it, those of the clients in a sum; () for the one of its own id.
-    """
-
-    id: str
-    round: int
-    repeat: int = 0
-    sealed: tuple[str, ...] = ()
-
-    @property
-    def seals(self) -> tuple[str, ...]:
-        """Return the ids of the sealed batches behind it."""
-        return self.sealed or (self.id,)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Captured updates that are attacked and scored together: those of a federation, or of one model of an audit.
-
-    Attributes:
-        name: their label in folders.
-        attacked: their columns in the rows.
-        victims: in the order in which they are attacked.
-        seed: root seed, from which that of the attacks follows.
-        model: the model that the clients train.
-        dataset: the clients' data set; None if it is not known.
-        models: files of the trained models, whose test accuracy is part of their health.
-        claims: what the clients' defence and the strategy claim; () where neither defends, or it is not known.
-    """
-
-    name: str
-    attacked: Attacked
-    victims: tuple[Victim, ...]
-    seed: int
-    model: ModelSpec
-    dataset: DatasetSettings | None = None
-    models: Mapping[str, Path] = field(default_factory=dict)
-    claims: tuple[Claim, ...] = ()
-
-    @property
-    def ids(self) -> list[str]:
-        """Return the ids of the captures."""
-        return [victim.id for victim in self.victims]
-
-    @property
-    def spec(self) -> InputSpec:
-        """Return the spec of the inputs."""
-        return self.model.input
-
-    @property
-    def timesteps(self) -> int:
-        """Return T of a spiking model, which takes one step for each frame of a recording; 0 for an ANN."""
-        if not self.attacked.spiking:
-            return 0
-        return self.spec.timesteps or (self.model.spiking.timesteps if self.model.spiking else 0)
-
-
-class Session:
-    """Scores the reconstructions of one run.
+class Session(Truths):
+    """Scores the reconstructions of one run, whose truth it opens; see `Truths`.
 
     Args:
         experiment: name of the experiment.
@@ -117,20 +48,10 @@ class Session:
         watch: shows progress.
 
     Attributes:
-        sealed: the truth of the captures.
         datasets: data sets that were read, by name.
         judges: judges that were used, by the digest of their data.
         distances: distances between the examples of a data set, by name.
-        mismatches: {capture id: distance between the update of the truth, as an attack computes it, and the captured
-            one, relative to its norm}, as far as they were measured; where the truth holds the batches of all epochs,
-            in their order.
-        reordered: {capture id: the same with the order of the first epoch in all}, where it is about 0 in the true
-            order only.
-        rounding: {capture id: what rounding alone does to the update of its truth}, where it is a reason why this is
-            not the captured one. Where it leaves open whether it is, `mismatches` has nothing.
         public: mean inputs of public pictures, for captures whose data set is not known, by what their model takes.
-        converted: {capture id: how its truth was converted}, of the opened truths that clients sealed in another form.
-        unfit: {capture id: why the answers to it are not scored}, where a truth cannot be that of its update.
         timelines: how the answers of attacks and controls fare over time, until they are written.
         seconds: wall time spent on judges.
     """
@@ -138,117 +59,18 @@ class Session:
     def __init__(
         self, experiment: str, folder: Path, judge: JudgeOptions, *, device: str, distances: int, watch: Watch
     ) -> None:
+        super().__init__(folder)
         self.folder, self.watch = folder, watch
-        self.sealed = SealedStore(folder / "sealed")
         self.datasets: dict[str, Dataset] = {}
         self.judges: dict[str, Judge] = {}
         self.distances: dict[str, ClassDistances] = {}
         self.public: dict[InputSpec, Means] = {}
-        self.converted: dict[str, str] = {}
-        self.unfit: dict[str, str] = {}
-        self.mismatches: dict[str, float] = {}
-        self.reordered: dict[str, float] = {}
-        self.rounding: dict[str, Rounded] = {}
         self.timelines = TimelineBook()
         self.seconds = 0.0
         self._experiment, self._options, self._device, self._most = experiment, judge, device, distances
         self._means: dict[str, Means] = {}
         self._health: dict[Group, Health] = {}
         self._accuracies: dict[Group, tuple[ModelAccuracy, ...]] = {}
-        self._truths: dict[str, SealedBatch] = {}
-        self._opened: Evidence | None = None
-
-    def open(self, evidence: Evidence, *, complete: bool) -> list[Victim]:
-        """Load the truth of the evidence's captures in place of that loaded before, and return its victims.
-
-        Truth that is loaded already is not read again, nor is what is `unfit`.
-
-        Args:
-            evidence: the captures.
-            complete: whether the truth of all captures must exist and be readable.
-
-        Raises:
-            DataError: a truth that must exist is missing, corrupt, or cannot be that of an update of its model.
-        """
-        if evidence is not self._opened:
-            there = None if complete else set(self.sealed.ids())
-            self._truths = {}
-            for victim in (one for one in evidence.victims if one.id not in self.unfit):
-                if there is not None and not there.issuperset(victim.seals):
-                    continue
-                try:
-                    self._truths[victim.id] = self._read(victim, evidence.spec)
-                except DataError as error:
-                    if complete:
-                        raise
-                    self._leave_out(victim.id, str(error))
-            self._opened = evidence
-        return self.known(evidence)
-
-    def known(self, evidence: Evidence) -> list[Victim]:
-        """Return the victims of the opened evidence whose truth is known."""
-        return [victim for victim in evidence.victims if self.knows(victim.id)]
-
-    def _leave_out(self, capture_id: str, reason: str) -> None:
-        """Note that a truth cannot be that of its update, and forget it."""
-        self.unfit[capture_id] = reason
-        self._truths.pop(capture_id, None)
-        self.converted.pop(capture_id, None)
-        self.mismatches.pop(capture_id, None)
-        self.reordered.pop(capture_id, None)
-        self.rounding.pop(capture_id, None)
-
-    def _read(self, victim: Victim, spec: InputSpec) -> SealedBatch:
-        """Return the truth of a capture in the form of the records; that of a sum is composed here alone."""
-        capture_id, found = victim.id, [formed(self.sealed.load(name), spec) for name in victim.seals]
-        truth = composed(capture_id, [one.batch for one in found])
-        converted = tuple(dict.fromkeys(words for one in found for words in one.converted))
-        if truth.labels.is_floating_point() and spec.classes > 1:
-            raise DataError(
-                f"{capture_id}: its client sealed targets that are not whole numbers, and answers are scored beside "
-                f"classes from 0 to {spec.classes - 1}; seal the classes, or remove this sealed batch to see the "
-                "answers without scores."
-            )
-        if converted:
-            self.converted[capture_id] = "; ".join(converted)
-        return truth
-
-    def compare(self, captures: Sequence[CapturedUpdate]) -> None:
-        """Measure how far the updates of the truth are from the captured ones, see `mismatches` and `reordered`.
-
-        Truth with the batches of several epochs is then cut to the examples of one. Truth of another size, and truth
-        that does not explain its update where that of another client does, is left out as `unfit`.
-
-        Args:
-            captures: updates of the opened evidence whose truth is known, with all facts that an attack assumes.
-        """
-        sealed = {capture.id: self.truth(capture.id) for capture in captures}
-        kept = [capture for capture in captures if self._is_cut(capture)]
-        new = [capture for capture in kept if capture.id not in self.mismatches.keys() | self.rounding.keys()]
-        found, reordered, rounding = measured(new, sealed, self._truths)
-        self.mismatches |= found
-        self.reordered |= reordered
-        self.rounding |= rounding
-        if self._opened is not None and self._opened.attacked.defence == NO_DEFENCE:
-            for name, reason in others_truth(kept, self.mismatches).items():
-                self._leave_out(name, reason)
-
-    def _is_cut(self, capture: CapturedUpdate) -> bool:
-        """Cut the truth of a capture to the examples of one epoch; leave it out if it is of another size."""
-        try:
-            self._truths[capture.id] = matched(capture, self._truths[capture.id])
-        except DataError as error:
-            self._leave_out(capture.id, str(error))
-            return False
-        return True
-
-    def knows(self, capture_id: str) -> bool:
-        """Return whether the truth of a capture of the opened evidence is known."""
-        return capture_id in self._truths
-
-    def truth(self, capture_id: str) -> SealedBatch:
-        """Return the truth of a capture of the opened evidence."""
-        return self._truths[capture_id]
 
     def context(self, evidence: Evidence, cell: str) -> Context:
         """Return the columns that the rows of a cell share, except those of the attack."""

@@ -43,7 +43,7 @@ from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
 from judges.scoring.audit.checks import left_out, other_order, out_of_range, rounding_grew, wrong_problem
 from judges.scoring.audit.public import origin, public_facts, public_means
-from judges.scoring.session import Evidence, Victim
+from judges.scoring.truths import Evidence, Victim
 
 INIT = "as sent"
 GIVEN = ("captures", "sealed", "models", "live")

@@ -27,7 +27,7 @@ from judges.runs.lock import sole_writer
 from judges.runs.manifest import LADDER
 from judges.runs.names import group_label
 from judges.scoring.audit.ladder import Rung, rungs, seal
-from judges.scoring.session import Evidence, Victim
+from judges.scoring.truths import Evidence, Victim
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from judges.runs.identity import NO_OP, SWAPPED
 from judges.runs.manifest import ADDED_ROWS, FEDERATIONS, ROWS
 from judges.runs.rows import Score, digests_of, finished_rows
 from judges.scoring.audit.checks import left_out
-from judges.scoring.session import Evidence, Victim
+from judges.scoring.truths import Evidence, Victim
 
 
 class Run(AttackedUpdates[Plan]):

@@ -21,7 +21,7 @@ from judges.plans.gradient_inversion import Cell, ExperimentConfig, Federation, 
 from judges.progress import Watch
 from judges.runs.manifest import ADDED_BY, ADDED_ROWS, ROWS
 from judges.runs.rows import Score, digests_of, finished_rows
-from judges.scoring.session import Evidence
+from judges.scoring.truths import Evidence
 
 
 class AddedAttack(Run):

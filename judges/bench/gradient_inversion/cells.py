@@ -25,7 +25,7 @@ from judges.bench.jobs import AttackJob, kept_answer, offset, reconstruction_pat
 from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
 from judges.scoring.controls import NO_LABEL
-from judges.scoring.session import Evidence
+from judges.scoring.truths import Evidence
 from judges.scoring.updates import sanity
 
 Start = tuple[str, float | None]

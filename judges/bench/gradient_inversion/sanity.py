@@ -12,7 +12,8 @@ from judges.plans.gradient_inversion import Cell
 from judges.progress import Watch
 from judges.runs.measures import SanityCheck
 from judges.runs.rows import Score
-from judges.scoring.session import Evidence, Session
+from judges.scoring.session import Session
+from judges.scoring.truths import Evidence
 from judges.scoring.updates import sanity
 from judges.summaries.gradient_inversion import Summary, read_summary
 

@@ -34,7 +34,8 @@ from judges.runs.names import control_cell, no_op_name
 from judges.runs.rows import Score, write_scores
 from judges.runs.timelines import load_timelines
 from judges.scoring.audit.checks import left_out
-from judges.scoring.session import Evidence, Session, Victim
+from judges.scoring.session import Session
+from judges.scoring.truths import Evidence, Victim
 from judges.scoring.updates.reads import readable
 from judges.summaries.gradient_inversion import summarise, write_summary
 

@@ -41,7 +41,7 @@ from judges.plans.gradient_inversion import make_plan
 from judges.progress import Watch
 from judges.runs.rows import read_scores
 from judges.scoring.image_metrics import ssim
-from judges.scoring.sums import composed
+from judges.scoring.truths import composed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -31,7 +31,8 @@ from judges.runs.identity import Attacked, columns_of
 from judges.runs.measures import Health
 from judges.runs.rows import Score
 from judges.scoring.models.health import Vitals, examine, vitals
-from judges.scoring.session import Evidence, Session, Victim
+from judges.scoring.session import Session
+from judges.scoring.truths import Evidence, Victim
 from judges.summaries.gradient_inversion import read_summary, summarise, write_summary
 
 SMALL = InputSpec(1, 12, 12, 4)
