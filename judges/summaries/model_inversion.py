@@ -14,13 +14,14 @@ import pydantic
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
 from fl_sim.specs import Scalar
-from judges.intervals import Rate, rate
+from judges.intervals import Rate
 from judges.runs.identity import REAL, SHUFFLED, Approach, Pairs, columns_of
 from judges.runs.rows.classes import CENTRAL, AttackedModel, ClassScore, InversionScores, Repeated, Target, TargetFacts
 from judges.scoring.class_metrics import over_attacks
 from judges.summaries import published_inversions as published
 from judges.summaries.class_verdicts import CONVINCED, verdict_on
 from judges.summaries.published_inversions import PublishedInversion
+from judges.summaries.transfer import Transfer, class_rate, transfer_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +46,6 @@ class TargetSummary(AttackedModel):
     classes: int
     n_test: int
     published: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """What the attacked model makes of its answers, and what models make of them that the attack never saw.
-
-    Attributes:
-        targets: number of these further models.
-        own: how often the attacked model believes in the class more than in any other, with an interval over the
-            classes as units.
-        own_confidence: its mean posterior of the class.
-        second: how often one of the further models does so.
-        second_confidence: their mean posterior.
-    """
-
-    targets: int
-    own: Rate
-    own_confidence: float
-    second: Rate
-    second_confidence: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,8 +207,8 @@ def _line(
 ) -> InversionSummary:
     """Return the line of one cell; `cells` holds the rows of all cells of its target."""
     first = rows[0]
-    accuracy = _rate([row.rank == 1 for row in rows], rows, seed, f"{first.cell} accuracy")
-    daa = _rate([row.distinctive for row in rows], rows, seed, f"{first.cell} daa")
+    accuracy = class_rate([row.rank == 1 for row in rows], rows, seed, f"{first.cell} accuracy")
+    daa = class_rate([row.distinctive for row in rows], rows, seed, f"{first.cell} daa")
     noise = _share_first(cells, (SHUFFLED, *first.approach[1:]))
     ceiling = _share_first(cells, (REAL, "", ()))
     verdict, reason = verdict_on(rows, accuracy, daa, noise=noise, ceiling=ceiling)
@@ -251,31 +232,14 @@ def _line(
         zeros=mean(row.zeros for row in rows),
         nearest_train=median(row.nearest_train for row in rows),
         nearest_test=median(row.nearest_test for row in rows),
-        nearer_train=_rate([row.nearer_train for row in rows], rows, seed, f"{first.cell} nearer train"),
+        nearer_train=class_rate([row.nearer_train for row in rows], rows, seed, f"{first.cell} nearer train"),
         iterations=mean(row.iterations for row in rows),
         seconds=mean(row.seconds for row in rows),
         verdict=verdict,
         reason=reason,
         published=published.INVERSIONS.get((first.dataset, first.attack)) if paper else None,
         nearest_ssim=_median(row.nearest_ssim for row in rows),
-        transfer=_transfer(rows, seed),
-    )
-
-
-def _transfer(rows: Sequence[ClassScore], seed: int) -> Transfer | None:
-    """Return what the targets make of the answers of a cell; None where a row was not tried on further ones."""
-    first = rows[0]
-    known = [row for row in rows if row.second_success is not None]
-    if len(known) < len(rows):
-        return None
-    each = [(row, at < (row.second_success or 0)) for row in rows for at in range(row.second_targets)]
-    flags, owners = [flag for _, flag in each], [row for row, _ in each]
-    return Transfer(
-        targets=first.second_targets,
-        own=_rate([row.own_success is True for row in rows], rows, seed, f"{first.cell} own target"),
-        own_confidence=mean(row.own_confidence or 0.0 for row in rows),
-        second=_rate(flags, owners, seed, f"{first.cell} second target"),
-        second_confidence=mean(row.second_confidence or 0.0 for row in rows),
+        transfer=transfer_of(rows, seed),
     )
 
 
@@ -296,11 +260,6 @@ def _share_first(cells: Mapping[str, Sequence[ClassScore]], approach: tuple[str,
     """Return the attack accuracy of a control; None if there is no such control."""
     rows = [row for own in cells.values() for row in own if row.approach == approach]
     return mean(row.rank == 1 for row in rows) if rows else None
-
-
-def _rate(flags: Sequence[bool], rows: Sequence[ClassScore], seed: int, stream: str) -> Rate:
-    """Return how often a flag is set; whole classes are resampled, since the answers for one class are similar."""
-    return rate(flags, [row.label for row in rows], seed=seed, stream=stream)
 
 
 def _as_the_paper(target: AttackedModel, shape: tuple[int, int, int]) -> bool:

@@ -15,7 +15,8 @@ from judges.report.words import reasons_table, tone
 from judges.runs.identity import CLASS_MEAN, REAL
 from judges.runs.names import CONTROL, attack_name, target_name
 from judges.runs.rows.classes import ClassScore, Target
-from judges.summaries.model_inversion import Inversions, InversionSummary, Transfer
+from judges.summaries.model_inversion import Inversions, InversionSummary
+from judges.summaries.transfer import Transfer
 
 _NARROW = "results layout inverted narrow"
 _OF = "\N{RIGHT SINGLE QUOTATION MARK}"
