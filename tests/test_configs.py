@@ -23,6 +23,20 @@ from judges.summaries.model_inversion import read_inversions
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCALED = [path for path in sorted(CONFIGS.glob("*.toml")) if "scales" in tomllib.loads(path.read_text("utf-8"))]
 
+LONG = {
+    "brainleaks",
+    "figure3",
+    "figure4",
+    "figure5",
+    "grnn_mnist",
+    "quantisation",
+    "rounds",
+    "table4",
+    "table5",
+    "tradeoff",
+}
+"""Configs whose smallest scale takes more than about twenty seconds."""
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,7 +45,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", SCALED, ids=[path.stem for path in SCALED])
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.endurance] * (path.stem in LONG)) for path in SCALED],
+)
 def test_the_smoke_scale_runs_every_cell(
     path: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

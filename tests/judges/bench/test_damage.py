@@ -29,6 +29,8 @@ from tests.judges.bench.test_gradient_inversion import quiet, run, without_secon
 from tests.judges.bench.test_whole_federations import NAMES, RAW, flip
 from tests.judges.cli.test_runs import ask
 
+pytestmark = pytest.mark.endurance
+
 OTHER = ["attack.name=idlg", "attack.iterations=0"]
 ADDED = "idlg-iterations=0"
 

@@ -20,6 +20,8 @@ from judges.summaries.gradient_inversion import read_summary
 from tests.judges.bench.test_audit import leave_a_batch, leave_captures
 from tests.judges.bench.test_gradient_inversion import RAW, quiet
 
+pytestmark = pytest.mark.endurance
+
 SETTINGS = ("attack=idlg", "attack.iterations=60", "checks=0", "ladder.examples=3")
 
 

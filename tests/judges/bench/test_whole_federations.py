@@ -21,6 +21,8 @@ from judges.runs.manifest import failed_cells, read_manifest
 from tests.judges.bench.test_gradient_inversion import quiet, run, without_seconds
 from tests.judges.cli.test_runs import ask
 
+pytestmark = pytest.mark.endurance
+
 RAW: dict[str, Any] = {
     "name": "whole",
     "dataset": {"name": "digits", "split": "test", "size": 12},
