@@ -23,6 +23,8 @@ from fl_sim.federation.exposure import claims_of as claims_of  # re-exported, as
 from fl_sim.federation.interception import Sink
 from fl_sim.federation.isolation import flower_logging
 from fl_sim.federation.local_grid import LocalGrid
+from fl_sim.federation.mods import shared_state
+from fl_sim.federation.server_app import as_sampled as as_sampled
 from fl_sim.federation.server_app import build_server_app
 from fl_sim.federation.strategies import sampled_clients as sampled_clients
 from fl_sim.models import build_model
@@ -77,6 +79,16 @@ def run_federation(
 def examples_of(config: SimulationConfig, client: int) -> int:
     """Return how many examples a client holds, by its partition id."""
     return len(partition_indices(config, client))
+
+
+def shared_names(config: SimulationConfig) -> frozenset[str]:
+    """Return the names of the parameters and buffers that server and clients exchange.
+
+    Raises:
+        ConfigError: the model cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return frozenset(shared_state(config, build_model(config.model.spec(input_spec(config)))))
 
 
 def check_federation(config: SimulationConfig) -> None:

@@ -11,6 +11,7 @@ from fl_sim.config import DatasetSettings, SimulationConfig
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.partition import Indices, make_partitioner
+from fl_sim.defences.dp_sgd import poisson_draws
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.records import InputSpec
@@ -91,6 +92,31 @@ def draw_batches(
         order += permutation[: in_epoch * size].reshape(in_epoch, size).unbind()
     split, _ = splits(config.dataset)
     return [split.batch(indices) for indices in order[:count]]
+
+
+def draw_samples(
+    config: SimulationConfig, partition: int, *, count: int, size: int, stream: torch.Generator
+) -> list[Batch]:
+    """Return a client's Poisson samples of one round: each example is in each with probability `size` / n by itself.
+
+    Args:
+        config, partition, stream: as for `draw_batches`.
+        count: number of samples, any of which may be empty.
+        size: their mean size.
+
+    Returns:
+        As `draw_batches`, with batches of random sizes.
+    """
+    held = partition_indices(config, partition)
+    split, _ = splits(config.dataset)
+    places = poisson_draws(len(held), rate=min(1.0, size / len(held)), steps=count, generator=stream)
+    return [split.batch(held[drawn]) if len(drawn) else _no_batch(split, held) for drawn in places]
+
+
+def _no_batch(split: Examples, held: Tensor) -> Batch:
+    """Return a batch of no examples, with the shape of others: not every data set can be asked for none."""
+    inputs, labels = split.batch(held[:1])
+    return inputs.narrow(inputs.dim() - 4, 0, 0), labels[:0]
 
 
 def draw_epochs(

@@ -27,6 +27,7 @@ APART = ("checks", "ladder", "transfer")
 """Keys of a config for what is made beside the answers, which stay the same."""
 LATER: Mapping[str, Mapping[str, Scalar]] = {
     "dataset": {"channels": 0, "singles": 0},
+    "defence": {"local_affine": False, "sampling": "shuffled", "tell_sizes": False},
     "federation": {"capture_most": 0, "observer": EACH_CLIENT, "summed_clients": 0},
 }
 """{table: {key: default}} of keys that came after experiments had been run without them."""
