@@ -147,7 +147,7 @@ ROOMS: dict[str, Room] = {
         (*ATTACKS, *MEMBERSHIPS, "attacks.answers", "attacks.budgets", "attacks.engines.choice", "attacks.posterior",
          "attacks.preflight", "attacks.preflight.evaluation", "attacks.preflight.self_check",
          "attacks.preflight.stand_in", "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC,
-         "fl_sim.accounts", "fl_sim.captures", "fl_sim.central", "fl_sim.contents", "fl_sim.extras",
+         "fl_sim.accounts", "fl_sim.cache", "fl_sim.captures", "fl_sim.central", "fl_sim.contents", "fl_sim.extras",
          "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS, "judges.auxiliary",
          "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -25,13 +28,26 @@ def input_spec(config: SimulationConfig) -> InputSpec:
     return load(config.dataset).spec
 
 
+_GIVEN: ContextVar[Dataset | None] = ContextVar("given", default=None)
+
+
+@contextlib.contextmanager
+def holding(dataset: Dataset | None) -> Iterator[None]:
+    """Let the clients of this process hold a data set instead of that which their config names, unless it is None."""
+    token = _GIVEN.set(dataset)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
 def load(settings: DatasetSettings) -> Dataset:
-    """Return the data set of a config.
+    """Return the data set of a config, or the one in its place.
 
     Raises:
         DataError: its files are missing or corrupt.
     """
-    return settings.load()
+    return _GIVEN.get() or settings.load()
 
 
 def splits(settings: DatasetSettings) -> tuple[Examples, Examples]:
@@ -50,7 +66,7 @@ def partition_indices(config: SimulationConfig, partition: int) -> Tensor:
     if not 0 <= partition < clients:
         raise ConfigError(f"federation.clients is {clients}, so there is no partition {partition}.")
     seed = derive_seed(config.seed, "partition")
-    return torch.from_numpy(_partitions(config.dataset, clients, seed)[partition])
+    return torch.from_numpy(_partitions(config.dataset, clients, seed, load(config.dataset).digest)[partition])
 
 
 def is_captured(config: SimulationConfig, server_round: int, partition: int) -> bool:
@@ -166,8 +182,8 @@ def check_batches(config: SimulationConfig) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _partitions(settings: DatasetSettings, clients: int, seed: int) -> list[Indices]:
-    """Return the indices of every client, computed once per process."""
+def _partitions(settings: DatasetSettings, clients: int, seed: int, digest: str) -> list[Indices]:  # noqa: ARG001
+    """Return the indices of every client, computed once per process and data."""
     split, _ = splits(settings)
     partitioner = make_partitioner(
         settings.partitioner, num_partitions=clients, alpha=settings.alpha, singles=settings.singles, seed=seed
