@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from fl_sim.specs import Settings
 
-POISSON = "poisson"
+POISSON: Final = "poisson"
 """The sampling of DP-SGD that draws each example of a batch by itself."""
 
 

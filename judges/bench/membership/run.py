@@ -174,9 +174,9 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
                 started.append((f"{kind} {name}", Started(engine, TrainJob(recipe))))
         asked = asked_of(target, target.config.seed, self.folder)
         for number, online in self.plan.shadows_of(target):
-            recipe = shadow_of(target.config, asked, number, online=online)
+            shadow = shadow_of(target.config, asked, number, online=online)
             told = f"shadow {number} of {target.label}, {'online' if online else 'offline'}"
-            started.append((told, Started(engine, TrainJob(recipe))))
+            started.append((told, Started(engine, TrainJob(shadow))))
         return started
 
     def _wait_for(self, started: Sequence[tuple[str, Started]]) -> str:

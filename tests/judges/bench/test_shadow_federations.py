@@ -13,7 +13,7 @@ import fl_sim.config
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from fl_sim.records import TrainedModel
-from fl_sim.simulation import run_federation
+from fl_sim.simulation import examples_of, run_federation
 from judges.bench.execution import run_plan
 from judges.bench.membership.forecast import forecast_memberships
 from judges.bench.membership.run import asked_of
@@ -71,6 +71,7 @@ def test_its_model_is_that_of_a_federation_with_its_seed_on_its_data(
         patch.setattr(fl_sim.config, "load_dataset", load)
         trained = run_federation(config, output=tmp_path / "plain", federation_id="plain")
     assert equal(trained, shadow)
+    assert examples_of(config, 0) > len(half.train)  # the partitions of the half were not kept for the whole
     other = run_federation(config, output=tmp_path / "whole", federation_id="whole")
     assert not equal(other, shadow)
     assert not equal(trained, shadow_of(FEDERATED, 1))
