@@ -100,7 +100,8 @@ ROOMS: dict[str, Room] = {
         ("torch",),
     ),
     "fl_sim.simulation": Room(
-        (*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*", "fl_sim.models"),
+        (*BASICS, "fl_sim.datasets.examples", "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*",
+         "fl_sim.models"),
         ("flwr", "torch"),
     ),
     "fl_sim.federation": Room(

@@ -7,8 +7,7 @@ from typing import Any
 
 import pydantic
 
-from fl_sim.defences import DEFENCES, GRADIENT, MESSAGE, NO_DEFENCE, SHARING
-from fl_sim.defences.settings import POISSON
+from fl_sim.defences import DEFENCES, GRADIENT, MESSAGE, NO_DEFENCE, POISSON, SHARING
 from fl_sim.errors import ConfigError, nearest
 from fl_sim.specs import Scalar, Settings
 from fl_sim.validation import explain, in_table

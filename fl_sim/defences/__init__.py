@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pydantic
 
 from fl_sim.defences.claims import ClaimOf
+from fl_sim.defences.settings import POISSON as POISSON
 from fl_sim.defences.settings import (
     ClipSettings,
     DpSgdSettings,
