@@ -15,8 +15,10 @@ from attacks import ATTACKS, build_attack, entry_of, origin_of
 from attacks.answer_checks import problem_of, problem_of_inversion
 from attacks.contracts import GradientInversion, Inversion, ModelInversion, Progress, Reconstruction
 from attacks.posterior import model_id
+from attacks.settings import IDLGSettings
+from attacks.unattempted import not_attempted
 from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
-from fl_sim.observed import same_problem
+from fl_sim.observed import same_problem, why_not_searched
 from fl_sim.plugins import OURS
 from fl_sim.records import CapturedUpdate, TrainedModel
 from fl_sim.specs import Scalar, Settings
@@ -67,6 +69,8 @@ def answers_of(
 ) -> list[Reconstruction]:
     """Return the answers of an attack to captured updates, checked, with the wall time of the call as their seconds.
 
+    Updates of which nobody knows how many examples are behind them are not attempted.
+
     Args:
         attack: built with the settings of the call.
         captures: captured updates of one model spec.
@@ -78,10 +82,21 @@ def answers_of(
         MemoryError, RuntimeError, OSError: memory does not suffice.
     """
     started = time.perf_counter()
-    with named_failure(call, _several(captures)):
-        answers = attack.reconstruct(captures, seed=call.seed, device=call.device, progress=progress)
+    searched = [capture for capture in captures if not why_not_searched(capture)]
+    answers: object = []
+    if searched:
+        with named_failure(call, _several(searched)):
+            answers = attack.reconstruct(searched, seed=call.seed, device=call.device, progress=progress)
+    found = iter(checked_answers(answers, searched, call))
     seconds = (time.perf_counter() - started) / max(1, len(captures))
-    return [dataclasses.replace(one, seconds=seconds) for one in checked_answers(answers, captures, call)]
+    whole = [_unknown(capture, call) if why_not_searched(capture) else next(found) for capture in captures]
+    return [dataclasses.replace(one, seconds=seconds) for one in whole]
+
+
+def _unknown(capture: CapturedUpdate, call: Call) -> Reconstruction:
+    """Return the answer to an update behind which an unknown number of examples is: nothing, of their mean number."""
+    grey = not_attempted(call.name, IDLGSettings(), capture, None, seed=call.seed)
+    return Reconstruction(**_fields(grey, call))
 
 
 def checked_answers(answers: object, captures: Sequence[CapturedUpdate], call: Call) -> list[Reconstruction]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -31,13 +31,16 @@ def local_steps(capture: CapturedUpdate) -> Steps:
     """Return the local steps behind a captured update.
 
     The examples are numbered in the order in which the first epoch uses them. The order of later epochs, which the
-    server does not know, is taken to be the same. The last batch of an epoch may be smaller than the others.
+    server does not know, is taken to be the same. The last batch of an epoch may be smaller than the others. Sizes that
+    the client told count instead; steps without an example, which change nothing but for noise, are left out.
 
     Raises:
         ConfigError: the update is a weight delta, and its number of steps does not follow from what the server knows,
             or is beyond `MOST_LOCAL_STEPS`; or it tells of more than `MOST_EXAMPLES`.
     """
     reported, size = capture.num_examples or None, _size_of_step(capture)
+    if capture.sizes and any(capture.sizes):
+        return _sized(capture, capture.sizes)
     if capture.kind == "gradient":
         return (range(_plausible(capture, _least(size, reported))),)
     if capture.epochs is not None and reported is not None:
@@ -54,6 +57,17 @@ def local_steps(capture: CapturedUpdate) -> Steps:
     examples = _plausible(capture, _least(None if size is None else size * steps, reported))
     epoch = _epoch(examples, size or examples, capture.training)
     return (epoch * -(-steps // len(epoch)))[:steps]
+
+
+def why_not_searched(capture: CapturedUpdate) -> str:
+    """Return why no attack can look for the inputs behind an update, since their number is not known; "" if it can."""
+    if capture.sampling is None:
+        return ""
+    if capture.sizes is None:
+        return (
+            "its batches are Poisson samples, and the server knows their mean size and not how many examples there were"
+        )
+    return "" if any(capture.sizes) else "all its Poisson samples were empty"
 
 
 def steps_as_used(capture: CapturedUpdate) -> Steps:
@@ -127,6 +141,14 @@ def assuming(capture: Update, assumed: Mapping[str, Scalar]) -> Update:
         filled = {key: value for key, value in filled.items() if key not in ("epochs", "local_steps")}
     training = capture.training.filled({key: value for key, value in assumed.items() if key not in own})
     return dataclasses.replace(capture, **filled, training=training)
+
+
+def _sized(capture: CapturedUpdate, sizes: Sequence[int]) -> Steps:
+    """Return steps of so many examples, each with its own."""
+    _refuse_giants(capture, len(sizes))
+    _plausible(capture, sum(sizes))
+    ends = list(itertools.accumulate(sizes))
+    return tuple(range(end - size, end) for end, size in zip(ends, sizes, strict=True) if size)
 
 
 def _size_of_step(capture: CapturedUpdate) -> int | None:

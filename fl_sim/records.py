@@ -67,6 +67,9 @@ class CapturedUpdate:
         clients: number of clients of whose updates it is the mean, weighted by their examples, where secure aggregation
             shows no more; `num_examples` is then their sum. 1 for a client's own update.
         members: partition ids of these clients, as far as the server knows them; None for a client's own update.
+        sampling: "poisson" where each example of a step was drawn by itself, so that `batch_size` is a mean; None for
+            batches of this size.
+        sizes: number of examples in each local step, if the client told them; 0 for an empty sample.
     """
 
     id: str
@@ -86,6 +89,8 @@ class CapturedUpdate:
     training: ClientTraining = dataclasses.field(default_factory=ClientTraining)
     clients: int = 1
     members: tuple[int, ...] | None = dataclasses.field(default=None, metadata=LATER)
+    sampling: Literal["poisson"] | None = dataclasses.field(default=None, metadata=LATER)
+    sizes: tuple[int, ...] | None = dataclasses.field(default=None, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,15 +14,18 @@ from flwr.app.exception import AppExitException
 from flwr.serverapp import ServerApp
 
 from fl_sim.config import SimulationConfig
+from fl_sim.datasets.examples import Dataset
 from fl_sim.defences import NO_DEFENCE, bound, known_entry
 from fl_sim.errors import ConfigError, SpikeleakError
 from fl_sim.extras import RAY, require
 from fl_sim.federation.client_app import build_client_app
-from fl_sim.federation.client_data import check_batches, input_spec, partition_indices, splits
+from fl_sim.federation.client_data import check_batches, holding, input_spec, partition_indices, splits
 from fl_sim.federation.exposure import claims_of as claims_of  # re-exported, as all that a caller needs of a federation
 from fl_sim.federation.interception import Sink
 from fl_sim.federation.isolation import flower_logging
 from fl_sim.federation.local_grid import LocalGrid
+from fl_sim.federation.mods import shared_state
+from fl_sim.federation.server_app import as_sampled as as_sampled
 from fl_sim.federation.server_app import build_server_app
 from fl_sim.federation.strategies import sampled_clients as sampled_clients
 from fl_sim.models import build_model
@@ -39,6 +42,7 @@ def run_federation(
     sink: Sink | None = None,
     observe: bool = True,
     verbose: bool = False,
+    dataset: Dataset | None = None,
 ) -> TrainedModel:
     """Run one federation and return the model that it trained.
 
@@ -53,6 +57,8 @@ def run_federation(
         sink: receives each captured update in place of the store on disk.
         observe: whether updates are captured at all.
         verbose: whether to show Flower's own log.
+        dataset: what the clients hold, and the split for tests, in place of what the config names; on the engine
+            "local" only.
 
     Raises:
         ConfigError, DataError: a setting is wrong, or the data are missing or corrupt.
@@ -60,7 +66,15 @@ def run_federation(
     """
     settings = RunSettings(config, output.resolve(), federation_id).flat()
     RunSettings.read(settings)
-    check_federation(config)
+    check_federation(config, dataset=dataset)
+    with holding(dataset):
+        return _run(config, settings, sink=sink, observe=observe, verbose=verbose)
+
+
+def _run(
+    config: SimulationConfig, settings: Mapping[str, Scalar], *, sink: Sink | None, observe: bool, verbose: bool
+) -> TrainedModel:
+    """Run the federation of a flat run config."""
     results: list[TrainedModel] = []
     server_app = build_server_app(settings, sink=sink, observe=observe, on_result=results.append)
     start = _run_on_ray if config.federation.engine == "ray" else _run_locally
@@ -79,8 +93,22 @@ def examples_of(config: SimulationConfig, client: int) -> int:
     return len(partition_indices(config, client))
 
 
-def check_federation(config: SimulationConfig) -> None:
+def shared_names(config: SimulationConfig) -> frozenset[str]:
+    """Return the names of the parameters and buffers that server and clients exchange.
+
+    Raises:
+        ConfigError: the model cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return frozenset(shared_state(config, build_model(config.model.spec(input_spec(config)))))
+
+
+def check_federation(config: SimulationConfig, *, dataset: Dataset | None = None) -> None:
     """Check that a federation can run, before an engine is started.
+
+    Args:
+        config: of the federation.
+        dataset: in place of the data that the config names, see `run_federation`.
 
     Raises:
         ConfigError: a client has too few examples for a batch, the defence cannot be imported or is not for this model,
@@ -89,9 +117,14 @@ def check_federation(config: SimulationConfig) -> None:
     """
     if config.federation.engine == "ray":
         require(RAY, 'federation.engine: "ray"')
-    if config.defence.name != NO_DEFENCE:
-        _check_defence(config)
-    check_batches(config)
+        if dataset is not None:
+            raise ConfigError(
+                'federation.engine: "ray" has clients in other processes, which hold what the config names.'
+            )
+    with holding(dataset):
+        if config.defence.name != NO_DEFENCE:
+            _check_defence(config)
+        check_batches(config)
 
 
 def _check_defence(config: SimulationConfig) -> None:

@@ -45,7 +45,7 @@ NOUNS = ("fl_sim.specs", "fl_sim.client_training", "fl_sim.errors", "fl_sim.file
 RECORDS = (*NOUNS, "fl_sim.records", "fl_sim.seeding")
 BASICS = (*RECORDS, "fl_sim.plugins")
 SEEN = (*BASICS, "fl_sim.observed", "fl_sim.models.*", "fl_sim.encoders", "fl_sim.losses", "fl_sim.client_steps",
-        "fl_sim.tokens")  # fmt: skip
+        "fl_sim.normalisation", "fl_sim.tokens")  # fmt: skip
 """What an attack may know of the federation: nothing of its data, its clients or the truth."""
 
 CONFIG = ("fl_sim.config.*", "fl_sim.validation")
@@ -71,6 +71,7 @@ ROOMS: dict[str, Room] = {
     "fl_sim.validation": Room(("fl_sim.errors",)),
     "fl_sim.cache": Room(("fl_sim.files",)),
     "fl_sim.records": Room(NOUNS, ("torch",)),
+    "fl_sim.normalisation": Room((), ("torch",)),
     "fl_sim.losses": Room((*NOUNS, "fl_sim.plugins"), ("torch",)),
     "fl_sim.client_steps": Room((*NOUNS, "fl_sim.losses"), ("torch",)),
     "fl_sim.observed": Room(RECORDS, ("torch",)),
@@ -82,7 +83,8 @@ ROOMS: dict[str, Room] = {
     "fl_sim.encoders": Room(RECORDS, ("torch",)),
     "fl_sim.models": Room((*BASICS, "fl_sim.encoders", "fl_sim.foreign_weights"), ("torch", "spikingjelly")),
     "fl_sim.defences": Room(
-        (*NOUNS, "fl_sim.defences.flower.*", "fl_sim.plugins", "fl_sim.validation"), ("torch", "opacus")
+        (*NOUNS, "fl_sim.defences.flower.*", "fl_sim.normalisation", "fl_sim.plugins", "fl_sim.validation"),
+        ("torch", "opacus"),
     ),
     "fl_sim.defences.flower": Room(
         (*NOUNS, "fl_sim.defences.accounting", "fl_sim.defences.claims", "fl_sim.plugins"), ("flwr",)
@@ -98,14 +100,15 @@ ROOMS: dict[str, Room] = {
         ("torch",),
     ),
     "fl_sim.simulation": Room(
-        (*BASICS, "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*", "fl_sim.models"),
+        (*BASICS, "fl_sim.datasets.examples", "fl_sim.extras", *CONFIG, "fl_sim.defences", "fl_sim.federation.*",
+         "fl_sim.models"),
         ("flwr", "torch"),
     ),
     "fl_sim.federation": Room(
         (*BASICS, *CONFIG, *DATA, "fl_sim.accounts", "fl_sim.captures", "fl_sim.client_steps", "fl_sim.contents",
          "fl_sim.datasets.*", "fl_sim.defences.*",
          "fl_sim.encoders", "fl_sim.foreign_weights", "fl_sim.global_models", "fl_sim.losses",
-         "fl_sim.models.*", "fl_sim.sealed_forms", "fl_sim.training"),
+         "fl_sim.models.*", "fl_sim.normalisation", "fl_sim.sealed_forms", "fl_sim.training"),
         ("flwr", "ray", "torch"),
     ),
     "fl_sim.testing": Room(
@@ -145,7 +148,7 @@ ROOMS: dict[str, Room] = {
         (*ATTACKS, *MEMBERSHIPS, "attacks.answers", "attacks.budgets", "attacks.engines.choice", "attacks.posterior",
          "attacks.preflight", "attacks.preflight.evaluation", "attacks.preflight.self_check",
          "attacks.preflight.stand_in", "attacks.thresholding", *BASICS, *CONFIG, *TABLES, *DATA, *PUBLIC,
-         "fl_sim.accounts", "fl_sim.captures", "fl_sim.central", "fl_sim.contents", "fl_sim.extras",
+         "fl_sim.accounts", "fl_sim.cache", "fl_sim.captures", "fl_sim.central", "fl_sim.contents", "fl_sim.extras",
          "fl_sim.global_models", "fl_sim.observed", "fl_sim.simulation", *PLANS, *RUNS, "judges.auxiliary",
          "judges.classifiers.*", "judges.progress", "judges.scoring.*", "judges.summaries.*"),
         ("ray", "pebble", "torch"),

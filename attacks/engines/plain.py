@@ -95,7 +95,15 @@ def _small(capture: CapturedUpdate) -> CapturedUpdate:
     steps = local_steps(capture)
     size, count = min(len(steps[0]), _MOST_EXAMPLES), min(len(steps), _MOST_STEPS)
     return dataclasses.replace(
-        capture, batch_size=size, local_steps=count, epochs=None, num_examples=size * count, labels=None, clients=1
+        capture,
+        batch_size=size,
+        local_steps=count,
+        epochs=None,
+        num_examples=size * count,
+        labels=None,
+        clients=1,
+        sampling=None,
+        sizes=None,
     )
 
 

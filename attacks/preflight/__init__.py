@@ -19,7 +19,7 @@ from attacks.preflight.layers import Layers, drawing, layers_of
 from attacks.reading.labels import recover_labels
 from attacks.settings import IDLGSettings
 from fl_sim.errors import ConfigError, SpikeleakError
-from fl_sim.observed import batch_size, contradictions, local_steps
+from fl_sim.observed import batch_size, contradictions, local_steps, why_not_searched
 from fl_sim.records import CapturedUpdate
 
 _TRIES = 2
@@ -61,6 +61,9 @@ def examine(capture: CapturedUpdate) -> Preflight:
     found: dict[str, object] = {}
     try:
         found["steps"], found["examples"] = len(local_steps(capture)), batch_size(capture)
+        refusal = why_not_searched(capture)
+        if refusal:
+            raise ConfigError(f"{refusal}.")
         found["contradictions"] = tuple(contradictions(capture))
         found["layers"] = layers = layers_of(capture)
         found["choice"] = choice = choose([capture])

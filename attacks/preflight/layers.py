@@ -11,6 +11,7 @@ from attacks.engines.plain import loaded, own_errors, planted
 from attacks.replay.module import ClientModule
 from fl_sim.client_steps import step_loss, trainable
 from fl_sim.encoders import Encoder
+from fl_sim.normalisation import statistics_of
 from fl_sim.records import CapturedUpdate
 from fl_sim.tokens import as_read
 
@@ -25,6 +26,8 @@ class Layers:
         frozen: those that it does not train.
         unshared: those that it trains and its update lacks.
         tied: names that are one and the same tensor.
+        unsent: parameters, and in eval mode running statistics, that the server did not send: an attack takes them to
+            be as in a new model.
         statistics: batch normalisations whose running statistics the update shares, which an attack matches too.
     """
 
@@ -33,6 +36,7 @@ class Layers:
     frozen: tuple[str, ...]
     unshared: tuple[str, ...]
     tied: tuple[tuple[str, ...], ...]
+    unsent: tuple[str, ...]
     statistics: tuple[str, ...]
 
 
@@ -54,8 +58,15 @@ def layers_of(capture: CapturedUpdate) -> Layers:
         frozen=tuple(name for name, _ in module.named_parameters() if name not in trained),
         unshared=tuple(name for name in trained if name not in capture.update),
         tied=tuple(tuple(group) for group in names.values() if len(group) > 1),
+        unsent=tuple(name for name in _counting(module, capture) if name not in capture.parameters),
         statistics=tuple(tracked),
     )
+
+
+def _counting(module: nn.Module, capture: CapturedUpdate) -> tuple[str, ...]:
+    """Return the names of what the client's outputs depend on: in train mode norms use the statistics of the batch."""
+    evaluates = capture.training.taken().mode == "eval"
+    return (*dict(module.named_parameters()), *(statistics_of(module) if evaluates else ()))
 
 
 def drawing(capture: CapturedUpdate) -> tuple[str, ...]:

@@ -187,6 +187,11 @@ class SimulationConfig(Settings):
                                  "for more local steps choose strategy = \"FedAvg\"")  # fmt: skip
         spiking = MODELS[self.model.name].spiking
         refuse_misfit(self.defence.name, strategy=self.strategy.name, client=self.client.known(), spiking=spiking)
+        if self.defence.samples and self.federation.local_epochs:
+            raise ValueError("federation.local_epochs: Poisson samples make no passes; say federation.local_steps")
+        if self.defence.samples and self.federation.share_labels and not self.defence.tells_sizes:
+            raise ValueError("federation.share_labels: the labels of Poisson samples tell their sizes, so set "
+                             "defence.tell_sizes = true as well")  # fmt: skip
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 
-from fl_sim.defences import DEFENCES, GRADIENT, MESSAGE, NO_DEFENCE
+from fl_sim.defences import DEFENCES, GRADIENT, MESSAGE, NO_DEFENCE, POISSON, SHARING
 from fl_sim.errors import ConfigError, nearest
 from fl_sim.specs import Scalar, Settings
 from fl_sim.validation import explain, in_table
@@ -57,6 +57,16 @@ class DefenceSettings(Settings):
         """Return the settings of the defence."""
         return dict(self.model_extra or {})
 
+    @property
+    def samples(self) -> bool:
+        """Return whether clients draw each example of a batch by itself, so that its size is random."""
+        return self.settings.get("sampling") == POISSON
+
+    @property
+    def tells_sizes(self) -> bool:
+        """Return whether clients tell the server the sizes of such batches."""
+        return self.samples and bool(self.settings["tell_sizes"])
+
 
 def refuse_misfit(defence: str, *, strategy: str, client: Mapping[str, Scalar], spiking: bool) -> None:
     """Raise a ValueError with the path of a key if a defence does not go with the rest of a config.
@@ -78,6 +88,9 @@ def refuse_misfit(defence: str, *, strategy: str, client: Mapping[str, Scalar], 
     if entry.works_on == MESSAGE and strategy == "FedSGD":
         raise ValueError(f"defence.name: '{defence}' takes the difference from the weights that were sent, so clients "
                          "must share weights and not a gradient; choose strategy = \"FedAvg\"")  # fmt: skip
+    if entry.works_on == SHARING and strategy == "FedSGD":
+        raise ValueError(f"defence.name: '{defence}' is about what clients share beside gradients, and under FedSGD "
+                         "they share nothing else; choose strategy = \"FedAvg\"")  # fmt: skip
     if entry.works_on == GRADIENT and client:
         raise ValueError(f"defence.name: '{defence}' computes the gradient of the mean cross-entropy itself, for steps "
                          f"of plain SGD; leave out client.{next(iter(client))}")  # fmt: skip

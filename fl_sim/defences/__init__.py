@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pydantic
 
 from fl_sim.defences.claims import ClaimOf
+from fl_sim.defences.settings import POISSON as POISSON
 from fl_sim.defences.settings import (
     ClipSettings,
     DpSgdSettings,
+    LocalBatchNormSettings,
     LocalDpSettings,
     NoiseSettings,
     PruneSettings,
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
 
 NO_DEFENCE = "none"
 
-UPDATE, GRADIENT, MESSAGE = "update", "gradient", "message"
-"""What a defence works on: the update that is shared, the gradient of each local step, or Flower's messages."""
+UPDATE, GRADIENT, MESSAGE, SHARING = "update", "gradient", "message", "sharing"
+"""What a defence works on: the update that is shared, the gradient of each local step, Flower's messages, or which
+parts of the model are shared at all."""
 
 
 class Defence(Protocol):
@@ -64,6 +67,7 @@ class DefenceEntry:
             and dtypes; if it `remembers`, takes and returns its memory as well.
             "gradient": takes a model, inputs, labels and a `generator`; returns the gradient of a step and the loss.
             "message": returns a Flower mod.
+            "sharing": takes a model; returns the names of the parameters and buffers that stay with each client.
         settings: class of its settings.
         summary: one line for `spikeleak list defences`.
         draws: whether the function draws random numbers and so takes a generator.
@@ -81,7 +85,7 @@ class DefenceEntry:
     settings: type[Settings]
     summary: str
     draws: bool = False
-    works_on: Literal["update", "gradient", "message"] = "update"
+    works_on: Literal["update", "gradient", "message", "sharing"] = "update"
     remembers: bool = False
     strategy: str = ""
     static_only: str = ""
@@ -145,6 +149,14 @@ _OWN = {
         works_on="gradient",
         static_only="it perturbs one representation of each example, and a spiking network has one for each time step",
         claim="Its bound is on the distance of a reconstruction, not on epsilon, and it adds no noise.",
+    ),
+    "local_batch_norm": DefenceEntry(
+        "fl_sim.defences.local_batch_norm:local_batch_norm",
+        LocalBatchNormSettings,
+        "the running statistics of batch normalisations stay with the client (FedBN with local_affine, else SiloBN)",
+        works_on="sharing",
+        misfit="fl_sim.defences.local_batch_norm:misfit",
+        claim="fl_sim.defences.local_batch_norm:claim",
     ),
     "dp_sgd": DefenceEntry(
         "fl_sim.defences.dp_sgd:dp_sgd",

@@ -61,7 +61,10 @@ class Exposure:
 
     Attributes:
         rounds: number of rounds, in each of which a client shares at most one update.
-        uses: largest number of local steps in which one example is used, over all rounds.
+        uses: largest number of local steps in which one example is used, over all rounds, where batches are cut from
+            permutations.
+        steps: number of a client's local steps, over all rounds; 0 where that is not set, as with passes.
+        rate: largest probability with which an example is in a batch where each is drawn by itself.
         sampled: number of clients that are asked in a round.
         heaviest: largest weight that one client can have in the average of a round, in [0, 1].
         all_answer: whether all clients that are asked answer.
@@ -69,6 +72,8 @@ class Exposure:
 
     rounds: int
     uses: int
+    steps: int = 0
+    rate: float = 1.0
     sampled: int = 1
     heaviest: float = 1.0
     all_answer: bool = True

@@ -11,10 +11,24 @@ from torch.nn import functional as F
 
 from fl_sim.defences.accounting import BESIDE, accounted
 from fl_sim.defences.claims import EXAMPLE, Claim, Exposure
+from fl_sim.defences.settings import POISSON
 from fl_sim.specs import Scalar
 
 _SAMPLES = "grad_sample"
 """Attribute of a parameter in which Opacus keeps the gradients of the examples."""
+
+_SHUFFLED = (
+    "Batches of a fixed size are no Poisson sample, so no amplification by sampling is claimed: as many releases are "
+    "composed as there are steps with one example."
+)
+_POISSON = (
+    "Each step draws each example by itself with probability B / n, and every step is a release. The server knows the "
+    "mean size B of these batches and not the size of each, so no attack here looks for their inputs."
+)
+_TOLD = (
+    "The server is told the sizes of the Poisson samples, so no amplification by sampling is claimed, and an example "
+    "may be in every step."
+)
 
 _TOLERANCE = 1e-3
 """Relative; float32 leaves about 1e-6, and a wrong order of the examples differs by the size of a gradient."""
@@ -28,20 +42,22 @@ def dp_sgd(
     generator: Generator,
     clipping_norm: float,
     noise_multiplier: float,
+    expected_batch_size: int | None = None,
     **_accounting: Scalar,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return (sum of the examples' gradients, each clipped to C, plus N(0, (sigma C)^2)) / N, and the mean loss.
+    """Return (sum of the examples' gradients, each clipped to C, plus N(0, (sigma C)^2)) / B, and the mean loss.
 
     The gradients of the examples come from Opacus' `GradSampleModule`, clipping and noise from its `DPOptimizer`.
 
     Args:
         model: returns logits (N, classes).
         inputs: (N, C, H, W), or (T, N, C, H, W) for events.
-        labels: (N,).
+        labels: (N,); of no examples the loss is 0, and the gradient is noise.
         generator: a CPU generator, from which the noise is drawn for the parameters in the order of the model.
         clipping_norm: C, above 0.
         noise_multiplier: sigma, at least 0.
-        _accounting: delta and accountant, which concern the claim only.
+        expected_batch_size: B, the mean size of Poisson samples; None for N.
+        _accounting: what concerns the claim and the sampling only.
 
     Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1.
     """
@@ -55,7 +71,7 @@ def dp_sgd(
         torch.optim.SGD(list(parameters.values()), lr=1.0),
         noise_multiplier=noise_multiplier,
         max_grad_norm=clipping_norm,
-        expected_batch_size=len(labels),
+        expected_batch_size=expected_batch_size or len(labels),
         generator=generator,
     )
     optimiser.pre_step()
@@ -72,6 +88,9 @@ def per_example_gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> t
     """
     from opacus.grad_sample import GradSampleModule
 
+    if not len(labels):  # an empty sample, on which a model need not be defined
+        none = {name: one.new_zeros((0, *one.shape)) for name, one in model.named_parameters()}
+        return none, torch.zeros(())
     with warnings.catch_warnings():  # that no gradient of the inputs is asked for
         warnings.simplefilter("ignore")
         watched = GradSampleModule(model, loss_reduction="sum")
@@ -83,6 +102,25 @@ def per_example_gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> t
             watched.to_standard_module()
     model.zero_grad(set_to_none=True)
     return found, losses.detach().mean()
+
+
+def poisson_draws(held: int, *, rate: float, steps: int, generator: Generator) -> list[Tensor]:
+    """Return the places (N_s,) of the examples of each step, each of which is drawn with probability `rate` by itself.
+
+    By Opacus' `UniformWithReplacementSampler`, on which its `DPDataLoader` rests.
+
+    Args:
+        held: n, number of examples to draw from.
+        rate: q, in (0, 1].
+        steps: number of samples, which may be empty.
+        generator: a CPU generator.
+
+    Source: Mironov, Talwar and Zhang, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", 2019, section 3.
+    """
+    from opacus.utils.uniform_sampler import UniformWithReplacementSampler
+
+    sampler = UniformWithReplacementSampler(num_samples=held, sample_rate=rate, generator=generator, steps=steps)
+    return [torch.tensor(places, dtype=torch.int64) for places in sampler]
 
 
 def misfit(model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
@@ -127,7 +165,15 @@ def claim(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Clai
     The batches of a client are cut from a permutation and have a fixed size, which is no Poisson sample, so that no
     amplification by sampling is claimed; each example is in one batch of a pass, so that as many releases are composed
     as there are steps with that example (Chua et al., "How Private are DP-SGD Implementations?", ICML 2024).
+
+    Poisson samples are amplified: every step is a release of the sampled Gaussian mechanism at q = B / n, of the client
+    with the fewest examples. A server that is told their sizes sees no Poisson sample, so that q is 1 against it.
     """
+    rate, releases, reason = 1.0, exposure.uses, _SHUFFLED
+    if settings["sampling"] == POISSON:
+        told = bool(settings["tell_sizes"])
+        rate, releases = (1.0 if told else exposure.rate), exposure.steps
+        reason = _TOLD if told else _POISSON
     return accounted(
         Claim(
             defence=name,
@@ -135,10 +181,9 @@ def claim(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Clai
             delta=float(settings["delta"]),
             accountant="prv" if settings["accountant"] == "prv" else "rdp",
             noise_multiplier=float(settings["noise_multiplier"]),
-            sampling_rate=1.0,
-            releases=exposure.uses,
-            reason="Batches of a fixed size are no Poisson sample, so no amplification by sampling is claimed: as many "
-            f"releases are composed as there are steps with one example. {BESIDE}",
+            sampling_rate=rate,
+            releases=releases,
+            reason=f"{reason} {BESIDE}",
         )
     )
 

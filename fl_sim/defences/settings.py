@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from fl_sim.specs import Settings
+
+POISSON: Final = "poisson"
+"""The sampling of DP-SGD that draws each example of a batch by itself."""
 
 
 class ClipSettings(Settings):
@@ -79,16 +82,34 @@ class SoteriaSettings(Settings):
     representation_ratio: float = Field(default=0.8, ge=0, le=1)
 
 
+class LocalBatchNormSettings(Settings):
+    """Settings of batch normalisation kept local.
+
+    Attributes:
+        local_affine: whether weights and biases of the normalisations stay with the client too, as in FedBN (Li et al.,
+            ICLR 2021); false for their running statistics alone (SiloBN, Andreux et al., 2020).
+    """
+
+    local_affine: bool = False
+
+
 class DpSgdSettings(NoiseSettings):
     """Settings of DP-SGD at the client; C and sigma are those of a step.
 
     Attributes:
+        sampling: how the batches of local steps are drawn: "shuffled", of a fixed size, cut from a permutation; or
+            "poisson", each example with probability `federation.batch_size` / n at each step, by Opacus' own sampler,
+            so that the claim has amplification by sampling, and the size of a batch is random and may be 0.
+        tell_sizes: whether clients tell the server the sizes of their Poisson samples: a server that knows them from
+            elsewhere, against which no amplification is claimed. A server that does not knows their mean alone.
         delta: of the claim; epsilon follows from it (1e-5, as in Abadi et al., CCS 2016).
         accountant: Opacus' accountant of the claim, "rdp" or the tighter and slower "prv".
     """
 
     delta: float = Field(default=1e-5, gt=0, lt=1)
     accountant: Literal["rdp", "prv"] = "rdp"
+    sampling: Literal["shuffled", "poisson"] = "shuffled"
+    tell_sizes: bool = False
 
 
 class LocalDpSettings(ClipSettings):

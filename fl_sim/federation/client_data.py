@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -11,6 +14,7 @@ from fl_sim.config import DatasetSettings, SimulationConfig
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.datasets.partition import Indices, make_partitioner
+from fl_sim.defences.dp_sgd import poisson_draws
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.records import InputSpec
@@ -24,13 +28,26 @@ def input_spec(config: SimulationConfig) -> InputSpec:
     return load(config.dataset).spec
 
 
+_GIVEN: ContextVar[Dataset | None] = ContextVar("given", default=None)
+
+
+@contextlib.contextmanager
+def holding(dataset: Dataset | None) -> Iterator[None]:
+    """Let the clients of this process hold a data set instead of that which their config names, unless it is None."""
+    token = _GIVEN.set(dataset)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
 def load(settings: DatasetSettings) -> Dataset:
-    """Return the data set of a config.
+    """Return the data set of a config, or the one in its place.
 
     Raises:
         DataError: its files are missing or corrupt.
     """
-    return settings.load()
+    return _GIVEN.get() or settings.load()
 
 
 def splits(settings: DatasetSettings) -> tuple[Examples, Examples]:
@@ -49,7 +66,7 @@ def partition_indices(config: SimulationConfig, partition: int) -> Tensor:
     if not 0 <= partition < clients:
         raise ConfigError(f"federation.clients is {clients}, so there is no partition {partition}.")
     seed = derive_seed(config.seed, "partition")
-    return torch.from_numpy(_partitions(config.dataset, clients, seed)[partition])
+    return torch.from_numpy(_partitions(config.dataset, clients, seed, load(config.dataset).digest)[partition])
 
 
 def is_captured(config: SimulationConfig, server_round: int, partition: int) -> bool:
@@ -91,6 +108,31 @@ def draw_batches(
         order += permutation[: in_epoch * size].reshape(in_epoch, size).unbind()
     split, _ = splits(config.dataset)
     return [split.batch(indices) for indices in order[:count]]
+
+
+def draw_samples(
+    config: SimulationConfig, partition: int, *, count: int, size: int, stream: torch.Generator
+) -> list[Batch]:
+    """Return a client's Poisson samples of one round: each example is in each with probability `size` / n by itself.
+
+    Args:
+        config, partition, stream: as for `draw_batches`.
+        count: number of samples, any of which may be empty.
+        size: their mean size.
+
+    Returns:
+        As `draw_batches`, with batches of random sizes.
+    """
+    held = partition_indices(config, partition)
+    split, _ = splits(config.dataset)
+    places = poisson_draws(len(held), rate=min(1.0, size / len(held)), steps=count, generator=stream)
+    return [split.batch(held[drawn]) if len(drawn) else _no_batch(split, held) for drawn in places]
+
+
+def _no_batch(split: Examples, held: Tensor) -> Batch:
+    """Return a batch of no examples, with the shape of others: not every data set can be asked for none."""
+    inputs, labels = split.batch(held[:1])
+    return inputs.narrow(inputs.dim() - 4, 0, 0), labels[:0]
 
 
 def draw_epochs(
@@ -140,8 +182,8 @@ def check_batches(config: SimulationConfig) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _partitions(settings: DatasetSettings, clients: int, seed: int) -> list[Indices]:
-    """Return the indices of every client, computed once per process."""
+def _partitions(settings: DatasetSettings, clients: int, seed: int, digest: str) -> list[Indices]:  # noqa: ARG001
+    """Return the indices of every client, computed once per process and data."""
     split, _ = splits(settings)
     partitioner = make_partitioner(
         settings.partitioner, num_partitions=clients, alpha=settings.alpha, singles=settings.singles, seed=seed

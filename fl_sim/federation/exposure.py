@@ -35,6 +35,8 @@ def exposure_of(config: SimulationConfig) -> Exposure:
     return Exposure(
         rounds=federation.rounds,
         uses=federation.rounds * (federation.local_epochs or _uses(held[0], config)),
+        steps=0 if federation.local_epochs else federation.rounds * federation.local_steps,
+        rate=min(1.0, federation.batch_size / held[0]),
         sampled=sampled,
         heaviest=held[-1] / (held[-1] + sum(held[: sampled - 1])),
         all_answer=federation.dropout == 0.0,

@@ -16,6 +16,9 @@ NDArray = npt.NDArray[np.generic]
 LABELS = "labels-of-examples"
 """Key under which clients report the labels of their examples, in the order of use."""
 
+SIZES = "sizes-of-batches"
+"""Key under which clients report how many examples each of their local steps had."""
+
 SECURE_AGGREGATION = "secaggplus_configs"
 """Name of the ConfigRecord in every message of SecAgg and SecAgg+."""
 

@@ -1,4 +1,5 @@
-"""Defences of clients: as mods, which change the update before the reply, and as the rule of a step's gradient."""
+"""Defences of clients: as mods, which change the update before the reply, as the rule of a step's gradient, and as the
+choice of what is shared."""
 
 from __future__ import annotations
 
@@ -7,16 +8,17 @@ from collections.abc import Callable, Mapping
 
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
-from torch import Tensor
+from torch import Tensor, nn
 
 from fl_sim.config import SimulationConfig
-from fl_sim.defences import GRADIENT, MESSAGE, NO_DEFENCE, bound, build_entry, known_entry
+from fl_sim.defences import GRADIENT, MESSAGE, NO_DEFENCE, SHARING, bound, build_entry, known_entry
 from fl_sim.errors import ConfigError
 from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.ordering import global_generators, own_partition
 from fl_sim.federation.settings import RunSettings, TrainOrder
+from fl_sim.normalisation import statistics_of
 from fl_sim.seeding import derive_seed, torch_stream
-from fl_sim.training import GradientOf, gradient_and_loss
+from fl_sim.training import GradientOf, Parameters, gradient_and_loss, parameters_of
 
 ARRAYS = "arrays"
 MEMORY = "defence-memory"
@@ -30,8 +32,8 @@ def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
 
     The defence is applied to a gradient directly. For weights, it is applied to their difference from the weights that
     the server sent, and the result is added to those. Flower's own mods are called as they are. Without a defence, or
-    with one of the steps' gradients, the reply is passed on unchanged. The defence draws from a separate random stream
-    for each repetition, round and partition.
+    with one of the steps' gradients or of what is shared at all, the reply is passed on unchanged. The defence draws
+    from a separate random stream for each repetition, round and partition.
 
     Args:
         settings: returns the settings of the run to which a context belongs.
@@ -41,7 +43,7 @@ def defence_mod(settings: Callable[[Context], RunSettings]) -> Mod:
         reply = call_next(message, context)
         run = settings(context)
         name = run.config.defence.name
-        if name == NO_DEFENCE or reply.has_error() or known_entry(name).works_on == GRADIENT:
+        if name == NO_DEFENCE or reply.has_error() or known_entry(name).works_on in (GRADIENT, SHARING):
             return reply
         if known_entry(name).works_on == MESSAGE:
             return _by_flower(message, context, reply, run)
@@ -59,7 +61,26 @@ def gradient_rule(config: SimulationConfig, server_round: int, partition: int) -
     if name == NO_DEFENCE or known_entry(name).works_on != GRADIENT:
         return gradient_and_loss
     stream = torch_stream(config.seed, _STREAM, config.repeat, server_round, partition)
-    return functools.partial(bound(name, known_entry(name), config.defence.settings), generator=stream)
+    mean = {"expected_batch_size": config.federation.batch_size} if config.defence.samples else {}
+    return functools.partial(bound(name, known_entry(name), config.defence.settings), generator=stream, **mean)
+
+
+def kept_local(config: SimulationConfig, model: nn.Module) -> frozenset[str]:
+    """Return the names of the parameters and buffers that stay with each client, as its defence says."""
+    name = config.defence.name
+    if name == NO_DEFENCE or known_entry(name).works_on != SHARING:
+        return frozenset()
+    return frozenset(bound(name, known_entry(name), config.defence.settings)(model))
+
+
+def shared_state(config: SimulationConfig, model: nn.Module) -> Parameters:
+    """Return a copy of what server and clients exchange of a model: parameters, and statistics beside weights.
+
+    Gradients are those of parameters, so under FedSGD running statistics are no part of it.
+    """
+    state = parameters_of(model) | ({} if config.strategy.name == "FedSGD" else statistics_of(model))
+    kept = kept_local(config, model)
+    return {name: tensor for name, tensor in state.items() if name not in kept}
 
 
 def _by_flower(message: Message, context: Context, reply: Message, run: RunSettings) -> Message:

@@ -76,6 +76,7 @@ def mean_of(captures: Sequence[CapturedUpdate], record_id: str, client: int) -> 
         labels=torch.cat(labels) if len(labels) == len(captures) else None,
         clients=len(captures),
         members=tuple(capture.client for capture in captures),
+        sizes=None,
     )
 
 

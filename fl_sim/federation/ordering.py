@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl_sim.errors import ConfigError, SpikeleakError
-from fl_sim.federation.messages import LABELS, brief_reason, told_partition
+from fl_sim.federation.messages import LABELS, SIZES, brief_reason, told_partition
 from fl_sim.federation.wrappers import GridWrapper, StrategyWrapper
 from fl_sim.seeding import derive_seed
 
@@ -53,11 +53,13 @@ def own_partition(context: Context) -> int:
     return int(told)
 
 
-def client_record(context: Context, labels: Sequence[int] = ()) -> ConfigRecord:
-    """Return the record in which a client reports its partition id, and its labels if there are any."""
+def client_record(context: Context, labels: Sequence[int] = (), sizes: Sequence[int] = ()) -> ConfigRecord:
+    """Return the record in which a client reports its partition id, and labels and batch sizes if there are any."""
     told = ConfigRecord({"partition-id": own_partition(context)})
     if labels:
         told[LABELS] = list(labels)
+    if sizes:
+        told[SIZES] = list(sizes)
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from logging import INFO
 from pathlib import Path
@@ -12,14 +13,16 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from fl_sim.captures import CaptureStore
-from fl_sim.config import FederationSettings
+from fl_sim.config import FederationSettings, SimulationConfig
 from fl_sim.config.federation import SUM_OF_CLIENTS
 from fl_sim.contents import write_contents
+from fl_sim.defences.settings import POISSON
 from fl_sim.errors import WriteError
 from fl_sim.federation.client_data import input_spec, is_captured, splits
 from fl_sim.federation.dropout import DropOut
 from fl_sim.federation.interception import CuriousGrid, Sink
 from fl_sim.federation.isolation import private_torch
+from fl_sim.federation.mods import kept_local, shared_state
 from fl_sim.federation.observer import SumOfClients
 from fl_sim.federation.ordering import OrderedGrid, SeededStrategy
 from fl_sim.federation.presence import Presence
@@ -28,6 +31,7 @@ from fl_sim.federation.settings import RunSettings
 from fl_sim.federation.strategies import build_strategy
 from fl_sim.global_models import global_model_path, trained_model_path
 from fl_sim.models import build_model
+from fl_sim.normalisation import load_state, set_to_test, statistics_of
 from fl_sim.records import CapturedUpdate, ModelSpec, TrainedModel, save_record
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.specs import Scalar
@@ -114,7 +118,7 @@ def _federate(grid: Grid, run: RunSettings, sink: Sink | None) -> tuple[TrainedM
     seeded = SeededStrategy(strategy, derive_seed(config.seed, "strategy", config.repeat))
     result = seeded.start(
         grid=watched,
-        initial_arrays=ArrayRecord(dict(parameters_of(initial))),
+        initial_arrays=ArrayRecord(dict(shared_state(config, initial))),
         num_rounds=config.federation.rounds,
         train_config=_orders(config.federation),
         evaluate_fn=_keeper(run, spec),
@@ -156,7 +160,7 @@ def _watched(grid: OrderedGrid, run: RunSettings, spec: ModelSpec, sink: Sink) -
 
     def pass_on(capture: CapturedUpdate) -> None:
         if is_captured(run.config, capture.round, capture.client):
-            sink(capture)
+            sink(as_sampled(run.config, capture))
 
     return CuriousGrid(
         grid,
@@ -166,6 +170,17 @@ def _watched(grid: OrderedGrid, run: RunSettings, spec: ModelSpec, sink: Sink) -
         client_of=grid.partition_of,
         client={**run.config.client.known(), **used},
     )
+
+
+def as_sampled(config: SimulationConfig, capture: CapturedUpdate) -> CapturedUpdate:
+    """Return a capture with what the server knows of how the clients draw their batches.
+
+    The sum of a Poisson sample's gradients is divided by the mean size of the samples, whatever its own.
+    """
+    if not config.defence.samples:
+        return capture
+    training = capture.training.filled({"reduction": "sum", "loss_scale": 1.0 / config.federation.batch_size})
+    return dataclasses.replace(capture, sampling=POISSON, training=training)
 
 
 def _keeper(run: RunSettings, spec: ModelSpec) -> Callable[[int, ArrayRecord], MetricRecord | None] | None:
@@ -208,7 +223,10 @@ _TEST_BATCH = 250
 def _tested(run: RunSettings, spec: ModelSpec, arrays: ArrayRecord, server_round: int) -> TrainedModel:
     """Return the global model after a round, tested on (at most 2,000 examples of) the split that no client holds."""
     model = build_model(spec)
-    load_parameters(model, arrays.to_torch_state_dict())
+    tensors = arrays.to_torch_state_dict()
+    load_parameters(model, tensors, partly=bool(kept_local(run.config, model)))
+    load_state(model, tensors, statistics_of(model).keys())
+    set_to_test(model, tensors)
     _, unseen = splits(run.config.dataset)
     chosen = torch.randperm(len(unseen), generator=torch_stream(run.config.seed, "test"))[:MOST_TESTED]
     right = 0.0

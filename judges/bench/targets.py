@@ -17,7 +17,7 @@ from fl_sim.config.federation import EACH_CLIENT
 from fl_sim.datasets.examples import Dataset
 from fl_sim.global_models import global_models, trained_model_path
 from fl_sim.records import CapturedUpdate, TrainedModel, load_record, record_bytes, save_record
-from fl_sim.simulation import examples_of, sampled_clients
+from fl_sim.simulation import as_sampled, examples_of, sampled_clients, shared_names
 from judges.bench.federations import federate
 from judges.plans.model_inversion import TargetPlan
 from judges.progress import Advance
@@ -150,11 +150,16 @@ def client_of(config: SimulationConfig) -> CapturedUpdate:
         config.client.filled({"proximal_mu": mu}),
         kind="gradient" if config.strategy.name == "FedSGD" else "delta",
         seed=config.seed,
-        buffers=False,
+    )
+    shared = shared_names(config)
+    capture = replace(
+        capture,
+        parameters={name: value for name, value in capture.parameters.items() if name in shared},
+        update={name: value for name, value in capture.update.items() if name in shared},
     )
     capture = replace(capture, learning_rate=federation.learning_rate, batch_size=federation.batch_size)
     clients = 1 if federation.observer == EACH_CLIENT else federation.summed_clients or sampled_clients(config)
-    capture = replace(capture, clients=clients)
+    capture = as_sampled(config, replace(capture, clients=clients))
     if federation.local_epochs:
         return replace(capture, epochs=federation.local_epochs, num_examples=clients * examples_of(config, 0))
     used = federation.batch_size * federation.local_steps * clients

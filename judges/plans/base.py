@@ -26,10 +26,12 @@ NO_ATTACK = "none"
 APART = ("checks", "ladder", "transfer")
 """Keys of a config for what is made beside the answers, which stay the same."""
 LATER: Mapping[str, Mapping[str, Scalar]] = {
+    "": {"shadow_training": "central"},
     "dataset": {"channels": 0, "singles": 0},
+    "defence": {"local_affine": False, "sampling": "shuffled", "tell_sizes": False},
     "federation": {"capture_most": 0, "observer": EACH_CLIENT, "summed_clients": 0},
 }
-"""{table: {key: default}} of keys that came after experiments had been run without them."""
+"""{table: {key: default}}, "" for no table, of keys that came after experiments had been run without them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -175,9 +177,10 @@ def plan_digest(raw: Raw) -> str:
 def _without_later(raw: Raw) -> Raw:
     kept = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
     for table, own in LATER.items():
+        inner = kept.get(table) if table else kept
         for key, default in own.items():
-            if isinstance(kept.get(table), dict) and kept[table].get(key) == default:
-                del kept[table][key]
+            if isinstance(inner, dict) and inner.get(key) == default:
+                del inner[key]
     return kept
 
 

@@ -26,6 +26,7 @@ TASK = "membership"
 TABLES = ("dataset", "model", "strategy", "defence", "attack", "training")
 ONE_VALUE = (
     "name", "task", "target", "scale", "repeats", "repeat", "threads", "device", "candidates", "auxiliary",
+    "shadow_training",
     "federation.keep_every", "federation.capture_every",
 )  # fmt: skip
 """Settings of the whole experiment, which cannot be lists."""
@@ -39,7 +40,9 @@ class MembershipConfig(ExperimentBase):
         target: how the targets are trained: "central", each on a random half of the candidates, or "federation", by the
             clients of a Flower federation, of which the global model after each kept round and the captured updates are
             attacked.
-        training: training of central targets and of all shadow models.
+        training: training of central targets and of shadow models that are trained centrally.
+        shadow_training: how shadow models are trained: "central", by `training`, or "federation", each by a federation
+            of the target's own config among whose clients a half of the adversary's examples is divided.
         candidates: number of examples whose membership is asked for; half of them are members. Of a federation, half
             of it is the number of others, and the largest number of members.
         auxiliary: number of examples of other people that the adversary has, of which offline shadow models are trained
@@ -49,6 +52,7 @@ class MembershipConfig(ExperimentBase):
     task: Literal["membership"] = "membership"
     target: Literal["central", "federation"] = "central"
     training: TrainingSettings = TrainingSettings()
+    shadow_training: Literal["central", "federation"] = "central"
     candidates: int = Field(default=2000, ge=20, le=1_000_000, multiple_of=2)
     auxiliary: int = Field(default=0, ge=0, le=1_000_000)
 
@@ -133,6 +137,10 @@ def _checked(combination: Raw, raw: Raw) -> MembershipConfig:
     if combination.get("target") == FEDERATION:
         tables["federation"] = {"keep_every": 1, **federation}
     config = validate(MembershipConfig, {**with_own_settings(combination, raw), **tables})
+    if config.target == CENTRAL and config.shadow_training == FEDERATION:
+        raise ConfigError(
+            f'shadow_training: "{FEDERATION}" is for targets of a federation; set target = "{FEDERATION}".'
+        )
     if config.target == CENTRAL and config.dataset.split != "train":
         raise ConfigError("dataset.split: targets are trained on the train split, and tested on the other.")
     if config.target == CENTRAL and config.own < config.candidates // 2:

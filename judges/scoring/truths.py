@@ -85,6 +85,10 @@ class Evidence:
         return self.spec.timesteps or (self.model.spiking.timesteps if self.model.spiking else 0)
 
 
+class _NoExampleError(DataError):
+    """There is no example behind an update."""
+
+
 class Truths:
     """The truth behind captured updates, opened one piece of evidence after the other.
 
@@ -135,7 +139,7 @@ class Truths:
                 try:
                     self._truths[victim.id] = self._read(victim, evidence.spec)
                 except DataError as error:
-                    if complete:
+                    if complete and not isinstance(error, _NoExampleError):
                         raise
                     self._leave_out(victim.id, str(error))
             self._opened = evidence
@@ -156,7 +160,10 @@ class Truths:
 
     def _read(self, victim: Victim, spec: InputSpec) -> SealedBatch:
         """Return the truth of a capture in the form of the records; that of a sum is composed here alone."""
-        capture_id, found = victim.id, [formed(self.sealed.load(name), spec) for name in victim.seals]
+        capture_id, sealed = victim.id, [self.sealed.load(name) for name in victim.seals]
+        found = [formed(one, spec) for one in sealed if len(one.labels)]
+        if not found:
+            raise _NoExampleError(f"{capture_id}: its client drew no example at all, which Poisson sampling may do.")
         truth = composed(capture_id, [one.batch for one in found])
         converted = tuple(dict.fromkeys(words for one in found for words in one.converted))
         if truth.labels.is_floating_point() and spec.classes > 1:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fl_sim.federation.messages import (
     LABELS,
     SECURE_AGGREGATION,
+    SIZES,
     NDArray,
     ReplyError,
     brief_reason,
@@ -67,6 +68,7 @@ class Exchange:
         ignored: names of the other arrays in the reply.
         num_examples: as reported by the client; 0 if it reported none.
         labels: (N,) of its examples in the order of use, if the client tells them.
+        sizes: number of examples in each local step, if the client tells them.
     """
 
     sent: Mapping[str, NDArray]
@@ -74,6 +76,7 @@ class Exchange:
     ignored: tuple[str, ...]
     num_examples: int
     labels: Tensor | None = None
+    sizes: tuple[int, ...] | None = None
 
 
 def is_train(message: Message) -> bool:
@@ -119,14 +122,25 @@ def read_exchange(request: Request, reply: Message, *, weighted_by_key: str | No
     decoded = {name: decode(name, array) for name, array in sent.items()}
     received = {name: _received(name, arrays[theirs[name]], decoded[name]) for name in sent if name in theirs}
     ignored = tuple(sorted(set(arrays) - set(theirs.values()) - {_EMPTY}))
-    return Exchange(decoded, received, ignored, count_of(reply, weighted_by_key), _labels_in(reply))
+    return Exchange(decoded, received, ignored, count_of(reply, weighted_by_key), _labels_in(reply), _sizes_in(reply))
 
 
 def _labels_in(reply: Message) -> Tensor | None:
     """Return the labels that a client tells beside its update."""
-    told = next((record[LABELS] for record in reply.content.config_records.values() if LABELS in record), None)
-    whole = isinstance(told, list) and all(type(label) is int and label >= 0 for label in told)
-    return torch.tensor(told) if told and whole else None
+    told = _counts_in(reply, LABELS)
+    return torch.tensor(told) if told else None
+
+
+def _sizes_in(reply: Message) -> tuple[int, ...] | None:
+    """Return the sizes of a client's batches as it tells them beside its update."""
+    return tuple(_counts_in(reply, SIZES)) or None
+
+
+def _counts_in(reply: Message, key: str) -> list[int]:
+    """Return whole numbers of at least 0 that a client tells under a key; [] if it tells none, or something else."""
+    told = next((record[key] for record in reply.content.config_records.values() if key in record), None)
+    whole = isinstance(told, list) and all(type(one) is int and one >= 0 for one in told)
+    return [int(str(one)) for one in told] if isinstance(told, list) and whole else []
 
 
 def check_success(reply: Message) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from flwr.app import Message
 from flwr.common.logger import log
 from flwr.serverapp import Grid
-from torch import Tensor
 
 from fl_sim.accounts import Account
 from fl_sim.captures import capture_id, check_federation_id
@@ -165,7 +164,8 @@ class UpdateRecorder:
             name: update_in(facts.share or WEIGHTS, sent[name], array) for name, array in exchange.received.items()
         }
         counts = facts.num_examples or exchange.num_examples, 1
-        self._pass_on(request, self._free(request, client), sent, update, counts, exchange.labels)
+        told = {"labels": exchange.labels, "sizes": exchange.sizes}
+        self._pass_on(request, self._free(request, client), sent, update, counts, told)
         self._ledger.record(request.round)
 
     def _record_mean(self, aggregate: Aggregate, before: Mapping[str, NDArray], after: Mapping[str, NDArray]) -> None:
@@ -175,7 +175,8 @@ class UpdateRecorder:
         try:
             update = {name: update_in(WEIGHTS, before[name], after[name]) for name in before}
             counts = aggregate.num_examples, aggregate.clients
-            self._pass_on(aggregate.request, len(self._ranks), before, update, counts, members=tuple(aggregate.members))
+            told = {"members": tuple(aggregate.members)}
+            self._pass_on(aggregate.request, len(self._ranks), before, update, counts, told)
         except DataError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - the caller's sink must not make the round fail
@@ -218,10 +219,9 @@ class UpdateRecorder:
         sent: Mapping[str, NDArray],
         update: Mapping[str, NDArray],
         counts: tuple[int, int],
-        labels: Tensor | None = None,
-        members: tuple[int, ...] | None = None,
+        told: Mapping[str, Any],
     ) -> None:
-        """Pass a capture, with its numbers of examples and of clients, to the sink.
+        """Pass a capture, with its numbers of examples and of clients and what else was told of it, to the sink.
 
         Raises:
             DataError: a capture of this name was passed on before.
@@ -248,8 +248,7 @@ class UpdateRecorder:
             training=facts.training,
             num_examples=counts[0],
             clients=counts[1],
-            labels=labels,
-            members=members,
+            **told,
             **steps,
         )
         setup.sink(capture)

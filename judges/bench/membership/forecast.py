@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fl_sim.errors import DataError
 from judges.bench.forecast import Fact, reading, several, there
-from judges.bench.membership.jobs import NULL, SHADOW, TARGET, Recipe
+from judges.bench.membership.jobs import NULL, TARGET, Recipe, shadow_of
 from judges.bench.membership.run import INFERENCES, asked_of
 from judges.plans.membership import MemberPlan, MembershipPlan
-from judges.runs.rows.classes import CENTRAL
+from judges.runs.rows.classes import CENTRAL, FEDERATION
 
 
 def forecast_memberships(plan: MembershipPlan, folder: Path) -> Iterator[Fact]:
@@ -42,7 +42,7 @@ def _trainings(plan: MembershipPlan, one: MemberPlan, folder: Path) -> str:
     """Return how many models of one kind are trained, and how many of them are in the cache."""
     shadows = plan.shadows_of(one)
     asked = [asked_of(one, seed, folder) for seed in one.seeds]
-    recipes = [Recipe(one.config, asked[0], SHADOW, number, online) for number, online in shadows]
+    recipes = [shadow_of(one.config, asked[0], number, online=online) for number, online in shadows]
     told = f"{several(len(one.seeds), 'federation')}, "
     if one.config.target == CENTRAL:
         recipes += [Recipe(one.config, each, kind) for each in asked for kind in (TARGET, NULL)]
@@ -53,5 +53,8 @@ def _trainings(plan: MembershipPlan, one: MemberPlan, folder: Path) -> str:
         kept = sum(recipe.kept for recipe in recipes)
     except DataError:
         return f"{told}{several(len(shadows), 'shadow model')}"
-    trained = several(one.config.training.epochs, "epoch")
+    federated = one.config.shadow_training == FEDERATION
+    trained = (
+        several(one.config.federation.rounds, "round") if federated else several(one.config.training.epochs, "epoch")
+    )
     return f"{told}{several(len(shadows), 'shadow model')}: {kept} of {len(recipes)} in the cache, each of {trained}"

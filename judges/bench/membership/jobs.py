@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from attacks import build_membership
 from attacks.answers import Call
@@ -20,8 +21,10 @@ from fl_sim.datasets.examples import Dataset
 from fl_sim.records import load_record, save_record
 from fl_sim.seeding import attacker_seed, derive_seed
 from fl_sim.specs import Scalar
+from judges.bench.membership.shadows import ShadowFederation
 from judges.plans.membership import MembershipCell, MembershipConfig
 from judges.progress import Advance
+from judges.runs.rows.classes import FEDERATION
 from judges.scoring.membership.asked import Asked
 
 TARGET, NULL, SHADOW = "target", "null", "shadow"
@@ -66,6 +69,11 @@ class Recipe:
         spec = config.model.spec(data.spec)
         return target_path(spec, data, config.training, seed=self.seed, device=config.device).is_file()
 
+    def parameters(self, server_round: int) -> Mapping[str, Tensor]:
+        """Return the trained model's; the round of a federation that is attacked does not matter to it."""
+        del server_round
+        return self.train().model.parameters
+
     def train(self, advance: Advance | None = None) -> CentralTraining:
         """Return the trained model, from the cache or trained now."""
         data, config = self.dataset, self.config
@@ -74,11 +82,24 @@ class Recipe:
         )
 
 
+def shadow_of(config: MembershipConfig, asked: Asked, number: int, *, online: bool) -> Recipe | ShadowFederation:
+    """Return how a shadow model is trained: centrally, or as the target federation is.
+
+    Args:
+        config: of the target.
+        asked: whose examples the adversary has.
+        number, online: of the shadow model, see `Asked.half`.
+    """
+    if config.shadow_training == FEDERATION:
+        return ShadowFederation(config, asked, number)
+    return Recipe(config, asked, SHADOW, number, online)
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """One training, whose model goes to the cache."""
 
-    recipe: Recipe
+    recipe: Recipe | ShadowFederation
 
     def run(self, advance: Advance) -> None:
         """Train it, unless it is in the cache."""
@@ -98,6 +119,7 @@ class InferenceJob:
         asked: who is asked about.
         observed: path of what was observed.
         path: path of the answer.
+        round: after which it was observed, for shadow models that are federations.
     """
 
     cell: MembershipCell
@@ -105,6 +127,7 @@ class InferenceJob:
     asked: Asked
     observed: Path
     path: Path
+    round: int
 
     def run(self, advance: Advance) -> None:
         """Attack and save the answer."""
@@ -124,10 +147,10 @@ class InferenceJob:
         own, online, shadows = self.asked.own(), self.cell.online, []
         none = [torch.zeros(len(labels), dtype=torch.bool) for labels in (self.asked.question().labels, own.labels)]
         for number in range(self.cell.shadows):
-            trained = Recipe(self.config, self.asked, SHADOW, number, online).train()
+            shadow = shadow_of(self.config, self.asked, number, online=online)
             half = self.asked.half(number, online=online).chosen
             seen, seen_own = (half, none[1]) if online else (none[0], half)
-            shadows.append(Shadow(trained.model.parameters, seen, seen_own))
+            shadows.append(Shadow(shadow.parameters(self.round), seen, seen_own))
         return Background(shadows, own)
 
     def smaller(self) -> None:

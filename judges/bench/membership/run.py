@@ -25,7 +25,8 @@ from judges.bench.execution import Execution, refuse_ray_in_ray
 from judges.bench.jobs import FederationJob, kept_answer
 from judges.bench.membership.evidence import ROOM, Evidence, central_evidence, federated_evidence, path_of
 from judges.bench.membership.jobs import NULL as NULL_MODEL
-from judges.bench.membership.jobs import SHADOW, TARGET, InferenceJob, Recipe, TrainJob
+from judges.bench.membership.jobs import TARGET, InferenceJob, Recipe, TrainJob, shadow_of
+from judges.bench.membership.shadows import ShadowFederation
 from judges.plans.membership import MemberPlan, MembershipCell, MembershipPlan
 from judges.progress import Watch
 from judges.runs.manifest import FEDERATIONS
@@ -68,6 +69,21 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
             asked_of(target, target.config.seed, self.folder).check()
             if target.config.target == FEDERATION:
                 check_federation(target.simulation(self.plan.base.seed))
+                self._check_shadows(target)
+
+    def _check_shadows(self, target: MemberPlan) -> None:
+        """Reject shadow federations whose clients would hold too few examples; one is as large as all others."""
+        asked = asked_of(target, target.config.seed, self.folder)
+        for number, online in self.plan.shadows_of(target)[:1]:
+            shadow = shadow_of(target.config, asked, number, online=online)
+            if isinstance(shadow, ShadowFederation):
+                try:
+                    shadow.check()
+                except ConfigError as error:
+                    raise ConfigError(
+                        f"shadow_training: shadow federations are of halves of the {target.config.own} auxiliary "
+                        f"examples, and {error}"
+                    ) from error
 
     def tasks(self) -> int:
         """Return the number of trainings, attacks and judgements; 0 where it depends on which clients answer."""
@@ -109,7 +125,7 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
             told = None if earlier is None else (earlier.observed_id, dict(earlier.settings))
             done = told == (evidence.id, cell.all_settings)
             observed = path_of(self.folder, evidence.name)
-            job = InferenceJob(cell, evidence.plan.config, evidence.asked, observed, path)
+            job = InferenceJob(cell, evidence.plan.config, evidence.asked, observed, path, evidence.round)
             answers.append(Answer(cell, path, None if done else Started(engine, job)))
         return answers
 
@@ -158,9 +174,9 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
                 started.append((f"{kind} {name}", Started(engine, TrainJob(recipe))))
         asked = asked_of(target, target.config.seed, self.folder)
         for number, online in self.plan.shadows_of(target):
-            recipe = Recipe(target.config, asked, SHADOW, number, online)
+            shadow = shadow_of(target.config, asked, number, online=online)
             told = f"shadow {number} of {target.label}, {'online' if online else 'offline'}"
-            started.append((told, Started(engine, TrainJob(recipe))))
+            started.append((told, Started(engine, TrainJob(shadow))))
         return started
 
     def _wait_for(self, started: Sequence[tuple[str, Started]]) -> str:

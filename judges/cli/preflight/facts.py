@@ -104,6 +104,7 @@ def _of_layers(layers: Layers) -> Iterator[Fact]:
     yield "trained and shared", f"{_named(layers.matched)}: {layers.numbers:,} numbers"
     yield "not trained", _named(layers.frozen)
     yield "trained, not shared", _named(layers.unshared)
+    yield "not sent", _named(layers.unsent, "taken to be as in a new model: ")
     yield "tied", _named([" = ".join(group) for group in layers.tied])
     yield "shared statistics", _named(layers.statistics, "of batch normalisation ")
 

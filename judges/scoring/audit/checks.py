@@ -11,7 +11,7 @@ import torch
 from attacks.contracts import Reconstruction, StopReason
 from attacks.engines.truth import Rounded, mismatches, rounded
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.observed import assuming, batch_size, local_steps, same_problem, steps_as_used
+from fl_sim.observed import assuming, batch_size, local_steps, same_problem, steps_as_used, why_not_searched
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
 from judges.runs.rows import LARGEST_MISMATCH
@@ -54,6 +54,9 @@ def matched(capture: CapturedUpdate, sealed: SealedBatch) -> SealedBatch:
     if count == steps_as_used(capture)[-1].stop:
         inputs = sealed.inputs.narrow(sealed.inputs.dim() - 4, 0, wanted)
         return dataclasses.replace(sealed, inputs=inputs, labels=sealed.labels[:wanted])
+    unknown = why_not_searched(capture)
+    if unknown:
+        raise DataError(f"{capture.id}: {unknown}; its client sealed {count}.")
     raise DataError(
         f"{capture.id}: its client sealed {count} examples, but {_counted(capture)} make {wanted}, and the attack "
         "would look for so many. Say the right numbers in the train config or with --set assumed.batch_size=... and "

@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from attacks.reading.reads import Reads, read
 from fl_sim.errors import lack_of_memory
-from fl_sim.observed import batch_size
+from fl_sim.observed import batch_size, why_not_searched
 from fl_sim.records import CapturedUpdate
 from judges.runs.identity import Attacked
 from judges.runs.measures import Readable
@@ -19,7 +19,8 @@ _NOTHING = Reads(labels=None, how="", certain=False, head=None, input=None, exam
 def readable(attacked: Attacked, captures: Iterable[CapturedUpdate]) -> Readable:
     """Return what can be read off the updates of a group of victims.
 
-    An update of a model whose code fails on other inputs than its client's tells nothing.
+    An update of a model whose code fails on other inputs than its client's tells nothing, nor does one of an unknown
+    number of examples.
 
     Args:
         attacked: the group's columns in the rows.
@@ -51,6 +52,8 @@ def readable(attacked: Attacked, captures: Iterable[CapturedUpdate]) -> Readable
 
 
 def _read(capture: CapturedUpdate) -> Reads:
+    if why_not_searched(capture):
+        return _NOTHING
     try:
         return read(capture)
     except Exception as error:

@@ -14,7 +14,7 @@ from flwr.serverapp import strategy as flower_strategies
 from attacks import MODEL_INVERSIONS, build_inversion
 from fl_sim.config import ModelSettings, override
 from fl_sim.config.strategies import FLOWER_DEFAULTS, REQUIRED_ARGUMENTS, STRATEGY_ARGUMENTS, STRATEGY_CLAIMS
-from fl_sim.defences import DEFENCES, MESSAGE
+from fl_sim.defences import DEFENCES, MESSAGE, SHARING
 from fl_sim.errors import ConfigError
 from fl_sim.federation.settings import RunSettings
 from fl_sim.models import MODELS
@@ -126,7 +126,7 @@ def over_rounds(told: list[str]) -> None:
 
 
 def members(told: list[str]) -> None:
-    federated = ("federation.", "strategy.", "defence.", "client.", "dataset.split")
+    federated = ("federation.", "strategy.", "defence.", "client.", "dataset.split", "shadow_training")
     updates = any(one.startswith(federated) or "gradient_cosine" in one for one in told)
     raw = {"name": "e", "task": "membership", "model": {"name": [*MODELS]}}
     make_membership_plan(override(raw, [*(["target=federation"] if updates else []), *told], membership.TABLES))
@@ -190,7 +190,9 @@ def companions(name: str, key: str) -> list[str]:
     entry = DEFENCES[name]
     if entry.strategy:
         return [f"strategy.name={entry.strategy}", *companions(entry.strategy, key)[1:]]
-    return ["strategy.name=FedAvg"] * (entry.works_on == MESSAGE) + ["model.name=lenet"] * bool(entry.static_only)
+    return ["strategy.name=FedAvg"] * (entry.works_on in (MESSAGE, SHARING)) + ["model.name=lenet"] * bool(
+        entry.static_only
+    )
 
 
 def refusal(entry: Entry, use: Use, value: str) -> str:
