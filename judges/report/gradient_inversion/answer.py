@@ -71,6 +71,11 @@ def _share(cell: CellSummary) -> float:
 def _headline(best: Sequence[CellSummary]) -> tuple[str, str]:
     """Return the main sentence of groups without thresholding, and its tone."""
     first = min(best, key=_place)
+    if not any(cell.is_attempted for cell in best):
+        read = sum(cell.verdict == LABELS for cell in best)
+        labels = f" Labels were read in {read} of {counted(len(best), 'setting')}." if read else ""
+        nothing = "and nothing follows about what an attack that does would find"
+        return f"No attack looked for inputs here, {nothing}.{labels}", "some" if read else "open"
     for verdicts, text in _HEADLINES.items():
         if first.verdict in verdicts:
             count = sum(cell.verdict == first.verdict for cell in best)
@@ -100,10 +105,13 @@ def _attacked(attacks: Sequence[CellSummary]) -> str:
     }
     told = {kind: listed([name for name in dict.fromkeys(own) if name]) for kind, own in names.items()}
     told["init"] = f"{told['init']} initialisation" if told["init"] else ""
-    victims, cells = counted(sum(cell.n for cell in attacks), "attacked example"), counted(len(attacks), "cell")
+    n, unsought = sum(cell.n for cell in attacks), sum(cell.unattempted for cell in attacks)
+    victims = counted(n, "scored example" if unsought else "attacked example")
+    looked = f", of which the attacks looked for {n - unsought or 'none'}" if unsought else ""
     lost = sum(cell.diverged for cell in attacks)
     diverged = f", of which {lost} diverged" if lost else ""
-    return f"{'; '.join(text for text in told.values() if text)}. {victims} in {cells}{diverged}."
+    names = "; ".join(text for text in told.values() if text)
+    return f"{names}. {victims} in {counted(len(attacks), 'cell')}{looked}{diverged}."
 
 
 def _without_rung(cell: CellSummary) -> Group:
@@ -124,6 +132,9 @@ def _attackers(attacks: Sequence[CellSummary]) -> Iterator[str]:
 
 def _leaked(group: Group, cell: CellSummary) -> str:
     """Return the verdict on a group by the attack that says most about it, with its interval."""
+    if not cell.is_attempted:
+        labels = "" if cell.label_accuracy is None else f", {percent(cell.label_accuracy)} of the labels right"
+        return f"{group_name(group)}: no input was looked for by {attack_name(cell)}{labels}"
     rate = cell.comparison.succeeded if cell.comparison else cell.recognisable or cell.solved
     what = "all tokens named" if cell.token_accuracy is not None else "recognisable" if cell.recognisable else "solved"
     above = " above their controls" if cell.comparison else ""

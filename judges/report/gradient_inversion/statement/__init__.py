@@ -11,7 +11,7 @@ from typing import Any
 
 from fl_sim.errors import DataError
 from judges.report.gradient_inversion.statement.limits import not_tried, protection
-from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_part
+from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_parts
 from judges.report.gradient_inversion.statement.subject import adversary_part, knows, subject, system_part
 from judges.report.statements import Account, Statement, origin, title_of, write_statement
 from judges.runs.manifest import LADDER, read_manifest
@@ -36,7 +36,7 @@ def write_attack_statement(run_dir: Path) -> Path:
     parts = [
         system_part(summary, scores, manifest, config),
         adversary_part(summary, manifest),
-        reads_part(summary),
+        *reads_parts(summary),
         attacks_part(summary),
         protection(summary, ladder),
         not_tried(summary, scores, manifest),
