@@ -124,11 +124,6 @@ class RecordedMembership(MembershipRun):
 
 def _reason(one: RecordedModel, asked: Recorded, *, needs_change: bool) -> str:
     """Return why a model cannot be attacked, or ""."""
-    if one.model.round < 1:
-        return (
-            "the last global model that was recorded is the first one, which has seen nobody; record one round more, "
-            "or keep the trained model as models/FEDERATION.safetensors"
-        )
     if not asked.captures:
         return "no client sealed what the recorded model was trained on, so nobody knows who was a member"
     if needs_change and not one.before:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from fl_sim.captures import CaptureStore
 from fl_sim.errors import DataError
 from fl_sim.global_models import trained_model_path
@@ -36,7 +38,7 @@ class RecordedModel:
     number: int
     attacked: Attacked
     model: TrainedModel
-    before: Mapping[str, object]
+    before: Mapping[str, Tensor]
     first: CapturedUpdate | None
     last: CapturedUpdate
     seen: tuple[str, ...]

@@ -127,7 +127,7 @@ def _part(given: Given, threat: str, watch: Watch, options: EngineOptions) -> Pa
     of_models = threat == NAMES[MODEL]
     raw = threat_config(threat, audit, base.model_inversion if of_models else base.membership, given.evidence())
     own = dataclasses.replace(options, isolate=False)
-    models = [one for one in given.models if one.spec.input == given.models[0].spec.input]
+    models = [one for one in given.models if one.model.round and one.spec.input == given.models[0].spec.input]
     if of_models:
         return RecordedInversion(raw, folder, models, given.others, given.data(), given.facts(), watch, own)
     return RecordedMembership(raw, folder, models, given.sealed, given.others, given.facts(), watch, own)
@@ -140,13 +140,20 @@ def _lack(given: Given, threat: str) -> str:
         return "the model reads texts, and these attacks ask for inputs of real numbers"
     if spec.classes < 2:
         return "the model has no output for each class"
+    if not any(one.model.round for one in given.models):
+        return (
+            "the last global model that was recorded is the first one, which has seen nobody; record one round more, "
+            "or keep the trained model as models/FEDERATION.safetensors"
+        )
     taken = _taken(given.folder / threat, MODEL_TASK if threat == NAMES[MODEL] else MEMBERSHIP_TASK)
     if taken:
         return taken
     if base.dataset is None and given.public is None:
         what = {NAMES[MODEL]: "no judge can be trained that recognises classes in answers"}
         return f"{what.get(threat, 'there is nobody who is known not to be a member')}; {_GIVE}"
-    return lack_of_pictures(given.public) if given.public is not None and base.dataset is None else ""
+    if given.public is None or base.dataset is not None:
+        return ""
+    return lack_of_pictures(given.public, judge=threat == NAMES[MODEL])
 
 
 def _taken(folder: Path, task: str) -> str:

@@ -26,17 +26,21 @@ _HEADLINES = {
 _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
-def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = ()) -> Answer:
+def answer(
+    summary: Summary, warnings: Sequence[str], controls: Sequence[str] = (), threats: Sequence[str] = ()
+) -> Answer:
     """Return the answer of a run.
 
     Args:
         summary: of the run.
         warnings: reasons to read it with care, from outside the summary.
         controls: where the controls come from, or which are lacking.
+        threats: what became of further threats to the same federation.
     """
     attacks = [cell for cell in summary.cells if not cell.is_control]
     if not attacks:
-        return Answer("No attack was scored in this run.", "open", [("Beware", list(warnings))])
+        lines = [("Other threats", list(threats)), ("Beware", list(warnings))]
+        return Answer("No attack was scored in this run.", "open", lines)
     best = _best({group: own for group, own in grouped(attacks, lambda cell: cell.group).items()
                   if all(cell.tau is None for cell in own)})  # fmt: skip
     told = found.find(summary)
@@ -49,6 +53,7 @@ def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = 
         ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),
         ("Spiking", bounded(list(contrast_lines(summary.contrasts)), "networks")),
         ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
+        ("Other threats", list(threats)),
         ("Ladder", [sentence(one) for one in told if isinstance(one, Climb)]),
         ("Beware", [*beware, *warnings]),
     ]
@@ -110,8 +115,8 @@ def _attacked(attacks: Sequence[CellSummary]) -> str:
     looked = f", of which the attacks looked for {n - unsought or 'none'}" if unsought else ""
     lost = sum(cell.diverged for cell in attacks)
     diverged = f", of which {lost} diverged" if lost else ""
-    names = "; ".join(text for text in told.values() if text)
-    return f"{names}. {victims} in {counted(len(attacks), 'cell')}{looked}{diverged}."
+    shown = "; ".join(text for text in told.values() if text)
+    return f"{shown}. {victims} in {counted(len(attacks), 'cell')}{looked}{diverged}."
 
 
 def _without_rung(cell: CellSummary) -> Group:

@@ -71,9 +71,9 @@ def write_rounds_statement(run_dir: Path) -> Path:
     found = courses(summary)
     parts = [
         _system(summary, accounts),
-        Part("The adversaries", [Fact(_title(threat), _adversary(one)) for threat, one in accounts.items()]),
-        _attacks(summary, found, accounts),
-        Part("What was not tried, and what cannot be told", list(_limits(accounts, manifest)), note=NO_EVIDENCE),
+        Part("The adversaries", [Fact(_title(threat), adversary(one)) for threat, one in accounts.items()]),
+        attacks_part(summary, found, accounts),
+        Part("What was not tried, and what cannot be told", _untried(accounts, manifest), note=NO_EVIDENCE),
         origin(run_dir, manifest),
     ]
     told = (
@@ -113,9 +113,17 @@ def _system(summary: Rounds, accounts: Mapping[str, Account]) -> Part:
     return Part("The systems that were attacked", [Fact(term, text) for term, text in facts.items() if text])
 
 
-def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Account]) -> Part:
-    """Return the part on the attacks: where each found most, and in how many rounds it was above its controls."""
-    title = "Attacks and results"
+def attacks_part(
+    summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Account], *, title: str = "Attacks and results"
+) -> Part:
+    """Return the part on the attacks: where each found most, and in how many rounds it was above its controls.
+
+    Args:
+        summary: the numbers of all threats.
+        found: their attacks.
+        accounts: {threat: what its own run tells}.
+        title: of the part.
+    """
     if not found:
         return Part(title, [Fact("Attacks", "none was scored")])
     names = line_names(summary.curves)
@@ -184,19 +192,21 @@ def _value(shown: Shown, value: float | None) -> str:
     return out_of_100(value) if shown.share else number(value)
 
 
-def _adversary(one: Account) -> str:
+def adversary(one: Account) -> str:
     """Return what an adversary knows, and how often each verdict was given on its attacks."""
     counts = Counter(one.verdicts)
     told = joined(*(f"{verdict} ({counted(count, 'cell')})" for verdict, count in counts.most_common())) or "none"
     return f"{one.knows}. Verdicts: {told}"
 
 
-def _limits(accounts: Mapping[str, Account], manifest: Mapping[str, Any]) -> Iterator[Fact]:
-    """Yield what no attack of each threat tried or can tell, and the threats that were not tried at all."""
+def _untried(accounts: Mapping[str, Account], manifest: Mapping[str, Any]) -> list[Fact]:
+    """Return what no attack of each threat tried or can tell, and the threats that were not tried at all."""
     untried = [shown.name for threat, shown in THREATS.items() if threat not in accounts]
-    if untried:
-        yield Fact("Not tried", listed(untried))
+    return [*([Fact("Not tried", listed(untried))] if untried else []), *limits(accounts), *doubts(manifest)]
+
+
+def limits(accounts: Mapping[str, Account]) -> Iterator[Fact]:
+    """Yield what no attack of each threat tried or can tell."""
     for threat, one in accounts.items():
         told = [cut(f"{fact.term.lower()}: {fact.text.removeprefix('not tried: ')}", _LONGEST) for fact in one.limits]
         yield Fact(_title(threat), few([text.replace("adversaries: ", "not tried: ", 1) for text in told]))
-    yield from doubts(manifest)

@@ -40,12 +40,12 @@ class Decoded:
         return self.inputs[indices], self.labels[indices]
 
 
-def lack_of_pictures(pictures: PublicPictures) -> str:
-    """Return why public pictures train no judge, or ""."""
+def lack_of_pictures(pictures: PublicPictures, *, judge: bool) -> str:
+    """Return why public pictures cannot be labelled examples or, where asked, cannot train a judge; or ""."""
     if not pictures.classes:
         return "the public pictures have no classes; give their folder one subfolder for each class"
     counts = torch.bincount(pictures.labels, minlength=len(pictures.classes))
-    if int(counts.min()) < _LEAST:
+    if judge and int(counts.min()) < _LEAST:
         name = pictures.classes[int(counts.argmin())]
         return f"the public pictures of class '{name}' are fewer than {_LEAST}: one trains the judge, one measures it"
     return ""

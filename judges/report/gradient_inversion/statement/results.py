@@ -76,7 +76,7 @@ def tried(scores: Sequence[Score]) -> bool:
     return any(row.stop_reason != NOT_ATTEMPTED for row in scores if not row.is_control)
 
 
-def unattempted(scores: Sequence[Score]) -> set[object]:
+def unattempted(scores: Sequence[Score]) -> set[tuple[tuple[object, ...], int]]:
     """Return the scored examples, by update and place, that no attack looked for."""
     rows = [row for row in scores if not row.is_control]
     sought = {(row.victim[:4], row.example) for row in rows if row.stop_reason != NOT_ATTEMPTED}
