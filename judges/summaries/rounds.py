@@ -35,8 +35,8 @@ def points_of_updates(folder: Path, experiment: str) -> Iterator[RoundScore]:
     """Yield the numbers of a run of gradient inversion, attack by attack and round after round.
 
     An update of round r + 1 was made from the global model of r rounds, so it stands at r. Controls have no attack: of
-    the update's own answers swapped, of no step, of black, grey and mean pictures. Answers of attacks that did not look for
-    the inputs are left out.
+    the update's own answers swapped, of no step, of black, grey and mean pictures. What no attack looked
+    for is left out.
     """
     seed = read_summary(folder / "summary.json").seed
     looked = (row for row in read_scores(folder / "scores.csv") if row.stop_reason != NOT_ATTEMPTED)

@@ -73,7 +73,7 @@ def write_rounds_statement(run_dir: Path) -> Path:
         _system(summary, accounts),
         Part("The adversaries", [Fact(_title(threat), adversary(one)) for threat, one in accounts.items()]),
         attacks_part(summary, found, accounts),
-        Part("What was not tried, and what cannot be told", _untried(accounts, manifest), note=NO_EVIDENCE),
+        Part("What was not tried, and what cannot be told", list(_limits(accounts, manifest)), note=NO_EVIDENCE),
         origin(run_dir, manifest),
     ]
     told = (
@@ -199,14 +199,12 @@ def adversary(one: Account) -> str:
     return f"{one.knows}. Verdicts: {told}"
 
 
-def _untried(accounts: Mapping[str, Account], manifest: Mapping[str, Any]) -> list[Fact]:
-    """Return what no attack of each threat tried or can tell, and the threats that were not tried at all."""
+def _limits(accounts: Mapping[str, Account], manifest: Mapping[str, Any]) -> Iterator[Fact]:
+    """Yield what no attack of each threat tried or can tell, and the threats that were not tried at all."""
     untried = [shown.name for threat, shown in THREATS.items() if threat not in accounts]
-    return [*([Fact("Not tried", listed(untried))] if untried else []), *limits(accounts), *doubts(manifest)]
-
-
-def limits(accounts: Mapping[str, Account]) -> Iterator[Fact]:
-    """Yield what no attack of each threat tried or can tell."""
+    if untried:
+        yield Fact("Not tried", listed(untried))
     for threat, one in accounts.items():
         told = [cut(f"{fact.term.lower()}: {fact.text.removeprefix('not tried: ')}", _LONGEST) for fact in one.limits]
         yield Fact(_title(threat), few([text.replace("adversaries: ", "not tried: ", 1) for text in told]))
+    yield from doubts(manifest)
