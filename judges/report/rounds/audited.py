@@ -14,7 +14,7 @@ from judges.kinds import KINDS
 from judges.report.answer import listed
 from judges.report.rounds.answer import Course, courses, sentence
 from judges.report.rounds.drawings import panels_of
-from judges.report.rounds.statement import adversary, attacks_part, headline
+from judges.report.rounds.statement import attacks_part, headline
 from judges.report.rounds.tables import rounds_table
 from judges.report.rounds.threats import THREATS
 from judges.report.statements import Account, Fact, Part
@@ -26,7 +26,10 @@ from judges.summaries.rounds import Rounds, round_scores, summarise_rounds
 _TITLE = "All threats to this federation"
 _GRADIENT = next(iter(THREATS))
 _NO_SEARCH = "no answer could be scored of an attack that looked for the inputs behind an update"
-_NOTE = "Most: the largest mean SSIM, recognised answers in %, or AUC. See the reports in the folders of the threats."
+_NOTE = (
+    "Further threats need the global model alone, which every client has as well. Most: the largest mean SSIM, "
+    "recognised answers in %, or AUC."
+)
 _NOTES = read_words(Path(__file__).with_name("words.toml")).notes
 
 
@@ -110,10 +113,10 @@ def audited_parts(threats: Audited | None) -> Iterator[Part]:
     if threats is None:
         return
     part = attacks_part(threats.summary, threats.found, threats.accounts, title=_TITLE)
-    further = {threat: account for threat, account in threats.accounts.items() if threat != _GRADIENT}
-    facts = [Fact(f"{_capital(THREATS[threat].name)} knows", adversary(one)) for threat, one in further.items()]
-    facts += [Fact(_capital(name), f"not attempted, since {why}") for name, why in threats.named]
-    yield Part(part.title, [*part.facts, *facts], part.table, _NOTE)
+    further = {THREATS[threat].name: one for threat, one in threats.accounts.items() if threat != _GRADIENT}
+    verdicts = "; ".join(f"{name}: {', '.join(dict.fromkeys(one.verdicts))}" for name, one in further.items())
+    facts = [Fact(_capital(name), f"not attempted, since {why}") for name, why in threats.named]
+    yield Part(part.title, [*part.facts, *facts], part.table, f"{_NOTE} Verdicts: {verdicts}." if verdicts else "")
 
 
 def _capital(text: str) -> str:

@@ -71,7 +71,7 @@ def write_rounds_statement(run_dir: Path) -> Path:
     found = courses(summary)
     parts = [
         _system(summary, accounts),
-        Part("The adversaries", [Fact(_title(threat), adversary(one)) for threat, one in accounts.items()]),
+        Part("The adversaries", [Fact(_title(threat), _adversary(one)) for threat, one in accounts.items()]),
         attacks_part(summary, found, accounts),
         Part("What was not tried, and what cannot be told", list(_limits(accounts, manifest)), note=NO_EVIDENCE),
         origin(run_dir, manifest),
@@ -192,7 +192,7 @@ def _value(shown: Shown, value: float | None) -> str:
     return out_of_100(value) if shown.share else number(value)
 
 
-def adversary(one: Account) -> str:
+def _adversary(one: Account) -> str:
     """Return what an adversary knows, and how often each verdict was given on its attacks."""
     counts = Counter(one.verdicts)
     told = joined(*(f"{verdict} ({counted(count, 'cell')})" for verdict, count in counts.most_common())) or "none"
