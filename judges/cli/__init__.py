@@ -187,11 +187,7 @@ def audit(
         ),
     ] = "",
     threats: Annotated[
-        str,
-        typer.Option(
-            help="What is attacked besides the clients' updates: gradient,model,membership, or some of these; the last "
-            "two attack the last global model that was recorded."
-        ),
+        str, typer.Option(help="gradient,model,membership: the last two attack the last recorded global model.")
     ] = "",
     people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
     ladder: Annotated[
