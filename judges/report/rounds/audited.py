@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from judges.kinds import KINDS
 from judges.report.answer import listed
 from judges.report.rounds.answer import Course, courses, sentence
 from judges.report.rounds.drawings import panels_of
@@ -87,6 +86,8 @@ def audited(run_dir: Path, manifest: Mapping[str, Any]) -> Audited | None:
     untried = untried_threats(manifest)
     if not (folders or untried):
         return None
+    from judges.kinds import KINDS  # here, since it loads plans, of which a page of one threat has no need
+
     folders = {_GRADIENT: run_dir, **folders}
     accounts = {threat: KINDS[threat].part("account")(path) for threat, path in folders.items()}
     summary = summarise_rounds(round_scores(folders, run_dir.resolve().name))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judges.kinds import KINDS
 from judges.report.answer import listed
 from judges.report.formats import (
     DASH,
@@ -64,6 +63,8 @@ def write_rounds_statement(run_dir: Path) -> Path:
     Raises:
         DataError: manifest.json or summary.json of the run, or a file of a threat's own run, is missing or corrupt.
     """
+    from judges.kinds import KINDS  # here, since it loads plans, of which pages that share parts of this have no need
+
     manifest, summary = read_manifest(run_dir), read_rounds(run_dir / "summary.json")
     accounts: dict[str, Account] = {
         threat: KINDS[threat].part("account")(run_dir / threat) for threat in threats_of(run_dir)
