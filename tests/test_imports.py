@@ -173,8 +173,8 @@ ROOMS: dict[str, Room] = {
     "judges.scoring": Room(
         (*ATTACKS, "attacks.engines.plain", "attacks.engines.truth", "attacks.posterior",
          "attacks.preflight.stand_in", "attacks.reading.reads", *RECORDS, *DATA, *PUBLIC, "fl_sim.captures",
-         "fl_sim.config", "fl_sim.datasets.partition", "fl_sim.defences", "fl_sim.defences.claims",
-         "fl_sim.global_models", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.config", "fl_sim.config.federation", "fl_sim.datasets.partition", "fl_sim.defences",
+         "fl_sim.defences.claims", "fl_sim.global_models", "fl_sim.models", "fl_sim.models.spiking_lenet",
          "fl_sim.observed", "fl_sim.sealed_forms", "fl_sim.tokens", "fl_sim.training", *RUNS, "judges.classifiers.*",
          "judges.progress"),
         ("torch",),

@@ -15,7 +15,7 @@ import tomli_w
 import torch
 
 from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
-from fl_sim.config import read_toml
+from fl_sim.config import Raw, read_toml
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset
 from fl_sim.defences import DEFENCES
@@ -105,6 +105,12 @@ def claim_folder(plan: RunPlan, folder: Path) -> None:
             )
     unlist_derived(folder)
     atomic_write(path, tomli_w.dumps(plan.raw))
+
+
+def others_results(raw: Raw, folder: Path) -> bool:
+    """Return whether a folder holds results of another config than `raw`, which says all that they depend on."""
+    path = folder / "config.toml"
+    return path.is_file() and read_toml(path) != raw
 
 
 def remove_run(folder: Path) -> None:

@@ -186,6 +186,9 @@ def audit(
             help="Public pictures of the same kind, best with one subfolder for each class: their means are controls.",
         ),
     ] = "",
+    threats: Annotated[
+        str, typer.Option(help="gradient,model,membership: the last two attack the last recorded global model.")
+    ] = "",
     people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
     ladder: Annotated[
         bool,
@@ -205,7 +208,7 @@ def audit(
     from judges.plans.audit import read_audit
 
     flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
-    plan = read_audit([*flags, *(assignments or []), *_of_device(device)], public=public)
+    plan = read_audit([*flags, *(assignments or []), *_of_device(device)], public=public, threats=threats)
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fl_sim.config import read_toml
 from fl_sim.errors import ConfigError
-from judges.kinds import kind_in, plan_of
+from judges.kinds import KINDS, kind_in, plan_of
 from judges.progress import Watch
 from judges.runs.identity import RUNG
 from judges.runs.manifest import ADDED_BY, read_manifest, threats_of
@@ -32,14 +32,14 @@ def rows_again(folder: Path) -> Comparison:
         folder: of a finished run whose files are sound.
 
     Raises:
-        ConfigError: its rows are those of a ladder, which only its audit can score.
+        ConfigError: its rows are those of a ladder, or of a threat of an audit, which only its audit can score.
         DataError: the folder holds no run.
     """
     from judges.bench.execution import run_plan
     from judges.bench.gradient_inversion.added import attack_run
     from judges.runs.comparison import compare
 
-    kind_in(folder)
+    _refuse_threat(folder)
     _refuse_ladder(folder)
     with tempfile.TemporaryDirectory() as place:
         scratch = Path(place) / folder.resolve().name
@@ -61,6 +61,15 @@ def _sources(folder: Path) -> Iterator[Path]:
         yield from (path for path in paths if room != "inversions" or path.suffix == ".safetensors")
     for threat in threats_of(folder):
         yield from _sources(folder / threat)
+
+
+def _refuse_threat(folder: Path) -> None:
+    """Raise a ConfigError if the folder is that of a threat within an audit's."""
+    kind = kind_in(folder)
+    if kind.command == "audit" and kind is not KINDS["audit"]:
+        raise ConfigError(
+            f"--deep: {folder} holds one threat of an audit, whose captures are beside it; give {folder.parent}."
+        )
 
 
 def _refuse_ladder(folder: Path) -> None:

@@ -23,7 +23,7 @@ from fl_sim.validation import explain
 from judges.runs.identity import PROTOCOL, Attacked
 
 NO_ATTACK = "none"
-APART = ("checks", "ladder", "transfer")
+APART = ("checks", "ladder", "transfer", "threats", "model_inversion", "membership")
 """Keys of a config for what is made beside the answers, which stay the same."""
 LATER: Mapping[str, Mapping[str, Scalar]] = {
     "": {"shadow_training": "central"},

@@ -161,10 +161,15 @@ def places(*, plugins: bool = False) -> tuple[Place, ...]:
         _AUDIT,
         "`spikeleak audit`, by `--set`",
         AuditSettings,
-        names={**flower.names, "attack.name": [*attacks]},
+        names={
+            **flower.names,
+            "attack.name": [*attacks],
+            "model_inversion.name": [*inversions],
+            "membership.name": [name for name in memberships if not MEMBERSHIP_INFERENCES[name].shadows],
+        },
         owners={"attack": attacks},
         axis=lambda key: key.startswith("attack."),
-        defaults={"dataset.name": literal(None)},
+        defaults={"dataset.name": literal(None), "model_inversion.name": "what fits the model"},
     )
     return gradients, models, over_rounds, members, audit, flower
 

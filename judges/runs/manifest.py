@@ -39,10 +39,14 @@ LADDER = "ladder"
 """Folder of the ladder in that of its audit or run."""
 
 THREATS = ("gradient_inversion", "model_inversion", "membership")
-"""Tables of a config of an experiment over rounds, and the folders of the threats' own runs in that of such a run."""
+"""Tables of a config of an experiment over rounds, and the folders of the threats' own runs in that of such a run; an
+audit has folders of the last two."""
 
 RUNS_OF_THREATS = "threats"
-"""Key of the manifest for those of `THREATS` that a run over rounds has."""
+"""Key of the manifest for those of `THREATS` whose runs are in folders of a run over rounds, or of an audit."""
+
+UNTRIED = "untried"
+"""Key of the manifest for the threats that an audit was asked for and did not attempt: {threat: why}."""
 
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
@@ -78,12 +82,18 @@ def manifest_so_far(folder: Path) -> dict[str, Any]:
 
 
 def threats_of(folder: Path) -> list[str]:
-    """Return the threats of a run over rounds, whose own runs are in folders of these names; [] of any other run."""
+    """Return the threats whose own runs are in folders of these names: of a run over rounds or an audit; else []."""
     try:
         told = read_manifest(folder).get(RUNS_OF_THREATS, [])
     except DataError:
         return []
     return [threat for threat in THREATS if isinstance(told, list) and threat in told]
+
+
+def untried_threats(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return {threat: why it was not attempted} from the manifest of an audit."""
+    told = manifest.get(UNTRIED)
+    return {threat: plain_text(told[threat]) for threat in THREATS if threat in told} if isinstance(told, dict) else {}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

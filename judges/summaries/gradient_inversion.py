@@ -27,7 +27,7 @@ from judges.summaries.comparison import Best, Comparison, best_controls, compare
 from judges.summaries.contrast import Contrast, contrasts
 from judges.summaries.published import PUBLISHED, Published
 from judges.summaries.timelines import TimeSummary, summarise_timelines
-from judges.summaries.verdicts import verdict_on
+from judges.summaries.verdicts import NOT_ATTEMPTED, verdict_on
 
 _METRICS = ("ssim", "psnr_db", "mse", "l2")
 
@@ -57,6 +57,7 @@ class CellSummary(Approach, Attacked):
         verdict, reason: texts of `judges.summaries.verdicts`.
         published: the paper's row, if it has one.
         token_accuracy, tokens_found: means over the answers, see `judges.runs.rows.Score`; None for pictures.
+        unattempted: number of examples that the attack did not look for; answers to them stand for none.
     """
 
     cell: str
@@ -87,6 +88,12 @@ class CellSummary(Approach, Attacked):
     published: Published | None
     token_accuracy: float | None = None
     tokens_found: float | None = None
+    unattempted: int = 0
+
+    @property
+    def is_attempted(self) -> bool:
+        """Return whether any example was looked for."""
+        return self.unattempted < self.n
 
 
 @dataclass(frozen=True)
@@ -217,6 +224,7 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
         solved=rate([row.solved for row in rows], units, seed=seed, stream=stream),
         recognisable=None if first.recognisable is None else successes,
         diverged=sum(row.diverged for row in rows),
+        unattempted=sum(row.stop_reason == NOT_ATTEMPTED for row in rows),
         asr=_share([row.judge_correct for row in rows]),
         ceiling=_share([row.truth_judge_correct for row in rows]),
         seconds=median(row.seconds for row in rows),

@@ -26,6 +26,7 @@ from judges.summaries.comparison import units_of
 from judges.summaries.gradient_inversion import read_summary, stream_of
 from judges.summaries.membership import Area, MembershipSummary, read_memberships
 from judges.summaries.model_inversion import read_inversions
+from judges.summaries.verdicts import NOT_ATTEMPTED
 
 One = TypeVar("One")
 
@@ -34,10 +35,12 @@ def points_of_updates(folder: Path, experiment: str) -> Iterator[RoundScore]:
     """Yield the numbers of a run of gradient inversion, attack by attack and round after round.
 
     An update of round r + 1 was made from the global model of r rounds, so it stands at r. Controls have no attack: of
-    the update's own answers swapped, of no step, of black, grey and mean pictures.
+    the update's own answers swapped, of no step, of black, grey and mean pictures. What no attack looked
+    for is left out.
     """
     seed = read_summary(folder / "summary.json").seed
-    own = _by(read_scores(folder / "scores.csv"), lambda row: (row.group, row.approach, row.guess, row.tau, row.round))
+    looked = (row for row in read_scores(folder / "scores.csv") if row.stop_reason != NOT_ATTEMPTED)
+    own = _by(looked, lambda row: (row.group, row.approach, row.guess, row.tau, row.round))
     for rows in own.values():
         first = rows[0]
         units, stream = units_of(rows), "/".join((*stream_of(first), first.cell, str(first.round)))
@@ -117,7 +120,7 @@ ACCURACIES: Mapping[str, Callable[[Path, str], Iterator[RoundScore]]] = {
     "model_inversion": accuracies_of_models,
     "membership": accuracies_of_memberships,
 }
-"""{threat: what gives the accuracy of the models in its run}; that of the first threat of a run is taken."""
+"""{threat: what gives the accuracy of the models in its run}; that of the first threat that knows it is taken."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,8 @@ def round_scores(folders: Mapping[str, Path], experiment: str) -> list[RoundScor
     """
     if not folders:
         return []
-    first = next(iter(folders))
-    rows = list(ACCURACIES[first](folders[first], experiment))
+    measured = (list(ACCURACIES[threat](folder, experiment)) for threat, folder in folders.items())
+    rows = next(filter(None, measured), [])
     for threat, folder in folders.items():
         rows += POINTS[threat](folder, experiment)
     return rows

@@ -6,10 +6,9 @@ batches there. The audit adds the files that a run of an experiment writes: reco
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+import contextlib
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +20,41 @@ from fl_sim.config import read_toml
 from fl_sim.datasets.reading.public import PublicPictures
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
-from fl_sim.files import atomic_write, sha256
-from fl_sim.models import MODELS
+from fl_sim.files import atomic_write
 from fl_sim.observed import assuming, contradictions, same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import InputSpec, ModelSpec, Scalar
 from judges.bench.audit.costs import cost, out_of_reach
-from judges.bench.audit.stored import client_facts, remarks_on, stored_updates
+from judges.bench.audit.models import recorded_models
+from judges.bench.audit.stored import (
+    check_dataset,
+    client_facts,
+    conversions,
+    digest_of,
+    in_groups,
+    remarks_on,
+    stored_updates,
+)
+from judges.bench.audit.threats import Given, Threats, carry_out, threats_of_audit
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
+from judges.bench.execution import renew_statement
 from judges.bench.folder import facts_of_datasets, remove_entries
 from judges.bench.gradient_inversion.cells import match_updates
 from judges.bench.gradient_inversion.updates import AttackedUpdates
 from judges.classifiers import check_judge
+from judges.kinds import kind_of
 from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
 from judges.progress import Watch
-from judges.runs.identity import Attacked
-from judges.runs.manifest import CLIENTS, CONTROLS, PUBLIC, WARNINGS, WRITTEN, write_manifest
-from judges.runs.names import group_label
+from judges.runs.integrity import REPORT, renew_hashes
+from judges.runs.lock import sole_writer
+from judges.runs.manifest import CLIENTS, CONTROLS, PUBLIC, RUNS_OF_THREATS, UNTRIED, WARNINGS, WRITTEN, write_manifest
 from judges.runs.pictures import CAPTURES
 from judges.scoring.audit.checks import left_out, other_order, out_of_range, rounding_grew, wrong_problem
 from judges.scoring.audit.public import origin, public_facts, public_means
 from judges.scoring.truths import Evidence, Victim
 
-INIT = "as sent"
 GIVEN = ("captures", "sealed", "models", "live")
 """Entries of the folder that an audit reads and never removes."""
 
@@ -67,6 +76,8 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._digest = ""
         self._clients: list[dict[str, Any]] = []
         self._public: dict[InputSpec, PublicPictures] = {}
+        self._sealed: dict[str, tuple[str, ...]] = {}
+        self._threats = Threats()
 
     def check(self) -> None:
         """Check the captures and the truth before anything is written.
@@ -79,19 +90,23 @@ class Audit(AttackedUpdates[AuditPlan]):
         """
         self._evidence = list(self.groups())
         for evidence in self._evidence:
-            self._check_dataset(evidence)
+            dataset = self.session.dataset(evidence)
+            check_dataset(dataset, evidence.model)
+            if dataset is not None:
+                check_judge(self.plan.base.judge, dataset, device=self.plan.base.device)
             self._read_public(evidence.spec)
             self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
         firsts = [self.captures.stored(names[0]) for names in self._problems.values()]
         self._clients = [client_facts(one, assuming(one, self.assumed())) for one in firsts]
         self._doubts = remarks_on(self.captures) + self._giants
-        self._digest = _digest([self.captures.path(one.id) for one in self._victims()])
+        self._digest = digest_of([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
             check_attackable(self.victim(names[0]) for names in self._problems.values())
         self.refuse_pairs((cell, self.victim(own[0])) for cell in self.plan.cells for own in self._problems.values())
         for evidence in self._evidence:
             for capture in self.compare(evidence, self.session.open(evidence, complete=False)):
                 self._doubts += out_of_range(capture, self.session.truth(capture.id))
+            self._sealed |= {victim.id: victim.seals for victim in self.session.known(evidence)}
             stored = (assuming(self.captures.stored(victim.id), self.assumed()) for victim in evidence.victims)
             found = [text for capture in stored for text in contradictions(capture)]
             more = f" So do {len(found) - 1} more." if len(found) > 1 else ""
@@ -102,6 +117,19 @@ class Audit(AttackedUpdates[AuditPlan]):
             self._doubts += rounding_grew(self.session.rounding)
         self._tell_costs()
         self._warn()
+        self._threats = self.threats()
+        for threat, reason in self._threats.untried.items():
+            self.watch.say(f"note: {threat.replace('_', ' ')}: not attempted, since {reason}.")
+
+    def threats(self) -> Threats:
+        """Return the threats besides gradient inversion that are asked for, and why some are not attempted."""
+        base = self.plan.base
+        if not base.further:
+            return Threats()
+        models = tuple(recorded_models(self.folder, self._evidence, self.assumed(), seed=base.seed))
+        public = self._public.get(models[0].spec.input)
+        given = Given(self.plan, self.folder, models, self._sealed, public, self._digest)
+        return threats_of_audit(given, self.watch, self.options)
 
     def _tell_costs(self) -> None:
         """Say how long the attacks take at most; whose inputs they do not look for becomes a reason to doubt."""
@@ -200,14 +228,26 @@ class Audit(AttackedUpdates[AuditPlan]):
             facts[PUBLIC] = public_facts(next(iter(self._public.values())), self.plan.base.public)
         if self.rows():
             facts[CONTROLS] = self._origin()
-        converted = self._converted()
+        if self._threats.parts:
+            facts[RUNS_OF_THREATS] = list(self._threats.parts)
+        if self._threats.untried:
+            facts[UNTRIED] = dict(self._threats.untried)
+        converted = conversions(self.session.converted)
         facts |= {"converted": converted} if converted else {}
         return facts | ({WARNINGS: self._doubts} if self._doubts else {})
 
     def execute(self, *, fresh: bool = False, show_faces: bool = False) -> Path:
-        """Attack all captures, tell of conversions and of doubts about the scores, and return the report's path."""
-        page = super().execute(fresh=fresh, show_faces=show_faces)
-        for text in [*self._converted(), *([self._origin()] if self.rows() else [])]:
+        """Attack captures, then global models, tell of conversions and doubts, and return the report's path."""
+        with contextlib.ExitStack() as stack:
+            if self.folder.is_dir():
+                stack.enter_context(sole_writer(self.folder))
+            page = super().execute(fresh=fresh, show_faces=show_faces)
+            if self._threats.parts:
+                carry_out(self._threats.parts.values(), fresh=fresh, show_faces=show_faces)
+                page = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)
+                renew_hashes(self.folder, REPORT)
+                renew_statement(self.folder)
+        for text in [*conversions(self.session.converted), *([self._origin()] if self.rows() else [])]:
             self.watch.say(f"note: {text}")
         self._warn()
         return page
@@ -228,16 +268,6 @@ class Audit(AttackedUpdates[AuditPlan]):
         for text in self._doubts:
             self.watch.say(f"warning: {text}")
 
-    def _converted(self) -> list[str]:
-        """Return how truths that clients sealed in another form were converted, as sentences."""
-        captures: dict[str, list[str]] = defaultdict(list)
-        for name, words in self.session.converted.items():
-            captures[words].append(name)
-        return [
-            f"{own[0]}{f' and {len(own) - 1} more' if len(own) > 1 else ''}: of the sealed truth, took {words}."
-            for words, own in captures.items()
-        ]
-
     def _victims(self) -> list[Victim]:
         return [victim for evidence in self._evidence for victim in evidence.victims]
 
@@ -256,58 +286,8 @@ class Audit(AttackedUpdates[AuditPlan]):
             )
         if not groups:
             raise ConfigError(self._giants[0])
-        base, names = self.plan.base, Counter[str]()
-        for (model, size), victims in groups.items():
-            varied = _varied(model, size, groups)
-            attacked = Attacked(
-                dataset=base.dataset.name if base.dataset else CAPTURES,
-                model=model.architecture,
-                family=MODELS[model.architecture].family or model.architecture,
-                spiking=MODELS[model.architecture].spiking,
-                varied=varied,
-                init=INIT,
-                defence=base.defence,
-            )
-            label = group_label(attacked)
-            names[label] += 1
-            name = label if names[label] == 1 else f"{label}-{names[label]}"
-            yield Evidence(name, attacked, tuple(victims), seed=base.seed, model=model, dataset=base.dataset)
+        yield from in_groups(groups, self.plan.base)
 
     def note_problem(self, capture: CapturedUpdate) -> None:
         """Note that an update of its kind must pass the self-check."""
         self._problems.setdefault(same_problem(capture), []).append(capture.id)
-
-    def _check_dataset(self, evidence: Evidence) -> None:
-        """Reject a data set whose examples the model cannot take as inputs."""
-        dataset = self.session.dataset(evidence)
-        if dataset is None:
-            return
-        ours, theirs = dataset.spec, evidence.spec
-        if (ours.frame, ours.timesteps, ours.classes) != (theirs.frame, theirs.timesteps, theirs.classes):
-            raise ConfigError(
-                f"dataset.name: inputs of {dataset.name} are {ours.frame} in {ours.classes} classes, but those of the "
-                f"captures' model '{evidence.model.architecture}' are {theirs.frame} in {theirs.classes}; set "
-                "dataset.size and the settings of frames as the clients have them, or leave dataset out."
-            )
-        check_judge(self.plan.base.judge, dataset, device=self.plan.base.device)
-
-
-def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:
-    """Return the settings in which a group of captures differs from other groups of its architecture."""
-    others = [_flat(*group) for group in groups if group[0].architecture == model.architecture]
-    return {key: value for key, value in _flat(model, size).items() if any(other.get(key) != value for other in others)}
-
-
-def _flat(model: ModelSpec, size: int | None) -> dict[str, Scalar]:
-    """Return the settings of a model and the batch size, by key."""
-    flat: dict[str, Scalar] = {"batch_size": size or 0}
-    for key, value in asdict(model).items():
-        inner = value.model_dump() if hasattr(value, "model_dump") else value
-        flat |= inner if isinstance(inner, dict) else {key: "" if inner is None else inner}
-    return flat
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    """Return a hash of the names and contents of files."""
-    lines = [f"{path.parent.name}/{path.name} {sha256(path)}" for path in paths]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -15,6 +15,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.bench import execution
 from judges.bench.audit import Audit
+from judges.bench.audit.threats import Threats
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import renew_statement
 from judges.bench.gradient_inversion.added import AddedAttack
@@ -24,7 +25,7 @@ from judges.plans.gradient_inversion import Plan
 from judges.progress import Watch
 from judges.runs.identity import RUNG
 from judges.runs.lock import sole_writer
-from judges.runs.manifest import LADDER
+from judges.runs.manifest import LADDER, threats_of
 from judges.runs.names import group_label
 from judges.scoring.audit.ladder import Rung, rungs, seal
 from judges.scoring.truths import Evidence, Victim
@@ -51,6 +52,10 @@ class LadderAudit(Audit):
         """Return nothing: all that was assumed of the clients is in the captures."""
         return {}
 
+    def threats(self) -> Threats:
+        """Return none: the further threats are to models that no rung changes."""
+        return Threats()
+
     def groups(self) -> Iterator[Evidence]:
         """Yield the captures of each rung."""
         for step in self._steps:
@@ -73,11 +78,13 @@ def carried_out(
     fresh: bool = False,
     show_faces: bool = False,
 ) -> Iterator[tuple[Path, Path]]:
-    """Carry out a plan, and climb the ladder if it asks for one; yield the page and the folder of each in turn.
+    """Carry out a plan, and climb the ladder if it asks for one; yield page and folder of each, and of further threats.
 
     The arguments and errors are those of `judges.bench.execution.run_plan` and `climb`.
     """
     yield execution.run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options), folder
+    if isinstance(plan, AuditPlan):
+        yield from ((folder / threat / "report.html", folder / threat) for threat in threats_of(folder))
     ladder = getattr(plan.base, "ladder", None)
     if ladder is not None and ladder.examples:
         yield climb(plan, folder, watch, options=options, show_faces=show_faces), folder / LADDER

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fl_sim.captures import CaptureStore, StoredUpdate
 from fl_sim.client_training import BCE, TAKEN, ClientTraining
+from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError, DataError
+from fl_sim.files import sha256
 from fl_sim.models import MODELS
 from fl_sim.observed import same_problem
 from fl_sim.records import CapturedUpdate
-from fl_sim.specs import Scalar
+from fl_sim.specs import ModelSpec, Scalar
+from judges.plans.audit import AuditSettings
+from judges.runs.identity import Attacked
+from judges.runs.names import group_label
+from judges.runs.pictures import CAPTURES
 from judges.scoring.audit.checks import filled
+from judges.scoring.truths import Evidence, Victim
 
+INIT = "as sent"
 _OWN = ("learning_rate", "local_steps", "epochs", "batch_size", "num_examples")
 """What a captured update itself tells of its client, beside the client's training."""
 
@@ -80,4 +91,80 @@ def remarks_on(store: CaptureStore) -> list[str]:
     return [
         " ".join([f"The curious server of {federation} {account.sentence()}.", *account.remarks])
         for federation, account in store.accounts().items()
+    ]
+
+
+def in_groups(
+    groups: Mapping[tuple[ModelSpec, int | None], Sequence[Victim]], base: AuditSettings
+) -> Iterator[Evidence]:
+    """Yield the captures of each model and batch size as evidence with a name of its own.
+
+    Args:
+        groups: {(model, batch size): captures}.
+        base: settings of the audit.
+    """
+    names = Counter[str]()
+    for (model, size), victims in groups.items():
+        own = _varied(model, size, groups)
+        attacked = Attacked(
+            dataset=base.dataset.name if base.dataset else CAPTURES,
+            model=model.architecture,
+            family=MODELS[model.architecture].family or model.architecture,
+            spiking=MODELS[model.architecture].spiking,
+            varied=own,
+            init=INIT,
+            defence=base.defence,
+        )
+        label = group_label(attacked)
+        names[label] += 1
+        name = label if names[label] == 1 else f"{label}-{names[label]}"
+        yield Evidence(name, attacked, tuple(victims), seed=base.seed, model=model, dataset=base.dataset)
+
+
+def _varied(model: ModelSpec, size: int | None, groups: Iterable[tuple[ModelSpec, int | None]]) -> dict[str, Scalar]:
+    """Return the settings in which a group of captures differs from other groups of its architecture."""
+    others = [_flat(*group) for group in groups if group[0].architecture == model.architecture]
+    return {key: value for key, value in _flat(model, size).items() if any(other.get(key) != value for other in others)}
+
+
+def _flat(model: ModelSpec, size: int | None) -> dict[str, Scalar]:
+    """Return the settings of a model and the batch size, by key."""
+    flat: dict[str, Scalar] = {"batch_size": size or 0}
+    for key, value in asdict(model).items():
+        inner = value.model_dump() if hasattr(value, "model_dump") else value
+        flat |= inner if isinstance(inner, dict) else {key: "" if inner is None else inner}
+    return flat
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """Return a hash of the names and contents of files."""
+    lines = [f"{path.parent.name}/{path.name} {sha256(path)}" for path in paths]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def check_dataset(dataset: Dataset | None, model: ModelSpec) -> None:
+    """Raise a ConfigError if a data set is named whose examples a model cannot take as inputs."""
+    if dataset is None:
+        return
+    ours, theirs = dataset.spec, model.input
+    if (ours.frame, ours.timesteps, ours.classes) != (theirs.frame, theirs.timesteps, theirs.classes):
+        raise ConfigError(
+            f"dataset.name: inputs of {dataset.name} are {ours.frame} in {ours.classes} classes, but those of the "
+            f"captures' model '{model.architecture}' are {theirs.frame} in {theirs.classes}; set "
+            "dataset.size and the settings of frames as the clients have them, or leave dataset out."
+        )
+
+
+def conversions(converted: Mapping[str, str]) -> list[str]:
+    """Return how truths that clients sealed in another form were converted, as sentences.
+
+    Args:
+        converted: {capture id: what was done}.
+    """
+    captures: dict[str, list[str]] = defaultdict(list)
+    for name, words in converted.items():
+        captures[words].append(name)
+    return [
+        f"{own[0]}{f' and {len(own) - 1} more' if len(own) > 1 else ''}: of the sealed truth, took {words}."
+        for words, own in captures.items()
     ]

@@ -21,6 +21,7 @@ from judges.runs.rows.classes import CENTRAL, FEDERATION
 from judges.runs.rows.membership import CLIENT
 from judges.scoring.membership.asked import Asked, Held
 from judges.scoring.membership.null import null_update
+from judges.scoring.membership.recorded import Questions
 
 ROOM = "observed"
 _ID_DIGITS = 12
@@ -45,7 +46,7 @@ class Evidence:
 
     plan: MemberPlan
     seed: int
-    asked: Asked
+    asked: Questions
     name: str
     id: str
     source: str
@@ -72,7 +73,7 @@ def central_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) ->
     for kind in (TARGET, NULL):
         trained = Recipe(plan.config, asked, kind).train()
         name = f"{plan.name(seed)}{'' if kind == TARGET else f'-{NULL}'}"
-        known = _kept(Observed(name, trained.model.model, trained.model.parameters), folder)
+        known = keep_observed(Observed(name, trained.model.model, trained.model.parameters), folder)
         accuracies = trained.model.test_accuracy, trained.train_accuracy
         yield Evidence(
             plan, seed, asked, name, known, CENTRAL, trained.model.round, null=kind == NULL, accuracies=accuracies
@@ -97,7 +98,7 @@ def federated_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) 
             continue
         before = models[number - 1].parameters if number - 1 in models else {}
         place = f"{name}@r{number:03d}"
-        known = _kept(Observed(place, model.model, model.parameters, before), folder)
+        known = keep_observed(Observed(place, model.model, model.parameters, before), folder)
         members = replace(asked, captures=until, held=_held(plan, name, folder, number))
         yield Evidence(
             plan, seed, members, place, known, FEDERATION, number, after=f"@r{number:03d}",
@@ -105,14 +106,16 @@ def federated_evidence(plan: MemberPlan, seed: int, asked: Asked, folder: Path) 
         )  # fmt: skip
     for key in keys:
         place = f"{name}@r{key.round:03d}-c{key.client:03d}"
-        known = _kept(replace(_as_observed(store.load(key.id)), id=place), folder)
+        known = keep_observed(replace(_as_observed(store.load(key.id)), id=place), folder)
         yield Evidence(
             plan, seed, replace(asked, captures=(key.id,)), place, known, CLIENT, key.round, key.client,
             after=f"@r{key.round:03d}-clients", changes=True,
         )  # fmt: skip
     last, place, first = max(models), f"{name}-{NULL}", models[0]
     asked = replace(asked, captures=tuple(key.id for key in keys), held=_held(plan, name, folder, last))
-    known = _kept(null_update(plan.simulation(seed), first.model, first.parameters, asked.own(), place), folder)
+    known = keep_observed(
+        null_update(plan.simulation(seed).federation, first.model, first.parameters, asked.own(), place), folder
+    )
     yield Evidence(
         plan, seed, asked, place, known, FEDERATION, last, after=f"@r{last:03d}", changes=True, null=True
     )  # fmt: skip
@@ -139,7 +142,7 @@ def _as_observed(capture: CapturedUpdate) -> Observed:
     return Observed(capture.id, capture.model, {**capture.parameters, **after}, capture.parameters)
 
 
-def _kept(observed: Observed, folder: Path) -> str:
+def keep_observed(observed: Observed, folder: Path) -> str:
     """Store what is observed, unless the same is there, and return its id: its name and a hash of its parameters."""
     digest = hashlib.sha256(record_bytes(observed)).hexdigest()[:_ID_DIGITS]
     path, identified = path_of(folder, observed.id), replace(observed, id=f"{observed.id}-{digest}")

@@ -26,6 +26,7 @@ from judges.plans.membership import MembershipCell, MembershipConfig
 from judges.progress import Advance
 from judges.runs.rows.classes import FEDERATION
 from judges.scoring.membership.asked import Asked
+from judges.scoring.membership.recorded import Questions
 
 TARGET, NULL, SHADOW = "target", "null", "shadow"
 
@@ -124,7 +125,7 @@ class InferenceJob:
 
     cell: MembershipCell
     config: MembershipConfig
-    asked: Asked
+    asked: Questions
     observed: Path
     path: Path
     round: int
@@ -144,11 +145,14 @@ class InferenceJob:
         """Return the shadow models and the examples that the adversary has."""
         if not self.cell.shadows:
             return Background()
-        own, online, shadows = self.asked.own(), self.cell.online, []
-        none = [torch.zeros(len(labels), dtype=torch.bool) for labels in (self.asked.question().labels, own.labels)]
+        asked = self.asked
+        if not isinstance(asked, Asked):
+            raise TypeError(f"expected candidates of an experiment for shadow models, got {type(asked).__name__}")
+        own, online, shadows = asked.own(), self.cell.online, []
+        none = [torch.zeros(len(labels), dtype=torch.bool) for labels in (asked.question().labels, own.labels)]
         for number in range(self.cell.shadows):
-            shadow = shadow_of(self.config, self.asked, number, online=online)
-            half = self.asked.half(number, online=online).chosen
+            shadow = shadow_of(self.config, asked, number, online=online)
+            half = asked.half(number, online=online).chosen
             seen, seen_own = (half, none[1]) if online else (none[0], half)
             shadows.append(Shadow(shadow.parameters(self.round), seen, seen_own))
         return Background(shadows, own)

@@ -26,17 +26,21 @@ _HEADLINES = {
 _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
-def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = ()) -> Answer:
+def answer(
+    summary: Summary, warnings: Sequence[str], controls: Sequence[str] = (), threats: Sequence[str] = ()
+) -> Answer:
     """Return the answer of a run.
 
     Args:
         summary: of the run.
         warnings: reasons to read it with care, from outside the summary.
         controls: where the controls come from, or which are lacking.
+        threats: what became of further threats to the same federation.
     """
     attacks = [cell for cell in summary.cells if not cell.is_control]
     if not attacks:
-        return Answer("No attack was scored in this run.", "open", [("Beware", list(warnings))])
+        lines = [("Other threats", list(threats)), ("Beware", list(warnings))]
+        return Answer("No attack was scored in this run.", "open", lines)
     best = _best({group: own for group, own in grouped(attacks, lambda cell: cell.group).items()
                   if all(cell.tau is None for cell in own)})  # fmt: skip
     told = found.find(summary)
@@ -49,6 +53,7 @@ def answer(summary: Summary, warnings: Sequence[str], controls: Sequence[str] = 
         ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),
         ("Spiking", bounded(list(contrast_lines(summary.contrasts)), "networks")),
         ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
+        ("Other threats", list(threats)),
         ("Ladder", [sentence(one) for one in told if isinstance(one, Climb)]),
         ("Beware", [*beware, *warnings]),
     ]
@@ -71,6 +76,11 @@ def _share(cell: CellSummary) -> float:
 def _headline(best: Sequence[CellSummary]) -> tuple[str, str]:
     """Return the main sentence of groups without thresholding, and its tone."""
     first = min(best, key=_place)
+    if not any(cell.is_attempted for cell in best):
+        read = sum(cell.verdict == LABELS for cell in best)
+        labels = f" Labels were read in {read} of {counted(len(best), 'setting')}." if read else ""
+        nothing = "and nothing follows about what an attack that does would find"
+        return f"No attack looked for inputs here, {nothing}.{labels}", "some" if read else "open"
     for verdicts, text in _HEADLINES.items():
         if first.verdict in verdicts:
             count = sum(cell.verdict == first.verdict for cell in best)
@@ -100,10 +110,13 @@ def _attacked(attacks: Sequence[CellSummary]) -> str:
     }
     told = {kind: listed([name for name in dict.fromkeys(own) if name]) for kind, own in names.items()}
     told["init"] = f"{told['init']} initialisation" if told["init"] else ""
-    victims, cells = counted(sum(cell.n for cell in attacks), "attacked example"), counted(len(attacks), "cell")
+    n, unsought = sum(cell.n for cell in attacks), sum(cell.unattempted for cell in attacks)
+    victims = counted(n, "scored example" if unsought else "attacked example")
+    looked = f", of which the attacks looked for {n - unsought or 'none'}" if unsought else ""
     lost = sum(cell.diverged for cell in attacks)
     diverged = f", of which {lost} diverged" if lost else ""
-    return f"{'; '.join(text for text in told.values() if text)}. {victims} in {cells}{diverged}."
+    shown = "; ".join(text for text in told.values() if text)
+    return f"{shown}. {victims} in {counted(len(attacks), 'cell')}{looked}{diverged}."
 
 
 def _without_rung(cell: CellSummary) -> Group:
@@ -124,6 +137,9 @@ def _attackers(attacks: Sequence[CellSummary]) -> Iterator[str]:
 
 def _leaked(group: Group, cell: CellSummary) -> str:
     """Return the verdict on a group by the attack that says most about it, with its interval."""
+    if not cell.is_attempted:
+        labels = "" if cell.label_accuracy is None else f", {percent(cell.label_accuracy)} of the labels right"
+        return f"{group_name(group)}: no input was looked for by {attack_name(cell)}{labels}"
     rate = cell.comparison.succeeded if cell.comparison else cell.recognisable or cell.solved
     what = "all tokens named" if cell.token_accuracy is not None else "recognisable" if cell.recognisable else "solved"
     above = " above their controls" if cell.comparison else ""

@@ -25,6 +25,7 @@ class Scored(NamedTuple):
     diverged: int  # and count as failures
     published: int = 0  # cells under the paper's own protocol
     kept: int = 0  # examples that diverged there, where they are scored like others
+    unattempted: int = 0  # examples that their attack did not look for
 
 
 class OfVerdict(NamedTuple):
@@ -89,10 +90,7 @@ Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | FailedChe
 def find(summary: Summary) -> list[Finding]:
     """Return what was found; how much was attacked comes first."""
     attacks = [cell for cell in summary.cells if not cell.control]
-    theirs = [cell for cell in attacks if cell.as_published]
-    kept = sum(cell.diverged for cell in theirs)
-    lost = sum(cell.diverged for cell in attacks) - kept
-    scored = Scored(sum(cell.n for cell in attacks), len(attacks), lost, len(theirs), kept)
+    scored = _scored(attacks)
     if not attacks:
         return [scored]
     plain = [cell for cell in attacks if cell.tau is None]
@@ -131,6 +129,15 @@ def observe(table: SpikeTable) -> Iterator[Observed]:
             yield Observed(way, len(rows), taus)
 
 
+def _scored(attacks: Sequence[CellSummary]) -> Scored:
+    """Return how much was attacked."""
+    theirs = [cell for cell in attacks if cell.as_published]
+    kept = sum(cell.diverged for cell in theirs)
+    lost = sum(cell.diverged for cell in attacks) - kept
+    unattempted = sum(cell.unattempted for cell in attacks)
+    return Scored(sum(cell.n for cell in attacks), len(attacks), lost, len(theirs), kept, unattempted)
+
+
 def _missed(attacks: Sequence[CellSummary]) -> Iterator[Missed]:
     """Yield the groups where no attack found anything, those with the same outcome together.
 
@@ -141,7 +148,7 @@ def _missed(attacks: Sequence[CellSummary]) -> Iterator[Missed]:
         verdicts = {cell.verdict for cell in cells}
         if verdicts <= {NOTHING, *OPEN} and all(cell.comparison for cell in cells):
             named = ((name, tuple(attack_name(cell) for cell in cells if cell.verdict == name)) for name in OPEN)
-            letters = tuple(sorted({cell.adversary for cell in cells if cell.adversary}))
+            letters = tuple(sorted({cell.adversary for cell in cells if cell.adversary and cell.is_attempted}))
             outcomes[tuple(one for one in named if one[1]), NOTHING not in verdicts, letters].append(group)
     for outcome, groups in outcomes.items():
         yield Missed(tuple(groups), *outcome)

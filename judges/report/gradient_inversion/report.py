@@ -36,6 +36,7 @@ from judges.report.gradient_inversion.trends import Trend, by_round, by_timestep
 from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
+from judges.report.rounds.audited import audited, audited_sections
 from judges.report.table import Drawing, Section
 from judges.report.tradeoff.figure import tradeoff_files
 from judges.report.tradeoff.section import tradeoff_section
@@ -86,6 +87,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     victims, same = find_victims(gallery, summary, scores, show), lineups(find_seen(gallery, summary, scores), scores)
     rounds, steps, dots = by_round(summary, scores), by_timesteps(summary, scores), strips(summary, scores)
     over_time = load_timelines(run_dir, [(one.group, one.cell) for one in summary.timelines])
+    further = audited(run_dir, manifest)
     costs, captured = tradeoffs(summary), sorted({row.round for row in scores})
     times = time_blocks(summary.timelines, over_time)
     tables, drawings = spike_tables(summary), dict[str, Draw]()
@@ -101,6 +103,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     glance, notes = Drawing("glance.html.j2", glances(victims.shown)), WORDS.notes
     sections = [
         ladder_section(summary, notes["ladder"]),
+        *audited_sections(further),
         images,
         events,
         distance_section(summary.distances),
@@ -128,10 +131,11 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
                 lead=notes["victims"], note=_left_out(victims.more)),
     ]  # fmt: skip
     warnings, controls = _told_view(run_dir / "config.toml"), told_controls(manifest)
-    found = [*findings(summary), *warnings, *controls]
+    others = further.lines if further is not None else []
+    found = [*findings(summary), *others, *warnings, *controls]
     first = Section("glance", "Truth beside answers", [glance], lead=notes["glance"])
     words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
-    told = answer(summary, warnings, controls)
+    told = answer(summary, warnings, controls, others)
     return write_page(
         run_dir,
         manifest,

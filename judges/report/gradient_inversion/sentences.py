@@ -42,9 +42,11 @@ def sentence(finding: found.Finding) -> str:
 def _(scored: found.Scored) -> str:
     if not scored.cells:
         return "No attack was scored in this run."
-    parts = [
-        f"{counted(scored.examples, 'attacked example')} in {counted(scored.cells, 'cell')} of data, model and attack."
-    ]
+    what = "scored example" if scored.unattempted else "attacked example"
+    parts = [f"{counted(scored.examples, what)} in {counted(scored.cells, 'cell')} of data, model and attack."]
+    if scored.unattempted:
+        them = "none of them" if scored.unattempted == scored.examples else f"{scored.examples - scored.unattempted}"
+        parts.append(f"The attacks looked for {them}; of the others they name labels only.")
     if scored.diverged:
         parts.append(f"{scored.diverged} of {scored.examples} diverged and count as failures.")
     if scored.published:
@@ -72,6 +74,8 @@ def _(verdict: found.OfVerdict) -> str:
 
 
 def _with_numbers(cell: CellSummary) -> str:
+    if not cell.is_attempted:
+        return f"{attack_name(cell)} (no input looked for)"
     if cell.token_accuracy is not None:
         places = f"{percent(cell.token_accuracy)} of the tokens in place"
         return f"{attack_name(cell)} ({cell.solved.count} of {cell.n} texts solved, {places})"

@@ -110,10 +110,10 @@ def _asr(row: ImageRow) -> Cell:
 def _measured(row: ImageRow, measure: str, form: Form) -> Cell:
     """Return the mean, the interval and the median of a measure, and its mean over the last iterates.
 
-    It is a dash where the measure is not defined.
+    It is a dash where the measure is not defined, and where no input was looked for.
     """
     values, bounds = getattr(row.cell, measure), row.cell.intervals[measure]
-    if values is None:
+    if values is None or not row.cell.is_attempted:
         return Cell(DASH)
     last = row.cell.last[measure]
     under = f"median {form(values.median)}, last {DASH if last is None else form(last)}"

@@ -110,7 +110,7 @@ def tried_section(summary: Summary) -> Section:
         Column("Adversary", lambda row: Cell(row.adversary or DASH, under=(ADVERSARIES.get(row.adversary, ""),)),
                under="knows"),
         Column("Attack", lambda row: row.attack or "not tried", left=True),
-        Column("Victims", lambda row: str(sum(cell.n for cell in row.cells)) if row.cells else DASH),
+        Column("Victims", lambda row: str(sum(cell.n - cell.unattempted for cell in row.cells)) if row.cells else DASH),
         Column("Evaluations", lambda row: _medians(row, "gradient_evaluations", "{:.0f}"), unit="a victim"),
         Column("Seconds", lambda row: _medians(row, "seconds", "{:.2f}"), unit="a victim"),
     ]  # fmt: skip

@@ -88,8 +88,8 @@ def article_section(summary: Summary) -> Section:
         Column("SSIM", _ssim, unit="[95 %]"),
         Column("PSNR, dB", lambda row: tenths(row.cell.psnr_db.mean) if row.cell.psnr_db else DASH),
         Column("l2", lambda row: number(row.cell.l2.mean) if _measure([row.cell]) == "l2" else ""),
-        Column("Recognisable, %", lambda row: _out_of(row.cell.recognisable), unit="[95 %]"),
-        Column("Solved, %", lambda row: "" if row.cell.recognisable else _out_of(row.cell.solved), unit="[95 %]"),
+        Column("Recognisable, %", lambda row: _out_of(row, row.cell.recognisable), unit="[95 %]"),
+        Column("Solved, %", lambda row: "" if row.cell.recognisable else _out_of(row, row.cell.solved), unit="[95 %]"),
         Column("Tokens, %", lambda row: out_of_100(row.cell.token_accuracy)),
         Column("Labels, %", lambda row: out_of_100(row.cell.label_accuracy)),
         Column("ASR, %", lambda row: out_of_100(row.cell.asr)),
@@ -100,8 +100,10 @@ def article_section(summary: Summary) -> Section:
     return Section("results", "Attacks and controls", [table])
 
 
-def _out_of(rate: Rate | None) -> Cell:
-    return Cell(DASH) if rate is None else Cell(f"{100 * rate.share:.0f}", rate_interval(rate))
+def _out_of(row: RecordRow, rate: Rate | None) -> Cell:
+    if rate is None or not row.cell.is_attempted:
+        return Cell(DASH)
+    return Cell(f"{100 * rate.share:.0f}", rate_interval(rate))
 
 
 def results_tables(summary: Summary) -> list[Table[RecordRow]]:
@@ -169,12 +171,14 @@ def _l2(row: RecordRow) -> Cell:
 
 def _solved(row: RecordRow) -> Cell:
     solved = row.cell.solved
+    if not row.cell.is_attempted:
+        return Cell(DASH)
     return Cell(percent(solved.share), under=(f"{solved.count} of {solved.of}",))
 
 
 def _recognisable(row: RecordRow) -> Cell:
     rate = row.cell.recognisable
-    return Cell(DASH) if rate is None else Cell(percent(rate.share), rate_interval(rate))
+    return Cell(DASH) if rate is None or not row.cell.is_attempted else Cell(percent(rate.share), rate_interval(rate))
 
 
 def _label(row: RecordRow) -> Cell:

@@ -23,7 +23,7 @@ from judges.report.model_inversion.wording import WORDS
 from judges.report.page import write_page
 from judges.report.table import Drawing, Section
 from judges.runs.identity import REAL
-from judges.runs.manifest import GALLERY, read_manifest, without_people
+from judges.runs.manifest import GALLERY, PUBLIC, read_manifest, without_people
 from judges.runs.pictures import load_pictures
 from judges.runs.rows.classes import ClassScore
 from judges.runs.tables import read_rows
@@ -54,7 +54,7 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False, figures: 
         rounds,
         timesteps_section(summary),
         transfer_section(summary),
-        memory_section(summary),
+        *([] if PUBLIC in manifest else [memory_section(summary)]),  # the judge's pictures trained no target
         record_section(summary, rows, unfolded=unfolded),
         judges_section(summary.judges, real, "On real examples", WORDS.notes["judges"]),
     ]

@@ -67,8 +67,13 @@ def sentence(course: Course) -> str:
     shown, curve = course.shown, course.curve
     form = percent if shown.share else number
     first, last, best = curve.points[0], curve.points[-1], max(curve.points, key=lambda one: one.value)
+    who = f"{network_name(curve)}, {shown.name} by {curve.line}"
+    if len(curve.points) == 1:
+        above = "above" if course.above else "not above"
+        after = counted(first.round, "round")
+        return f"{who}: {shown.measure} {form(first.value)} after {after}, {above} all controls"
     return (
-        f"{network_name(curve)}, {shown.name} by {curve.line}: {shown.measure} {form(first.value)} after "
+        f"{who}: {shown.measure} {form(first.value)} after "
         f"{counted(first.round, 'round')}, {form(last.value)} after {last.round}, at most {form(best.value)} (after "
         f"{best.round}); above all controls in {len(course.above)} of {counted(len(curve.points), 'round')}"
     )

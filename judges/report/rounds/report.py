@@ -5,20 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from judges.figures.files import write_figures
-from judges.report.answer import listed
-from judges.report.curves import lines_figure
 from judges.report.page import write_page
 from judges.report.rounds.answer import answer, courses, sentence
-from judges.report.rounds.panels import Picture, picture_drawings, pictures
+from judges.report.rounds.drawings import panels_of
+from judges.report.rounds.panels import picture_drawings
 from judges.report.rounds.tables import rounds_table
-from judges.report.rounds.threats import THREATS
-from judges.report.table import Drawing, Section
+from judges.report.table import Section
 from judges.report.words import read_words
 from judges.runs.manifest import read_manifest
 from judges.summaries.rounds import read_rounds
-
-_ACROSS = 10.9
-"""Inches that a page of usual width has room for."""
 
 WORDS = read_words(Path(__file__).with_name("words.toml"))
 
@@ -38,22 +33,9 @@ def write_rounds_report(run_dir: Path, *, show_faces: bool = False, figures: boo
     """
     manifest, summary = read_manifest(run_dir), read_rounds(run_dir / "summary.json")
     write_figures(run_dir, dict(picture_drawings(summary)) if figures else {})
-    shown = [
-        (
-            f"Threats against the rounds of training, {one.name}",
-            f"held-out accuracy, {listed(_names(one))} against the rounds of training, {one.name}",
-            lines_figure(list(one.panels.values()), width=min(3.4, _ACROSS / len(one.panels)), height=2.7),
-        )
-        for one in pictures(summary)
-        if one.panels
-    ]
-    titled = [Drawing("sweep.html.j2", [drawn], one.name) for drawn, one in zip(shown, pictures(summary), strict=True)]
-    first = Section("rounds", "From the initial model to the trained one", titled, note=WORDS.notes["rounds"])
+    first = Section(
+        "rounds", "From the initial model to the trained one", panels_of(summary), note=WORDS.notes["rounds"]
+    )
     numbers = Section("numbers", "Numbers of every round", [rounds_table(summary)], note=WORDS.notes["table"])
     found = [sentence(one) for one in courses(summary)] or ["No attack was scored in this run."]
     return write_page(run_dir, manifest, [numbers], words=WORDS, findings=found, answer=answer(summary), first=first)
-
-
-def _names(picture: Picture) -> list[str]:
-    """Return the names of the threats that have a panel."""
-    return [shown.name for threat, shown in THREATS.items() if threat in picture.panels]

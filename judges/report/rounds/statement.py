@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judges.kinds import KINDS
 from judges.report.answer import listed
 from judges.report.formats import (
     DASH,
@@ -64,6 +63,8 @@ def write_rounds_statement(run_dir: Path) -> Path:
     Raises:
         DataError: manifest.json or summary.json of the run, or a file of a threat's own run, is missing or corrupt.
     """
+    from judges.kinds import KINDS  # here, since it loads plans, of which pages that share parts of this have no need
+
     manifest, summary = read_manifest(run_dir), read_rounds(run_dir / "summary.json")
     accounts: dict[str, Account] = {
         threat: KINDS[threat].part("account")(run_dir / threat) for threat in threats_of(run_dir)
@@ -72,7 +73,7 @@ def write_rounds_statement(run_dir: Path) -> Path:
     parts = [
         _system(summary, accounts),
         Part("The adversaries", [Fact(_title(threat), _adversary(one)) for threat, one in accounts.items()]),
-        _attacks(summary, found, accounts),
+        attacks_part(summary, found, accounts),
         Part("What was not tried, and what cannot be told", list(_limits(accounts, manifest)), note=NO_EVIDENCE),
         origin(run_dir, manifest),
     ]
@@ -113,9 +114,17 @@ def _system(summary: Rounds, accounts: Mapping[str, Account]) -> Part:
     return Part("The systems that were attacked", [Fact(term, text) for term, text in facts.items() if text])
 
 
-def _attacks(summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Account]) -> Part:
-    """Return the part on the attacks: where each found most, and in how many rounds it was above its controls."""
-    title = "Attacks and results"
+def attacks_part(
+    summary: Rounds, found: Sequence[Course], accounts: Mapping[str, Account], *, title: str = "Attacks and results"
+) -> Part:
+    """Return the part on the attacks: where each found most, and in how many rounds it was above its controls.
+
+    Args:
+        summary: the numbers of all threats.
+        found: their attacks.
+        accounts: {threat: what its own run tells}.
+        title: of the part.
+    """
     if not found:
         return Part(title, [Fact("Attacks", "none was scored")])
     names = line_names(summary.curves)

@@ -104,13 +104,21 @@ def doubts(manifest: Mapping[str, Any]) -> Iterator[Fact]:
         yield Fact("Not computed", few([f"{cell} ({reason})" for cell, reason in failed.items()]))
     told = manifest.get(WARNINGS)
     if isinstance(told, list) and told:
-        yield Fact("Reasons to doubt", few([str(text) for text in told]))
+        yield Fact("Reasons to doubt", few([str(text) for text in told], by=" "))
 
 
 def few(texts: Sequence[str], by: str = "; ") -> str:
-    """Return the first of several texts in one, each cut where it is too long for the page, and how many there are."""
-    shown = by.join(cut(text) for text in texts[:_MOST])
-    return joined(shown, f"and {len(texts) - _MOST} more in report.html" if len(texts) > _MOST else "", by=by)
+    """Return the first of several texts in one, each cut where it is too long for the page, and how many there are.
+
+    Args:
+        texts: sentences, where `by` is a space.
+        by: what stands between them.
+    """
+    shown = [cut(text) for text in texts[:_MOST]]
+    more = f"{len(texts) - _MOST} more in report.html" if len(texts) > _MOST else ""
+    if by == " ":
+        return joined(*shown, more and f"({more})", by=by)
+    return joined(*(text.removesuffix(".") for text in shown), more and f"and {more}", by=by)
 
 
 def cut(text: str, longest: int = _LONGEST) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 from attacks.contracts import MembershipScores
 from fl_sim.seeding import numpy_stream
 from judges.runs.rows.membership import MembershipScore
-from judges.scoring.membership.asked import Asked
+from judges.scoring.membership.recorded import Questions
 from judges.scoring.membership.roc import told_by
 
 
-def judged(answer: MembershipScores, asked: Asked, context: Mapping[str, Any]) -> MembershipScore:
+def judged(answer: MembershipScores, asked: Questions, context: Mapping[str, Any]) -> MembershipScore:
     """Return the row of an answer.
 
     Args:
@@ -24,7 +24,7 @@ def judged(answer: MembershipScores, asked: Asked, context: Mapping[str, Any]) -
     return MembershipScore(**vars(told), **context, seconds=answer.seconds)
 
 
-def random_scores(asked: Asked, context: Mapping[str, Any]) -> MembershipScore:
+def random_scores(asked: Questions, context: Mapping[str, Any]) -> MembershipScore:
     """Return the row of scores drawn at random, which know nothing."""
     members = asked.truth().numpy()
     stream = numpy_stream(asked.seed, "membership", "random", asked.target_seed, *asked.captures)

@@ -396,8 +396,18 @@ def test_a_batch_that_is_too_large_is_a_result(tmp_path: Path) -> None:
     (warning,) = read_manifest(tmp_path)["warnings"]
     assert warning.startswith("idlg does not look for the inputs behind 1 of 1 update, which tell of up to 3 examples")
     statement = write_attack_statement(tmp_path).with_suffix(".md").read_text()
-    assert "there are too many of them behind each of 1 scored update" in statement
-    assert "0:\N{NO-BREAK SPACE}1" in statement
+    assert "there are too many of them behind the one scored update" in statement
+    assert "- **Updates:** 1 update of 3 examples captured, 1 update with 3 examples scored" in statement
+    assert "sealed truth, of which an attack looked for none, in 1 round\n" in statement
+    assert "- **Classes:** examples of each: 0:\N{NO-BREAK SPACE}1" in statement
+    assert "- **Labels:** certain in 1 of 1 update\n" in statement
+    assert re.search(r"\| A \| iDLG \| 0 \| [\d.]+ \| \N{EN DASH} \| \N{EN DASH} \| 100", statement)
+    assert "not tried: A (the update only); B" in statement
+    assert "What the updates suggest" not in statement
+    report = (tmp_path / "report.md").read_text()
+    assert not re.search(r"\d attacked example|examples attacked|\b1 updates", statement + report)
+    assert "3 scored examples in 1 cell of data, model and attack. The attacks looked for none of them" in report
+    assert "No attack looked for inputs here, and nothing follows" in (tmp_path / "report.html").read_text()
 
 
 def test_an_audit_says_beforehand_how_long_it_takes_at_most(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from judges.plans.audit import read_audit
 from judges.progress import Watch
 from judges.report.gradient_inversion.statement import write_attack_statement
 from judges.report.model_inversion.statement import write_inversion_statement
+from judges.report.statements import few
 from judges.runs.integrity import verify
 from judges.runs.rows import Score, read_scores
 from tests.judges.bench.test_audit import audit, leave_captures
@@ -27,6 +28,7 @@ from tests.judges.browser import BROWSER, browse
 from tests.judges.cli.test_runs import ask
 from tests.judges.pages import Tags, policy_of
 from tests.judges.report.golden_runs import gradient_run, inversion_run
+from tests.judges.report.gradient_inversion.test_reads import reads_of, write
 
 CLAIMS = ("defended", "secure", "no risk", "private by", "cannot be attacked", "is safe")
 DENSE = ModelSpec("mlp", InputSpec(channels=1, height=8, width=8, classes=4))
@@ -106,6 +108,24 @@ def test_what_an_update_contains_is_no_question_of_attacks(tmp_path: Path) -> No
     text = state(tmp_path)
     assert "**2 of 2 updates contain the input itself, by division and without a search." in text
     assert "- **Inputs:** 2 of 2 updates give it in closed form (the input itself)\n" in text
+
+
+def test_counts_that_are_not_certain_are_estimates(tmp_path: Path) -> None:
+    write(tmp_path, reads_of(updates=1, how={"counts": 1}, certain=0.0, inputs={"input": 1}, input_error=0.5))
+    text = state(tmp_path)
+    certain, _, estimated = text.partition("What the updates tell for certain")[2].partition("What the updates suggest")
+    assert "- **Labels:** certain in 0 of 1 update\n" in certain
+    assert "- **Inputs:** 1 gives it with an error, so it is no gradient of one example alone\n" in certain
+    assert "Classes" not in certain
+    assert "- **Classes:** estimated examples of each: 0: 5, 3: 3 (certain in no update)\n" in estimated
+    write(tmp_path, reads_of(certain=0.5))
+    assert "0: 5, 3: 3 (certain in 4 of 8 updates, estimated in the others)\n" in state(tmp_path)
+
+
+def test_sentences_are_not_joined_by_semicolons() -> None:
+    assert few(["The truth is its own.", "So is that."], by=" ") == "The truth is its own. So is that."
+    assert few(["one.", "two.", "three.", "four."]) == "one; two; three; and 1 more in report.html"
+    assert few(["One.", "Two.", "Three.", "Four."], by=" ") == "One. Two. Three. (1 more in report.html)"
 
 
 def test_a_failed_search_is_never_a_defence(tmp_path: Path) -> None:

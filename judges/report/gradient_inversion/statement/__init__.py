@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from fl_sim.errors import DataError
+from judges.report.formats import joined
 from judges.report.gradient_inversion.statement.limits import not_tried, protection
-from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_part
+from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_parts
 from judges.report.gradient_inversion.statement.subject import adversary_part, knows, subject, system_part
+from judges.report.rounds.audited import audited, audited_parts
 from judges.report.statements import Account, Statement, origin, title_of, write_statement
 from judges.runs.manifest import LADDER, read_manifest
 from judges.runs.rows import read_scores
@@ -33,16 +35,19 @@ def write_attack_statement(run_dir: Path) -> Path:
     scores, config = read_scores(run_dir / "scores.csv"), _config(run_dir / "config.toml")
     climbed = run_dir / LADDER / "summary.json"
     ladder = read_summary(climbed) if climbed.is_file() else None
+    threats = audited(run_dir, manifest)
     parts = [
         system_part(summary, scores, manifest, config),
         adversary_part(summary, manifest),
-        reads_part(summary),
+        *reads_parts(summary),
         attacks_part(summary),
+        *audited_parts(threats),
         protection(summary, ladder),
         not_tried(summary, scores, manifest),
         origin(run_dir, manifest),
     ]
-    statement = Statement(title_of(run_dir, manifest), subject(manifest), headline(summary, scores), parts)
+    result = joined(headline(summary, scores), threats.headline if threats is not None else "", by=" ")
+    statement = Statement(title_of(run_dir, manifest), subject(manifest), result, parts)
     return write_statement(run_dir, statement)
 
 

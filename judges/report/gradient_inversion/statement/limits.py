@@ -31,11 +31,12 @@ def protection(summary: Summary, ladder: Summary | None) -> Part:
 
 def not_tried(summary: Summary, scores: Sequence[Score], manifest: Mapping[str, Any]) -> Part:
     """Return the part on what was not tried, what was not scored, and why some results say less than they seem to."""
-    tried = {cell.adversary for cell in summary.cells if not cell.is_control}
+    attacks = [cell for cell in summary.cells if not cell.is_control]
+    tried = {cell.adversary for cell in attacks if cell.is_attempted}
     letters = [f"{letter} ({knows})" for letter, knows in ADVERSARIES.items() if letter not in tried]
     untried = f"not tried: {'; '.join(letters)}" if letters else "all letters were tried"
     facts = [
-        Fact("Adversaries", untried if tried else "the results of none are known, since no attack was scored"),
+        Fact("Adversaries", untried if attacks else "the results of none are known, since no attack was scored"),
         *_unscored(summary, scores, audit=CLIENTS in manifest),
         *_open(summary),
         *_failed_checks(summary),

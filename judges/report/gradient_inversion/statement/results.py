@@ -41,7 +41,9 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
     found = recovered(scores)
     exact = sum(one.inputs.get("input", 0) for one in summary.reads if _is_exact(one))
     updates = sum(one.updates for one in summary.reads)
-    read = f"{exact} of {updates} updates contain the input itself, by division and without a search." if exact else ""
+    contain = "contains" if updates == 1 else "contain"
+    read = f"{exact} of {counted(updates, 'update')} {contain} the input itself, by division and without a search."
+    read = read if exact else ""
     if found is None:
         return joined(
             read,
@@ -56,8 +58,9 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
             read, f"At least one attack recovered {bounds} from the update, better than every control.", by=" "
         )
     if not tried(scores):
-        held = counted(len({row.victim[:4] for row in scores if not row.is_control}), "scored update")
-        untried = f"No attack looked for examples here, for there are too many of them behind each of {held}."
+        held = len({row.victim[:4] for row in scores if not row.is_control})
+        behind = "the one scored update" if held == 1 else f"each of {held} scored updates"
+        untried = f"No attack looked for examples here, for there are too many of them behind {behind}."
         return joined(read, untried, "What can be read without a search is below.", UNTRIED, by=" ")
     verdicts = {cell.verdict for cell in summary.cells}
     some = [
@@ -71,6 +74,13 @@ def headline(summary: Summary, scores: Sequence[Score]) -> str:
 def tried(scores: Sequence[Score]) -> bool:
     """Return whether an attack looked for any of the scored inputs."""
     return any(row.stop_reason != NOT_ATTEMPTED for row in scores if not row.is_control)
+
+
+def unattempted(scores: Sequence[Score]) -> set[tuple[tuple[object, ...], int]]:
+    """Return the scored examples, by update and place, that no attack looked for."""
+    rows = [row for row in scores if not row.is_control]
+    sought = {(row.victim[:4], row.example) for row in rows if row.stop_reason != NOT_ATTEMPTED}
+    return {(row.victim[:4], row.example) for row in rows} - sought
 
 
 def recovered(scores: Sequence[Score]) -> Rate | None:
@@ -94,43 +104,47 @@ def _is_exact(one: Readable) -> bool:
     return bool(one.inputs) and one.input_error is not None and one.input_error <= EXACT
 
 
-def reads_part(summary: Summary) -> Part:
-    """Return the part on what the updates tell without a search and without the truth."""
+def reads_parts(summary: Summary) -> Iterator[Part]:
+    """Yield the parts on what the updates tell without a search and without the truth: certain, and estimated."""
     reads = summary.reads
     updates = sum(one.updates for one in reads)
     if not updates:
-        return Part("What the updates tell for certain", [Fact("Reads", "not examined in this run")])
+        yield Part("What the updates tell for certain", [Fact("Reads", "not examined in this run")])
+        return
     labels = round(sum(one.certain * one.updates for one in reads))
     told = sum(one.how.get("told", 0) for one in reads)
     heads = round(sum(one.residual * one.updates for one in reads))
     modified = round(sum((1.0 - one.unmodified) * one.updates for one in reads))
+    are = "is" if updates == 1 else "are"
     bounds = [value for one in reads for value in (one.fewest, one.most) if value is not None]
+    all_updates, give = counted(updates, "update"), "gives" if updates == 1 else "give"
+    counts = _histogram(reads)
     facts = [
-        Fact("Labels", joined(f"certain in {labels} of {updates} updates", f"{told} told by the clients" * bool(told))),
-        *_histogram(reads),
+        Fact("Labels", joined(f"certain in {labels} of {all_updates}", f"{told} told by the clients" * bool(told))),
+        *([Fact("Classes", f"examples of each: {counts}")] if counts and labels == updates else []),
         Fact("Inputs", _inputs(reads, updates)),
-        Fact("Features", f"{heads} of {updates} updates give the last layer's features and residual of one example"),
+        Fact("Features", f"{heads} of {all_updates} {give} the last layer's features and residual of one example"),
         Fact(
             "Examples",
             joined(
                 f"at least {between(str(min(bounds)), str(max(bounds)))} behind an update" if bounds else "",
-                f"{modified} of {updates} updates are modified, as by noise" if modified else "",
+                f"{modified} of {all_updates} {are} modified, as by noise" if modified else "",
             )
             or DASH,
         ),
     ]
-    return Part(
-        "What the updates tell for certain", facts, note="Read without a search; any server has it for nothing."
-    )
+    yield Part("What the updates tell for certain", facts, note="Read without a search; any server has it for nothing.")
+    if counts and labels < updates:
+        sure = f"certain in {labels} of {all_updates}, estimated in the others" if labels else "certain in no update"
+        yield Part("What the updates suggest", [Fact("Classes", f"estimated examples of each: {counts} ({sure})")])
 
 
-def _histogram(reads: Sequence[Readable]) -> Iterator[Fact]:
-    """Yield how many examples each class has behind all updates, as counted, surely or not."""
+def _histogram(reads: Sequence[Readable]) -> str:
+    """Return how many examples each class has behind all updates, certain or estimated; "" if that is not known."""
     counts: Counter[str] = Counter()
     for one in reads:
         counts.update(one.histogram)
-    if counts:
-        yield Fact("Classes", f"examples of each, as counted from all updates, surely or not: {histogram_line(counts)}")
+    return histogram_line(counts) if counts else ""
 
 
 def _inputs(reads: Sequence[Readable], updates: int) -> str:
@@ -140,12 +154,11 @@ def _inputs(reads: Sequence[Readable], updates: int) -> str:
         for seen, count in one.inputs.items():
             exact[seen] += count
     inexact = sum(sum(one.inputs.values()) for one in reads if not _is_exact(one))
-    parts = [
-        f"{count} of {updates} updates give it in closed form ({_SEEN.get(seen, seen)})"
-        for seen, count in exact.items()
-    ]
-    parts += [f"{inexact} give it with an error, so they are no gradient of one example alone"] if inexact else []
-    return "; ".join(parts) or f"none of {updates} updates gives its input in closed form"
+    of = f"of {counted(updates, 'update')} {'gives' if updates == 1 else 'give'} it in closed form"
+    parts = [f"{count} {of} ({_SEEN.get(seen, seen)})" for seen, count in exact.items()]
+    them = "gives it with an error, so it is" if inexact == 1 else "give it with an error, so they are"
+    parts += [f"{inexact} {them} no gradient of one example alone"] if inexact else []
+    return "; ".join(parts) or f"none {of}"
 
 
 def attacks_part(summary: Summary) -> Part:
@@ -194,9 +207,10 @@ def _medians(row: Outcome, name: str, form: str) -> str:
 
 
 def _recovered(row: Outcome) -> Cell:
-    found = [_success_of(cell) for cell in row.cells]
+    found = [_success_of(cell) for cell in row.cells if cell.is_attempted]
     count, of = sum(one.count for one in found), sum(one.of for one in found)
-    return Cell(f"{count} of {of}", f"{rate_interval(found[0])} %" if len(found) == 1 else "")
+    sure = f"{rate_interval(found[0])} %" if len(found) == 1 else ""
+    return Cell(f"{count} of {of}", sure) if found else Cell(DASH)
 
 
 def _success_of(cell: CellSummary) -> Rate:
@@ -204,7 +218,8 @@ def _success_of(cell: CellSummary) -> Rate:
 
 
 def _similarity(row: Outcome) -> str:
-    values = [cell.ssim.mean for cell in row.cells if cell.ssim is not None and cell.ssim.mean is not None]
+    tried_ones = [cell for cell in row.cells if cell.is_attempted]
+    values = [cell.ssim.mean for cell in tried_ones if cell.ssim is not None and cell.ssim.mean is not None]
     return between(number(min(values)), number(max(values))) if values else DASH
 
 

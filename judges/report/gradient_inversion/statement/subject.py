@@ -7,6 +7,7 @@ from typing import Any
 
 from judges.report.formats import counted, joined
 from judges.report.gradient_inversion import WORDS
+from judges.report.gradient_inversion.statement.results import unattempted
 from judges.report.gradient_inversion.tables_claims import claim_line
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
 from judges.report.statements import Fact, Part, few
@@ -58,14 +59,17 @@ def system_part(
 
 
 def _counts(summary: Summary, scores: Sequence[Score]) -> str:
-    """Return how many updates were attacked, with how many examples, and how many of them could be scored."""
+    """Return how many updates were attacked or only captured, of how many examples, and how many could be scored."""
     updates, examples = sum(one.updates for one in summary.reads), sum(one.examples for one in summary.reads)
     scored = {(score.victim[:4], score.example) for score in scores if not score.is_control}
     captures = {score.victim[:4] for score in scores if not score.is_control}
     rounds = {score.round for score in scores}
-    seen = f"{counted(updates, 'update')} of {counted(examples, 'example')} attacked" if updates else ""
+    unsought = unattempted(scores)
+    done = "attacked" if scored and not unsought else "captured"
+    seen = f"{counted(updates, 'update')} of {counted(examples, 'example')} {done}" if updates else ""
+    looked = f"of which an attack looked for {len(scored) - len(unsought) or 'none'}" if unsought else ""
     known = f"{counted(len(captures), 'update')} with {counted(len(scored), 'example')} scored against the sealed truth"
-    return joined(seen, known, f"in {counted(len(rounds), 'round')}" if rounds else "")
+    return joined(seen, known, looked, f"in {counted(len(rounds), 'round')}" if rounds else "")
 
 
 def _defence(defences: Sequence[str], *, audit: bool) -> str:

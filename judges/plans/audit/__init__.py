@@ -16,13 +16,16 @@ from fl_sim.config import DatasetSettings, Raw, expand, override, validate
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Settings
 from judges.classifiers.settings import NONE, JudgeOptions
+from judges.plans.audit.threats import GRADIENT, NAMES, check_attacks, threats_in
 from judges.plans.auxiliary import checked_auxiliary
 from judges.plans.base import AttackSettings, Device, LadderSettings, axes, checked_attack, plan_digest, unit_digest
 from judges.plans.gradient_inversion import Cell, Federation, cell_of
 
 TASK = "audit"
-TABLES = ("dataset", "attack", "judge")
+TABLES = ("dataset", "attack", "judge", "model_inversion", "membership")
 DEFAULT_ATTACK = "ensemble"
+LATER = ("threats", "model_inversion", "membership")
+"""Keys that came after folders had been audited without them: an audit has them only where they are not the default."""
 
 
 class Assumptions(ClientTraining):
@@ -71,6 +74,12 @@ class AuditSettings(Settings):
         judge: the classifier that tells what a reconstruction shows; "none" by default.
         attack: the attack of one combination of the lists; the ensemble by default.
         assumed: facts about the clients.
+        threats: what is attacked besides the clients' updates, with commas between the names: "gradient", which every
+            audit makes, "model" and "membership"; the latter two attack the last global model that was recorded.
+        model_inversion: the model inversion of threats = "gradient,model", and its settings; by default mi_face of an
+            ANN and brainleaks_v2 of a spiking network.
+        membership: the membership inference of threats = "gradient,membership", and its settings; one without shadow
+            models.
     """
 
     task: Literal["audit"] = "audit"
@@ -88,6 +97,14 @@ class AuditSettings(Settings):
     judge: JudgeOptions = JudgeOptions(name=NONE)
     attack: AttackSettings = AttackSettings(name=DEFAULT_ATTACK)
     assumed: Assumptions = Assumptions()
+    threats: str = GRADIENT
+    model_inversion: AttackSettings = AttackSettings(name="")
+    membership: AttackSettings = AttackSettings(name="loss_threshold")
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Return the threats besides gradient inversion, by the names of their folders."""
+        return tuple(NAMES[name] for name in self.threats.split(",") if name != GRADIENT)
 
 
 @dataclass(frozen=True)
@@ -131,12 +148,13 @@ def audit_of(raw: Raw) -> AuditPlan:
     return make_audit_plan({"task": TASK, **{key: raw[key] for key in same}, **named})
 
 
-def read_audit(assignments: Iterable[str], *, public: str = "") -> AuditPlan:
-    """Return the audit that "key=value" assignments describe, with a folder of public pictures if it is not "".
+def read_audit(assignments: Iterable[str], *, public: str = "", threats: str = "") -> AuditPlan:
+    """Return the audit that "key=value" assignments describe, with public pictures and threats unless these are "".
 
     See `make_audit_plan`.
     """
-    return make_audit_plan(override({"public": public} if public else {}, assignments, TABLES))
+    told = {"public": public, "threats": threats}
+    return make_audit_plan(override({key: text for key, text in told.items() if text}, assignments, TABLES))
 
 
 def make_audit_plan(raw: Raw) -> AuditPlan:
@@ -146,6 +164,8 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
         ConfigError: a key or attack is not known, a type or value is wrong, another key has a list, or both a data set
             and public pictures are named.
     """
+    if "threats" in raw:
+        raw = {**raw, "threats": threats_in(raw["threats"])}
     if isinstance(raw.get("judge"), dict):
         raw = {**raw, "judge": {"name": NONE, **raw["judge"]}}
     if isinstance(raw.get("attack"), dict):
@@ -154,6 +174,10 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
     for path in varying:
         if not path.startswith("attack"):
             raise ConfigError(f"{path}: is the same for the whole audit, so it cannot be a list.")
+    if isinstance(raw.get("membership"), dict):
+        raw = {**raw, "membership": {"name": AuditSettings().membership.name, **raw["membership"]}}
+    if isinstance(raw.get("model_inversion"), dict):
+        raw = {**raw, "model_inversion": {"name": "", **raw["model_inversion"]}}
     settings = [validate(AuditSettings, combination) for combination in expand(raw, TABLES)]
     base = settings[0]
     if base.dataset is None and (base.judge.name != NONE or base.class_distances):
@@ -163,6 +187,7 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
             f"public: the mean images come from the data set '{base.dataset.name}' or from '{base.public}', not from "
             "both; leave out --public or dataset."
         )
+    check_attacks(base.model_inversion, base.membership)
     checked = [
         checked_auxiliary(checked_attack(one.attack, raw, ATTACKS), base.dataset, public=base.public)
         for one in settings
@@ -170,5 +195,7 @@ def make_audit_plan(raw: Raw) -> AuditPlan:
     cells = {cell.label: cell for cell in (cell_of("", attack, varying) for attack in checked)}
     units = {label: unit_digest(base, {"name": cell.attack, **cell.all_settings}) for label, cell in cells.items()}
     resolved = base.model_dump(exclude={"attack"}, exclude_none=True)
+    usual = AuditSettings().model_dump()
+    resolved = {key: value for key, value in resolved.items() if key not in LATER or value != usual[key]}
     resolved["attack"] = raw.get("attack", checked[0].model_dump())
     return AuditPlan(resolved, base, tuple(cells.values()), units)
