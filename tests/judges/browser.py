@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import re
+import resource
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -89,26 +88,24 @@ def screenshot(page: Path, folder: Path, width: int, height: int) -> Image.Image
         return picture.convert("RGB")
 
 
-def seconds_to_open(page: Path, folder: Path, *, enough: float) -> float:
-    """Return how much longer Chromium takes to show a page than to show an empty one.
+def seconds_to_open(page: Path, folder: Path) -> float:
+    """Return how much more CPU time Chromium takes to show a page than to show an empty one.
+
+    CPU time of all its processes, in seconds, does not depend on what else the machine does.
 
     Args:
         page: HTML.
         folder: for the browser's files.
-        enough: seconds; what takes longer may have waited for other programs, and is tried up to three times.
     """
     empty = folder / "empty.html"
     empty.write_text("<!DOCTYPE html><title>empty</title>")
 
     def taken(shown: Path) -> float:
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         screenshot(shown, folder, 1280, 1000)
-        return time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     taken(empty)  # makes the browser's files
-    nothing, least = taken(empty), math.inf
-    for _ in range(3):
-        least = min(least, taken(page) - nothing)
-        if least < enough:
-            break
-    return least
+    nothing = taken(empty)
+    return taken(page) - nothing

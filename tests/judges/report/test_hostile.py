@@ -166,7 +166,7 @@ def test_hostile_names_are_text_in_every_kind_of_report(page: Path, listener: Li
 
 
 class TestInABrowser:
-    pytestmark = BROWSER
+    pytestmark: ClassVar = [*BROWSER, pytest.mark.endurance]
 
     def test_nothing_runs_and_nothing_is_asked_for(self, page: Path, tmp_path: Path, listener: Listener) -> None:
         listener.asked.clear()
@@ -192,7 +192,7 @@ class TestInABrowser:
         assert found["broken"] == 0
         assert found["images"] > 50
         assert found["width"] <= found["inner"] == 390
-        assert seconds_to_open(page, tmp_path, enough=MOST_SECONDS) < MOST_SECONDS
+        assert seconds_to_open(page, tmp_path) < MOST_SECONDS
 
 
 def test_the_names_are_all_different(listener: Listener) -> None:
