@@ -6,7 +6,7 @@ Importing this does not import torch: the places in the table are imported when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,76 +77,83 @@ class Kind:
 
 
 _GRADIENTS = ("dataset", "model", "strategy", "defence", "attack", "judge")
+_GRADIENT_INVERSION = Kind(
+    task="",
+    command="run",
+    tables=_GRADIENTS,
+    plan="judges.plans.gradient_inversion:make_plan",
+    bench="judges.bench.gradient_inversion:Run",
+    report="judges.report.gradient_inversion.report:write_report",
+    statement="judges.report.gradient_inversion.statement:write_attack_statement",
+    submission="judges.board.entries:submission_of",
+    results="judges.report.gradient_inversion.tables_record:results_of_attacks",
+    verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
+    cells="judges.export.tradeoffs:cells_of_experiments",
+    forecast="judges.bench.forecast:forecast_attacks",
+    account="judges.report.gradient_inversion.statement:account_of_attacks",
+)
+_MODEL_INVERSION = Kind(
+    task="model_inversion",
+    command="run",
+    tables=(*_GRADIENTS, "training"),
+    plan="judges.plans.model_inversion:make_inversion_plan",
+    bench="judges.bench.model_inversion:InversionRun",
+    report="judges.report.model_inversion.report:write_inversion_report",
+    statement="judges.report.model_inversion.statement:write_inversion_statement",
+    submission="",
+    results="judges.report.model_inversion.tables:results_of_inversions",
+    verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
+    cells="judges.export.inversions:cells_of_inversions",
+    forecast="judges.bench.forecast:forecast_inversions",
+    account="judges.report.model_inversion.statement:account_of_inversions",
+)
+_MEMBERSHIP = Kind(
+    task="membership",
+    command="run",
+    tables=("dataset", "model", "strategy", "defence", "attack", "training"),
+    plan="judges.plans.membership:make_membership_plan",
+    bench="judges.bench.membership.run:MembershipRun",
+    report="judges.report.membership.report:write_membership_report",
+    statement="judges.report.membership.statement:write_membership_statement",
+    submission="",
+    results="judges.report.membership.tables:results_of_memberships",
+    verdicts="judges.report.membership.tables:verdicts_on_memberships",
+    cells="judges.export.memberships:cells_of_memberships",
+    forecast="judges.bench.membership.forecast:forecast_memberships",
+    account="judges.report.membership.statement:account_of_memberships",
+)
+
+
+def _of_audits(kind: Kind, **own: Any) -> Kind:  # noqa: ANN401 - fields of a kind
+    """Return the kind of an audit's part, whose results are those of a kind of experiment."""
+    return replace(kind, command="audit", submission="", forecast="", account="", **own)
+
+
 KINDS: Mapping[str, Kind] = {
-    "gradient_inversion": Kind(
-        task="",
-        command="run",
-        tables=_GRADIENTS,
-        plan="judges.plans.gradient_inversion:make_plan",
-        bench="judges.bench.gradient_inversion:Run",
-        report="judges.report.gradient_inversion.report:write_report",
-        statement="judges.report.gradient_inversion.statement:write_attack_statement",
-        submission="judges.board.entries:submission_of",
-        results="judges.report.gradient_inversion.tables_record:results_of_attacks",
-        verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
-        cells="judges.export.tradeoffs:cells_of_experiments",
-        forecast="judges.bench.forecast:forecast_attacks",
-        account="judges.report.gradient_inversion.statement:account_of_attacks",
-    ),
-    "audit": Kind(
+    "gradient_inversion": _GRADIENT_INVERSION,
+    "audit": _of_audits(
+        _GRADIENT_INVERSION,
         task="audit",
-        command="audit",
         tables=("dataset", "attack", "judge"),
         plan="judges.plans.audit:make_audit_plan",
         bench="judges.bench.audit:Audit",
-        report="judges.report.gradient_inversion.report:write_report",
-        statement="judges.report.gradient_inversion.statement:write_attack_statement",
-        submission="",
-        results="judges.report.gradient_inversion.tables_record:results_of_attacks",
-        verdicts="judges.report.gradient_inversion.tables_record:verdicts_on_attacks",
         cells="judges.export.cells:cells_of_attacks",
     ),
-    "audit_model_inversion": Kind(
+    "audit_model_inversion": _of_audits(
+        _MODEL_INVERSION,
         task="audit_model_inversion",
-        command="audit",
         tables=("attack",),
         plan="judges.plans.audit.threats:make_recorded_inversion_plan",
         bench="judges.bench.audit.inversion:RecordedInversion",
-        report="judges.report.model_inversion.report:write_inversion_report",
-        statement="judges.report.model_inversion.statement:write_inversion_statement",
-        submission="",
-        results="judges.report.model_inversion.tables:results_of_inversions",
-        verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
-        cells="judges.export.inversions:cells_of_inversions",
     ),
-    "audit_membership": Kind(
+    "audit_membership": _of_audits(
+        _MEMBERSHIP,
         task="audit_membership",
-        command="audit",
         tables=("attack",),
         plan="judges.plans.audit.threats:make_recorded_membership_plan",
         bench="judges.bench.audit.membership:RecordedMembership",
-        report="judges.report.membership.report:write_membership_report",
-        statement="judges.report.membership.statement:write_membership_statement",
-        submission="",
-        results="judges.report.membership.tables:results_of_memberships",
-        verdicts="judges.report.membership.tables:verdicts_on_memberships",
-        cells="judges.export.memberships:cells_of_memberships",
     ),
-    "model_inversion": Kind(
-        task="model_inversion",
-        command="run",
-        tables=(*_GRADIENTS, "training"),
-        plan="judges.plans.model_inversion:make_inversion_plan",
-        bench="judges.bench.model_inversion:InversionRun",
-        report="judges.report.model_inversion.report:write_inversion_report",
-        statement="judges.report.model_inversion.statement:write_inversion_statement",
-        submission="",
-        results="judges.report.model_inversion.tables:results_of_inversions",
-        verdicts="judges.report.model_inversion.tables:verdicts_on_inversions",
-        cells="judges.export.inversions:cells_of_inversions",
-        forecast="judges.bench.forecast:forecast_inversions",
-        account="judges.report.model_inversion.statement:account_of_inversions",
-    ),
+    "model_inversion": _MODEL_INVERSION,
     "rounds": Kind(
         task="rounds",
         command="run",
@@ -161,21 +168,7 @@ KINDS: Mapping[str, Kind] = {
         cells="judges.export.rounds:cells_of_rounds",
         forecast="judges.bench.forecast:forecast_rounds",
     ),
-    "membership": Kind(
-        task="membership",
-        command="run",
-        tables=("dataset", "model", "strategy", "defence", "attack", "training"),
-        plan="judges.plans.membership:make_membership_plan",
-        bench="judges.bench.membership.run:MembershipRun",
-        report="judges.report.membership.report:write_membership_report",
-        statement="judges.report.membership.statement:write_membership_statement",
-        submission="",
-        results="judges.report.membership.tables:results_of_memberships",
-        verdicts="judges.report.membership.tables:verdicts_on_memberships",
-        cells="judges.export.memberships:cells_of_memberships",
-        forecast="judges.bench.membership.forecast:forecast_memberships",
-        account="judges.report.membership.statement:account_of_memberships",
-    ),
+    "membership": _MEMBERSHIP,
 }
 
 

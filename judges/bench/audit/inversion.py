@@ -14,9 +14,9 @@ from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
 from fl_sim.records import save_record
 from judges.bench.audit.models import RecordedModel
+from judges.bench.audit.within import WithinAudit
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.folder import others_results
 from judges.bench.model_inversion import InversionRun
 from judges.bench.targets import Attackable, Trained
 from judges.classifiers import check_judge
@@ -24,13 +24,12 @@ from judges.classifiers.settings import JudgeOptions
 from judges.plans.audit.threats import RecordedTarget, fits, make_recorded_inversion_plan, model_settings
 from judges.plans.model_inversion import InversionConfig, TargetPlan
 from judges.progress import Watch
-from judges.runs.integrity import Finished
 from judges.runs.names import group_label
 from judges.runs.rows.classes import FEDERATION, TargetFacts
 from judges.scoring.membership.recorded import Others, accuracy_on
 
 
-class RecordedInversion(InversionRun):
+class RecordedInversion(WithinAudit, InversionRun):
     """The model inversion of recorded global models; see `InversionRun`.
 
     Args:
@@ -73,9 +72,6 @@ class RecordedInversion(InversionRun):
         self._all, self._models = tuple(models), tuple(attacked)
         self._others, self._data, self._told = others, data, dict(facts)
 
-    def check(self) -> None:
-        """Do nothing: the audit has checked all of it, and says what lacks before it attacks."""
-
     def lack(self) -> str:
         """Return why it cannot be made, or ""."""
         if not self.plan.cells:
@@ -88,12 +84,6 @@ class RecordedInversion(InversionRun):
         except ConfigError as error:
             return str(error).rstrip(".")
         return ""
-
-    def claim(self, *, fresh: bool) -> None:
-        """Claim the folder; results of other captures, pictures or settings are removed."""
-        other = others_results(self.plan.raw, self.folder)
-        self.finished = Finished() if other else self.finished
-        super().claim(fresh=fresh or other)
 
     def tasks(self) -> int:
         """Return the number of answers and of their judgements."""

@@ -13,15 +13,14 @@ from fl_sim.config import validate
 from fl_sim.config.federation import FederationSettings
 from fl_sim.records import CapturedUpdate
 from judges.bench.audit.models import RecordedModel
+from judges.bench.audit.within import WithinAudit
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.folder import others_results
 from judges.bench.membership.evidence import Evidence, keep_observed
 from judges.bench.membership.run import MembershipRun
 from judges.plans.audit.threats import MOST_CANDIDATES, make_recorded_membership_plan, model_settings
 from judges.plans.membership import MemberPlan, MembershipConfig
 from judges.progress import Watch
-from judges.runs.integrity import Finished
 from judges.runs.names import group_label
 from judges.runs.rows.classes import FEDERATION
 from judges.scoring.membership.null import null_update, untrained
@@ -33,7 +32,7 @@ _BATCH, _RATE = 16, 0.1
 _MOST_PASSES = 50
 
 
-class RecordedMembership(MembershipRun):
+class RecordedMembership(WithinAudit, MembershipRun):
     """Membership inferences on recorded global models; see `MembershipRun`.
 
     Args:
@@ -75,18 +74,9 @@ class RecordedMembership(MembershipRun):
         self._targets = targets
         self.plan = dataclasses.replace(plan, targets=tuple(targets.values()), cells=tuple(cells.values()))
 
-    def check(self) -> None:
-        """Do nothing: the audit has checked all of it, and says what lacks before it attacks."""
-
     def lack(self) -> str:
         """Return why no model can be attacked, or ""."""
         return "" if self._models else next(filter(None, self._reasons), "no global model was recorded")
-
-    def claim(self, *, fresh: bool) -> None:
-        """Claim the folder; results of other captures, candidates or settings are removed."""
-        other = others_results(self.plan.raw, self.folder)
-        self.finished = Finished() if other else self.finished
-        super().claim(fresh=fresh or other)
 
     def tasks(self) -> int:
         """Return the number of attacks, on the models and on the controls that never saw a candidate."""
