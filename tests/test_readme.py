@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer.main
@@ -195,6 +196,18 @@ def test_the_network_and_the_defence_of_a_file_are_attacked_with_its_config(
     assert {row.model for row in rows} == {"my_snn"}
     assert list((tmp_path / "runs/my_snn/figures").glob("*.pdf"))
     assert "largest" in (tmp_path / "runs/my_snn/report.tex").read_text(encoding="utf-8")
+
+
+def test_the_bound_of_a_judge_of_faces_is_the_share_of_people_seen_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty pictures of one person are all of somebody seen; twenty people with one picture each, none."""
+    monkeypatch.chdir(tmp_path)
+    code = block("configs/RESULTS.md", "seen_people.py")
+    for people, expected in ((np.zeros(20, dtype=int), 1.0), (np.arange(20), 0.0)):
+        np.savez("lfw_deepfunneled_32.npz", labels=people)
+        exec(code, {})  # noqa: S102 - the document's own lines
+        assert {float(line) for line in capsys.readouterr().out.split()} == {expected}
 
 
 def test_every_python_block_is_run_by_a_test() -> None:
