@@ -10,6 +10,7 @@ Axis order, everywhere: R restarts, V victims, T steps, N examples, C, H, W; tim
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -151,7 +152,7 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
         elif isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
             given |= {f"{field.name}/{key}": item for key, item in value.items()}
         else:
-            plain[field.name] = pydantic.TypeAdapter(type(value)).dump_python(value)
+            plain[field.name] = _adapter(type(value)).dump_python(value)
     tensors, plain = _apart(given), json.loads(json.dumps(plain))  # as it is read: a key is text
     plain[_CHECKSUM] = _checksum(plain, tensors)
     return safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(plain, sort_keys=True)})
@@ -239,9 +240,14 @@ def _rebuild(kind: type[Record], plain: dict[str, Any], tensors: dict[str, Tenso
         elif grouped:
             values[name] = grouped
         elif name in plain:
-            config = None if _has_own_config(hint) else _TENSORS_ALLOWED
-            values[name] = pydantic.TypeAdapter(hint, config=config).validate_python(plain[name])
+            values[name] = _adapter(hint).validate_python(plain[name])
     return kind(**values)
+
+
+@functools.cache
+def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:  # noqa: ANN401 - any annotation
+    """Return what checks values of a type; making it takes as long as reading several records."""
+    return pydantic.TypeAdapter(hint, config=None if _has_own_config(hint) else _TENSORS_ALLOWED)
 
 
 def _has_own_config(hint: Any) -> bool:  # noqa: ANN401 - any annotation

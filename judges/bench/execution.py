@@ -92,11 +92,12 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         with contextlib.ExitStack() as stack:
             if self.folder.is_dir():
                 stack.enter_context(sole_writer(self.folder))
+            engine = stack.enter_context(open_engine(self.options, self.plan.base.threads))  # starts during the checks
             self.check()
             stack.enter_context(sole_writer(self.folder))
-            return self._carry_out(fresh=fresh, show_faces=show_faces)
+            return self._carry_out(engine, fresh=fresh, show_faces=show_faces)
 
-    def _carry_out(self, *, fresh: bool, show_faces: bool) -> Path:
+    def _carry_out(self, engine: Engine, *, fresh: bool, show_faces: bool) -> Path:
         """Do the work in a folder of which this process is the only writer; see `execute`."""
         if not fresh:
             self.finished = finished_in(self.folder)
@@ -106,11 +107,10 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         unlist_derived(self.folder)
         self.mend()
         self.watch.expect(self.tasks())
-        with open_engine(self.options, self.plan.base.threads) as engine:
-            started = [(evidence, self.start(engine, evidence)) for evidence in self.gather(engine)]
-            for evidence, work in started:
-                self.judge(evidence, work)
-                self.write_tables()
+        started = [(evidence, self.start(engine, evidence)) for evidence in self.gather(engine)]
+        for evidence, work in started:
+            self.judge(evidence, work)
+            self.write_tables()
         self.write_tables()
         self.finished.check_pictures(self.folder)
         page: Path = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)

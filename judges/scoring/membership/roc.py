@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
-from sklearn.metrics import roc_curve
 
 from judges.runs.rows.membership import FEW, LEAST
 
@@ -44,6 +43,8 @@ def told_by(scores: Floats, members: Flags) -> Told:
     Raises:
         ValueError: all candidates are members, or none is.
     """
+    from sklearn.metrics import roc_curve  # takes a second to import, in every command that names this module
+
     inside, outside = int(members.sum()), int((~members).sum())
     if not inside or not outside:
         raise ValueError(f"expected members and others among the candidates, found {inside} and {outside}")
