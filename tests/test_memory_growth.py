@@ -170,6 +170,7 @@ def test_memory_stops_growing_and_no_file_stays_open(name: str, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="reads /proc, which Linux has")
+@pytest.mark.endurance
 def test_a_leak_is_seen(tmp_path: Path) -> None:
     """A measure that no leak moves proves nothing."""
     found = measured_elsewhere(LEAK, tmp_path)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomli_w
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -274,6 +275,7 @@ def complaint(mutation: Mutation, code: object, err: str) -> str:
     return ""
 
 
+@pytest.mark.endurance
 def test_every_mutated_config_is_refused_without_torch(tmp_path: Path) -> None:
     cases, calls = mutations(), []
     for number, case in enumerate(cases):

@@ -268,6 +268,7 @@ def versions(name: str, folder: Path) -> tuple[dict[str, bytes], dict[str, bytes
     return contents[0], contents[1]
 
 
+@pytest.mark.endurance
 def test_a_thousand_failing_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw = random.Random(SEED)  # noqa: S311 - a seeded draw of test cases
     known = {name: versions(name, tmp_path / "clean") for name in WRITERS}
@@ -384,6 +385,7 @@ def spikeleak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     return call
 
 
+@pytest.mark.endurance
 def test_a_run_on_a_full_disk_says_so_and_goes_on_afterwards(tmp_path: Path, spikeleak: Any) -> None:
     config, clean = tmp_path / "tiny.toml", tmp_path / "clean"
     counter = Disk("none", 0, OSError(), stuck=False)

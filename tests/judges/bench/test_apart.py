@@ -101,6 +101,7 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apart:
     return Apart(("spy_module",), hidden_from_attacks(tmp_path))
 
 
+@pytest.mark.endurance
 def test_an_attack_apart_answers_the_same_and_sees_nothing(apart: Apart, tmp_path: Path) -> None:
     captures = captures_of(LENET, *truth(2))
     call = Call.of("spy", {"iterations": 1}, seed=3)

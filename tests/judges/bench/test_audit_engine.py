@@ -56,6 +56,7 @@ def test_an_attack_that_takes_no_step_equals_its_own_guess_and_not_another_attac
     assert sentence in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.endurance
 def test_a_run_and_an_audit_of_its_captures_have_the_same_numbers(tmp_path: Path) -> None:
     run(tmp_path / "run")
     (tmp_path / "audit").mkdir()

@@ -188,6 +188,7 @@ def test_the_true_reason_is_told(
     assert (mine / "report.html").is_file()
 
 
+@pytest.mark.endurance
 def test_results_survive_an_interruption_and_another_threat(
     mine: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

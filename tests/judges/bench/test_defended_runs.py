@@ -117,6 +117,7 @@ def test_what_the_defence_claims_is_in_rows_report_statement_and_export(folder: 
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_a_clipped_update_is_recovered_by_its_direction_and_one_with_noise_of_a_small_epsilon_is_not(
     tmp_path: Path,
 ) -> None:

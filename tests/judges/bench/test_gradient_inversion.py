@@ -385,6 +385,7 @@ def test_another_attack_adds_its_rows_and_leaves_the_others(folder: Path) -> Non
     assert list(manifest["added"]) == [f"{federation}/{label}" for federation in FEDERATIONS]
 
 
+@pytest.mark.endurance
 def test_what_an_attack_added_stays_when_the_run_is_called_again(folder: Path) -> None:
     attack_run(folder, ["attack=dlg", "attack.iterations=0"], quiet())
     scores = (folder / "scores.csv").read_bytes()

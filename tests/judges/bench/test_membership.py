@@ -188,6 +188,7 @@ def test_an_update_gives_its_examples_away(federated: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_two_workers_give_the_same_rows(stated: Path, tmp_path: Path) -> None:
     run(tmp_path / "workers", STATED, EngineOptions(workers=2))
     rows = [read_rows(MembershipScore, folder / "scores.csv") for folder in (stated, tmp_path / "workers")]

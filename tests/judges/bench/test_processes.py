@@ -35,6 +35,7 @@ def told(path: Path, patience: float = 60.0) -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="reads /proc")
+@pytest.mark.endurance
 def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process = programs.start("-m", "tests.judges.bench.sleepy", tmp_path / "worker", session=True)
     try:

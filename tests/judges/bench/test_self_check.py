@@ -201,6 +201,7 @@ def test_modules_are_imported_by_run_attack_and_rerun(
         sys.modules.pop("nets_of_run")
 
 
+@pytest.mark.endurance
 def test_other_processes_import_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

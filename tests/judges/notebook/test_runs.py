@@ -88,6 +88,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.endurance
 def test_a_script_with_workers_finds_the_same_and_says_nothing_else(
     finished: Result, config: Path, tmp_path: Path
 ) -> None:
