@@ -1,12 +1,19 @@
-"""Flower's own client mods as they are, and what they claim."""
+"""Flower's own client mods as they are, and what they claim.
+
+Their code divides by the norm of a client's update, so a client that has learned nothing at all fails in them: under
+strong noise, saturated neurons are enough. Here such an update is one bit of one weight instead of zero.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp.mod import LocalDpMod, adaptiveclipping_mod, fixedclipping_mod
-from flwr.clientapp.typing import Mod
+from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.common.typing import NDArray
 
 from fl_sim.defences.accounting import BESIDE, accounted
 from fl_sim.defences.claims import CLIENT, Claim, Exposure
@@ -21,20 +28,52 @@ def local_dp(*, clipping_norm: float, sensitivity: float, epsilon: float, delta:
         sensitivity: Delta, to which the noise is in proportion; two changes of norm C differ by up to 2 C.
         epsilon, delta: of the noise's standard deviation Delta sqrt(2 ln(1.25 / delta)) / epsilon.
     """
-    mod: Mod = LocalDpMod(clipping_norm, sensitivity, epsilon, delta)
-    return mod
+    return _of_any_update(LocalDpMod(clipping_norm, sensitivity, epsilon, delta))
 
 
 def fixed_clipping() -> Mod:
     """Return Flower's `fixedclipping_mod`, whose clipping norm the strategy sends."""
-    mod: Mod = fixedclipping_mod
-    return mod
+    return _of_any_update(fixedclipping_mod)
 
 
 def adaptive_clipping() -> Mod:
     """Return Flower's `adaptiveclipping_mod`, which tells the server whether the update was clipped."""
-    mod: Mod = adaptiveclipping_mod
-    return mod
+    return _of_any_update(adaptiveclipping_mod)
+
+
+def _of_any_update(mod: Mod) -> Mod:
+    """Return a mod that does the same and takes an update of zero."""
+
+    def mended(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        sent = [arrays.to_numpy_ndarrays() for arrays in message.content.array_records.values()]
+
+        def moved(message: Message, context: Context) -> Message:
+            reply = call_next(message, context)
+            if reply.has_content():
+                for name, arrays in reply.content.array_records.items():
+                    if any(_are_equal(arrays.to_numpy_ndarrays(), weights) for weights in sent):
+                        reply.content[name] = _off_by_one_bit(arrays)
+            return reply
+
+        return mod(message, context, moved)
+
+    return mended
+
+
+def _are_equal(some: Sequence[NDArray], others: Sequence[NDArray]) -> bool:
+    """Return whether two lists of arrays have the same entries."""
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
+
+
+def _off_by_one_bit(arrays: ArrayRecord) -> ArrayRecord:
+    """Return weights of which the largest is the next float: of a smaller one the square might be zero."""
+    values = {name: array.numpy() for name, array in arrays.items()}
+    sizes = {name: np.abs(value).max(initial=0.0) for name, value in values.items() if value.dtype.kind == "f"}
+    name = max(sizes, key=sizes.__getitem__)
+    moved = values[name].copy()
+    place = np.abs(moved).argmax()
+    moved.flat[place] = np.nextafter(moved.flat[place], np.inf, dtype=moved.dtype)
+    return ArrayRecord({**arrays, name: Array(moved)})
 
 
 def local_dp_claim(name: str, settings: Mapping[str, Scalar], exposure: Exposure) -> Claim:

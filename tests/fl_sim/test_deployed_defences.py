@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.clientapp.mod import LocalDpMod, adaptiveclipping_mod, fixedclipping_mod
+from flwr.clientapp.typing import Mod
 from flwr.supercore.differential_privacy import compute_clip_model_update
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from fl_sim.captures import CaptureStore
 from fl_sim.config import SimulationConfig, validate
 from fl_sim.defences import build_defence
 from fl_sim.defences.dp_sgd import dp_sgd, misfit, per_example_gradients
+from fl_sim.defences.flower import adaptive_clipping, fixed_clipping, local_dp
 from fl_sim.defences.functional import global_norm
 from fl_sim.defences.sign import sign
 from fl_sim.defences.soteria import soteria
@@ -127,6 +131,34 @@ def test_local_dp_is_flowers_mod_as_it_is(tmp_path: Path) -> None:
     for name, start, end in zip(names, before, after, strict=True):
         noisy = end + np.random.normal(0, deviation, end.shape).astype(end.dtype)  # noqa: NPY002
         np.testing.assert_allclose(shared.update[name].numpy(), noisy - start, atol=3e-7)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 0.0])
+@pytest.mark.parametrize(
+    ("own", "mended"),
+    [
+        (LocalDpMod(0.5, 0.0, 1.0, 1e-3), local_dp(clipping_norm=0.5, sensitivity=0.0, epsilon=1.0, delta=1e-3)),
+        (fixedclipping_mod, fixed_clipping()),
+        (adaptiveclipping_mod, adaptive_clipping()),
+    ],
+)
+def test_a_client_that_has_learned_nothing_answers_all_the_same(own: Mod, mended: Mod, scale: float) -> None:
+    """Flower's own code divides by the norm of its update."""
+    weights = {"a": np.full(3, scale, np.float32), "b": np.array([0.5, -0.25], np.float32), "n": np.array(7)}
+    told = ConfigRecord({"clipping_norm": 0.5})
+    content = RecordDict({"arrays": ArrayRecord({key: Array(value) for key, value in weights.items()}), "config": told})
+    message = Message(content, dst_node_id=1, message_type=MessageType.TRAIN)
+
+    def unmoved(message: Message, _context: Context) -> Message:
+        arrays = ArrayRecord({key: Array(value.copy()) for key, value in weights.items()})
+        return Message(RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})}), reply_to=message)
+
+    context = Context(0, 1, {}, RecordDict(), {})
+    with pytest.raises(ZeroDivisionError):
+        own(message, context, unmoved)
+    reply = mended(message, context, unmoved)
+    for key, value in reply.content.array_records["arrays"].items():
+        np.testing.assert_allclose(value.numpy(), weights[key], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["Fixed", "Adaptive"])
