@@ -57,7 +57,8 @@ def sentences(board: Tradeoff) -> Iterator[str]:
         yield f"Without a defence, {_reached(plain)}: {_told(plain)}."
     for name, own in grouped(board.settings, lambda one: one.defence).items():
         if not own[0].undefended:
-            yield f"{in_words(name).capitalize()}: {_of_defence(own, board)}."
+            words = in_words(name)
+            yield f"{words[0].upper()}{words[1:]}: {_of_defence(own, board)}."
     front = "; ".join(f"{_name(one)} ({_reached(one)}, {one.verdict})" for one in board.front)
     yield (
         f"On the Pareto front, from the least accurate to the most accurate: {front}. Settings at which no attack "

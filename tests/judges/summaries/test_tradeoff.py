@@ -104,6 +104,8 @@ def test_the_sentences_say_what_each_defence_buys(board: Tradeoff) -> None:
     assert "claims epsilon 9.5 at delta 1e\N{MINUS SIGN}5" in noise
     assert "which does not mean that none would" in front
     assert not any("defended" in text or "safe" in text for text in (clip, noise, front))
+    flowers = dataclasses.replace(board, settings=[dataclasses.replace(board.settings[2], defence="flower_local_dp")])
+    assert next(iter(sentences(flowers))).startswith("Flower's LocalDpMod: ")
 
 
 def test_one_setting_or_no_accuracy_gives_no_section(summary: Summary) -> None:
