@@ -17,6 +17,7 @@ from judges.runs.names import group_name, in_words, network
 from judges.summaries.tradeoff import Setting, Tradeoff
 
 _WIDTH, _HEIGHT, _LEGEND_LINE, _ENTRY = 4.0, 3.1, 0.18, 1.75  # in inches
+_LABEL_WIDTH, _LABEL_HEIGHT = 15.0, 0.06  # of an epsilon, in units of the axes
 _UNDEFENDED, _FRONT = "no defence", "Pareto front"
 
 
@@ -72,6 +73,7 @@ def _draw(axes: Axes, board: Tradeoff, looks: dict[str, tuple[str, str]]) -> Non
         colour, marker = looks.get(name, (INK, "*"))
         label = verbatim(in_words(name)) if name in looks else _UNDEFENDED
         _draw_curve(axes, own, colour, marker, label)
+    _write_epsilons(axes, board.settings)
     axes.set_xlim(-3, 103)
     low = min([one.strongest.similarity for one in board.settings] + ([board.band[0]] if board.band else []))
     axes.set_ylim(min(-0.03, low - 0.03), 1.06)
@@ -87,10 +89,20 @@ def _draw_curve(axes: Axes, own: Sequence[Setting], colour: str, marker: str, la
         fill = colour if one.on_front else "none"
         size = 9 if one.undefended else 5.5
         axes.plot([across], [up], marker, color=colour, markersize=size, markerfacecolor=fill, zorder=4)
-        if one.claim is not None and one.claim.epsilon is not None:
-            note(axes, (across + 1.5, up + 0.03), f"\N{GREEK SMALL LETTER EPSILON} {digits(one.claim.epsilon)}")
     axes.plot(*zip(*places, strict=True), color=colour, linewidth=0.9, alpha=0.7, zorder=3)
     axes.plot([], [], color=colour, marker=marker, markerfacecolor="none", linewidth=0.9, label=label)
+
+
+def _write_epsilons(axes: Axes, settings: Iterable[Setting]) -> None:
+    """Write the epsilon of each setting that claims one beside its point, above those that it would cover."""
+    written: list[tuple[float, float]] = []
+    for one in settings:
+        if one.claim is not None and one.claim.epsilon is not None:
+            across, up = 100 * one.accuracy + 1.5, one.strongest.similarity + 0.03
+            while any(abs(across - x) < _LABEL_WIDTH and abs(up - y) < _LABEL_HEIGHT for x, y in written):
+                up += 0.01
+            note(axes, (across, up), f"\N{GREEK SMALL LETTER EPSILON} {digits(one.claim.epsilon)}")
+            written.append((across, up))
 
 
 def _add_legend(figure: Figure, parts: Sequence[Axes]) -> None:

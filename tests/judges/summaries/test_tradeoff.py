@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from judges.export.tradeoffs import cells_of_tradeoffs
 from judges.intervals import clopper_pearson
+from judges.report.tradeoff.figure import tradeoff_figure
 from judges.report.tradeoff.section import sentences, tradeoff_section
 from judges.runs.measures import Claimed, ModelAccuracy
 from judges.runs.rows import Score
@@ -104,8 +107,18 @@ def test_the_sentences_say_what_each_defence_buys(board: Tradeoff) -> None:
     assert "claims epsilon 9.5 at delta 1e\N{MINUS SIGN}5" in noise
     assert "which does not mean that none would" in front
     assert not any("defended" in text or "safe" in text for text in (clip, noise, front))
-    flowers = dataclasses.replace(board, settings=[dataclasses.replace(board.settings[2], defence="flower_local_dp")])
+    flowers = dataclasses.replace(board, settings=(dataclasses.replace(board.settings[2], defence="flower_local_dp"),))
     assert next(iter(sentences(flowers))).startswith("Flower's LocalDpMod: ")
+
+
+def test_epsilons_of_settings_that_lie_together_do_not_cover_each_other(board: Tradeoff) -> None:
+    noise = board.settings[2]
+    near = [dataclasses.replace(noise, accuracy=noise.accuracy + 0.01 * place) for place in range(4)]
+    figure = tradeoff_figure([dataclasses.replace(board, settings=(*board.settings, *near))], width=4.0)
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 5
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_one_setting_or_no_accuracy_gives_no_section(summary: Summary) -> None:
