@@ -152,7 +152,7 @@ def record_bytes(record: Any) -> bytes:  # noqa: ANN401 - any dataclass of tenso
         elif isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
             given |= {f"{field.name}/{key}": item for key, item in value.items()}
         else:
-            plain[field.name] = _adapter(type(value)).dump_python(value)
+            plain[field.name] = _adapter(type(value)).dump_python(value)  # type: ignore[arg-type]  # types are hashable
     tensors, plain = _apart(given), json.loads(json.dumps(plain))  # as it is read: a key is text
     plain[_CHECKSUM] = _checksum(plain, tensors)
     return safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(plain, sort_keys=True)})
