@@ -89,13 +89,13 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         self.options.check()
         check_device(self.plan.base.device)
         prepare_process(self.plan.base.threads)
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as locks:  # which outlive the processes that write for this one
             if self.folder.is_dir():
-                stack.enter_context(sole_writer(self.folder))
-            engine = stack.enter_context(open_engine(self.options, self.plan.base.threads))  # starts during the checks
-            self.check()
-            stack.enter_context(sole_writer(self.folder))
-            return self._carry_out(engine, fresh=fresh, show_faces=show_faces)
+                locks.enter_context(sole_writer(self.folder))
+            with open_engine(self.options, self.plan.base.threads) as engine:  # its processes start during the checks
+                self.check()
+                locks.enter_context(sole_writer(self.folder))
+                return self._carry_out(engine, fresh=fresh, show_faces=show_faces)
 
     def _carry_out(self, engine: Engine, *, fresh: bool, show_faces: bool) -> Path:
         """Do the work in a folder of which this process is the only writer; see `execute`."""
