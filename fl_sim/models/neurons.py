@@ -9,7 +9,10 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from fl_sim.errors import ConfigError, unknown_name
+from fl_sim.models.first_spike import fire_first_spike
 from fl_sim.specs import SpikingSpec
+
+fire_first_spike()
 
 
 class FastSigmoid(surrogate.SurrogateFunctionBase):  # type: ignore[misc]  # SpikingJelly is untyped
