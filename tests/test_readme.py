@@ -140,6 +140,7 @@ def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(own_app: di
     assert {row.label for row in rows} == {3}
 
 
+@pytest.mark.endurance
 def test_the_live_attack_scores_each_update_of_a_foreign_app(own_app: dict[str, Any], tmp_path: Path) -> None:
     own_app |= {
         "grid": LocalGrid(quickstart_client(), 2),

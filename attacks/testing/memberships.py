@@ -83,7 +83,7 @@ class Inferred:
         return built
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)  # three kinds of scene for each model
 def _scene(spec: ModelSpec, online: bool, one_step: bool) -> Scene:
     """Return a model trained on half of random candidates, and shadow models trained on halves of others.
 

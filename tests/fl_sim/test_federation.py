@@ -44,6 +44,7 @@ from fl_sim.seeding import torch_stream
 from fl_sim.simulation import run_federation
 from fl_sim.specs import Scalar
 from fl_sim.training import parameters_of
+from tests.fl_sim.slow_strategies import strategies
 
 SPEC = ModelSpec("lenet", InputSpec(channels=1, height=28, width=28, classes=10))
 ORDERS: dict[str, Scalar] = {"server-round": 1, "learning-rate": 0.1, "batch-size": 2, "local-steps": 1}
@@ -389,7 +390,7 @@ class TestLocalGrid:
 
 
 class TestStrategies:
-    @pytest.mark.parametrize("name", STRATEGIES)
+    @pytest.mark.parametrize("name", strategies(STRATEGIES))
     def test_every_strategy_of_the_table_runs(self, name: str, tmp_path: Path) -> None:
         defence = next((own for own, entry in DEFENCES.items() if entry.strategy == name), "none")
         tables = {"strategy": name_table(name), "defence": {"name": defence}}

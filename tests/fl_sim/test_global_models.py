@@ -29,6 +29,7 @@ from fl_sim.records import TrainedModel, load_record
 from fl_sim.seeding import derive_seed, torch_stream
 from fl_sim.simulation import run_federation
 from fl_sim.training import accuracy, load_parameters, parameters_of
+from tests.fl_sim.slow_strategies import strategies
 
 IDS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,20}", fullmatch=True)
 ROUNDS = st.integers(0, 12_000)
@@ -157,7 +158,7 @@ class TestKeeping:
             chosen = torch.randperm(len(unseen), generator=torch_stream(0, "test"))
             assert model.test_accuracy == pytest.approx(accuracy(network, *unseen.batch(chosen)))
 
-    @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in STRATEGY_CLAIMS])
+    @pytest.mark.parametrize("strategy", strategies(name for name in STRATEGIES if name not in STRATEGY_CLAIMS))
     def test_keeping_changes_no_other_byte(self, strategy: str, tmp_path: Path) -> None:
         for every in (0, 1):
             config = config_of(strategy, rounds=2, keep_every=every)

@@ -38,6 +38,7 @@ from fl_sim.federation.wrappers import GridWrapper
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, record_bytes
 from fl_sim.training import capture_gradient, parameters_of
+from tests.fl_sim.slow_strategies import strategies
 
 CLIENTS = 3
 HELD = (433, 432, 432)
@@ -84,7 +85,7 @@ def federate(
     return {name: array.data for name, array in result.arrays.items()}
 
 
-@pytest.mark.parametrize("name", ["FedSGD", "FedAvg", "FedProx", "FedAdam", "QFedAvg"])
+@pytest.mark.parametrize("name", strategies(["FedSGD", "FedAvg", "FedProx", "FedAdam", "QFedAvg"]))
 def test_observing_changes_no_bit_and_both_observers_record_the_same_bytes(name: str) -> None:
     by_grid: list[CapturedUpdate] = []
     by_strategy: list[CapturedUpdate] = []

@@ -72,6 +72,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_replaced_or_named(
     assert (tmp_path / "worker").is_file() is not bool(failure)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_sigterm_and_sighup_end_a_command_as_ctrl_c_does(tmp_path: Path, number: signal.Signals) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:

@@ -31,7 +31,7 @@ def test_the_notebook_is_stored_without_outputs_and_tells_no_paths() -> None:
     assert not [word for word in ("/home", "/work", "/tmp", "configs/", "http") if word in text]  # noqa: S108
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_the_notebook_runs_in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roots = [Path(spikeleak.__file__).parents[1], Path(spikeleak.__file__).parents[3]]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, roots)))
