@@ -82,7 +82,7 @@ def start(
     return process
 
 
-def run(*arguments: str | Path, timeout: float = 240.0, **how: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, timeout: float = 480.0, **how: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, and return its exit code and what it wrote.
 
     Args:

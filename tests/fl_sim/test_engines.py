@@ -148,7 +148,7 @@ def flwr_run(environment: dict[str, str], run_config: dict[str, object]) -> subp
     settings = " ".join(f"{key}={json.dumps(value)}" for key, value in run_config.items())
     command = ["flwr", "run", ".", "--stream", "--run-config", settings]
     command += ["--federation-config", f"num-supernodes={clients} client-resources-num-cpus=1"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=480, check=False)
 
 
 FEDERATION: dict[str, object] = {
