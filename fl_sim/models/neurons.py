@@ -12,7 +12,7 @@ from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models.first_spike import fire_first_spike
 from fl_sim.specs import SpikingSpec
 
-fire_first_spike()
+fire_first_spike()  # before any layer does, a user's own too: the attacks import this module
 
 
 class FastSigmoid(surrogate.SurrogateFunctionBase):  # type: ignore[misc]  # SpikingJelly is untyped

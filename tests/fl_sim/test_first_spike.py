@@ -9,6 +9,8 @@ import sys
 import pytest
 import torch
 
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU, SpikingJelly looks for its kernels")
+
 _COMMON = """
 import json, sys, torch
 from spikingjelly.activation_based import neuron, surrogate
@@ -32,7 +34,6 @@ def _python(before: str) -> tuple[dict[str, object], str]:
     return json.loads(done.stdout), done.stderr
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU, SpikingJelly looks for its kernels")
 def test_the_first_spike_imports_no_compiler_and_is_spikingjellys_own() -> None:
     ours, warned = _python(_OURS)
     theirs, _ = _python("")
