@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from fl_sim.cache import Progress, cache_root, key_of, path_of
 from fl_sim.checkpoints import Checkpoint, Keep, State, Stored, trained_once
+from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets.examples import Dataset, Examples
 from fl_sim.encoders import Encoder
 from fl_sim.epochs import TRAIN_MEASURED, EpochLoop, batch_for, spread_over
@@ -23,7 +24,7 @@ from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.records import TrainedModel
 from fl_sim.seeding import derive_seed, torch_stream
-from fl_sim.specs import ModelSpec, Scalar, TrainingSettings
+from fl_sim.specs import ModelSpec, Scalar
 
 CODE_VERSION = 1
 """Part of the cache key. Increase it when the same settings would train a different model or store different facts."""

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from attacks.reading.labels import LabelRule, read_labels
 from fl_sim.central import central_training
+from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets import load_dataset
 from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, SpikingSpec
 from fl_sim.seeding import torch_stream
-from fl_sim.specs import TrainingSettings
 from fl_sim.training import capture_gradient, parameters_of
 from judges.bench.process import prepare_process
 

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, so that results repeat and two test processes do not slow each other down."""
+"""Shared by all tests: one thread and process each, so that results repeat and tests do not slow each other down."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 for switch in ("FLWR_TELEMETRY_ENABLED", "RAY_USAGE_STATS_ENABLED"):
     os.environ[switch] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+os.environ["SPIKELEAK_WORKERS"] = "1"  # by default, two where two cores are free: the tests shall not depend on that
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -135,8 +135,8 @@ def misspelt(name: str, draw: random.Random) -> str:
 def known_keys() -> set[str]:
     """Return every key of any table, and every name in one: a typo that hits another of them proves nothing."""
     from attacks import ATTACKS, MODEL_INVERSIONS
+    from fl_sim.config.training import TrainingSettings
     from fl_sim.defences import DEFENCES
-    from fl_sim.specs import TrainingSettings
     from judges.plans.gradient_inversion import ExperimentConfig
     from judges.plans.model_inversion import InversionConfig
 

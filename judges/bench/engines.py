@@ -83,13 +83,14 @@ def open_engine(options: EngineOptions, threads: int, *, apart: bool = False) ->
         ConfigError: the options contradict each other, or the cluster cannot be reached.
     """
     options.check()
+    workers = options.settled(alone=False).workers or 1
     preparation = threads, str(Path.cwd()), options.imports
     if options.name == RAY:
         with _ray_cluster(options.ray_address, preparation) as cluster:
             yield cluster
-    elif options.workers > 1 or apart:
-        with _worker_processes(options.workers, preparation) as workers:
-            yield workers
+    elif workers > 1 or apart:
+        with _worker_processes(workers, preparation) as processes:
+            yield processes
     else:
         yield _Here()
 

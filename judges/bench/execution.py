@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
@@ -61,7 +62,8 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         self, plan: AnyPlan, folder: Path, watch: Watch, options: EngineOptions | None = None, *, name: str = ""
     ) -> None:
         self.plan = plan
-        self.folder, self.watch, self.options = folder.resolve(), watch, options or EngineOptions()
+        self.folder, self.watch = folder.resolve(), watch
+        self.options = (options or EngineOptions()).settled(alone=_alone(plan))
         self.before: dict[str, Any] = {}
         self.finished = Finished()
         self.federations = Federations(self.folder, {}, {})
@@ -211,6 +213,12 @@ def renew_statement(folder: Path) -> None:
     if (folder / STATEMENT[0]).is_file():
         kind_in(folder).part("statement")(folder)
         renew_hashes(folder, STATEMENT)
+
+
+def _alone(plan: AnyPlan) -> bool:
+    """Return whether a run is better off in one process: on an accelerator, or where Flower starts a Ray of its own."""
+    base = plan.base
+    return bool(base.device != "cpu" or (isinstance(base, SimulationConfig) and base.federation.engine == "ray"))
 
 
 def refuse_ray_in_ray(engine: str, options: EngineOptions) -> None:

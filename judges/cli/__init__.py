@@ -96,7 +96,7 @@ def run(
     show_faces: Faces = False,
     quiet: Quiet = False,
     events: Events = "",
-    workers: Workers = 1,
+    workers: Workers = None,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
     isolate: Isolate = False,
@@ -122,7 +122,7 @@ def run(
 
 
 @app.command(epilog=epilogue("demo"))
-def demo(fresh: Fresh = False, workers: Workers = 1, quiet: Quiet = False) -> None:
+def demo(fresh: Fresh = False, workers: Workers = None, quiet: Quiet = False) -> None:
     """Run the config demo: two networks, three attacks, a report in runs/demo; one to five minutes, no download."""
     from judges.plans.reading import shipped_configs
 
@@ -137,7 +137,7 @@ def attack(
     device: Device = "",
     quiet: Quiet = False,
     events: Events = "",
-    workers: Workers = 1,
+    workers: Workers = None,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
     isolate: Isolate = False,
@@ -199,7 +199,7 @@ def audit(
     show_faces: Faces = False,
     quiet: Quiet = False,
     events: Events = "",
-    workers: Workers = 1,
+    workers: Workers = None,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
     isolate: Isolate = False,

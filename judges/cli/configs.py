@@ -34,12 +34,12 @@ def reference(
 
 
 def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
-    """Return the readers of settings: those of `judges.plans.reference.places`, and the commands of this package."""
+    """Return the readers of settings: those of `judges.plans.places.places`, and the commands of this package."""
     from judges.classifiers.settings import PAPER
     from judges.classifiers.table import JUDGES
     from judges.cli.tasks import CheckTask, InversionTask, TargetTask, Task
     from judges.plans.keys import Place
-    from judges.plans.reference import places
+    from judges.plans.places import places
 
     gradients, models, over_rounds, members, audit, flower = places(plugins=plugins)
     train = replace(
@@ -81,6 +81,6 @@ def all_places(*, plugins: bool = False) -> tuple[Place, ...]:
 def all_entries(read_by: tuple[Place, ...]) -> list[Entry]:
     """Return every key of these places, and the keys that belong to no settings class."""
     from judges.plans.keys import entries_of, ordered
-    from judges.plans.reference import FURTHER
+    from judges.plans.places import FURTHER
 
     return ordered([*entries_of(read_by), *FURTHER])

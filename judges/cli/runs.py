@@ -83,7 +83,7 @@ def rerun(
     run_dir: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN.rerun by default.")] = None,
     imports: Imports = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     engine: EngineName = LOCAL,
     ray_address: RayAddress = "",
 ) -> None:

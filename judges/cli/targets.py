@@ -14,6 +14,10 @@ from judges.fitted import Fitted, Head, Line
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from attacks.contracts import Inversion
+    from fl_sim.records import TrainedModel
+    from judges.cli.tasks import InversionTask
+
 # What is not needed for the help is imported inside the commands; torch only when the settings are right.
 
 PANEL, GAP = 112, 4
@@ -91,39 +95,51 @@ def invert(
     device: Device = "cpu",
 ) -> None:
     """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
-    from attacks import MODEL_INVERSIONS, build_inversion
-    from fl_sim.config import validate
-    from fl_sim.models import MODELS
     from judges.bench.process import check_device
     from judges.cli.checkpoints import read_checkpoint
     from judges.cli.tasks import read_inversion
-    from judges.progress import Watch
 
     imported(imports)
     check_device(device)
     task = read_inversion(assignments or [])
+    inversion = _inverted(read_checkpoint(checkpoint, task), task, device)
+    _keep(inversion, out or _beside(checkpoint, f"{checkpoint.stem}-{inversion.attack}"))
+
+
+def _inverted(model: TrainedModel, task: InversionTask, device: str) -> Inversion:
+    """Return one input for each class of a model, by the attack that is named, or else by what fits the model."""
+    from attacks import MODEL_INVERSIONS, build_inversion
+    from fl_sim.config import validate
+    from fl_sim.models import MODELS
+    from judges.progress import Watch
+
+    architecture = model.model.architecture
+    spiking = architecture in MODELS and MODELS[architecture].spiking
+    name = task.attack.name or ("brainleaks_v2" if spiking else "mi_face")
+    said = task.attack.model_extra or {}
+    settings = validate(MODEL_INVERSIONS[name].settings, said).model_dump(include=set(said))
+    attack = build_inversion(name, settings)
+    with Watch().task(f"{name} on {architecture}") as advance:
+        return attack.invert(model, range(model.model.input.classes), seed=task.seed, device=device, progress=advance)
+
+
+def _keep(inversion: Inversion, folder: Path) -> None:
+    """Write an inversion into a folder as a record and as a picture, and print what is known of each class."""
     from fl_sim.files import atomic_write
     from fl_sim.records import save_record
 
-    model = read_checkpoint(checkpoint, task)
-    architecture, settings = model.model.architecture, task.attack.model_extra or {}
-    spiking = architecture in MODELS and MODELS[architecture].spiking
-    name = task.attack.name or ("brainleaks_v2" if spiking else "mi_face")
-    settings = validate(MODEL_INVERSIONS[name].settings, settings).model_dump(include=set(settings))
-    attack = build_inversion(name, settings)
-    classes = range(model.model.input.classes)
-    with Watch().task(f"{name} on {architecture}") as advance:
-        inversion = attack.invert(model, classes, seed=task.seed, device=device, progress=advance)
-    folder = out or _beside(checkpoint, f"{checkpoint.stem}-{name}")
-    save_record(inversion, folder / "inversion.safetensors")
-    atomic_write(folder / "inversion.png", grid_png(inversion.inputs))
-    lines = []
-    for row, label in enumerate(classes):
-        confidence, iterations = float(inversion.confidence[row]), int(inversion.iterations[row])
-        lines.append(Line([str(label), f"{confidence:.4f}", str(iterations), inversion.stop_reasons[row].value]))
+    record, picture = folder / "inversion.safetensors", folder / "inversion.png"
+    save_record(inversion, record)
+    atomic_write(picture, grid_png(inversion.inputs))
+    lines = [
+        Line([str(label), f"{confidence:.4f}", str(iterations), reason.value])
+        for label, (confidence, iterations, reason) in enumerate(
+            zip(inversion.confidence.tolist(), inversion.iterations.tolist(), inversion.stop_reasons, strict=True)
+        )
+    ]
     heads = [Head("class"), Head("confidence on the target"), Head("iterations"), Head("ended", left=True)]
     wide_console().print(Fitted(heads, lines))
-    typer.echo(f"\n{folder / 'inversion.safetensors'}\n{folder / 'inversion.png'}")
+    typer.echo(f"\n{record}\n{picture}")
 
 
 def grid_png(inputs: Tensor) -> bytes:

@@ -11,10 +11,11 @@ from pydantic import Field
 
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import DatasetSettings, ModelSettings, Raw, override, validate
+from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
-from fl_sim.specs import MOST_STEPS, Framing, OwnData, Settings, TrainingSettings
+from fl_sim.specs import MOST_STEPS, Framing, OwnData, Settings
 from judges.classifiers import JudgeOptions
 from judges.plans.audit import Assumptions
 

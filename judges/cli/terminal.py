@@ -44,7 +44,14 @@ Faces = Annotated[bool, typer.Option("--show-faces", help="Show pictures of real
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results of an earlier call first.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Events = Annotated[str, typer.Option("--events", help="jsonl: print a line of JSON for each event, and nothing else.")]
-Workers = Annotated[int, typer.Option("--workers", help="Processes that do the work; the results are the same.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        envvar="SPIKELEAK_WORKERS",
+        help="Processes that do the work; the results are the same. By default two where two cores are free.",
+    ),
+]
 Imports = Annotated[
     list[str] | None, typer.Option("--import", help="A module that adds your model to MODELS; may be repeated.")
 ]
@@ -98,7 +105,7 @@ class Follow:
 
 
 def engine_options(
-    workers: int, engine: str, ray_address: str, imports: tuple[str, ...] = (), *, isolate: bool = False
+    workers: int | None, engine: str, ray_address: str, imports: tuple[str, ...] = (), *, isolate: bool = False
 ) -> EngineOptions:
     """Return where jobs run; a ConfigError if the options contradict each other."""
     options = EngineOptions(engine, workers, ray_address, imports, isolate)

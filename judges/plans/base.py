@@ -78,6 +78,10 @@ Device = Annotated[str, pydantic.AfterValidator(device_of)]
 """Where to compute: cpu, cuda, cuda:N or mps."""
 
 
+AttackTable = Mapping[str, AttackEntry] | Mapping[str, InversionEntry] | Mapping[str, MembershipEntry]
+"""Attacks of one kind, by name."""
+
+
 class ExperimentBase(SimulationConfig):
     """One combination of the axes of any experiment.
 
@@ -116,7 +120,7 @@ class ExperimentBase(SimulationConfig):
 def checked_attack(
     attack: AttackSettings,
     raw: Raw,
-    table: Mapping[str, AttackEntry] | Mapping[str, InversionEntry] | Mapping[str, MembershipEntry],
+    table: AttackTable,
     *others: str,
 ) -> AttackSettings:
     """Return an attack's settings without the keys that belong to another attack of the same experiment.
@@ -130,15 +134,13 @@ def checked_attack(
     Raises:
         ConfigError: the attack or a key is not known, or a value is wrong.
     """
-    name, attacks = attack.name, raw.get("attack")
+    name = attack.name
     if name not in (*table, *others):
         raise unknown_name("attack.name", name, [*table, *others])
-    names = attacks.get("name", name) if isinstance(attacks, dict) else name
+    names = _named(raw, name)
     if name in others and not isinstance(names, list) and attack.settings:
         raise ConfigError(f"attack.name: '{name}' reads no settings; leave out {', '.join(attack.settings)}.")
-    allowed = {key for other in (names if isinstance(names, list) else [names])
-               if isinstance(other, str) and other in table
-               for key in table[other].settings.model_fields}  # fmt: skip
+    allowed = attack_keys(raw, table)
     for key in attack.settings:
         if key not in allowed:
             known = ", ".join(sorted(allowed))
@@ -152,6 +154,20 @@ def checked_attack(
     except pydantic.ValidationError as error:
         raise ConfigError(f"attack.{explain(own, error)}") from error
     return AttackSettings(name=name, **settings)
+
+
+def attack_keys(raw: Raw, table: AttackTable) -> set[str]:
+    """Return the setting keys of all attacks that a config names."""
+    names = _named(raw, "")
+    return {key for one in (names if isinstance(names, list) else [names])
+            if isinstance(one, str) and one in table
+            for key in table[one].settings.model_fields}  # fmt: skip
+
+
+def _named(raw: Raw, default: str) -> object:
+    """Return the name or the list of names of the attacks of a config."""
+    attacks = raw.get("attack", default)
+    return attacks.get("name", default) if isinstance(attacks, dict) else attacks
 
 
 def unit_digest(config: Settings, attack: Mapping[str, Any]) -> str:

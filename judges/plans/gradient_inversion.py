@@ -28,6 +28,7 @@ from judges.plans.base import (
     AttackSettings,
     ExperimentBase,
     LadderSettings,
+    attack_keys,
     attacked,
     axes,
     checked_attack,
@@ -270,7 +271,7 @@ def _without_thresholding(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 def _checked(combination: Raw, raw: Raw) -> ExperimentConfig:
     """Return one combination as settings, without the keys of another attack or defence of the same experiment."""
-    config = validate(ExperimentConfig, with_own_settings(combination, raw))
+    config = validate(ExperimentConfig, with_own_settings(combination, raw), {"attack": attack_keys(raw, ATTACKS)})
     if not config.federation.captures(1):
         raise ConfigError(
             "federation.capture_every: 0 captures no update, and this experiment is about updates; 1 captures all."

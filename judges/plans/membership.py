@@ -14,11 +14,11 @@ from attacks import MEMBERSHIP_INFERENCES
 from attacks.membership.settings import ONLINE
 from fl_sim.config import Raw, validate
 from fl_sim.config.defence import with_own_settings
+from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets.table import DATASETS
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from fl_sim.specs import TrainingSettings
-from judges.plans.base import ExperimentBase, checked_attack
+from judges.plans.base import ExperimentBase, attack_keys, checked_attack
 from judges.plans.targets import TargetCell, TargetGrid, Targets, grid_of, table_of
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
@@ -136,7 +136,11 @@ def _checked(combination: Raw, raw: Raw) -> MembershipConfig:
     tables: Raw = {"model": model, "training": training}
     if combination.get("target") == FEDERATION:
         tables["federation"] = {"keep_every": 1, **federation}
-    config = validate(MembershipConfig, {**with_own_settings(combination, raw), **tables})
+    config = validate(
+        MembershipConfig,
+        {**with_own_settings(combination, raw), **tables},
+        {"attack": attack_keys(raw, MEMBERSHIP_INFERENCES)},
+    )
     if config.target == CENTRAL and config.shadow_training == FEDERATION:
         raise ConfigError(
             f'shadow_training: "{FEDERATION}" is for targets of a federation; set target = "{FEDERATION}".'

@@ -14,11 +14,12 @@ from pydantic import Field
 from attacks import MODEL_INVERSIONS
 from fl_sim.config import ModelSettings, Raw, validate
 from fl_sim.config.defence import with_own_settings
+from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets.table import DATASETS, constants_of
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS
-from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, SpikingSpec, TrainingSettings
-from judges.plans.base import ExperimentBase, checked_attack
+from fl_sim.specs import BRAINLEAKS_NEURONS, Framing, Scalar, Settings, SpikingSpec
+from judges.plans.base import ExperimentBase, attack_keys, checked_attack
 from judges.plans.targets import TargetCell, TargetGrid, Targets, grid_of, table_of
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
@@ -173,7 +174,11 @@ def _checked(combination: Raw, raw: Raw) -> InversionConfig:
     if inversion is not None and constants_of(dataset) in inversion.settings.PRESETS:
         attack.setdefault("preset", constants_of(dataset))
     tables = {"dataset": data, "model": model, "training": training, "attack": attack}
-    config = validate(InversionConfig, {**with_own_settings(combination, raw), **tables})
+    config = validate(
+        InversionConfig,
+        {**with_own_settings(combination, raw), **tables},
+        {"attack": attack_keys(raw, MODEL_INVERSIONS)},
+    )
     if config.dataset.split != "train":
         raise ConfigError("dataset.split: targets are trained on the train split, and judges measured on the other.")
     chosen = checked_attack(config.attack, raw, MODEL_INVERSIONS)

@@ -16,7 +16,8 @@ from judges.classifiers.cache import Judge
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Varied
 from judges.runs.rows.classes import ClassScore
 from judges.scoring.class_metrics import bernoulli, outcomes, rate_decoded, seen_by_judges
-from judges.scoring.controls import Nearest, class_means, class_samples, nearest, shuffled
+from judges.scoring.controls import class_means, class_samples, shuffled
+from judges.scoring.distances import Nearest, nearest
 from judges.scoring.image_metrics import has_ssim, ssim
 
 NOTHING: Varied = {}

@@ -14,13 +14,14 @@ from torch.nn import functional as F
 from fl_sim import central
 from fl_sim.cache import cache_root
 from fl_sim.central import batch_loss, central_training, measured_accuracy, target_path
+from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets.examples import Dataset
 from fl_sim.epochs import EpochLoop
 from fl_sim.errors import ConfigError
 from fl_sim.models import build_model
 from fl_sim.records import InputSpec, ModelSpec, TrainedModel
 from fl_sim.seeding import derive_seed, torch_stream
-from fl_sim.specs import BRAINLEAKS_NEURONS, TrainingSettings
+from fl_sim.specs import BRAINLEAKS_NEURONS
 from fl_sim.training import load_parameters
 from tests.fl_sim.kept_models import KilledError, cut, flip_a_bit, kill_after, praise
 from tests.judges.toys import gestures, stripes

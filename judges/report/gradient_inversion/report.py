@@ -7,7 +7,8 @@ and timelines/.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +37,92 @@ from judges.report.gradient_inversion.trends import Trend, by_round, by_timestep
 from judges.report.judges import judges_section
 from judges.report.ladder import ladder_section
 from judges.report.page import write_page
-from judges.report.rounds.audited import audited, audited_sections
+from judges.report.rounds.audited import Audited, audited, audited_sections
 from judges.report.table import Drawing, Section
 from judges.report.tradeoff.figure import tradeoff_files
 from judges.report.tradeoff.section import tradeoff_section
 from judges.report.victims.contrast import contrast_section
-from judges.report.victims.dots import strips
+from judges.report.victims.dots import Strips, strips
 from judges.report.victims.drawings import lineup_drawings, strip_drawings
-from judges.report.victims.folds import find_seen, find_victims, in_folds
+from judges.report.victims.folds import Victims, find_seen, find_victims, in_folds
 from judges.report.victims.glance import glances
-from judges.report.victims.lineup import lineups
+from judges.report.victims.lineup import Lineup, lineups
 from judges.report.victims.sheets import lineup_blocks
 from judges.report.victims.texts import text_section
-from judges.report.victims.timelines import time_blocks, time_drawings, time_section
+from judges.report.victims.timelines import TimeBlock, time_blocks, time_drawings, time_section
 from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
 from judges.runs.names import attack_name
-from judges.runs.pictures import load_pictures
+from judges.runs.pictures import Pictures, load_pictures
 from judges.runs.rows import Score, read_scores
 from judges.runs.timelines import load_timelines
-from judges.summaries.gradient_inversion import read_summary
-from judges.summaries.tradeoff import tradeoffs
+from judges.summaries.gradient_inversion import Summary, read_summary
+from judges.summaries.tradeoff import Tradeoff, tradeoffs
 
 _AS_PAPER = "as Figures 3 and 4 of arXiv 2511.21181"
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a page shows of a run, computed once for its tables, its drawings and its figures.
+
+    Attributes:
+        show: whether the pictures of a data set may be shown.
+        gallery, answers: pictures of victims with truth, and of answers without.
+        victims: those with a fold of their own.
+        same: the same victims under every network and attack.
+        dots: one strip a cell.
+        rounds, steps: leaks against the server round and against T.
+        spikes: tables of recordings against tau.
+        costs: leak against accuracy.
+        times: measures of time.
+        further: an audit's other threats; None for none.
+    """
+
+    manifest: Mapping[str, Any]
+    summary: Summary
+    scores: Sequence[Score]
+    show: Callable[[str], bool]
+    gallery: Sequence[Pictures]
+    answers: Sequence[Pictures]
+    victims: Victims
+    same: Sequence[Lineup]
+    dots: Sequence[Strips]
+    rounds: Sequence[Trend]
+    steps: Sequence[Trend]
+    spikes: Sequence[SpikeTable]
+    costs: Sequence[Tradeoff]
+    times: Sequence[TimeBlock]
+    further: Audited | None
+
+
+def _read(run_dir: Path, *, show_faces: bool) -> _Contents:
+    """Return the contents of the page of a run folder."""
+    manifest = read_manifest(run_dir)
+    summary = read_summary(run_dir / "summary.json")
+    scores = read_scores(run_dir / "scores.csv")
+    gallery = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
+
+    def show(dataset: str) -> bool:
+        return show_faces or without_people(manifest, dataset)
+
+    over_time = load_timelines(run_dir, [(one.group, one.cell) for one in summary.timelines])
+    return _Contents(
+        manifest,
+        summary,
+        scores,
+        show,
+        gallery,
+        answers=load_pictures(run_dir / ANSWERS),
+        victims=find_victims(gallery, summary, scores, show),
+        same=lineups(find_seen(gallery, summary, scores), scores),
+        dots=strips(summary, scores),
+        rounds=by_round(summary, scores),
+        steps=by_timesteps(summary, scores),
+        spikes=spike_tables(summary),
+        costs=tradeoffs(summary),
+        times=time_blocks(summary.timelines, over_time),
+        further=audited(run_dir, manifest),
+    )
 
 
 def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = False) -> Path:
@@ -75,51 +140,59 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     Raises:
         DataError: one of the files is missing or corrupt.
     """
-    manifest = read_manifest(run_dir)
-    summary = read_summary(run_dir / "summary.json")
-    scores = read_scores(run_dir / "scores.csv")
-    gallery = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
-    answers = load_pictures(run_dir / ANSWERS)
+    found = _read(run_dir, show_faces=show_faces)
+    write_figures(run_dir, _files(found) if figures else {})
+    summary = found.summary
+    warnings, controls = _told_view(run_dir / "config.toml"), told_controls(found.manifest)
+    others = found.further.lines if found.further is not None else []
+    glance = Drawing("glance.html.j2", glances(found.victims.shown))
+    threat_model = " ".join([WORDS.threat_model, *_adversaries(found.scores, found.manifest)])
+    return write_page(
+        run_dir,
+        found.manifest,
+        _sections(found),
+        words=WORDS._replace(threat_model=threat_model),
+        findings=[*findings(summary), *others, *warnings, *controls],
+        answer=answer(summary, warnings, controls, others),
+        first=Section("glance", "Truth beside answers", [glance], lead=WORDS.notes["glance"]),
+        articles=[article_section(summary)],
+    )
 
-    def show(dataset: str) -> bool:
-        return show_faces or without_people(manifest, dataset)
 
-    victims, same = find_victims(gallery, summary, scores, show), lineups(find_seen(gallery, summary, scores), scores)
-    rounds, steps, dots = by_round(summary, scores), by_timesteps(summary, scores), strips(summary, scores)
-    over_time = load_timelines(run_dir, [(one.group, one.cell) for one in summary.timelines])
-    further = audited(run_dir, manifest)
-    costs, captured = tradeoffs(summary), sorted({row.round for row in scores})
-    times = time_blocks(summary.timelines, over_time)
-    tables, drawings = spike_tables(summary), dict[str, Draw]()
-    if figures:
-        drawn = [one for one in same if show(one.dataset)]
-        drawings |= {**dict(lineup_drawings(drawn)), **dict(strip_drawings(dots))}
-        drawings |= {**dict(_curves(rounds, steps, tables)), **dict(time_drawings(times))}
-        drawings |= {**dict(accuracy_drawings(summary.accuracies)), **dict(tradeoff_files(costs))}
-    write_figures(run_dir, drawings)
-    images, events = image_section(summary), spike_section(tables, sizes(gallery), observations)
-    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, show, victims.links))
-    beside = Drawing("pictures.html.j2", lineup_blocks(same, show, victims.links))
-    glance, notes = Drawing("glance.html.j2", glances(victims.shown)), WORDS.notes
-    sections = [
+def _files(found: _Contents) -> dict[str, Draw]:
+    """Return the drawings for articles, by name."""
+    drawn = [one for one in found.same if found.show(one.dataset)]
+    return {
+        **dict(lineup_drawings(drawn)),
+        **dict(strip_drawings(found.dots)),
+        **dict(_curves(found.rounds, found.steps, found.spikes)),
+        **dict(time_drawings(found.times)),
+        **dict(accuracy_drawings(found.summary.accuracies)),
+        **dict(tradeoff_files(found.costs)),
+    }
+
+
+def _sections(found: _Contents) -> list[Section]:
+    """Return the parts of the page in their order: what leaked, the pictures, and what it is known by."""
+    summary, gallery, notes = found.summary, found.gallery, WORDS.notes
+    images, events = image_section(summary), spike_section(found.spikes, sizes(gallery), observations)
+    pictures = Drawing("pictures.html.j2", picture_blocks(gallery, summary, found.show, found.victims.links))
+    return [
         ladder_section(summary, notes["ladder"]),
-        *audited_sections(further),
+        *audited_sections(found.further),
         images,
         events,
         distance_section(summary.distances),
-        time_section(times, notes["time"]),
+        time_section(found.times, notes["time"]),
         contrast_section(summary.contrasts),
-        Section("lineup", "The same victims under every network and attack", [beside], reference=_AS_PAPER,
-                lead=notes["lineup"]),
-        Section("dots", "Every victim beside the controls", [Drawing("dots.html.j2", dots)],
-                lead=notes["dots"]),
-        tradeoff_section(costs, captured, notes["tradeoff"]),
+        *_seen(found),
+        tradeoff_section(found.costs, sorted({row.round for row in found.scores}), notes["tradeoff"]),
         accuracy_section(summary.accuracies, notes["accuracies"]),
-        trend_section("rounds", "Leak against the server round", "round", rounds),
-        trend_section("timesteps", "Leak against T", "T", steps),
+        trend_section("rounds", "Leak against the server round", "round", found.rounds),
+        trend_section("timesteps", "Leak against T", "T", found.steps),
         Section("pictures", "Truth beside reconstruction", [pictures], lead=notes["pictures"]),
-        text_section([*gallery, *answers], show, notes["texts"]),
-        answer_section(answers, answer_blocks(answers, show)),
+        text_section([*gallery, *found.answers], found.show, notes["texts"]),
+        answer_section(found.answers, answer_blocks(found.answers, found.show)),
         reads_section(summary.reads),
         claims_section(summary.claims),
         health_section(summary),
@@ -127,25 +200,20 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         checks_section(summary.checks),
         judges_section(summary.judges, ceilings(summary), "On these victims", notes["judges"]),
         record_section(summary, unfolded=not (images.shown or events.shown)),
-        Section("victims", "Victim by victim", [Drawing("victims.html.j2", list(in_folds(victims)))],
-                lead=notes["victims"], note=_left_out(victims.more)),
+        Section("victims", "Victim by victim", [Drawing("victims.html.j2", list(in_folds(found.victims)))],
+                lead=notes["victims"], note=_left_out(found.victims.more)),
     ]  # fmt: skip
-    warnings, controls = _told_view(run_dir / "config.toml"), told_controls(manifest)
-    others = further.lines if further is not None else []
-    found = [*findings(summary), *others, *warnings, *controls]
-    first = Section("glance", "Truth beside answers", [glance], lead=notes["glance"])
-    words = WORDS._replace(threat_model=" ".join([WORDS.threat_model, *_adversaries(scores, manifest)]))
-    told = answer(summary, warnings, controls, others)
-    return write_page(
-        run_dir,
-        manifest,
-        sections,
-        words=words,
-        findings=found,
-        answer=told,
-        first=first,
-        articles=[article_section(summary)],
-    )
+
+
+def _seen(found: _Contents) -> Iterator[Section]:
+    """Yield the same victims under all attacks, and every victim as a dot."""
+    beside = Drawing("pictures.html.j2", lineup_blocks(found.same, found.show, found.victims.links))
+    yield Section(
+        "lineup", "The same victims under every network and attack", [beside], reference=_AS_PAPER,
+        lead=WORDS.notes["lineup"],
+    )  # fmt: skip
+    dots = Drawing("dots.html.j2", found.dots)
+    yield Section("dots", "Every victim beside the controls", [dots], lead=WORDS.notes["dots"])
 
 
 def _curves(

@@ -20,8 +20,9 @@ from attacks.contracts import Reconstruction
 from fl_sim.errors import ConfigError
 from fl_sim.files import sha256
 from fl_sim.records import load_record
-from judges.bench.engine_options import EngineOptions
+from judges.bench.engine_options import EngineOptions, free_processes
 from judges.bench.execution import run_plan
+from judges.bench.gradient_inversion import Run
 from judges.cli import app
 from judges.plans.gradient_inversion import make_plan
 from judges.plans.model_inversion import make_inversion_plan
@@ -80,6 +81,34 @@ def test_two_and_four_workers_give_the_same_bytes_as_one_process(
     assert len(answers(tmp_path / "run")) == 16
     for path, ours in answers(tmp_path / "run").items():
         assert torch.equal(ours, load_record(Reconstruction, alone_folder / path).inputs)
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, cores: int, load: float) -> None:
+    """Let this process believe that it may use so many cores of a machine with that load."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("cores", "load", "processes"), [(1, 0.0, 1), (2, 0.0, 2), (2, 0.5, 2), (2, 0.6, 1), (16, 3.0, 2), (16, 15.0, 1)]
+)
+def test_two_processes_are_the_default_where_two_cores_are_free(
+    monkeypatch: pytest.MonkeyPatch, cores: int, load: float, processes: int
+) -> None:
+    machine(monkeypatch, cores, load)
+    assert free_processes() == processes
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "processes"),
+    [({}, None, 2), ({}, 1, 1), ({}, 3, 3), ({"federation": {"engine": "ray"}}, None, 1), ({"device": "mps"}, None, 1)],
+)
+def test_a_run_has_as_many_processes_as_were_asked_for_or_suit_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: dict[str, object], asked: int | None, processes: int
+) -> None:
+    machine(monkeypatch, 2, 0.0)
+    run = Run(make_plan(RAW | settings), tmp_path, quiet(), EngineOptions(workers=asked))
+    assert run.options.workers == processes
 
 
 @pytest.fixture

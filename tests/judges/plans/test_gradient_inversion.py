@@ -284,6 +284,11 @@ def test_a_plain_name_is_taken(name: str) -> None:
         ({"judge": "lennet"}, ["judge.name: 'lennet' is not known.", "Did you mean 'lenet'?"]),
         ({"judge": {"sed": 1}}, ["judge.sed: unknown key.", "Did you mean 'seed'?"]),
         ({"modle": "lenet"}, ["modle: unknown key.", "Did you mean 'model'?"]),
+        (
+            {"adversary": "B", "attack": {"name": "ensemble"}},
+            ["adversary: unknown key. Did you mean 'attack.adversary'?"],
+        ),
+        ({"momentum": 0.5}, ["momentum: unknown key. Did you mean 'client.momentum'?"]),
         ({"model": ["lenet", "spiking_lenett"]}, ["model.name: ", "Did you mean 'spiking_lenet'?"]),
         ({"federation": {"local_steps": [1, 2]}}, ["federation.local_steps: FedSGD"]),
         ({"repeats": 0}, ["repeats: "]),

@@ -27,7 +27,8 @@ from judges.plans.gradient_inversion import make_plan
 from judges.plans.keys import Entry, Use, descriptions, literal, tables_of
 from judges.plans.membership import make_membership_plan
 from judges.plans.model_inversion import make_inversion_plan, with_brainleaks_neurons
-from judges.plans.reference import COMMAND, FURTHER, reference
+from judges.plans.places import FURTHER
+from judges.plans.reference import COMMAND, reference
 from judges.plans.rounds import make_rounds_plan
 from judges.runs.manifest import THREATS
 
