@@ -22,6 +22,7 @@ lint: $(READY)
 
 bench: $(READY)         ## speed against one victim at a time, as ratios measured in one process
 	@$(BIN)/python -m tests.bench_matching
+	@$(BIN)/python -m tests.bench_profile
 	@$(BIN)/python -m tests.bench_descent
 	@$(BIN)/python -m tests.bench_grnn
 	@$(BIN)/python -m tests.bench_inversion
