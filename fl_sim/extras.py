@@ -20,20 +20,21 @@ PACKAGES: Mapping[str, str] = {
 """{extra of the project: the package that it adds and that is imported}."""
 
 
-def require(extra: str, what: str) -> None:
+def require(extra: str, what: str, package: str = "") -> None:
     """Refuse something that needs an extra which is not installed; nothing is imported.
 
     Args:
         extra: in `PACKAGES`, or "" for none.
         what: the key, option or file that needs it, for the error.
+        package: that of the extra which is needed; "" for that in `PACKAGES`.
 
     Raises:
         ConfigError: its package is not installed.
     """
-    if extra and not _is_installed(PACKAGES[extra]):
+    wanted = package or PACKAGES.get(extra, "")
+    if wanted and not _is_installed(wanted):
         raise ConfigError(
-            f"{what}: needs the package {PACKAGES[extra]}, which is not installed; pip install 'spikeleak[{extra}]' "
-            "adds it."
+            f"{what}: needs the package {wanted}, which is not installed; pip install 'spikeleak[{extra}]' adds it."
         )
 
 

@@ -1,9 +1,10 @@
-"""Files of events as cameras and libraries write them, as columns of numbers: AEDAT 2 and 3, Prophesee's .dat, .npz."""
+"""Files of events as cameras and libraries write them, as columns of numbers: AEDAT 2 to 4, Prophesee's .dat, .npz."""
 
 from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import numpy as np
 
 from fl_sim.datasets.events.checking import FIELDS, Columns
 from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe, read_array, read_member
+from fl_sim.extras import EVENTS, require
 
 AEDAT_2 = "an AEDAT 2 recording"
 AEDAT_3 = "an AEDAT 3 recording"
+AEDAT_4 = "an AEDAT 4 recording"
 DAT = "a recording in Prophesee's .dat format"
 NPZ = "an .npz recording with the arrays x, y, t and p"
 
@@ -83,6 +86,39 @@ def aedat3_columns(content: bytes, path: Path) -> Columns:
     valid = data & 1 == 1
     data, times = data[valid], (low | high)[valid]
     return {"x": data >> 17 & 0x7FFF, "y": data >> 2 & 0x7FFF, "p": data >> 1 & 1, "t": times}
+
+
+def is_aedat4(content: bytes) -> bool:
+    """Return whether a file says that it is of AEDAT 4."""
+    return content.startswith(b"#!AER-DAT4")
+
+
+def aedat4_columns(content: bytes, path: Path) -> Columns:
+    """Return the events of the first stream of events in an AEDAT 4 file, whose times are in microseconds.
+
+    Raises:
+        ConfigError: the package that reads it is not installed.
+        DataError: it is not of that version, or damaged, or holds no stream of events.
+    """
+    require(EVENTS, str(path), "aedat")
+    import aedat
+
+    with tempfile.NamedTemporaryFile(suffix=".aedat4") as file:  # the reader takes files only
+        file.write(content)
+        file.flush()
+        try:
+            decoder = aedat.Decoder(file.name)
+            streams = sorted(key for key, stream in decoder.id_to_stream().items() if stream["type"] == "events")
+            packets = [packet["events"] for packet in decoder if packet["stream_id"] in streams[:1]]
+        except BaseException as error:
+            # The reader is written in Rust, whose panics are no exceptions of the usual kind.
+            if not (isinstance(error, RuntimeError) or type(error).__name__ == "PanicException"):
+                raise
+            raise corrupt(path, AEDAT_4, f"{describe(content)} and cannot be read ({error})") from error
+    if not packets:
+        raise corrupt(path, f"{AEDAT_4} with events", describe(content))
+    return {column: np.concatenate([packet[name] for packet in packets]).astype(np.int64)
+            for column, name in (("x", "x"), ("y", "y"), ("p", "on"), ("t", "t"))}  # fmt: skip
 
 
 def dat_columns(content: bytes, path: Path) -> Columns:

@@ -8,7 +8,7 @@ from pathlib import Path
 from fl_sim.datasets.events import Events, assemble_events, plan_frames
 from fl_sim.datasets.events.checking import Sensor, checked
 from fl_sim.datasets.events.files import EventFiles, Layout, event_files, splits_of_files
-from fl_sim.datasets.events.formats import AEDAT_2, NPZ, aedat2_columns, npz_columns
+from fl_sim.datasets.events.formats import AEDAT_2, AEDAT_4, NPZ, aedat2_columns, aedat4_columns, is_aedat4, npz_columns
 from fl_sim.datasets.examples import Dataset
 from fl_sim.datasets.locations import locate
 from fl_sim.specs import Framing
@@ -25,7 +25,12 @@ _CLASSES = "|".join(CLASS_NAMES)
 
 
 def _events(content: bytes, path: Path) -> Events:
-    """Return the events of an AEDAT 2 file of a DVS128, turned as SpikingJelly turns them: upright, 1 for on."""
+    """Return the events of an AEDAT 2 file of a DVS128, turned as SpikingJelly turns them: upright, 1 for on.
+
+    Those of an AEDAT 4 file, as tonic's copy has them, are taken as they are, as tonic takes them.
+    """
+    if is_aedat4(content):
+        return checked(aedat4_columns(content, path), path, _SIDES, AEDAT_4, content)
     columns = aedat2_columns(content, path)
     address = columns["address"]
     upright = {"x": 127 - (address >> 8 & 0x7F), "y": 127 - (address >> 1 & 0x7F), "p": 1 - (address & 1)}
@@ -39,7 +44,7 @@ def _converted(content: bytes, path: Path) -> Events:
 LAYOUTS = (
     Layout(
         CLASS_NAMES,
-        re.compile(rf"({_CLASSES})/\w+\.aedat"),
+        re.compile(rf"({_CLASSES})/\w+\.aedat4?"),
         "airplane/cifar10_airplane_0.aedat",
         lambda name: CLASS_NAMES.index(name.split("/")[0]),
         _events,
@@ -52,7 +57,7 @@ LAYOUTS = (
         _converted,
     ),
 )
-"""As the authors ship it, in a folder or a zip for each class, and as SpikingJelly converts it."""
+"""As the authors ship it or tonic does, in a folder or a zip for each class, and as SpikingJelly converts it."""
 
 
 def load(root: Path | None, size: int, framing: Framing) -> Dataset:

@@ -64,8 +64,8 @@ RECORDINGS = {
         summary="CIFAR10-DVS: 10,000 pictures of CIFAR-10 moved before an event camera, 128x128 on/off",
         terms="CC BY 4.0; cite Li et al. 2017",
         events=True,
-        source="the authors' ten archives (AEDAT 2) in one folder, as they are or unpacked, or SpikingJelly's folder "
-        "events_np. tonic's copy (AEDAT 4) is not read",
+        source="the authors' ten archives (AEDAT 2) or those of tonic's copy (AEDAT 4) in one folder, as they are or "
+        "unpacked, or SpikingJelly's folder events_np",
         by_hand="figshare (the authors' airplane.zip to truck.zip)",
         counts="9,000 train, 1,000 test: the original has no split, and the last tenth of each class is for test",
         shape=(2, 128, 128),
