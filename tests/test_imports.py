@@ -96,7 +96,8 @@ ROOMS: dict[str, Room] = {
     "fl_sim.checkpoints": Room((*RECORDS, "fl_sim.cache"), ("torch",)),
     "fl_sim.epochs": Room(("fl_sim.checkpoints", *DATA), ("torch",)),
     "fl_sim.central": Room(
-        (*RECORDS, *DATA, "fl_sim.cache", "fl_sim.checkpoints", "fl_sim.encoders", "fl_sim.epochs", "fl_sim.models.*"),
+        (*RECORDS, *DATA, "fl_sim.cache", "fl_sim.checkpoints", "fl_sim.config.training", "fl_sim.encoders",
+         "fl_sim.epochs", "fl_sim.models.*"),
         ("torch",),
     ),
     "fl_sim.simulation": Room(
@@ -138,8 +139,8 @@ ROOMS: dict[str, Room] = {
     ),
     "judges.live": Room(("judges.bench.live",)),
     "judges.cli": Room(
-        ("attacks", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES, "fl_sim.central",
-         "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS,
+        ("attacks", "attacks.contracts", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES,
+         "fl_sim.central", "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS,
          "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted",
          "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),

@@ -140,7 +140,7 @@ def checked_attack(
     names = _named(raw, name)
     if name in others and not isinstance(names, list) and attack.settings:
         raise ConfigError(f"attack.name: '{name}' reads no settings; leave out {', '.join(attack.settings)}.")
-    allowed = attack_keys(raw, table)
+    allowed = attack_keys(raw, table, name)
     for key in attack.settings:
         if key not in allowed:
             known = ", ".join(sorted(allowed))
@@ -156,9 +156,9 @@ def checked_attack(
     return AttackSettings(name=name, **settings)
 
 
-def attack_keys(raw: Raw, table: AttackTable) -> set[str]:
-    """Return the setting keys of all attacks that a config names."""
-    names = _named(raw, "")
+def attack_keys(raw: Raw, table: AttackTable, default: str = "") -> set[str]:
+    """Return the setting keys of all attacks that a config names, or of the default where it names none."""
+    names = _named(raw, default)
     return {key for one in (names if isinstance(names, list) else [names])
             if isinstance(one, str) and one in table
             for key in table[one].settings.model_fields}  # fmt: skip

@@ -21,6 +21,7 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor
 
+from fl_sim.datasets.examples import Examples
 from fl_sim.seeding import torch_stream
 from judges.classifiers.cache import Judge
 from judges.runs.rows.classes import InversionScores, Repeated
@@ -153,3 +154,46 @@ def _repeated(scores: Sequence[InversionScores], *, correction: int) -> Repeated
     if len(scores) <= correction:
         return Repeated(len(scores), mean, None)
     return Repeated(len(scores), mean, InversionScores(*values.std(0, correction=correction).tolist()))
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The example of a split that is nearest to each of K reconstructions.
+
+    Attributes:
+        l2: (K,), float64, the distance.
+        mse: (K,), float64, the mean squared error.
+        index, label: (K,), index of the example, the first of equally near ones, and its class.
+    """
+
+    l2: Tensor
+    mse: Tensor
+    index: Tensor
+    label: Tensor
+
+
+def nearest(images: Tensor, split: Examples, *, at_most: int = 0) -> Nearest:
+    """Return the nearest example of a split to each of K images (K, C, H, W), exactly.
+
+    The answers of an attack that only finds what a class looks like are as near to the train split as to an equally
+    large part of the test split; those of an attack that recovers training examples are much nearer to the train split.
+
+    Args:
+        images: (K, C, H, W).
+        split: the examples; recordings are averaged over time.
+        at_most: number of examples to compare, spread evenly over the split; 0 for all.
+    """
+    ours = images.double().flatten(1)
+    best = torch.full((len(ours),), torch.inf, dtype=torch.float64)
+    index = torch.zeros(len(ours), dtype=torch.int64)
+    steps = split.batch(torch.arange(1))[0].numel()
+    count = min(at_most or len(split), len(split))
+    compared = torch.arange(count) * len(split) // count
+    for part in torch.split(compared, max(1, AT_ONCE // max(1, steps))):
+        theirs = rate_decoded(split.batch(part)[0]).double().flatten(1)
+        # The faster way by inner products suffers from cancellation for near examples.
+        distances = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
+        least, place = distances.min(dim=1)
+        index = torch.where(least < best, part[place], index)
+        best = torch.minimum(least, best)
+    return Nearest(best, best.square() / ours.shape[1], index, split.labels[index])

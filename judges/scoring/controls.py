@@ -1,4 +1,4 @@
-"""What answers are compared with: controls that need no attack."""
+"""What answers are compared with: controls that need no attack, and distances between a data set's examples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from fl_sim.records import SealedBatch
 from fl_sim.seeding import torch_stream
 from fl_sim.specs import InputSpec
 from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE
+from judges.runs.measures import ClassDistances, Spread
 
 NO_LABEL = -1
 """Label of an answer that names none."""
 
 _MEAN_CHUNK = 256
+
+_ROWS = 64
+"""Number of examples in a block whose distances to those of another one are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -227,3 +231,35 @@ def _members(split: Examples, label: int) -> Tensor:
     if len(members) == 0:
         raise ValueError(f"the split has no example of class {label}")
     return members
+
+
+def class_distances(examples: Examples, most: int, *, seed: int) -> ClassDistances:
+    """Return the distances of pairs of different examples, at most `most` of them, drawn with the seed.
+
+    Never more than two blocks of examples are in memory, so that recordings of full size can be compared.
+    """
+    chosen = torch.randperm(len(examples), generator=torch_stream(seed, "class distances"))[:most].sort().values
+    distances, norms = torch.zeros(len(chosen), len(chosen)), torch.zeros(len(chosen))
+    blocks = torch.split(torch.arange(len(chosen)), _ROWS)
+    for place, block in enumerate(blocks):
+        rows = _flat(examples, chosen[block])
+        norms[block] = rows.norm(dim=1)
+        for other in blocks[place:]:
+            columns = rows if other is block else _flat(examples, chosen[other])
+            distances[block[:, None], other] = torch.cdist(rows, columns)
+    once, labels = torch.ones_like(distances, dtype=torch.bool).triu(1), examples.labels[chosen]
+    same = labels[:, None] == labels[None, :]
+    intra, inter = (_spread(distances[once & kind].double()) for kind in (same, ~same))
+    return ClassDistances(len(chosen), intra, inter, float(norms.double().mean()))
+
+
+def _flat(examples: Examples, indices: Tensor) -> Tensor:
+    """Return examples as rows (n, values)."""
+    return examples.batch(indices)[0].movedim(-4, 0).flatten(1)
+
+
+def _spread(distances: Tensor) -> Spread:
+    if len(distances) == 0:
+        return Spread(0, None, None, None, None)
+    std = float(distances.std()) if len(distances) > 1 else 0.0
+    return Spread(len(distances), float(distances.mean()), std, float(distances.min()), float(distances.max()))

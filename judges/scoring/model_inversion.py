@@ -15,9 +15,8 @@ from fl_sim.seeding import derive_seed, torch_stream
 from judges.classifiers.cache import Judge
 from judges.runs.identity import CLASS_MEAN, REAL, SHUFFLED, Varied
 from judges.runs.rows.classes import ClassScore
-from judges.scoring.class_metrics import bernoulli, outcomes, rate_decoded, seen_by_judges
+from judges.scoring.class_metrics import Nearest, bernoulli, nearest, outcomes, rate_decoded, seen_by_judges
 from judges.scoring.controls import class_means, class_samples, shuffled
-from judges.scoring.distances import Nearest, nearest
 from judges.scoring.image_metrics import has_ssim, ssim
 
 NOTHING: Varied = {}

@@ -27,8 +27,7 @@ from judges.runs.pictures import save_pictures
 from judges.runs.rows import Context, Score
 from judges.scoring.assignment import assigned
 from judges.scoring.audit.checks import fits_of
-from judges.scoring.controls import Means, control_reconstructions, mean_inputs, swapped_answers
-from judges.scoring.distances import class_distances
+from judges.scoring.controls import Means, class_distances, control_reconstructions, mean_inputs, swapped_answers
 from judges.scoring.gallery import build_answers, build_gallery
 from judges.scoring.gradient_inversion import score
 from judges.scoring.models.accuracy import accuracies, kept_models

@@ -8,9 +8,9 @@ import torch
 
 from attacks.contracts import Reconstruction
 from fl_sim.records import SealedBatch
-from judges.scoring import distances
+from judges.scoring import class_metrics
+from judges.scoring.class_metrics import nearest
 from judges.scoring.controls import NO_LABEL, class_means, class_samples, shuffled, swapped_answers
-from judges.scoring.distances import nearest
 from tests.judges.toys import gestures, stripes
 
 
@@ -18,7 +18,7 @@ def test_a_remembered_example_is_found_and_how_far_it_is(monkeypatch: pytest.Mon
     data = stripes()
     theirs, labels = data.train.batch(torch.tensor([17, 120]))
     moved = theirs + torch.tensor([0.0, 0.01])[:, None, None, None]
-    monkeypatch.setattr(distances, "AT_ONCE", 40 * theirs[0].numel())
+    monkeypatch.setattr(class_metrics, "AT_ONCE", 40 * theirs[0].numel())
     train, test = nearest(moved, data.train), nearest(moved, data.test)
     assert train.index.tolist() == [17, 120]
     assert torch.equal(train.label, labels)

@@ -13,8 +13,8 @@ from judges.kinds import read_plan
 from judges.plans.gradient_inversion import Plan
 from judges.report.gradient_inversion.events import PAPER_NORM, PAPER_SHAPE
 from judges.runs.measures import ClassDistances
-from judges.scoring import distances
-from judges.scoring.distances import class_distances
+from judges.scoring import controls
+from judges.scoring.controls import class_distances
 from judges.summaries.published import PUBLISHED_DISTANCES
 from tests.judges.toys import gestures
 
@@ -26,7 +26,7 @@ MOST = 48
 
 def test_distances_in_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = gestures().train
-    monkeypatch.setattr(distances, "_ROWS", 32)  # 90 examples: two whole blocks and a part of one
+    monkeypatch.setattr(controls, "_ROWS", 32)  # 90 examples: two whole blocks and a part of one
     found = class_distances(data, 5000, seed=0)
     frames, labels = data.batch()
     flat = frames.movedim(1, 0).flatten(1).double()
