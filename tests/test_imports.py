@@ -140,8 +140,8 @@ ROOMS: dict[str, Room] = {
     "judges.live": Room(("judges.bench.live",)),
     "judges.cli": Room(
         ("attacks", "attacks.contracts", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES,
-         "fl_sim.central", "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records", *PLANS, *RUNS,
-         "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted",
+         "fl_sim.central", "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records",
+         *PLANS, *RUNS, "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted",
          "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
