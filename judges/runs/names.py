@@ -41,6 +41,9 @@ _WORDS = {
 """What the tables' names are in words, as the literature has them; other names, such as added ones, stay."""
 
 
+_PROTOCOLS = {"ours": "our"}
+
+
 class Named(Protocol):
     """An attack or a control in a row, a summary or a picture; see `judges.runs.identity.Approach`."""
 
@@ -87,8 +90,17 @@ def in_words(name: str) -> str:
 
 def _with_settings(name: str, settings: Varied) -> str:
     """Return a name in words with the settings that vary: "spiking LeNet (T=5)"."""
-    told = ", ".join(f"{'T' if key == 'timesteps' else key}={value}" for key, value in settings.items())
+    told = ", ".join(_setting(key, value) for key, value in settings.items())
     return f"{in_words(name)} ({told})" if told else in_words(name)
+
+
+def _setting(key: str, value: Scalar) -> str:
+    """Return a setting that varies in words: "T=5", "published protocol", "adversary B", "noise multiplier=1.1"."""
+    if key == "protocol":
+        return f"{_PROTOCOLS.get(str(value), value)} protocol"
+    if key == "adversary":
+        return f"adversary {value}"
+    return f"T={value}" if key == "timesteps" else f"{key.replace('_', ' ')}={value}"
 
 
 def network(victim: Attacked | Group) -> str:

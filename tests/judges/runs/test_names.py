@@ -61,6 +61,18 @@ def test_what_was_attacked(victim: Attacked, model: str, defence: str, group: st
         assert names.group_name(one, init=False) == without_init
 
 
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({"protocol": "published"}, "LeNet (published protocol)"),
+        ({"protocol": "ours", "batch_size": 8}, "LeNet (our protocol, batch size=8)"),
+        ({"adversary": "B"}, "LeNet (adversary B)"),
+    ],
+)
+def test_settings_that_vary_are_put_in_words(settings: dict[str, str | int], model: str) -> None:
+    assert names.model_name(Attacked(dataset="mnist", model="lenet", varied=settings)) == model
+
+
 def test_keys_have_the_names_of_a_config() -> None:
     assert (names.model_key(SNN), names.defence_key(SNN)) == ("spiking_lenet timesteps=5 tau=2.0", "quantise bits=4")
     assert (names.model_key(ANN.group), names.defence_key(ANN)) == ("lenet", "none")

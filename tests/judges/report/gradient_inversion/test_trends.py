@@ -120,7 +120,7 @@ def test_what_else_varies_keeps_trends_apart(row: Row) -> None:
     ]
     rows += many(row, [0.9], model="lenet", varied={"batch_size": 8})
     first, second = by_timesteps(summarise(rows), rows)
-    assert ("batch_size=1" in first.name, "batch_size=8" in second.name) == (True, True)
+    assert ("batch size=1" in first.name, "batch size=8" in second.name) == (True, True)
     assert [len(trend.rows) for trend in (first, second)] == [2, 3]
 
 
