@@ -377,7 +377,7 @@ def test_another_attack_adds_its_rows_and_leaves_the_others(folder: Path) -> Non
     assert {path.split("/")[1] for path in set(after) - set(before)} == {label}
     added = [cell for cell in read_summary(folder / "summary.json").cells if cell.cell.endswith(f"/{label}")]
     assert [cell.attack_settings for cell in added] == [{"iterations": 1, "label_rule": "bias"}] * 2
-    assert "iDLG (iterations=1, label\\_rule=bias)" in (folder / "report.md").read_text(encoding="utf-8")
+    assert "iDLG (iterations=1, label rule=bias)" in (folder / "report.md").read_text(encoding="utf-8")
     manifest = read_manifest(folder)
     assert manifest["config_sha256"] == make_plan(RAW).digest
     assert manifest["seconds"]["federations"] == seconds["federations"]
