@@ -22,7 +22,7 @@ from fl_sim.encoders import Encoder
 from fl_sim.errors import ConfigError, SpikeleakError, lack_of_memory, own_line
 from fl_sim.losses import targets_of
 from fl_sim.models import build_model
-from fl_sim.observed import batch_size, local_steps, observed_gradient
+from fl_sim.observed import Steps, batch_size, local_steps, observed_gradient
 from fl_sim.records import CapturedUpdate
 from fl_sim.tokens import as_read, random_texts
 
@@ -107,14 +107,16 @@ def _small(capture: CapturedUpdate) -> CapturedUpdate:
     )
 
 
-def _update_of(one: Planted, *, precision: torch.dtype, drawn: int | None) -> dict[str, Tensor]:
+def _update_of(
+    one: Planted, *, precision: torch.dtype, drawn: int | None, steps: Steps | None = None
+) -> dict[str, Tensor]:
     """Return the update that plain torch computes from examples, with the names that the capture's update has.
 
     Its random numbers are drawn from the seed `drawn`, or left out if it is None.
     """
     capture = one.capture
     module = loaded(capture, precision, quiet=drawn is None)
-    batches = [_batch(one, step) for step in local_steps(capture)]
+    batches = [_batch(one, step) for step in steps or local_steps(capture)]
     quiet = without_draws() if drawn is None else _seeded(module, drawn)
     with own_errors(capture), torch.random.fork_rng(devices=[]), quiet:
         if capture.kind == "gradient":
@@ -128,7 +130,9 @@ def _update_of(one: Planted, *, precision: torch.dtype, drawn: int | None) -> di
         return {name: value - before[name] for name, value in module.state_dict().items() if name in capture.update}
 
 
-def update_of(capture: CapturedUpdate, inputs: Tensor, labels: Tensor, *, seed: int) -> dict[str, Tensor]:
+def update_of(
+    capture: CapturedUpdate, inputs: Tensor, labels: Tensor, *, seed: int, steps: Steps | None = None
+) -> dict[str, Tensor]:
     """Return the update that a client computes in plain torch, with the names that the capture's update has.
 
     Args:
@@ -136,13 +140,14 @@ def update_of(capture: CapturedUpdate, inputs: Tensor, labels: Tensor, *, seed: 
         inputs: (N, C, H, W), or (T, N, C, H, W) for events, in the order of the client's steps.
         labels: (N,).
         seed: of the random numbers that its training draws, if it does.
+        steps: the examples of each step; None for those of the capture.
 
     Raises:
         ConfigError: the model's own code fails.
     """
     targets = targets_of(capture.training, labels, capture.model.input.classes).to(torch.float32)
     one = Planted(capture, inputs.to(torch.float32), targets, labels)
-    return _update_of(one, precision=torch.float32, drawn=seed if draws(capture) else None)
+    return _update_of(one, precision=torch.float32, drawn=seed if draws(capture) else None, steps=steps)
 
 
 @contextlib.contextmanager

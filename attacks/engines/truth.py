@@ -14,7 +14,7 @@ from torch import Tensor
 from attacks.engines.choice import Choice, choose, open_engine
 from attacks.engines.engine import Engine
 from attacks.engines.folded import FoldedClients
-from attacks.engines.plain import matched, norm_of, own_errors
+from attacks.engines.plain import matched, norm_of, own_errors, update_of
 from attacks.replay.engine import ReplayedClients
 from fl_sim.errors import ConfigError
 from fl_sim.losses import targets_of
@@ -84,8 +84,9 @@ def rounded(capture: CapturedUpdate, inputs: Tensor, labels: Tensor) -> Rounded:
 
     Where an input is as good as on the edge of a ReLU or of two pixels of a pooling, the last digit decides on which
     side it is, and each later step, with momentum the more, carries the difference on. The client rounded in a way that
-    nobody knows: it depends on its processor, its library and its threads. The steps are replayed in the usual
-    precision, in float64, and from parameters that are each moved to the next number. They are all as right.
+    nobody knows: it depends on its processor, its library and its threads. The steps are taken in plain torch, as a
+    client does, and replayed as an attack does, in float64, and from parameters that are each moved to the next number.
+    They are all as right.
 
     Args:
         capture: an update of several local steps, whose engine was chosen before; see `mismatches`.
@@ -97,7 +98,10 @@ def rounded(capture: CapturedUpdate, inputs: Tensor, labels: Tensor) -> Rounded:
     usual, names = _precision(capture), matched(capture)
     norm = norm_of(capture, names) or 1.0
     length = math.sqrt(sum(float(capture.update[name].double().square().sum()) for name in names)) or 1.0
-    distances, ends = [], []
+    steps = None if len(labels) == batch_size(capture) else steps_as_used(capture)
+    plain = update_of(capture, inputs, labels, seed=_SEED, steps=steps)
+    ends = [{name: plain[name].double() for name in names}]
+    distances = [_between(ends[0], {name: capture.update[name].double() for name in names}) / length]
     for one, precision in ((capture, usual), (capture, torch.float64), (_nudged(capture), usual)):
         engine = _replayed(one, len(labels), precision)
         try:
@@ -110,7 +114,7 @@ def rounded(capture: CapturedUpdate, inputs: Tensor, labels: Tensor) -> Rounded:
         distances.append(float(squared.sqrt()) / norm)
         ends.append({name: moved[name].double() for name in names})
     spread = max(_between(one, other) for one, other in itertools.combinations(ends, 2)) / length
-    return Rounded(distances[0], min(distances), spread)
+    return Rounded(distances[1], min(distances), spread)
 
 
 def _nudged(capture: CapturedUpdate) -> CapturedUpdate:

@@ -20,7 +20,7 @@ from attacks.folding.captured import Targets
 from attacks.folding.neurons import SequenceNeurons, dynamics_of
 from attacks.folding.taps import FoldedConv2d, FoldedLinear, Tap
 from fl_sim.encoders import Encoder
-from fl_sim.errors import ConfigError
+from fl_sim.errors import ConfigError, lack_of_memory
 from fl_sim.models import build_model
 from fl_sim.specs import ModelSpec
 
@@ -119,7 +119,15 @@ class Fold:
         inputs = torch.rand(self.victims, *shape, generator=torch.Generator().manual_seed(victim))
         inputs = inputs.to(self._device, self._dtype)
         with torch.no_grad():
-            folded, expected = self.logits(inputs)[victim], alone(inputs[victim])
+            expected = alone(inputs[victim])
+            try:
+                folded = self.logits(inputs)[victim]
+            except Exception as error:  # the module works alone; folded, it may fail in any way
+                if lack_of_memory(error):
+                    raise
+                raise ConfigError(
+                    f"model: '{spec.architecture}' cannot be folded over victims ({type(error).__name__}: {error})."
+                ) from error
         scale = float(expected.abs().max()) + 1.0
         repeated = [name for name, tap in self._taps.items() if tap.calls != 1]
         if repeated or float((folded - expected).abs().max()) > 1e-3 * scale:

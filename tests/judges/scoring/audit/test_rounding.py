@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.engines.truth import mismatches
+from attacks.engines.truth import mismatches, rounded
 from fl_sim.client_steps import train_client
 from fl_sim.client_training import ClientTraining
 from fl_sim.losses import targets_of
@@ -81,6 +81,16 @@ def test_a_client_that_rounds_in_another_way_is_believed(spec: ModelSpec) -> Non
     assert max(found.values()) < 1e-5
     assert accused == {}
     assert "For 2, one replay is the captured update: the truth is its own" in told
+
+
+def test_a_client_in_plain_torch_is_believed_where_all_replays_agree_otherwise(
+    spec: ModelSpec,
+) -> None:
+    capture, truth = captured(spec, 0, rate=0.1, dtype=torch.float32)
+    inputs, labels = truth.inputs, truth.labels
+    found = rounded(capture, inputs, labels)
+    assert found.nearest < 1e-6 < LARGEST_MISMATCH < found.usual
+    assert compared((capture, truth))[:2] == ({capture.id: found.nearest}, {})
 
 
 def test_it_is_said_where_rounding_leaves_open_whose_truth_it_is(spec: ModelSpec) -> None:
