@@ -122,13 +122,14 @@ def binomial_greater(count: int, of: int, share: float) -> float:
 
 
 def named_by_chance(labels: Sequence[int], classes: int) -> float:
-    """Return how many labels of a batch are named on average by as many random ones, in any order.
+    """Return how many labels of a batch, in any order, are named on average by a guess that knows nothing of it.
 
-    Of N random labels, those of a class are Bin(N, 1 / classes); of a class that occurs c times in the batch, at most c
-    count.
+    The guess spreads N labels evenly over the classes, and draws which classes have one more than others. That names
+    more than N random labels: of 2,000 labels of ten classes that are nearly as frequent as each other, almost all.
     """
+    each, rest = divmod(len(labels), classes)
     counts = Counter(labels).values()
-    return sum(float(binom.sf(range(count), len(labels), 1 / classes).sum()) for count in counts)
+    return sum(min(count, each) + (rest / classes if count > each else 0.0) for count in counts)
 
 
 def _quantile(ordered: np.ndarray, q: float) -> float:

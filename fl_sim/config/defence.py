@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 
 from fl_sim.defences import DEFENCES, GRADIENT, MESSAGE, NO_DEFENCE, POISSON, SHARING
-from fl_sim.errors import ConfigError, nearest
+from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.specs import Scalar, Settings
 from fl_sim.validation import explain, in_table
 
@@ -106,7 +106,7 @@ def with_own_settings(combination: Table, raw: Table) -> dict[str, Any]:
         raw: the config as read, with the names of all defences of the grid.
 
     Raises:
-        ConfigError: none of the grid's defences has a key.
+        ConfigError: a defence is not known, or none of the grid's defences has a key.
     """
     table = combination.get("defence")
     if not isinstance(table, Mapping):
@@ -114,6 +114,9 @@ def with_own_settings(combination: Table, raw: Table) -> dict[str, Any]:
     grid = raw.get("defence")
     names = grid.get("name", NO_DEFENCE) if isinstance(grid, Mapping) else grid
     all_names = [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
+    for name in all_names:
+        if name not in (NO_DEFENCE, *DEFENCES):  # said before its settings, which nobody knows then
+            raise unknown_name("defence.name", name, [NO_DEFENCE, *DEFENCES])
     _check_keys([key for key in table if key != "name"], _own_keys(all_names), "")
     own = _own_keys([table.get("name", NO_DEFENCE)])
     return {**combination, "defence": {key: value for key, value in table.items() if key == "name" or key in own}}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fl_sim.config import SimulationConfig
 from fl_sim.defences import GRADIENT, MESSAGE, NO_DEFENCE, SHARING, bound, build_entry, known_entry
-from fl_sim.errors import ConfigError
+from fl_sim.errors import ConfigError, SpikeleakError, own_line
 from fl_sim.federation.isolation import private_torch
 from fl_sim.federation.ordering import global_generators, own_partition
 from fl_sim.federation.settings import RunSettings, TrainOrder
@@ -102,12 +102,20 @@ def _defended(message: Message, context: Context, reply: Message, run: RunSettin
     built = build_entry(config.defence.name, entry, config.defence.settings)
     defence = functools.partial(built, generator=stream, memory=memory)
     update = _tensors(reply)
-    if order.share == "gradient":
-        shared: Mapping[str, Tensor] = defence(update)
-    else:
+    sent: Mapping[str, Tensor] = {}
+    if order.share != "gradient":
         sent = {name: tensor.to(update[name].dtype) for name, tensor in _tensors(message).items() if name in update}
-        changes = defence({name: _difference(update[name], sent[name]) for name in update})
-        shared = {name: _sum(sent[name], change) for name, change in changes.items()}
+        update = {name: _difference(update[name], sent[name]) for name in update}
+    try:
+        shared: Mapping[str, Tensor] = defence(update)
+    except SpikeleakError:
+        raise
+    except Exception as error:  # anybody's defence may fail in any way
+        raise ConfigError(
+            f"defence '{config.defence.name}' failed: {type(error).__name__}: {error}{own_line(error)}"
+        ) from error
+    if order.share != "gradient":
+        shared = {name: _sum(sent[name], change) for name, change in shared.items()}
     if memory:
         context.state[MEMORY] = ArrayRecord(memory)
     return shared

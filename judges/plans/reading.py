@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attacks import ATTACKS, MEMBERSHIP_INFERENCES, MODEL_INVERSIONS
 from fl_sim.config import Raw, override, read_toml
 from fl_sim.config.strengths import without_said_strengths
+from fl_sim.defences import DEFENCES
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from judges.plans.protocol import without_said
 from judges.runs.manifest import THREATS
+
+_ATTACKS = (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES)
+_TABLES_OF = {"defence": (DEFENCES,)}
+"""{table of a config: what may be named there}, where that is not an attack."""
 
 _INSTALLED = Path(__file__).parents[1] / "configs"
 _IN_THE_REPOSITORY = Path(__file__).parents[2] / "configs"
@@ -67,7 +73,7 @@ def read_config(
 
     A config may hold settings for several scales in tables [scales.NAME]. Those of the scale that its key `scale` or an
     assignment "scale=NAME" selects override the others, and the scale is added to the name of the run. Where an
-    assignment names other attacks than the config, its settings of attacks that are no longer named are left out.
+    assignment names other attacks or defences than the config, the settings of those no longer named are left out.
 
     Args:
         path: path of a TOML file.
@@ -85,25 +91,25 @@ def read_config(
     scaled = without_said_strengths(without_said(_scaled(override(raw, chosen, ())), rest, tables), rest)
     whole = override(scaled, rest, tables)
     kept, left_out = whole, list[str]()
-    for table in ("attack", *THREATS):
+    for table in ("attack", "defence", *THREATS):
         shorter = _without_others(scaled, kept, rest, table)
         left_out += [f"{table}.{key}" for key in kept[table] if key not in shorter[table]] if shorter != kept else []
         kept = shorter
     if left_out and tell is not None:
-        tell(f"{', '.join(left_out)} of {path.name} left out: settings of attacks that are not chosen.")
+        tell(f"{', '.join(left_out)} of {path.name} left out: settings of attacks or defences that are not chosen.")
     return kept
 
 
 def _without_others(before: Raw, after: Raw, assignments: Iterable[str], name: str) -> Raw:
-    """Return a config without settings that only attacks had which assignments replaced by others.
+    """Return a config without settings that only attacks or defences had which assignments replaced by others.
 
     Args:
         before, after: the config without and with the assignments.
         assignments: texts "key=value".
-        name: of the table of attacks.
+        name: of the table of attacks or of defences.
     """
     table = after.get(name)
-    named, known = (_settings_of(raw.get(name, "")) for raw in (after, before))
+    named, known = (_settings_of(raw.get(name, ""), _TABLES_OF.get(name, _ATTACKS)) for raw in (after, before))
     if not isinstance(table, dict) or named >= known:
         return after
     said = {assignment.partition("=")[0].strip() for assignment in assignments}
@@ -111,14 +117,14 @@ def _without_others(before: Raw, after: Raw, assignments: Iterable[str], name: s
     return {**after, name: kept}
 
 
-def _settings_of(table: object) -> set[str]:
-    """Return the names of all settings of the attacks that a table of a config names, as far as these are known."""
+def _settings_of(table: object, known: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the names of all settings of the entries that a table of a config names, as far as these are known."""
     names = table.get("name", "") if isinstance(table, dict) else table
     entries = [
-        attacks[name]
+        one[name]
         for name in (names if isinstance(names, list) else [names])
-        for attacks in (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES)
-        if isinstance(name, str) and name in attacks
+        for one in known
+        if isinstance(name, str) and name in one
     ]
     return {key for entry in entries for key in entry.settings.model_fields}
 

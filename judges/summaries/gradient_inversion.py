@@ -27,7 +27,7 @@ from judges.summaries.comparison import Best, Comparison, best_controls, compare
 from judges.summaries.contrast import Contrast, contrasts
 from judges.summaries.published import PUBLISHED, Published
 from judges.summaries.timelines import TimeSummary, summarise_timelines
-from judges.summaries.verdicts import NOT_ATTEMPTED, verdict_on
+from judges.summaries.verdicts import NOT_ATTEMPTED, chance_of_labels, verdict_on
 
 _METRICS = ("ssim", "psnr_db", "mse", "l2")
 
@@ -57,6 +57,7 @@ class CellSummary(Approach, Attacked):
         verdict, reason: texts of `judges.summaries.verdicts`.
         published: the paper's row, if it has one.
         token_accuracy, tokens_found: means over the answers, see `judges.runs.rows.Score`; None for pictures.
+        label_chance: label_accuracy of a guess without the update; None if it is not known.
         unattempted: number of examples that the attack did not look for; answers to them stand for none.
     """
 
@@ -89,6 +90,7 @@ class CellSummary(Approach, Attacked):
     token_accuracy: float | None = None
     tokens_found: float | None = None
     unattempted: int = 0
+    label_chance: float | None = None
 
     @property
     def is_attempted(self) -> bool:
@@ -212,7 +214,7 @@ def _cell(rows: Sequence[Score], best_control: Best, health: Health | None, *, s
     same = ("cell", "guess", "adversary", "auxiliary", "thresholding", "tau")
     columns |= {name: getattr(first, name) for name in same}
     columns |= {name: distribution(column) if column else None for name, column in values.items()}
-    columns |= _label_accuracies(rows)
+    columns |= _label_accuracies(rows) | {"label_chance": chance_of_labels(rows, health)}
     columns |= {name: _mean(_defined(rows, name)) for name in ("token_accuracy", "tokens_found")}
     in_paper = first.defence == "none" and not first.is_control
     in_paper &= not (set(first.varied) - {PROTOCOL} or first.attack_settings)
@@ -262,7 +264,7 @@ def _defined(rows: Sequence[Score], name: str) -> list[float]:
 def _label_accuracies(rows: Sequence[Score]) -> dict[str, float | None]:
     """Return the shares of labels that were found in their batch, and in the answer that is paired with them."""
     if all(row.label_recovered < 0 for row in rows):
-        return {"label_accuracy": None, "label_accuracy_paired": None}
+        return dict.fromkeys(("label_accuracy", "label_accuracy_paired"))
     alone = max(Counter((row.seed, row.repeat, row.capture_id) for row in rows).values()) == 1
     return {
         "label_accuracy": sum(row.label_found for row in rows) / len(rows),

@@ -202,13 +202,20 @@ def _of_labels_read(rows: Sequence[Score], health: Health | None) -> str:
     found = sum(row.label_found and row.label_recovered >= 0 for row in rows)
     if health is None or health.told_labels or found < MOST * len(rows):
         return ""
+    chance = chance_of_labels(rows, health) or 0.0
+    if binomial_greater(found, len(rows), chance) >= SIGNIFICANCE:
+        return ""
+    return f"{found} of {len(rows)} labels read right, {chance * len(rows):.2g} by chance"
+
+
+def chance_of_labels(rows: Sequence[Score], health: Health | None) -> float | None:
+    """Return the share of labels that a guess names which knows no update; None without the number of classes."""
+    if health is None:
+        return None
     batches: dict[object, list[int]] = defaultdict(list)
     for row in rows:
         batches[row.seed, row.repeat, row.capture_id].append(row.label)
-    expected = sum(named_by_chance(labels, round(1 / health.chance)) for labels in batches.values())
-    if binomial_greater(found, len(rows), expected / len(rows)) >= SIGNIFICANCE:
-        return ""
-    return f"{found} of {len(rows)} labels read right, {expected:.2g} by chance"
+    return sum(named_by_chance(labels, round(1 / health.chance)) for labels in batches.values()) / len(rows)
 
 
 def _without_cause(rows: Sequence[Score], comparison: Comparison | None, health: Health | None) -> dict[str, str]:

@@ -6,15 +6,18 @@ import dataclasses
 
 import pytest
 import torch
+from spikingjelly.activation_based import layer
+from torch import nn
 
-from attacks import ensemble
+from attacks import build_attack, ensemble
 from attacks.contracts import Auxiliary
 from attacks.ensemble import MEMBERS, Ensemble, Member, preference
 from attacks.settings import EnsembleSettings
 from fl_sim.errors import ConfigError
-from fl_sim.models import build_model
+from fl_sim.models import MODELS, ModelEntry, build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
 from fl_sim.training import capture_gradient, parameters_of
+from tests.zoo import jelly
 
 SPEC = InputSpec(channels=1, height=16, width=16, classes=10)
 FEW = (
@@ -50,6 +53,27 @@ def test_an_adversary_has_the_attacks_up_to_its_letter(few: None, letter: str, m
 def test_letter_d_needs_auxiliary_data() -> None:
     with pytest.raises(ConfigError, match=r"attack.adversary: 'D' needs auxiliary data"):
         Ensemble(EnsembleSettings(adversary="D")).reconstruct([captured("lenet", "torch")], seed=0)
+
+
+def test_a_network_in_spikingjellys_multi_step_mode_is_attacked_by_what_does_not_fold_it(
+    few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def multi_step(spec: ModelSpec) -> nn.Module:
+        convolution = layer.Conv2d(1, 4, 5, stride=2, padding=2)
+        return jelly.Repeated(
+            nn.Sequential(convolution, jelly.leaky(), layer.Flatten(), layer.Linear(4 * 8 * 8, spec.input.classes))
+        )
+
+    monkeypatch.setitem(MODELS, "jelly", ModelEntry(multi_step, spiking=True, summary="in multi-step mode"))
+    model = ModelSpec("jelly", SPEC, spiking=SpikingSpec(timesteps=4), init="torch")
+    pictures = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    capture = capture_gradient(model, parameters_of(build_model(model, seed=1)), pictures, torch.tensor([3]))
+    (answer,) = Ensemble().reconstruct([dataclasses.replace(capture, id="own/r001-c000")], seed=0)
+    assert answer.labels.tolist() == [3]
+    assert answer.engine.partition(":")[0] in {"idlg", "inverting_gradients"}
+    for member in ("frozen_delta", "feature_kalman"):
+        with pytest.raises(ConfigError, match=r"fold"):
+            build_attack(member).reconstruct([capture], seed=0)
 
 
 def test_members_that_do_not_take_a_victim_are_passed_over(few: None) -> None:

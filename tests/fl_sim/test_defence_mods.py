@@ -22,6 +22,7 @@ from fl_sim.federation.settings import RunSettings
 from fl_sim.records import CapturedUpdate
 from fl_sim.seeding import torch_stream
 from fl_sim.simulation import run_federation
+from fl_sim.specs import Settings
 
 
 def equal(first: Update, second: Update) -> bool:
@@ -79,6 +80,9 @@ def test_a_grid_keeps_for_each_defence_its_own_settings() -> None:
     with pytest.raises(ConfigError, match=r"defence.prune_ratio: unknown key\. Known: name, bits, clipping_norm\."):
         with_own_settings({"defence": {"name": "clip", "prune_ratio": 0.1}}, raw)
     assert with_own_settings({"seed": 1}, {"seed": [1, 2]}) == {"seed": 1}
+    unknown = {"defence": {"name": "drop", "drop_ratio": 0.3}}
+    with pytest.raises(ConfigError, match=r"defence\.name: 'drop' is not known"):
+        with_own_settings(unknown, unknown)
 
 
 def test_defences_agree_on_a_setting_where_all_that_have_it_do() -> None:
@@ -122,6 +126,15 @@ def captured(folder: Path, defence: Mapping[str, Any], **more: Any) -> dict[str,
     federation = {"clients": 2, "rounds": 2, **more.pop("federation", {})}
     run_federation(config_of(defence, federation=federation, **more), output=folder, federation_id="f")
     return {capture.id: capture for capture in CaptureStore(folder / "captures")}
+
+
+def test_a_defence_that_fails_is_named_with_the_users_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(update: Update) -> Update:
+        raise IndexError("no such layer")
+
+    monkeypatch.setitem(DEFENCES, "broken", DefenceEntry(broken, Settings, summary="with an error in it"))
+    with pytest.raises(SpikeleakError, match=r"defence 'broken' failed: IndexError: no such layer \(.*line \d+: raise"):
+        captured(tmp_path, {"name": "broken"})
 
 
 DEFENDED = [

@@ -15,7 +15,7 @@ from judges.report.words import tone
 from judges.runs.identity import RUNG, Group
 from judges.runs.names import attack_name, defence_name, group_name, in_words, init_name, model_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.verdicts import LABELS, PARTLY, RECOVERED, TRACES, VERDICTS
+from judges.summaries.verdicts import LABELS, MOST, PARTLY, RECOVERED, TRACES, VERDICTS
 
 _HEADLINES = {
     (RECOVERED,): "Inputs were recovered in {share}.",
@@ -138,7 +138,7 @@ def _attackers(attacks: Sequence[CellSummary]) -> Iterator[str]:
 def _leaked(group: Group, cell: CellSummary) -> str:
     """Return the verdict on a group by the attack that says most about it, with its interval."""
     if not cell.is_attempted:
-        labels = "" if cell.label_accuracy is None else f", {percent(cell.label_accuracy)} of the labels right"
+        labels = "" if cell.label_accuracy is None else f", {labels_read(cell)} of the labels right"
         return f"{group_name(group)}: no input was looked for by {attack_name(cell)}{labels}"
     rate = cell.comparison.succeeded if cell.comparison else cell.recognisable or cell.solved
     what = "all tokens named" if cell.token_accuracy is not None else "recognisable" if cell.recognisable else "solved"
@@ -146,5 +146,11 @@ def _leaked(group: Group, cell: CellSummary) -> str:
     sure = f"95 % interval {100 * rate.low:.0f} to {percent(rate.high)}"
     text = f"{rate.count} of {rate.of} {what}{above}, {sure}"
     if cell.verdict == LABELS:
-        text = f"{percent(cell.label_accuracy)} of the labels right; {text}"
+        text = f"{labels_read(cell)} of the labels right; {text}"
     return f"{group_name(group)}: {cell.verdict} by {attack_name(cell)}, {text}"
+
+
+def labels_read(cell: CellSummary) -> str:
+    """Return the share of labels that an attack names, beside that of a guess without the update if that has much."""
+    text, chance = percent(cell.label_accuracy), cell.label_chance
+    return text if chance is None or chance < MOST else f"{text} (a guess without the update: {percent(chance)})"

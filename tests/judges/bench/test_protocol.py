@@ -32,8 +32,8 @@ def test_both_protocols_stand_beside_each_other_in_the_report(tmp_path: Path) ->
     told = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
     places = [
         next(place for place, line in enumerate(told)
-             if line.startswith(f"| {attack} on digits") and f"LeNet (protocol={word})" in line)
+             if line.startswith(f"| {attack} on digits") and f"LeNet ({word} protocol)" in line)
         for attack in ("DLG", "GRNN")
-        for word in ("published", "ours")
+        for word in ("published", "our")
     ]  # fmt: skip
     assert [place - places[0] for place in places] == [0, 1, 2, 3]

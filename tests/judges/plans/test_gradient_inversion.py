@@ -381,6 +381,15 @@ def test_a_wrong_scale_is_refused(text: str, assignments: list[str], said: str, 
     assert said in str(caught.value)
 
 
+def test_settings_of_a_defence_that_an_assignment_replaces_are_left_out(tmp_path: Path) -> None:
+    text = 'defence = {name = "prune", prune_ratio = 0.3}\nattack = "dlg"\n'
+    assert scaled(tmp_path, text, "defence=none").federations[0].config.defence.settings == {}
+    kept = scaled(tmp_path, text, "defence=prune,none").federations[0].config.defence
+    assert (kept.name, kept.settings["prune_ratio"]) == ("prune", 0.3)
+    with pytest.raises(ConfigError, match=r"defence\.prune_ratio: unknown key"):
+        scaled(tmp_path, text, "defence=none", "defence.prune_ratio=0.5")
+
+
 # Thresholds, and no attack
 
 

@@ -101,9 +101,11 @@ def test_wilcoxon() -> None:
 def test_labels_named_by_chance() -> None:
     assert binomial_greater(2, 2, 0.1) == pytest.approx(0.01)
     assert named_by_chance([3], 10) == pytest.approx(0.1)
-    assert named_by_chance([1, 2], 2) == pytest.approx(1.5)  # of 4 equally likely answers 2 name both, 2 one
-    assert named_by_chance([1, 1], 2) == pytest.approx(1.0)
-    drawn = np.random.default_rng(0).integers(0, 4, size=(4000, 5)).tolist()
+    assert named_by_chance([1, 2], 2) == 2.0  # one of each is right
+    assert named_by_chance([1, 1], 2) == 1.0
+    assert named_by_chance([0] * 230 + [1] * 270 + [2] * 250 + [3] * 250, 4) == 980.0
+    stream = np.random.default_rng(0)
+    drawn = [[0, 1, 2, 3, int(stream.integers(4))] for _ in range(4000)]
     share = np.mean([(Counter(one) & Counter([0, 0, 0, 1, 2])).total() for one in drawn])
     assert named_by_chance([0, 0, 0, 1, 2], 4) == pytest.approx(share, abs=0.05)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from judges.intervals import Rate, rate
 from judges.report.formats import DASH, between, counted, grouped, joined, number, percent, rate_interval
+from judges.report.gradient_inversion.answer import labels_read
 from judges.report.gradient_inversion.tables_reads import histogram_line
 from judges.report.statements import NO_EVIDENCE, Fact, Part
 from judges.report.table import Cell, Column, Group, Table
@@ -224,6 +225,8 @@ def _similarity(row: Outcome) -> str:
 
 
 def _labels(row: Outcome) -> str:
+    if len(row.cells) == 1 and row.cells[0].label_accuracy is not None:
+        return labels_read(row.cells[0])
     shares = [cell.label_accuracy for cell in row.cells if cell.label_accuracy is not None]
     return between(percent(min(shares)), percent(max(shares))) if shares else DASH
 
