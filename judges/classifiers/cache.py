@@ -260,7 +260,7 @@ def _facts(
         chance=1.0 / dataset.spec.classes,
         n_train=min(len(dataset.train), settings.max_examples),
         n_test=len(dataset.test),
-        description="; ".join(part for part in (JUDGES[name].summary, model.note) if part),
+        description="; ".join(part for part in (JUDGES[name].summary, _augmentation(settings), model.note) if part),
         events=dataset.spec.timesteps > 0,
         train_accuracy=measured_accuracy(model, dataset.train, at_most=TRAIN_MEASURED),
         epochs=trained.epoch,
@@ -268,3 +268,11 @@ def _facts(
         source=dataset.source,
         digest=dataset.digest,
     ).facts()
+
+
+def _augmentation(settings: JudgeSettings) -> str:
+    """Return how the training pictures were changed, and whether none were held out."""
+    changes = [f"shifts of up to {settings.shift} pixels"] * bool(settings.shift)
+    changes += [f"zooms of up to {settings.zoom:.0%}"] * bool(settings.zoom) + ["flips"] * settings.flip
+    told = f"with {', '.join(changes)}" if changes else "without augmentation"
+    return told if settings.holdout else f"{told}, and nothing held out"

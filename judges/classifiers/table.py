@@ -54,7 +54,7 @@ class JudgeEntry:
 JUDGES: dict[str, JudgeEntry] = {
     "lenet": JudgeEntry(
         "judges.classifiers.lenet:JudgeLeNet",
-        summary="LeNet-5 with ReLU and max pooling, trained on the train split with shifts of up to 2 pixels",
+        summary="LeNet-5 with ReLU and max pooling, trained on the train split",
     ),
     "resnet50_arcface": JudgeEntry(
         "judges.classifiers.resnet:JudgeResNet",

@@ -232,6 +232,8 @@ def test_an_overfitted_judge_knows_labels_by_heart_that_say_nothing(cache: Path)
     assert usual.train_accuracy < 0.9
     assert overfitted.epochs == 100
     assert overfitted.accuracy < 0.7
+    assert usual.description.endswith("; with shifts of up to 2 pixels")
+    assert overfitted.description.endswith("; without augmentation, and nothing held out")
 
 
 def test_each_seed_and_each_data_set_has_its_judge(cache: Path) -> None:
