@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from judges.figures.drawing import GOOD, INK, MUTED, style, verbatim
+from judges.figures.drawing import FONT_SIZE, GOOD, INK, LONGEST_NAME, MUTED, style, verbatim
 
 _ROW, _FOOT, _TOP = 0.19, 0.42, 0.06  # height of a row, of the axis with its name, and above the first, in inches
 _CHARACTER = 0.068  # about how wide a character is, in inches
-_LONGEST = 24
+_LONGEST, _NAMES = 24, 0.38  # the names of rows: of so many characters, or of that share of the width if it is more
+_SMALLEST = 0.5  # of the size of text, to which a heading shrinks that is wider than the figure
 _SPREAD = 0.22  # how far dots are moved up and down, in rows, so that equal ones are seen
 _GOLDEN = 0.618
 
@@ -52,7 +53,8 @@ def dot_strips(
     if not any(groups.values()):
         raise ValueError("expected at least one row of dots, got none")
     longest = max(len(row.name) for rows in groups.values() for row in rows)
-    left = 0.14 + _CHARACTER * min(longest, _LONGEST)
+    most = max(_LONGEST, int(_NAMES * width_inches / _CHARACTER))
+    left = 0.14 + _CHARACTER * min(longest, most)
     height = _TOP + _ROW * count + _FOOT
     with style():
         figure = Figure(figsize=(width_inches, height))
@@ -63,11 +65,14 @@ def dot_strips(
     place, ticks = 0, []
     for name, rows in groups.items():
         at = (-left / (width_inches - left - 0.1) + 0.02, place)
-        shown = verbatim(name, max(20, int(width_inches / _CHARACTER)))
-        axes.text(*at, shown, transform=axes.get_yaxis_transform(), va="center", color=INK)
+        heading = axes.text(
+            *at, verbatim(name, 2 * LONGEST_NAME), transform=axes.get_yaxis_transform(), va="center", color=INK
+        )
+        wide = heading.get_window_extent().width / figure.dpi
+        heading.set_fontsize(FONT_SIZE * min(1.0, max(_SMALLEST, (width_inches - 0.1) / wide)))
         for number, row in enumerate(rows, start=place + 1):
             _draw(axes, row, number, threshold)
-            ticks.append((number, verbatim(row.name, _LONGEST)))
+            ticks.append((number, verbatim(row.name, most)))
         place += 1 + len(rows)
     axes.set(xlim=ends, ylim=(count - 0.5, -0.5))
     axes.set_yticks([number for number, _ in ticks], [name for _, name in ticks], color=INK)

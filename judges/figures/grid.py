@@ -17,6 +17,8 @@ Row = Sequence[Tensor | None]
 _INCH = 72.0  # points
 _LINE = 1.45 * FONT_SIZE / _INCH  # height of a line of text in inches
 _GAP = 0.05  # between pictures, in inches
+_MOST_LEFT = 0.38  # of the width, for the names of rows; longer ones go on in a further line
+_SMALLEST = 4.0  # points; captions and headings shrink before they touch each other
 
 
 def picture_grid(
@@ -37,7 +39,7 @@ def picture_grid(
     Args:
         rows: pictures (C, H, W) of each row, one channel for grey, two for events "off" and "on", three for colours;
             None where there is none. A row may be shorter than the longest.
-        names: one for each row, printed to its left; may be "", or of several lines.
+        names: one for each row, printed to its left; may be "", or of several lines. Long ones are broken.
         columns: a heading for each column; () for none.
         width_inches: width of the figure; its height follows from the shape of the pictures.
         low, high: the values shown black and white, of all pictures.
@@ -52,26 +54,29 @@ def picture_grid(
         raise ValueError("expected at least one picture, got none")
     with style():
         figure = Drawing(width_inches, 1.0)
+        names = [_broken(figure, name, _MOST_LEFT * width_inches) for name in names]
         left = max(_width(figure, name) for name in names)
         left += 3 * _GAP if left else 0.0
         side = max((width_inches - left - across * _GAP) / across, 0.1)
         tall = side * shape[1] / shape[2]
         top = (_LINE if any(columns) else 0.0) + _GAP
-        step = tall + (_LINE if captions else _GAP)
+        beside = max(len(name.splitlines()) for name in names) * _LINE
+        step = max(tall + (_LINE if captions else 0.0), beside) + _GAP
+        size = _fitting(figure, [*columns, *(text for line in captions for text in line)], side + _GAP / 2)
         height = top + len(rows) * step + _GAP
         figure.set_size_inches(width_inches, height)
         for number, row in enumerate(rows):
-            base = height - top - number * step - tall
-            beside = (left - 2 * _GAP) / width_inches, (base + tall / 2) / height
-            figure.text(*beside, _lines(names[number]), color=INK, ha="right", va="center")
+            base = height - top - number * step - max(tall, (beside + tall) / 2)
+            middle = (left - 2 * _GAP) / width_inches, (base + tall / 2) / height
+            figure.text(*middle, _lines(names[number]), color=INK, ha="right", va="center")
             for place, picture in enumerate(row):
                 at = (left + place * (side + _GAP)) / width_inches, base / height
                 axes = figure.add_axes((*at, side / width_inches, tall / height))
                 _draw(axes, picture, low, high)
                 if not number and columns:
-                    _above(axes, columns[place])
+                    axes.set_title(verbatim(columns[place]), color=INK, fontsize=size, pad=3.0)
                 if captions:
-                    axes.set_xlabel(verbatim(captions[number][place]), color=MUTED, labelpad=2.0)
+                    axes.set_xlabel(verbatim(captions[number][place]), color=MUTED, fontsize=size, labelpad=2.0)
     return figure
 
 
@@ -101,8 +106,25 @@ def _draw(axes: Axes, picture: Tensor | None, low: float, high: float) -> None:
         )
 
 
-def _above(axes: Axes, heading: str) -> None:
-    axes.set_title(verbatim(heading), color=INK, fontsize=FONT_SIZE, pad=3.0)
+def _broken(figure: Figure, name: str, most: float) -> str:
+    """Return a name with further breaks between its words, so that no line is wider than `most` inches if it can be."""
+    lines: list[str] = []
+    for line in name.splitlines():
+        words = line.split(" ")
+        lines.append(words[0])
+        for word in words[1:]:
+            longer = f"{lines[-1]} {word}"
+            if _width(figure, longer) > most:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+    return "\n".join(lines)
+
+
+def _fitting(figure: Figure, texts: Sequence[str], most: float) -> float:
+    """Return the size in points at which no text is wider than `most` inches, from the smallest to the usual one."""
+    widest = max((_width(figure, text) for text in texts), default=0.0)
+    return FONT_SIZE if widest <= most else max(_SMALLEST, FONT_SIZE * most / widest)
 
 
 def _lines(name: str) -> str:

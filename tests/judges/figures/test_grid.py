@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 
@@ -78,3 +79,23 @@ def test_pyplot_is_not_loaded_by_the_room() -> None:
     code = "import sys, judges.figures.grid; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"
+
+
+def test_long_names_and_captions_leave_the_pictures_room() -> None:
+    long = "Inverting Gradients (steps=100, weight of the total variation=0.01)\nspiking LeNet"
+    figure = picture_grid(
+        [[BLACK] * 8, [WHITE] * 8],
+        names=["truth", long],
+        columns=(),
+        width_inches=3.5,
+        captions=[["label 7"] * 8, ["step 1000"] * 8],
+    )
+    width, _ = figure.get_size_inches()
+    texts = [*figure.texts, *(axes.xaxis.label for axes in figure.axes)]
+    figure.canvas.draw()
+    boxes = [text.get_window_extent().transformed(figure.transFigure.inverted()) for text in texts]
+    assert all(box.x0 >= -0.001 and box.x1 <= 1.001 and box.y0 >= -0.001 and box.y1 <= 1.001 for box in boxes)
+    captions = boxes[2:10]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(captions))
+    assert all(axes.get_position().width * width > 0.2 for axes in figure.axes)
+    assert figure.texts[1].get_text().count("\n") > 1
