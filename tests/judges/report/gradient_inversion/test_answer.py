@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from judges.report.answer import Answer
-from judges.report.gradient_inversion.answer import answer
+from judges.report.gradient_inversion.answer import answer, labels_read
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import summarise
 from tests.judges.report.gradient_inversion.test_checks import check_of
@@ -78,3 +78,13 @@ def test_a_failed_check_is_a_warning(row: Row) -> None:
 def test_a_run_without_scores(row: Row) -> None:
     found = told([], "why")
     assert (found.headline, found.shown) == ("No attack was scored in this run.", [("Beware", ["why"])])
+
+
+def test_labels_stand_beside_those_of_a_guess_that_names_many(row: Row) -> None:
+    (cell,) = summarise(many(row, [0.1] * 4)).cells
+    cell = replace(cell, label_accuracy=0.97)
+    told = labels_read(replace(cell, label_chance=0.984)).replace("\N{NO-BREAK SPACE}", " ")
+    assert told == "97 % (a guess without the update: 98 %)"
+    assert (
+        labels_read(replace(cell, label_chance=0.1)) == labels_read(cell) == told[:4].replace(" ", "\N{NO-BREAK SPACE}")
+    )
