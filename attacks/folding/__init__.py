@@ -37,8 +37,9 @@ class Fold:
         dtype: float32, or float64 to compare results bit for bit.
 
     Raises:
-        ConfigError: the model has a layer with parameters other than Conv2d and Linear, uses one of them twice, or
-            mixes channels elsewhere (for example by a softmax over features), so that victims would affect each other.
+        ConfigError: the model has a layer with parameters other than Conv2d and Linear, uses one of them twice,
+            fails on many victims at once, or mixes channels elsewhere (for example by a softmax over features), so that
+            victims would affect each other.
         DataError: the parameters are not those of the model.
     """
 

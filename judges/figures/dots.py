@@ -66,8 +66,9 @@ def dot_strips(
     for name, rows in groups.items():
         at = (-left / (width_inches - left - 0.1) + 0.02, place)
         heading = axes.text(
-            *at, verbatim(name, 2 * LONGEST_NAME), transform=axes.get_yaxis_transform(), va="center", color=INK
-        )
+            *at, verbatim(name, 2 * LONGEST_NAME), transform=axes.get_yaxis_transform(), va="center", color=INK,
+            fontsize=FONT_SIZE,
+        )  # fmt: skip
         wide = heading.get_window_extent().width / figure.dpi
         heading.set_fontsize(FONT_SIZE * min(1.0, max(_SMALLEST, (width_inches - 0.1) / wide)))
         for number, row in enumerate(rows, start=place + 1):
