@@ -139,7 +139,7 @@ def test_the_facts_say_how_far_to_believe_a_judge(cache: Path) -> None:
     }  # fmt: skip
     assert float(facts["train_accuracy"]) > 0.9
     assert float(facts["seconds"]) > 0
-    assert facts["description"] == f"{JUDGES['lenet'].summary}; with shifts of up to {FEW.shift} pixels"
+    assert facts["description"] == f"{JUDGES['lenet'].summary}; with shifts of up to 2 pixels"
     assert "model" not in facts
 
 
