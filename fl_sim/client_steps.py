@@ -95,9 +95,9 @@ def mixed(training: ClientTraining, device: str) -> Iterator[None]:
         yield
 
 
-def keeps_state(module: nn.Module) -> bool:
-    """Return whether a module has spiking neurons that keep their state between calls; see `reset_state`."""
-    return any(_resets(part) is not None for part in module.modules())
+def stateful(module: nn.Module) -> list[str]:
+    """Return the names of a module's spiking neurons that keep their state between calls; see `reset_state`."""
+    return [name for name, part in module.named_modules() if _resets(part) is not None]
 
 
 def reset_state(module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from attacks.engines.plain import loaded, own_errors, planted
 from attacks.replay.module import ClientModule
-from fl_sim.client_steps import step_loss, trainable
+from fl_sim.client_steps import stateful, step_loss, trainable
 from fl_sim.encoders import Encoder
 from fl_sim.normalisation import statistics_of
 from fl_sim.records import CapturedUpdate
@@ -29,6 +29,7 @@ class Layers:
         unsent: parameters, and in eval mode running statistics, that the server did not send: an attack takes them to
             be as in a new model.
         statistics: batch normalisations whose running statistics the update shares, which an attack matches too.
+        stateful: spiking layers that keep a state between calls, and that are set to rest before each step.
     """
 
     matched: tuple[str, ...]
@@ -38,6 +39,7 @@ class Layers:
     tied: tuple[tuple[str, ...], ...]
     unsent: tuple[str, ...]
     statistics: tuple[str, ...]
+    stateful: tuple[str, ...]
 
 
 def layers_of(capture: CapturedUpdate) -> Layers:
@@ -60,6 +62,7 @@ def layers_of(capture: CapturedUpdate) -> Layers:
         tied=tuple(tuple(group) for group in names.values() if len(group) > 1),
         unsent=tuple(name for name in _counting(module, capture) if name not in capture.parameters),
         statistics=tuple(tracked),
+        stateful=tuple(stateful(module)),
     )
 
 

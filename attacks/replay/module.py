@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from attacks.replay.lookups import Text
-from fl_sim.client_steps import keeps_state, mixed, reset_state, trainable
+from fl_sim.client_steps import mixed, reset_state, stateful, trainable
 from fl_sim.losses import client_loss, normalised
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate
@@ -42,7 +42,7 @@ class ClientModule:
         self._training = capture.training.taken()
         self._module = silenced(module.to(device=device, dtype=dtype)).train(self._training.mode == "train")
         self._device, self._dtype = device, dtype
-        self._keeps_state = keeps_state(module)
+        self._keeps_state = bool(stateful(module))
         self._is_recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._reads_text = capture.model.input.vocabulary > 0
         names = dict.fromkeys([*dict(module.named_parameters()), *dict(module.named_buffers())])

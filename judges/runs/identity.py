@@ -21,6 +21,9 @@ SWAPPED = "swapped"
 """The kinds of control."""
 
 
+AS_SENT = "as sent"
+"""The initialisation of an audited model: whatever the server sent out."""
+
 RUNG = "rung"
 """The key in `Attacked.varied` of a rung of the ladder."""
 

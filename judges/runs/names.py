@@ -14,7 +14,7 @@ from typing import Protocol
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
-from judges.runs.identity import NO_OP, SHUFFLED, SWAPPED, Attacked, Group, Varied
+from judges.runs.identity import AS_SENT, NO_OP, RUNG, SHUFFLED, SWAPPED, Attacked, Group, Varied
 from judges.runs.rows.classes import FEDERATION, Target
 from judges.runs.rows.membership import CLIENT, NULL
 
@@ -95,11 +95,11 @@ def _with_settings(name: str, settings: Varied) -> str:
 
 
 def _setting(key: str, value: Scalar) -> str:
-    """Return a setting that varies in words: "T=5", "published protocol", "adversary B", "noise multiplier=1.1"."""
+    """Return a setting that varies in words: "T=5", "published protocol", "rung 1: one example", "bits=4"."""
     if key == "protocol":
         return f"{_PROTOCOLS.get(str(value), value)} protocol"
-    if key == "adversary":
-        return f"adversary {value}"
+    if key in ("adversary", RUNG):
+        return f"{key} {value}"
     return f"T={value}" if key == "timesteps" else f"{key.replace('_', ' ')}={value}"
 
 
@@ -134,7 +134,9 @@ def defence_name(victim: Attacked | Group) -> str:
 
 
 def init_name(victim: Attacked | Group) -> str:
-    """Return how the parameters started: "torch initialisation", or ""."""
+    """Return how the parameters started: "torch initialisation", "parameters as sent", or ""."""
+    if victim.init == AS_SENT:
+        return f"parameters {AS_SENT}"
     return f"{victim.init} initialisation" if victim.init else ""
 
 

@@ -98,7 +98,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             self.auxiliary.read(self.plan.cells, evidence.spec, evidence.dataset)
         firsts = [self.captures.stored(names[0]) for names in self._problems.values()]
         self._clients = [client_facts(one, assuming(one, self.assumed())) for one in firsts]
-        self._doubts = remarks_on(self.captures) + self._giants
+        self._doubts = remarks_on(self.captures) + self.remarks()
         self._digest = digest_of([self.captures.path(one.id) for one in self._victims()])
         if match_updates(self.plan.cells):
             check_attackable(self.victim(names[0]) for names in self._problems.values())
@@ -120,6 +120,10 @@ class Audit(AttackedUpdates[AuditPlan]):
         self._threats = self.threats()
         for threat, reason in self._threats.untried.items():
             self.watch.say(f"note: {threat.replace('_', ' ')}: not attempted, since {reason}.")
+
+    def remarks(self) -> list[str]:
+        """Return what is to be said of the captures as a whole, as sentences."""
+        return self._giants
 
     def threats(self) -> Threats:
         """Return the threats besides gradient inversion that are asked for, and why some are not attempted."""

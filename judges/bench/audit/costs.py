@@ -13,6 +13,9 @@ from judges.bench.forecast import several
 from judges.plans.gradient_inversion import Cell
 from judges.progress import duration
 
+_WHO = "the attacks"
+_LESS = "a lower attack.most_examples leaves the largest updates to what can be read without a search"
+
 
 def out_of_reach(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, int]]) -> Iterator[str]:
     """Yield which updates tell of more examples than an attack looks for, as sentences.
@@ -34,7 +37,9 @@ def out_of_reach(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, i
             )
 
 
-def cost(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, int]]) -> str:
+def cost(
+    cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, int]], *, who: str = _WHO, less: str = _LESS
+) -> str:
     """Return how long the attacks take at most on this machine, as a sentence; "" if they search for nothing.
 
     It is the time of an evaluation of the attacks' loss, measured here and now, times the most evaluations that they
@@ -42,6 +47,8 @@ def cost(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, int]]) ->
 
     Args:
         cells, counts: see `out_of_reach`.
+        who: the attacks in words.
+        less: what makes them take less time.
 
     Raises:
         ConfigError: a model cannot be attacked.
@@ -63,6 +70,6 @@ def cost(cells: Sequence[Cell], counts: Sequence[tuple[CapturedUpdate, int]]) ->
         return ""
     besides = f", besides attacks of {', '.join(sorted(unknown))}" if unknown else ""
     return (
-        f"the attacks take at most {duration(seconds)} of one core here ({evaluations:,} evaluations an update at most)"
-        f"{besides}; a lower attack.most_examples leaves the largest updates to what can be read without a search."
+        f"{who} take at most {duration(seconds)} of one core here ({evaluations:,} evaluations an update at most)"
+        f"{besides}; {less}."
     )

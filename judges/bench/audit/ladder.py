@@ -5,16 +5,21 @@ The folder ladder/ in that of the audit holds captures/ and sealed/ of all rungs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from fl_sim.captures import CaptureStore, capture_id
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
+from fl_sim.observed import same_problem
+from fl_sim.records import CapturedUpdate
 from fl_sim.specs import Scalar
 from judges.bench import execution
 from judges.bench.audit import Audit
+from judges.bench.audit.costs import cost
 from judges.bench.audit.threats import Threats
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import renew_statement
@@ -27,7 +32,7 @@ from judges.runs.identity import RUNG
 from judges.runs.lock import sole_writer
 from judges.runs.manifest import LADDER, threats_of
 from judges.runs.names import group_label
-from judges.scoring.audit.ladder import Rung, rungs, seal
+from judges.scoring.audit.ladder import Ladder, Rung, ladder_of, seal
 from judges.scoring.truths import Evidence, Victim
 
 
@@ -39,14 +44,32 @@ class Step:
     above: Evidence
 
 
+class Climb(NamedTuple):
+    """The rungs of the captures that can share a call, and what these captures are."""
+
+    above: Evidence
+    ladder: Ladder
+
+
 class LadderAudit(Audit):
     """The audit of a folder whose captures are those of rungs."""
 
     def __init__(
-        self, plan: AuditPlan, folder: Path, watch: Watch, options: EngineOptions | None, steps: Sequence[Step]
+        self,
+        plan: AuditPlan,
+        folder: Path,
+        watch: Watch,
+        options: EngineOptions | None,
+        steps: Sequence[Step],
+        remarks: Sequence[str],
     ) -> None:
         super().__init__(plan, folder, watch, options)
         self._steps = steps
+        self._remarks = list(remarks)
+
+    def remarks(self) -> list[str]:
+        """Return which rungs were left out, and why."""
+        return self._remarks
 
     def assumed(self) -> Mapping[str, Scalar]:
         """Return nothing: all that was assumed of the clients is in the captures."""
@@ -82,11 +105,14 @@ def carried_out(
 
     The arguments and errors are those of `judges.bench.execution.run_plan` and `climb`.
     """
+    ladder = getattr(plan.base, "ladder", None)
+    climbs = ladder is not None and ladder.examples > 0
+    if climbs and isinstance(plan, AuditPlan):
+        _foretell(plan, folder, watch, options)
     yield execution.run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options), folder
     if isinstance(plan, AuditPlan):
         yield from ((folder / threat / "report.html", folder / threat) for threat in threats_of(folder))
-    ladder = getattr(plan.base, "ladder", None)
-    if ladder is not None and ladder.examples:
+    if climbs:
         yield climb(plan, folder, watch, options=options, show_faces=show_faces), folder / LADDER
 
 
@@ -111,6 +137,24 @@ def climb(
         return _climb(plan, folder, watch, options=options, show_faces=show_faces)
 
 
+def _foretell(plan: AuditPlan, folder: Path, watch: Watch, options: EngineOptions | None) -> None:
+    """Say, before an audit begins, how long its ladder takes at most; the errors are those of `climb`."""
+    source = Audit(plan, folder, Watch.silent(), options)
+    source.check()
+    problems: dict[Hashable, list[CapturedUpdate]] = defaultdict(list)
+    for climb_of in _climbs(source, plan.base.ladder.examples, folder):
+        for capture in (one for rung in climb_of.ladder.rungs for one in rung.captures):
+            problems[same_problem(capture)].append(capture)
+    told = cost(
+        plan.cells,
+        [(own[0], len(own)) for own in problems.values()],
+        who="after the audit, the attacks on the ladder",
+        less="a lower ladder.examples takes fewer clients",
+    )
+    if told:
+        watch.say(f"note: {told}")
+
+
 def _climb(plan: RunPlan, folder: Path, watch: Watch, *, options: EngineOptions | None, show_faces: bool) -> Path:
     """Do the work of `climb` in folders of which this process is the only writer."""
     source: Audit | AddedAttack
@@ -120,26 +164,37 @@ def _climb(plan: RunPlan, folder: Path, watch: Watch, *, options: EngineOptions 
         assert isinstance(plan, AuditPlan)  # noqa: S101 - no other plan has a ladder
         source, above = Audit(plan, folder, Watch.silent(), options), plan
     source.check()
-    steps = list(_steps(source, folder.resolve() / LADDER, plan.base.ladder.examples))
-    if not steps:
-        raise ConfigError(
-            f"ladder: the updates of its rungs are computed from what the clients sealed, and there is nothing in "
-            f"{folder / 'sealed'}; let the clients seal their batches."
-        )
-    page = LadderAudit(above, folder.resolve() / LADDER, watch, options, steps).execute(show_faces=show_faces)
+    found = _climbs(source, plan.base.ladder.examples, folder)
+    steps = list(_steps(found, folder.resolve() / LADDER))
+    remarks = [text for one in found for text in one.ladder.remarks]
+    audit = LadderAudit(above, folder.resolve() / LADDER, watch, options, steps, remarks)
+    page = audit.execute(show_faces=show_faces)
     renew_statement(folder)
     return page
 
 
-def _steps(source: Audit | AddedAttack, folder: Path, examples: int) -> Iterator[Step]:
-    """Write the captures and the truth of all rungs, and yield the rungs, those of each piece of evidence together."""
-    store, made = CaptureStore(folder / "captures"), 0
+def _climbs(source: Audit | AddedAttack, examples: int, folder: Path) -> list[Climb]:
+    """Return the rungs of all that is attacked; a ConfigError if no client sealed its examples."""
+    found = []
     for evidence in source.evidence():
         known = source.session.open(evidence, complete=False)
         clients = source.compare(evidence, known)
         truths = {client.id: source.session.truth(client.id) for client in clients}
-        found = rungs(clients, truths, source.session.mismatches, examples=examples, seed=evidence.seed)
-        for number, rung in enumerate(found, start=1):
+        ladder = ladder_of(clients, truths, source.session.mismatches, examples=examples, seed=evidence.seed)
+        found.append(Climb(evidence, ladder))
+    if not any(one.ladder.rungs for one in found):
+        raise ConfigError(
+            f"ladder: the updates of its rungs are computed from what the clients sealed, and there is nothing in "
+            f"{folder / 'sealed'}; let the clients seal their batches."
+        )
+    return found
+
+
+def _steps(found: Sequence[Climb], folder: Path) -> Iterator[Step]:
+    """Write the captures and the truth of all rungs, and yield the rungs, those of each piece of evidence together."""
+    store, made = CaptureStore(folder / "captures"), 0
+    for evidence, ladder in found:
+        for number, rung in enumerate(ladder.rungs, start=1):
             made += 1
             ids = [capture_id(f"rung-{made:03d}", 1, index) for index in range(len(rung.captures))]
             captures = [

@@ -19,13 +19,12 @@ from fl_sim.observed import same_problem
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import ModelSpec, Scalar
 from judges.plans.audit import AuditSettings
-from judges.runs.identity import Attacked
+from judges.runs.identity import AS_SENT, Attacked
 from judges.runs.names import group_label
 from judges.runs.pictures import CAPTURES
 from judges.scoring.audit.checks import filled
 from judges.scoring.truths import Evidence, Victim
 
-INIT = "as sent"
 _OWN = ("learning_rate", "local_steps", "epochs", "batch_size", "num_examples")
 """What a captured update itself tells of its client, beside the client's training."""
 
@@ -112,7 +111,7 @@ def in_groups(
             family=MODELS[model.architecture].family or model.architecture,
             spiking=MODELS[model.architecture].spiking,
             varied=own,
-            init=INIT,
+            init=AS_SENT,
             defence=base.defence,
         )
         label = group_label(attacked)

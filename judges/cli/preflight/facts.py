@@ -107,6 +107,9 @@ def _of_layers(layers: Layers) -> Iterator[Fact]:
     yield "not sent", _named(layers.unsent, "taken to be as in a new model: ")
     yield "tied", _named([" = ".join(group) for group in layers.tied])
     yield "shared statistics", _named(layers.statistics, "of batch normalisation ")
+    if layers.stateful:
+        told = "a client that lets it last from batch to batch sends other updates"
+        yield "state", f"of {_named(layers.stateful)}: set to rest before each step; {told}"
 
 
 def _of_engine(found: Preflight) -> Iterator[Fact]:

@@ -23,6 +23,7 @@ _HEADLINES = {
     (TRACES,): "Traces of the inputs were found in {share}, no recognisable picture.",
     (LABELS,): "Labels were read in {share}, but no input.",
 }
+_INIT = " initialisation"
 _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
@@ -105,11 +106,12 @@ def _attacked(attacks: Sequence[CellSummary]) -> str:
     names = {
         "data": [in_words(cell.dataset) for cell in attacks],
         "network": [model_name(_without_rung(cell)) for cell in attacks],
-        "init": [init_name(cell).removesuffix(" initialisation") for cell in attacks],
+        "init": [init_name(cell).removesuffix(_INIT) for cell in attacks],
         "defence": ["no defence" if cell.defence == "none" else defence_name(cell) for cell in attacks],
     }
     told = {kind: listed([name for name in dict.fromkeys(own) if name]) for kind, own in names.items()}
-    told["init"] = f"{told['init']} initialisation" if told["init"] else ""
+    if any(init_name(cell).endswith(_INIT) for cell in attacks):
+        told["init"] += _INIT
     n, unsought = sum(cell.n for cell in attacks), sum(cell.unattempted for cell in attacks)
     victims = counted(n, "scored example" if unsought else "attacked example")
     looked = f", of which the attacks looked for {n - unsought or 'none'}" if unsought else ""

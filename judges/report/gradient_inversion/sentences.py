@@ -100,9 +100,12 @@ def _(missed: found.Missed) -> str:
 @sentence.register
 def _(climb: Climb) -> str:
     first, last = climb.cells[0], climb.cells[-1]
-    who = f"On the ladder of {climb.clients}, {climb.attack}"
+    who = f"On the ladder ({climb.clients}), {climb.attack}"
     if first.verdict != RECOVERED:
-        return f"{who} does not recover the examples in its best case either ({first.verdict}): no setting explains it."
+        return (
+            f"{who} does not recover all examples in its best case either ({first.verdict}), so the ladder cannot tell "
+            "what protects these clients: a greater effort or another attack may find what this one did not."
+        )
     if not climb.protects:
         return f"{who} recovers the examples on every rung, {rung_of(last)} included: nothing on the way protects them."
     return (

@@ -6,9 +6,11 @@ The updates of the rungs are computed by plain torch from the sealed examples, a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -19,6 +21,9 @@ from fl_sim.errors import ConfigError
 from fl_sim.observed import batch_size, local_steps
 from fl_sim.records import CapturedUpdate, SealedBatch
 from judges.runs.rows import LARGEST_MISMATCH
+
+_RUNAWAY = 10.0
+"""Length of an update, in lengths of the parameters, from which a training runs away: an ordinary one stays below 1."""
 
 ONE, BATCH, STEPS, WEIGHTS, CAPTURED = "one example", "batch of {}", "{} steps", "weights as sent", "as captured"
 """What each rung adds: to one example, an untrained model, one step and no defence."""
@@ -41,18 +46,25 @@ class Rung:
     defended: bool = False
 
 
-def rungs(
+class Ladder(NamedTuple):
+    """The rungs of clients with the same model, the best case first, and what is to be said of them, as sentences."""
+
+    rungs: list[Rung]
+    remarks: list[str]
+
+
+def ladder_of(
     captures: Sequence[CapturedUpdate],
     truths: Mapping[str, SealedBatch],
     mismatches: Mapping[str, float],
     *,
     examples: int,
     seed: int,
-) -> list[Rung]:
+) -> Ladder:
     """Return the rungs of clients with the same model, from the attacker's best case to what was captured.
 
     A rung that would change nothing is left out, and so is one for which the model's own code fails, as that of a batch
-    normalisation does on a single example.
+    normalisation does on a single example, or whose training runs away: what it would have added, the next one adds.
 
     Args:
         captures: of clients whose truth is known, with all facts that an attack assumes.
@@ -64,7 +76,7 @@ def rungs(
     """
     clients = list(_enough(captures, truths, examples))
     if not clients:
-        return []
+        return Ladder([], [])
     batches = [truths[client.id] for client in clients]
     plain = [_undefended(client) for client in clients]
     untrained = [_untrained(client, seed) for client in plain]
@@ -78,8 +90,37 @@ def rungs(
     if any(mismatches.get(client.id, 0.0) > LARGEST_MISMATCH for client in clients):
         found.append(_rung(WEIGHTS, plain, batches, seed))
         name = CAPTURED
-    top = Rung(name, tuple(clients), tuple(batches), defended=name == CAPTURED)
-    return [*(one for one in found if one is not None), top]
+    found.append(Rung(name, tuple(clients), tuple(batches), defended=name == CAPTURED))
+    return _without_runaways(found)
+
+
+def _without_runaways(found: Sequence[Rung | None]) -> Ladder:
+    """Return the rungs that there are without those whose training runs away, what they add named on the next one."""
+    kept, remarks, added = list[Rung](), list[str](), list[str]()
+    *below, top = [one for one in found if one is not None]
+    for one in below:
+        length = max(map(_length, one.captures))
+        if length < _RUNAWAY:
+            kept.append(dataclasses.replace(one, name=" and ".join([*added, one.name])))
+            added = []
+            continue
+        added.append(one.name)
+        remarks.append(
+            f"the ladder has no rung {one.name!r} alone: there the clients' own training runs away (the update is "
+            f"{length:.1g} times as long as the parameters), so that it would tell nothing of what these clients share."
+        )
+    return Ladder([*kept, dataclasses.replace(top, name=" and ".join([*added, top.name]))], remarks)
+
+
+def _length(client: CapturedUpdate) -> float:
+    """Return the norm of a weight difference relative to that of the parameters; 0 for a gradient."""
+    if client.kind == "gradient":
+        return 0.0
+    moved, sent = (
+        sum(values[name].double().square().sum().item() for name in client.update)
+        for values in (client.update, client.parameters)
+    )
+    return math.sqrt(moved / sent) if math.isfinite(moved) and sent else math.inf
 
 
 def seal(folder: Path, ids: Sequence[str], truths: Sequence[SealedBatch]) -> None:

@@ -42,7 +42,7 @@ def test_an_audit_climbs_to_what_was_captured(tmp_path: Path) -> None:
     assert all(torch.equal(top.update[name], value) for name, value in own.update.items())
     text = page.read_text(encoding="utf-8")
     assert "From the attacker&#39;s best case to the clients&#39; setting" in text
-    assert "On the ladder of" in text
+    assert "On the ladder (" in text
     before = (tmp_path / LADDER / "scores.csv").read_bytes()
     answers = {path: path.stat().st_mtime_ns for path in (tmp_path / LADDER / "reconstructions").rglob("*.safetensors")}
     climb(plan, tmp_path, quiet(), options=None)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from fl_sim.captures import SealedStore
 from fl_sim.errors import DataError
 from fl_sim.records import InputSpec, ModelSpec, save_record
-from judges.bench.audit.ladder import climb
+from judges.bench.audit.ladder import carried_out, climb
 from judges.bench.gradient_inversion.added import attack_run
 from judges.kinds import kind_in
 from judges.plans.audit import read_audit
@@ -22,7 +24,7 @@ from judges.report.model_inversion.statement import write_inversion_statement
 from judges.report.statements import few
 from judges.runs.integrity import verify
 from judges.runs.rows import Score, read_scores
-from tests.judges.bench.test_audit import audit, leave_captures
+from tests.judges.bench.test_audit import audit, leave_a_batch, leave_captures
 from tests.judges.bench.test_gradient_inversion import RAW, quiet, run
 from tests.judges.browser import BROWSER, browse
 from tests.judges.cli.test_runs import ask
@@ -59,9 +61,9 @@ def test_an_audit_is_stated(half_sealed: Path) -> None:
     assert f"**At least one attack recovered {sum(found)} of 2 scored examples ({50 * sum(found)} %, 95 % inter" in text
     assert "4 updates of 4 examples attacked, 2 updates with 2 examples scored" in text
     assert "- **Clients share:** the gradient of one batch\n" in text
-    assert "- **Known:** local_steps 1, batch_size 1, num_examples 1\n" in text
+    assert "- **Known:** local steps 1, batch size 1, num examples 1\n" in text
     assert "- **Assumed:** loss cross_entropy\n" in text
-    assert "- **Unknown, taken to be:** optimiser sgd, momentum 0, weight_decay 0, clip_norm 0, mode train" in text
+    assert "- **Unknown, taken to be:** optimiser sgd, momentum 0, weight decay 0, clip norm 0, mode train" in text
     assert "- **Knows:** A: the update only\n" in text
     assert "- **Labels:** certain in 4 of 4 updates\n" in text
     line = rf"\| A \| iDLG \| \d+ \| [\d.]+ \| {sum(found)} of 2 \[\d+, 100\] % \| 0\.\d\d \| 100 % \| recovered \|"
@@ -147,7 +149,23 @@ def test_the_ladder_is_stated_where_there_is_one(tmp_path: Path) -> None:
     climb(read_audit(settings), tmp_path, Watch.silent(), options=None)
     text = (tmp_path / "statement.md").read_text()  # the ladder has written it anew
     assert "not climbed" not in text
-    assert "iDLG does not recover the examples in its best case either" in text
+    assert "iDLG does not recover all examples in its best case either" in text
+    assert "so the ladder cannot tell what protects these clients" in text
+
+
+def test_what_only_the_ladder_tried_is_no_gap(tmp_path: Path) -> None:
+    """Its bound on time is said before the audit, which itself looks for nothing in so large a batch."""
+    leave_a_batch(tmp_path)
+    settings = ["attack=idlg", "attack.most_examples=2", "attack.iterations=60", "checks=1", "ladder.examples=1"]
+    told = io.StringIO()
+    list(carried_out(read_audit(settings), tmp_path, Watch(Console(file=told, width=1000))))
+    lines = told.getvalue().splitlines()
+    (forecast,) = (place for place, line in enumerate(lines) if "the attacks on the ladder take at most" in line)
+    assert forecast < next(place for place, line in enumerate(lines) if line.startswith("warning: idlg does not look"))
+    text = state(tmp_path)
+    assert "- **Adversaries:** on the ladder only: A; not tried: B (a prior" in text
+    assert "- **Sanity checks:** of the attacks were made on the ladder only, where none failed\n" in text
+    assert "iDLG recovers the examples on the rungs below" in text
 
 
 TINY = {**RAW, "model": "lenet", "attack": {"name": "dlg", "iterations": 1, "inner_iterations": 1}}
@@ -163,7 +181,7 @@ def test_a_run_is_stated_and_a_later_call_renews_that(tmp_path: Path) -> None:
     first = (folder / "statement.md").read_text().replace("\\", "")
     assert "Experiment: a simulated federation" in first
     assert (
-        "- **Known:** strategy FedSGD, clients 2, rounds 1, batch_size 1, local_steps 1, learning_rate 0.1\n" in first
+        "- **Known:** strategy FedSGD, clients 2, rounds 1, batch size 1, local steps 1, learning rate 0.1\n" in first
     )
     attack_run(folder, ["attack=idlg", "attack.iterations=1"], quiet())
     second = (folder / "statement.md").read_text()

@@ -18,7 +18,7 @@ from judges.report.rounds.audited import audited, audited_parts
 from judges.report.statements import Account, Statement, origin, title_of, write_statement
 from judges.runs.manifest import LADDER, read_manifest
 from judges.runs.rows import read_scores
-from judges.summaries.gradient_inversion import read_summary
+from judges.summaries.gradient_inversion import Summary, read_summary
 
 
 def write_attack_statement(run_dir: Path) -> Path:
@@ -33,8 +33,7 @@ def write_attack_statement(run_dir: Path) -> Path:
     """
     manifest, summary = read_manifest(run_dir), read_summary(run_dir / "summary.json")
     scores, config = read_scores(run_dir / "scores.csv"), _config(run_dir / "config.toml")
-    climbed = run_dir / LADDER / "summary.json"
-    ladder = read_summary(climbed) if climbed.is_file() else None
+    ladder = _ladder(run_dir)
     threats = audited(run_dir, manifest)
     parts = [
         system_part(summary, scores, manifest, config),
@@ -43,7 +42,7 @@ def write_attack_statement(run_dir: Path) -> Path:
         attacks_part(summary),
         *audited_parts(threats),
         protection(summary, ladder),
-        not_tried(summary, scores, manifest),
+        not_tried(summary, scores, manifest, ladder),
         origin(run_dir, manifest),
     ]
     result = joined(headline(summary, scores), threats.headline if threats is not None else "", by=" ")
@@ -65,8 +64,14 @@ def account_of_attacks(run_dir: Path) -> Account:
             if fact.term not in ("Model", "Assumed")
         ],
         [cell.verdict for cell in cells],
-        not_tried(summary, scores, manifest).facts,
+        not_tried(summary, scores, manifest, _ladder(run_dir)).facts,
     )
+
+
+def _ladder(run_dir: Path) -> Summary | None:
+    """Return the summary of the ladder in a run's folder; None if none was climbed, a DataError if it is corrupt."""
+    path = run_dir / LADDER / "summary.json"
+    return read_summary(path) if path.is_file() else None
 
 
 def _config(path: Path) -> dict[str, Any]:

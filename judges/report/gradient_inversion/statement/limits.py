@@ -29,20 +29,41 @@ def protection(summary: Summary, ladder: Summary | None) -> Part:
     return Part("What stops these attacks", [Fact("Ladder", text)])
 
 
-def not_tried(summary: Summary, scores: Sequence[Score], manifest: Mapping[str, Any]) -> Part:
-    """Return the part on what was not tried, what was not scored, and why some results say less than they seem to."""
-    attacks = [cell for cell in summary.cells if not cell.is_control]
-    tried = {cell.adversary for cell in attacks if cell.is_attempted}
-    letters = [f"{letter} ({knows})" for letter, knows in ADVERSARIES.items() if letter not in tried]
-    untried = f"not tried: {'; '.join(letters)}" if letters else "all letters were tried"
+def not_tried(
+    summary: Summary, scores: Sequence[Score], manifest: Mapping[str, Any], ladder: Summary | None = None
+) -> Part:
+    """Return the part on what was not tried, what was not scored, and why some results say less than they seem to.
+
+    Args:
+        summary: of the run.
+        scores: of the run.
+        manifest: of the run.
+        ladder: the summary of the ladder in the run's folder; None if none was climbed.
+    """
     facts = [
-        Fact("Adversaries", untried if attacks else "the results of none are known, since no attack was scored"),
+        Fact("Adversaries", _untried(summary, ladder)),
         *_unscored(summary, scores, audit=CLIENTS in manifest),
         *_open(summary),
-        *_failed_checks(summary),
+        *_checks(summary, ladder),
         *doubts(manifest),
     ]
     return Part("What was not tried, and what cannot be told", facts, note=NO_EVIDENCE)
+
+
+def _untried(summary: Summary, ladder: Summary | None) -> str:
+    """Return which adversaries no attack stood for, and which of them only the ladder had."""
+    if all(cell.is_control for cell in summary.cells):
+        return "the results of none are known, since no attack was scored"
+    tried = _letters(summary)
+    climbed = _letters(ladder) - tried if ladder is not None else set()
+    letters = [f"{letter} ({knows})" for letter, knows in ADVERSARIES.items() if letter not in tried | climbed]
+    on_ladder = f"on the ladder only: {', '.join(sorted(climbed))}" if climbed else ""
+    return joined(on_ladder, f"not tried: {'; '.join(letters)}" if letters else "all letters were tried", by="; ")
+
+
+def _letters(summary: Summary) -> set[str]:
+    """Return the letters of the adversaries whose attacks looked for an input."""
+    return {cell.adversary for cell in summary.cells if not cell.is_control and cell.is_attempted}
 
 
 def _unscored(summary: Summary, scores: Sequence[Score], *, audit: bool) -> Iterator[Fact]:
@@ -75,15 +96,17 @@ def _open(summary: Summary) -> Iterator[Fact]:
         )
 
 
-def _failed_checks(summary: Summary) -> Iterator[Fact]:
-    """Yield the sanity checks that an attack failed, or that none was made."""
+def _checks(summary: Summary, ladder: Summary | None) -> Iterator[Fact]:
+    """Yield the sanity checks that an attack failed, on these clients or on the ladder, or that none was made."""
+    climbed = ladder.checks if ladder is not None else []
     failed = [
         f"{line_name(check)} on {group_name(check)}: that {one.claim} does not hold"
-        for check in summary.checks
+        for check in (*summary.checks, *climbed)
         for one in outcomes(check)
         if one.holds is False
     ]
     if failed:
         yield Fact("Failed checks", few(failed))
     elif not summary.checks and any(not cell.is_control for cell in summary.cells):
-        yield Fact("Sanity checks", "of the attacks were not made in this run")
+        made = "made on the ladder only, where none failed" if climbed else "not made in this run"
+        yield Fact("Sanity checks", f"of the attacks were {made}")

@@ -11,8 +11,9 @@ from judges.report.gradient_inversion.statement.results import unattempted
 from judges.report.gradient_inversion.tables_claims import claim_line
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
 from judges.report.statements import Fact, Part, few
+from judges.runs.identity import Attacked, Group
 from judges.runs.manifest import CLIENTS, auxiliary_data, plain_text
-from judges.runs.names import defence_name, network_name
+from judges.runs.names import defence_name, init_name, model_name
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import Summary
 
@@ -39,7 +40,7 @@ def system_part(
 ) -> Part:
     """Return the part on the system: model, data, clients, their training and defence."""
     groups = [*summary.reads, *summary.cells]
-    models = list(dict.fromkeys(joined(network_name(one), f"init {one.init}" * bool(one.init)) for one in groups))
+    models = list(dict.fromkeys(joined(_network(one), init_name(one)) for one in groups))
     datasets = manifest.get("datasets")
     sources = datasets if isinstance(datasets, dict) else {}
     data = [
@@ -56,6 +57,11 @@ def system_part(
         *_claims(summary),
     ]
     return Part("The system that was attacked", facts)
+
+
+def _network(one: Attacked | Group) -> str:
+    """Return a network in words that need no glossary: "LeNet, a network without spikes"."""
+    return f"{model_name(one)}, a {'spiking network' if one.spiking else 'network without spikes'}"
 
 
 def _counts(summary: Summary, scores: Sequence[Score]) -> str:
@@ -102,7 +108,7 @@ def _settings(settings: object, *, brief: bool = False) -> str:
     table = settings if isinstance(settings, dict) else {}
     shown = [key for key in table if not brief or key in _MATTERS]
     rest = f"{len(table) - len(shown)} others as torch has them" if len(shown) < len(table) else ""
-    return joined(*(f"{key} {plain_text(table[key]) or 'none'}" for key in shown), rest)
+    return joined(*(f"{key.replace('_', ' ')} {plain_text(table[key]) or 'none'}" for key in shown), rest)
 
 
 def _simulated(config: Mapping[str, Any]) -> Iterator[Fact]:

@@ -13,7 +13,7 @@ from fl_sim.client_training import ClientTraining
 from fl_sim.models import build_model
 from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SealedBatch
 from fl_sim.training import local_sgd, parameters_of
-from judges.scoring.audit.ladder import Rung, rungs
+from judges.scoring.audit.ladder import Rung, ladder_of
 
 SPEC = ModelSpec("mlp", InputSpec(1, 4, 4, 3), hidden=5)
 RATE = 0.2
@@ -45,7 +45,7 @@ def clients(count: int, *, steps: int, size: int) -> tuple[list[CapturedUpdate],
 
 def climb(count: int, *, steps: int, size: int, examples: int, mismatch: float = 0.0) -> list[Rung]:
     captures, truths = clients(count, steps=steps, size=size)
-    return rungs(captures, truths, dict.fromkeys(truths, mismatch), examples=examples, seed=7)
+    return ladder_of(captures, truths, dict.fromkeys(truths, mismatch), examples=examples, seed=7).rungs
 
 
 def test_each_rung_adds_one_thing() -> None:
@@ -75,7 +75,7 @@ def test_what_changes_nothing_is_no_rung() -> None:
 def test_updates_are_those_of_the_client_itself() -> None:
     captures, truths = clients(1, steps=2, size=4)
     plain = [replace(capture, training=ClientTraining()) for capture in captures]
-    found = {rung.name: rung for rung in rungs(plain, truths, {plain[0].id: 1.0}, examples=8, seed=7)}
+    found = {rung.name: rung for rung in ladder_of(plain, truths, {plain[0].id: 1.0}, examples=8, seed=7).rungs}
     ours, theirs = found["weights as sent"].captures[0].update, captures[0].update
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
     first = found["batch of 4"]
@@ -101,8 +101,21 @@ def test_a_model_that_fails_on_one_example_lacks_that_rung(monkeypatch: pytest.M
     sent = {name: value.clone() for name, value in module.state_dict().items()}
     spec = ModelSpec("norms", SPEC.input)
     capture = replace(captures[0], model=spec, parameters=sent, update=sent, training=ClientTraining())
-    found = rungs([capture], truths, {}, examples=8, seed=7)
+    found = ladder_of([capture], truths, {}, examples=8, seed=7).rungs
     assert [rung.name for rung in found] == ["batch of 4", "2 steps", "weights as sent"]
+
+
+def test_a_training_that_runs_away_is_no_rung() -> None:
+    """Its learning rate suits the model that was sent, not an untrained one: nothing could be told from it."""
+    captures, truths = clients(1, steps=2, size=4)
+    wild = [replace(captures[0], learning_rate=1e3)]
+    ladder = ladder_of(wild, truths, {}, examples=8, seed=7)
+    assert [rung.name for rung in ladder.rungs] == ["one example", "batch of 4", "2 steps and weights as sent"]
+    assert len(ladder.remarks) == 1
+    assert ladder.remarks[0].startswith("the ladder has no rung '2 steps' alone: there the clients' own training runs")
+    again = ladder_of(wild, truths, {wild[0].id: 1.0}, examples=8, seed=7)
+    assert [rung.name for rung in again.rungs][2:] == ["2 steps and weights as sent and as captured"]
+    assert ladder_of(captures, truths, {}, examples=8, seed=7).remarks == []
 
 
 def norms(_spec: ModelSpec) -> torch.nn.Module:
