@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from judges.report.formats import DASH
-from judges.report.table import Cell, Column, Group, Section, Table
+from judges.report.table import BEST, Cell, Column, Group, Section, Table
 
 ONE_COLUMN, TWO_COLUMNS = 252.0, 516.0
 """Widths of one and of both columns of IEEEtran, in points."""
@@ -23,6 +23,7 @@ MOST_ROWS = 44
 
 _EM, _SMALL = 8.0, 7.0  # sizes of the text and of the small print, in points
 _GAP, _SAFETY = 6.0, 1.06  # between columns, in points; how much wider than estimated a text may be
+_BOLD = 1.08  # how much wider bold text is
 _WIDTHS = (
     (re.compile(r"[0-9$+]"), 0.5), (re.compile(r"[ .,:;'|!\[\]()ijlIt/\-]"), 0.31), (re.compile(r"[mwMWO%@]"), 0.82),
     (re.compile(r"[A-Z&#]"), 0.68), (re.compile(r"[a-z]"), 0.48),
@@ -94,7 +95,7 @@ class _Set:
 
     def _natural(self, place: int) -> float:
         texts = [cells[place] for _, rows in self.groups for cells in rows]
-        parts = [width_of(cell.line) for cell in texts] + [width_of(line) for line in self.heads[place]]
+        parts = [width_of(cell.line) * (_BOLD if cell.css == BEST else 1.0) for cell in texts] + [width_of(line) for line in self.heads[place]]
         if self.small:
             parts += [width_of(part.text, _SMALL) for cell in texts for part in cell.small]
         return max(parts, default=0.0)
@@ -265,7 +266,7 @@ def _rows(table: _Set) -> Iterator[str]:
             wide = f"p{{{TWO_COLUMNS - _GAP:.0f}pt}}" if width_of(name) > TWO_COLUMNS - _GAP else "l"
             yield f"\\multicolumn{{{count}}}{{{wide}}}{{{escaped(name)}}} \\\\"
         for cells in rows:
-            texts = [escaped(cell.line) for cell in cells]
+            texts = [f"\\textbf{{{escaped(cell.line)}}}" if cell.css == BEST else escaped(cell.line) for cell in cells]
             yield (
                 " & ".join(
                     f"\\textit{{{text}}}" if column.theirs else text

@@ -23,6 +23,10 @@ class Small(NamedTuple):
     css: str = ""
 
 
+BEST = "best"
+"""Class of a cell that is the best of those that it is compared with, in bold in every kind of report."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """What stands in one place of a table."""
@@ -30,7 +34,7 @@ class Cell:
     text: str  # the number, or the word
     beside: str = ""  # what follows on the same line: an interval, quartiles
     under: tuple[str | Small, ...] = ()  # small print below; empty parts are left out
-    css: str = ""  # classes on the page: of emphasis ("best", "alarm"), or of tone ("verdict yes")
+    css: str = ""  # classes on the page: of emphasis (`BEST`, "main", "alarm"), or of tone ("verdict yes")
 
     @property
     def line(self) -> str:
@@ -157,13 +161,14 @@ class Table(Generic[Row]):
         return heads
 
     @property
-    def flat_rows(self) -> Iterator[list[str]]:
-        """Yield the rows as texts under `flat_heads`."""
+    def flat_rows(self) -> Iterator[list[tuple[str, bool]]]:
+        """Yield the rows as texts under `flat_heads`, and whether each is the best of its kind."""
         for group in self.groups:
             for _, cells in self.lines(group):
-                texts = [group.name] if self.grouped_by else []
+                texts = [(group.name, False)] if self.grouped_by else []
                 for column, cell in zip(self.columns, cells, strict=True):
-                    texts += [cell.line, cell.below] if column.under else [joined(cell.line, cell.below, by="; ")]
+                    own = [cell.line, cell.below] if column.under else [joined(cell.line, cell.below, by="; ")]
+                    texts += [(text, cell.css == BEST and not place) for place, text in enumerate(own)]
                 yield texts
 
 

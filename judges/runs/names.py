@@ -43,6 +43,9 @@ _WORDS = {
 
 _PROTOCOLS = {"ours": "our"}
 
+_SILENT = ("snapshots",)
+"""Settings of attacks that change no answer, and so no name for readers."""
+
 
 class Named(Protocol):
     """An attack or a control in a row, a summary or a picture; see `judges.runs.identity.Approach`."""
@@ -165,7 +168,7 @@ def way_name(thresholding: str) -> str:
 
 def attack_name(one: Named) -> str:
     """Return the name of an attack with the settings that vary, or of a control."""
-    name = _with_settings(one.attack, one.attack_settings)
+    name = _with_settings(one.attack, {key: value for key, value in one.attack_settings.items() if key not in _SILENT})
     if one.control in (SHUFFLED, SWAPPED, NULL):
         return f"{name}, {one.control}"
     return one.control or name
@@ -174,7 +177,7 @@ def attack_name(one: Named) -> str:
 def line_name(one: NamedAtThreshold) -> str:
     """Return the name of an attack with its thresholding, or of a control of a gradient inversion."""
     if one.control == NO_OP:
-        return no_op_name(one.guess, one.tau)
+        return no_op_name(in_words(one.guess), one.tau)
     threshold = "" if one.tau is None else f"tau {one.tau:g}"
     way = way_name(one.thresholding) if threshold and one.control in ("", SWAPPED) else ""
     return ", ".join(part for part in (attack_name(one), way, threshold if way else "") if part)

@@ -117,7 +117,7 @@ def _measured(row: ImageRow, measure: str, form: Form) -> Cell:
         return Cell(DASH)
     last = row.cell.last[measure]
     under = f"median {form(values.median)}, last {DASH if last is None else form(last)}"
-    return Cell(form(values.mean), interval(bounds, form), (under,), "best" if measure == "ssim" else "")
+    return Cell(form(values.mean), interval(bounds, form), (under,), "main" if measure == "ssim" else "")
 
 
 def _of_paper(row: ImageRow, measure: str, form: Form) -> str:

@@ -27,7 +27,7 @@ from judges.report.gradient_inversion.events import nearness, spike_tables
 from judges.report.gradient_inversion.tables import by_group, judge_facts
 from judges.report.gradient_inversion.tables_events import distance_section
 from judges.report.gradient_inversion.tables_leaks import outcomes
-from judges.report.table import Cell, Column, Group, Section, Small, Table, median_cell
+from judges.report.table import BEST, Cell, Column, Group, Section, Small, Table, median_cell
 from judges.report.words import Verdict, has_namesake, reasons_table, tone
 from judges.runs.measures import SanityCheck
 from judges.runs.names import group_name, line_name
@@ -162,11 +162,11 @@ def _ssim(row: RecordRow) -> Cell:
     if row.cell.ssim is None:
         return Cell(DASH)
     mean, bounds = row.cell.ssim.mean, row.cell.intervals["ssim"]
-    return Cell(number(mean), interval(bounds), css="best" if row.best == "SSIM" else "")
+    return Cell(number(mean), interval(bounds), css=BEST if row.best == "SSIM" else "")
 
 
 def _l2(row: RecordRow) -> Cell:
-    return _both(row.cell.l2, number, css="best" if row.best == "l2" else "")
+    return _both(row.cell.l2, number, css=BEST if row.best == "l2" else "")
 
 
 def _solved(row: RecordRow) -> Cell:

@@ -195,7 +195,7 @@ def _second(line: Line) -> str:
 
 
 def _score(line: Line, place: int) -> Cell:
-    return Cell(line.values[place], line.intervals[place], css="" if place or line.kind != OURS else "best")
+    return Cell(line.values[place], line.intervals[place], css="" if place or line.kind != OURS else "main")
 
 
 def _controls(line: Line) -> Cell:

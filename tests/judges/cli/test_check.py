@@ -21,6 +21,7 @@ from tests.judges.cli.conftest import Call
 
 MODULE = """
 import torch
+from spikingjelly.activation_based import neuron
 from torch import nn
 from torch.nn import functional as F
 
@@ -35,6 +36,17 @@ class Net(nn.Module):
     def forward(self, x):
         x = F.dropout(self.norm(self.conv(x)).sigmoid(), training=self.training)
         return self.head(x.flatten(1))
+
+
+class Spiking(nn.Module):
+    # does not reset its neurons itself
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.neurons = nn.Linear(10, 3), neuron.IFNode()
+
+    def forward(self, x):
+        return self.neurons(2.0 * self.dense(x.flatten(1)))
 
 
 class Broken(nn.Module):
@@ -173,6 +185,16 @@ def test_a_wrong_call_is_one_clear_paragraph(spikeleak: Call, target: str, more:
     assert code == 2
     assert re.search(words, err)
     assert err.count("\n") == 1
+
+
+def test_a_state_between_calls_is_told(spikeleak: Call) -> None:
+    """A client that does not set its neurons to rest sends other updates."""
+    shape = [f"--set=input.{key}={value}" for key, value in {"channels": 1, "height": 1, "width": 10}.items()]
+    code, out, _ = spikeleak("check", "nets_of_mine:Spiking", *shape, "--set=input.classes=3")
+    assert code == 0
+    assert facts(out)["state"].startswith("of neurons: set to rest before each step")
+    _, out, _ = spikeleak("check", "nets_of_mine:Net")
+    assert "state" not in facts(out)
 
 
 def test_functions_and_instances_are_built_as_they_are(spikeleak: Call) -> None:

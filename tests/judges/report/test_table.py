@@ -53,7 +53,8 @@ def test_a_line_is_drawn_where_what_rows_share_changes() -> None:
 
 
 def test_rows_are_flat_in_markdown() -> None:
-    assert next(TABLE.flat_rows) == ["first, noted", "a", "told", "1.0 [0, 1]; median 2", "2.0"]
+    texts = ["first, noted", "a", "told", "1.0 [0, 1]; median 2", "2.0"]
+    assert next(TABLE.flat_rows) == [(text, False) for text in texts]
 
 
 def test_a_section_without_rows_or_pictures_is_left_out(tmp_path: Path) -> None:
