@@ -199,7 +199,7 @@ def _table_of(name: str) -> Table[Any]:
     tables: tuple[Table[Any], ...] = (ATTACKS, MODEL_INVERSIONS, MEMBERSHIP_INFERENCES)
     found = next((table for table in tables if name in table), None)
     if found is None:
-        raise unknown_name("attack.name", name, [key for table in tables for key in table])
+        raise unknown_name("attack.name", name, [key for table in tables for key in table], addable=True)
     return found
 
 
@@ -210,7 +210,7 @@ def build_attack(name: str, settings: Mapping[str, Any] | None = None) -> Gradie
         ConfigError: the attack is not known, or it does not have or accept a setting.
     """
     if name not in ATTACKS:
-        raise unknown_name("attack.name", name, ATTACKS)
+        raise unknown_name("attack.name", name, ATTACKS, addable=True)
     built: GradientInversion = build_entry(name, ATTACKS[name], settings)
     return built
 
@@ -233,7 +233,7 @@ def build_inversion(name: str, settings: Mapping[str, Any] | None = None) -> Mod
         ConfigError: the attack is not known, or it does not have or accept a setting.
     """
     if name not in MODEL_INVERSIONS:
-        raise unknown_name("attack.name", name, MODEL_INVERSIONS)
+        raise unknown_name("attack.name", name, MODEL_INVERSIONS, addable=True)
     built: ModelInversion = build_entry(name, MODEL_INVERSIONS[name], settings)
     return built
 
@@ -245,7 +245,7 @@ def build_membership(name: str, settings: Mapping[str, Any] | None = None) -> Me
         ConfigError: the attack is not known, or it does not have or accept a setting.
     """
     if name not in MEMBERSHIP_INFERENCES:
-        raise unknown_name("attack.name", name, MEMBERSHIP_INFERENCES)
+        raise unknown_name("attack.name", name, MEMBERSHIP_INFERENCES, addable=True)
     built: MembershipInference = build_entry(name, MEMBERSHIP_INFERENCES[name], settings)
     return built
 

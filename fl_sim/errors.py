@@ -82,16 +82,17 @@ def _edit_distance(first: str, second: str) -> int:
     return row[-1]
 
 
-def unknown_name(path: str, name: str, valid: Iterable[str]) -> ConfigError:
+def unknown_name(path: str, name: str, valid: Iterable[str], *, addable: bool = False) -> ConfigError:
     """Return the error for an unknown name.
 
     Args:
         path: the key's path in the config, or the kind of name.
         name: the unknown name.
         valid: the known names.
+        addable: whether users add names of their own, by a module that must be imported first.
     """
-    names = sorted(valid)
-    return ConfigError(f"{path}: '{name}' is not known.{nearest(name, names)} Known: {', '.join(names)}.")
+    names, own = sorted(valid), " Of your own? Name the module that adds it: --import MODULE." if addable else ""
+    return ConfigError(f"{path}: '{name}' is not known.{nearest(name, names)} Known: {', '.join(names)}.{own}")
 
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "errno 12]")

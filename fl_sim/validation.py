@@ -73,9 +73,9 @@ def _tables_with(kind: type[pydantic.BaseModel], key: str, owned: Owned) -> list
     return [f"{name}.{key}" for name, keys in tables.items() if key in keys]
 
 
-def in_table(name: str, table: Iterable[str]) -> str:
+def in_table(name: str, table: Iterable[str], *, addable: bool = True) -> str:
     """Return `name` if the table has it; otherwise raise ValueError, which pydantic reports with the key's path."""
     names = list(table)
     if name not in names:
-        raise ValueError(str(unknown_name("", name, names)).removeprefix(": "))
+        raise ValueError(str(unknown_name("", name, names, addable=addable)).removeprefix(": "))
     return name

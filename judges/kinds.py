@@ -191,6 +191,11 @@ def kind_in(run_dir: Path) -> Kind:
         ConfigError: its config is not TOML, or the kind is not known.
     """
     path = run_dir / "config.toml"
+    if not run_dir.exists():
+        beside = [one.name for one in run_dir.parent.glob("*/")] if run_dir.parent.is_dir() else []
+        raise DataError(
+            f"{run_dir}: expected the folder of a run, found no such folder.{nearest(run_dir.name, beside)}"
+        )
     if not path.is_file():
         raise DataError(f"{run_dir}: expected the folder of a run, found no config.toml in it.")
     return kind_of(read_toml(path))

@@ -151,7 +151,7 @@ class StrategySettings(Settings):
     @pydantic.field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        return in_table(name, STRATEGIES)
+        return in_table(name, STRATEGIES, addable=False)
 
     @property
     def arguments(self) -> dict[str, Scalar]:

@@ -116,7 +116,7 @@ def with_own_settings(combination: Table, raw: Table) -> dict[str, Any]:
     all_names = [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
     for name in all_names:
         if name not in (NO_DEFENCE, *DEFENCES):  # said before its settings, which nobody knows then
-            raise unknown_name("defence.name", name, [NO_DEFENCE, *DEFENCES])
+            raise unknown_name("defence.name", name, [NO_DEFENCE, *DEFENCES], addable=True)
     _check_keys([key for key in table if key != "name"], _own_keys(all_names), "")
     own = _own_keys([table.get("name", NO_DEFENCE)])
     return {**combination, "defence": {key: value for key, value in table.items() if key == "name" or key in own}}

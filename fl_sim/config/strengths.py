@@ -74,7 +74,7 @@ def _own_tables(raw: Raw) -> dict[str, Raw]:
         raise ConfigError(f"{TABLE}: expected tables [{TABLE}.NAME], each with settings of the defence NAME.")
     for name, own in found.items():
         if name not in DEFENCES:
-            raise unknown_name(f"{TABLE}.{name}", name, DEFENCES)
+            raise unknown_name(f"{TABLE}.{name}", name, DEFENCES, addable=True)
         keys = list(DEFENCES[name].settings.model_fields)
         for key in own:
             if key not in keys:

@@ -49,7 +49,7 @@ def load_dataset(
         DataError: its files are missing or corrupt.
     """
     if name not in DATASETS:
-        raise unknown_name("dataset.name", name, DATASETS)
+        raise unknown_name("dataset.name", name, DATASETS, addable=True)
     if size < 0:
         raise ConfigError(f"dataset.size: expected a side in pixels, or 0 for the default, found {size}.")
     folder = Path(root) if root else None

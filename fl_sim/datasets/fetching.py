@@ -102,7 +102,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     if name.startswith(HF_PREFIX):
         return _kept(name, _of_huggingface(name), progress)
     if name not in DATASETS:
-        raise unknown_name("dataset.name", name, DATASETS)
+        raise unknown_name("dataset.name", name, DATASETS, addable=True)
     if name in ("digits", "digits_dvs"):
         import sklearn.datasets
 

@@ -138,7 +138,7 @@ def info(name: str, root: str = "") -> DatasetInfo:
         ConfigError: the data set is not known.
     """
     if name not in DATASETS:
-        raise unknown_name("dataset.name", name, DATASETS)
+        raise unknown_name("dataset.name", name, DATASETS, addable=True)
     entry = DATASETS[name]
     return DatasetInfo(
         name=name,

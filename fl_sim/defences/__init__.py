@@ -208,7 +208,7 @@ def build_defence(name: str, settings: Mapping[str, Any] | None = None) -> Defen
 def known_entry(name: str) -> DefenceEntry:
     """Return the entry of a defence; a ConfigError if it is not known."""
     if name not in DEFENCES:
-        raise unknown_name("defence.name", name, DEFENCES)
+        raise unknown_name("defence.name", name, DEFENCES, addable=True)
     return DEFENCES[name]
 
 

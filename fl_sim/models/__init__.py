@@ -110,7 +110,7 @@ def build_model(
     from fl_sim.models.initialisation import initialise
 
     if spec.architecture not in MODELS:
-        raise unknown_name("model.name", spec.architecture, MODELS)
+        raise unknown_name("model.name", spec.architecture, MODELS, addable=True)
     builder = located(MODELS[spec.architecture].builder, f"model '{spec.architecture}'")
     shapes = _shapes(builder, spec)
     if parameters is not None and shapes is not None:

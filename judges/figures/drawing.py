@@ -16,7 +16,7 @@ from matplotlib.font_manager import fontManager, get_font
 from torch import Tensor
 
 INK, MUTED, GOOD, BAD, THIRD = "#23272c", "#8a9097", "#2f6f9f", "#c07a2c", "#3d8a63"
-COLOURS, MARKERS = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v")
+COLOURS, MARKERS, STROKES = (GOOD, BAD, THIRD, INK), ("o", "^", "s", "D", "v", "P", "X"), ("-", "--", "-.", ":")
 FONT_SIZE = 8.5  # in points; 11 pixels on a screen, where a figure is shown at its own size
 LONGEST_NAME = 48  # how many characters of a name a figure shows at most
 

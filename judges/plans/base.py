@@ -136,7 +136,7 @@ def checked_attack(
     """
     name = attack.name
     if name not in (*table, *others):
-        raise unknown_name("attack.name", name, [*table, *others])
+        raise unknown_name("attack.name", name, [*table, *others], addable=True)
     names = _named(raw, name)
     if name in others and not isinstance(names, list) and attack.settings:
         raise ConfigError(f"attack.name: '{name}' reads no settings; leave out {', '.join(attack.settings)}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter, NullLocator
 
-from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, verbatim
+from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, STROKES, verbatim
 from judges.figures.files import Draw
 from judges.report.figures import Point, note, panels, svg_uri
 from judges.report.formats import joined, two_digits
@@ -31,6 +30,14 @@ class Sweep(NamedTuple):
     def name(self) -> str:
         """Return what the legend says."""
         return joined(self.marker, self.colour)
+
+
+class _Look(NamedTuple):
+    """How a line is drawn."""
+
+    colour: str
+    marker: str
+    stroke: str
 
 
 class Mark(NamedTuple):
@@ -84,7 +91,7 @@ def lines_drawing(shown: Sequence[Panel], *, width: float, height: float) -> Fig
     """
     figure, parts = panels(width * len(shown), height, *((panel.across, panel.up) for panel in shown))
     every = [line for panel in shown for line in (*panel.lines, *panel.level)]
-    colours = dict(zip(dict.fromkeys(line.colour for line in every), itertools.cycle(COLOURS), strict=False))
+    colours = {name: place for place, name in enumerate(dict.fromkeys(line.colour for line in every))}
     markers = {name: place for place, name in enumerate(dict.fromkeys(line.marker for line in every))}
     for axes, panel in zip(parts, shown, strict=True):
         axes.set_title(verbatim(panel.title), color=INK, fontsize=FONT_SIZE, loc="left")
@@ -96,9 +103,9 @@ def lines_drawing(shown: Sequence[Panel], *, width: float, height: float) -> Fig
             across, up, _ = zip(*panel.beneath.points, strict=True)
             axes.plot(across, up, color=MUTED, linewidth=4.0, alpha=0.5, label=panel.beneath.name, zorder=1)
         for line in panel.lines:
-            _draw_line(axes, line, colours[line.colour], MARKERS[markers[line.marker] % len(MARKERS)])
+            _draw_line(axes, line, _look(colours[line.colour], markers[line.marker]))
         for line in panel.level:
-            colour, stroke = colours[line.colour], (0, (6 - min(4, 2 * markers[line.marker]), 2))
+            colour, stroke = _look(colours[line.colour], 0).colour, (0, (6 - min(4, 2 * markers[line.marker]), 2))
             label = verbatim(line.name)
             axes.axhline(line.points[0].mean, color=colour, linewidth=1.1, linestyle=stroke, label=label)
         for mark in panel.marks:
@@ -113,15 +120,21 @@ def panel_drawing(panel: Panel) -> Draw:
     return lambda width: lines_drawing([panel], width=width, height=min(0.62 * width, 2.8))
 
 
-def _draw_line(axes: Axes, line: Sweep, colour: str, marker: str) -> None:
+def _look(colour: int, marker: int) -> _Look:
+    """Return the look of a line by the numbers of its two names; another stroke tells colours apart that come again."""
+    stroke = STROKES[(colour // len(COLOURS) + 2 * (marker // len(MARKERS))) % len(STROKES)]
+    return _Look(COLOURS[colour % len(COLOURS)], MARKERS[marker % len(MARKERS)], stroke)
+
+
+def _draw_line(axes: Axes, line: Sweep, look: _Look) -> None:
     """Draw a line with its band; hollow markers keep points of several lines at one place visible."""
     banded = [(point.tau, *point.interval) for point in line.points if point.interval]
     if banded:
         places, low, high = zip(*banded, strict=True)
-        axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
+        axes.fill_between(places, low, high, color=look.colour, alpha=0.1, linewidth=0)
     across, up, _ = zip(*line.points, strict=True)
-    (drawn,) = axes.plot(across, up, color=colour, marker=marker, label=verbatim(line.name), linewidth=1.0, alpha=0.9)
-    drawn.set(markersize=4, markerfacecolor="none")
+    (drawn,) = axes.plot(across, up, color=look.colour, marker=look.marker, linestyle=look.stroke, linewidth=1.0)
+    drawn.set(markersize=4, markerfacecolor="none", alpha=0.9, label=verbatim(line.name))
 
 
 def _set_axes(axes: Axes, panel: Panel) -> None:

@@ -95,7 +95,8 @@ class _Set:
 
     def _natural(self, place: int) -> float:
         texts = [cells[place] for _, rows in self.groups for cells in rows]
-        parts = [width_of(cell.line) * (_BOLD if cell.css == BEST else 1.0) for cell in texts] + [width_of(line) for line in self.heads[place]]
+        parts = [width_of(cell.line) * (_BOLD if cell.css == BEST else 1.0) for cell in texts]
+        parts += [width_of(line) for line in self.heads[place]]
         if self.small:
             parts += [width_of(part.text, _SMALL) for cell in texts for part in cell.small]
         return max(parts, default=0.0)

@@ -16,13 +16,13 @@ from fl_sim.files import atomic_write, sha256
 from judges.runs.manifest import ANSWERS, GALLERY, TIMELINES, WRITTEN, threats_of
 from judges.runs.manifest import FILE as MANIFEST
 
-FILE = "files.sha256"
+FILE, RESULTS = "files.sha256", "summary.json"
 REPORT = ("report.html", "report.md", "report.tex", "figures")
 STATEMENT = ("statement.html", "statement.md")
 BASIS = ("config.toml", MANIFEST)
 """Files of which a call makes its plan, and which nothing can make again."""
 
-DERIVED = (*BASIS, GALLERY, ANSWERS, TIMELINES, "scores.csv", "summary.json", *REPORT, *STATEMENT)
+DERIVED = (*BASIS, GALLERY, ANSWERS, TIMELINES, "scores.csv", RESULTS, *REPORT, *STATEMENT)
 """Files and folders that every call writes anew from the others; a statement, if there is one."""
 
 _GIVEN = ("captures", "sealed", "reconstructions", "inversions", "inferences")
@@ -170,8 +170,14 @@ def check_sources(folder: Path) -> None:
     """Check the files from which a finished run's report and statement are written, as far as they are there.
 
     Raises:
-        DataError: one has changed since the run was finished; a report of it would be listed as one of the run.
+        DataError: there are no results yet, or one has changed since the run was finished; a report of it would be
+            listed as one of the run.
     """
+    if not (folder / RESULTS).is_file():
+        raise DataError(
+            f"{folder}: expected a finished run, found no {RESULTS}: it was interrupted or still goes on. The command "
+            "that began it goes on with it."
+        )
     listed = _listed(folder) if (folder / FILE).is_file() else {}
     for path, digest in listed.items():
         is_source = Path(path).parts[0] in DERIVED and Path(path).parts[0] not in (*REPORT, *STATEMENT)
@@ -189,9 +195,9 @@ def check_finished(folder: Path) -> None:
     Raises:
         DataError: it is not finished, or a file has changed since.
     """
+    check_sources(folder)
     if not (folder / FILE).is_file():
         raise DataError(f"{folder}: expected a finished run, found no {FILE}; call the command that made it again.")
-    check_sources(folder)
 
 
 def verify(folder: Path) -> Verification:

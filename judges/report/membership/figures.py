@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MUTED, verbatim
+from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MUTED, STROKES, verbatim
 from judges.figures.files import Draw
 from judges.report.figures import panels, svg_uri
 from judges.report.table import Drawing
@@ -15,7 +15,6 @@ from judges.runs.names import attack_name, target_name
 from judges.runs.rows.classes import Target
 from judges.summaries.membership import Memberships, MembershipSummary
 
-_STROKES = ("-", "--", "-.", ":")
 _SIDE, _LEGEND_LINE = 3.2, 0.18
 _PER_ROW = 2
 
@@ -62,7 +61,7 @@ def roc_figure(target: Target, cells: Sequence[MembershipSummary], *, width: flo
     axes.plot([least, 1], [least, 1], color=MUTED, linewidth=1.2, linestyle=":", label="chance")
     for place, cell in enumerate(cells):
         false, true = zip(*((rate, share) for rate, share in cell.curve if share > 0), strict=True)
-        stroke, colour = _STROKES[place // len(COLOURS) % len(_STROKES)], COLOURS[place % len(COLOURS)]
+        stroke, colour = STROKES[place // len(COLOURS) % len(STROKES)], COLOURS[place % len(COLOURS)]
         axes.plot(false, true, color=colour, linewidth=1.1, linestyle=stroke, label=verbatim(attack_name(cell)))
     axes.set_xscale("log")
     axes.set_yscale("log")

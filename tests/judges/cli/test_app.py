@@ -85,7 +85,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "unknown key": ({"federation.cliens": 3}, [], ["federation.cliens: unknown key.", "Did you mean 'clients'?"]),
     "unknown table": ({"federatoin.rounds": 3}, [], ["federatoin: unknown key.", "Did you mean 'federation'?"]),
     "wrong type": ({"seed": "zero"}, [], ["seed: input should be a valid integer, got 'zero'"]),
-    "wrong model": ({"model.name": "lenett"}, [], ["model.name: 'lenett' is not known.", "Did you mean 'lenet'?"]),
+    "wrong model": (
+        {"model.name": "lenett"},
+        [],
+        ["model.name: 'lenett' is not", "Did you mean 'lenet'?", "--import"],
+    ),
     "wrong attack": ({"attack.name": "idgl"}, [], ["attack.name: 'idgl' is not known.", "Did you mean 'idlg'?"]),
     "wrong dataset": ({"dataset.name": "mnsit"}, [], ["dataset.name: 'mnsit' is not", "Did you mean 'mnist'?"]),
     "wrong judge": ({"judge": "lennet"}, [], ["judge.name: 'lennet' is not known.", "Did you mean 'lenet'?"]),

@@ -53,6 +53,16 @@ def test_a_finished_run_is_whole_and_sha256sum_agrees(finished: Path) -> None:
         subprocess.run(["sha256sum", "--check", "--quiet", FILE], cwd=finished, check=True)
 
 
+@pytest.mark.parametrize("command", ["report", "statement"])
+def test_what_is_no_finished_run_is_told(finished: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(finished / "config.toml", tmp_path / "mine")
+    with pytest.raises(DataError, match=r"found no summary\.json: it was interrupted or still goes on"):
+        ask(command, tmp_path / "mine")
+    with pytest.raises(DataError, match=r"found no such folder\. Did you mean 'mine'"):
+        ask(command, tmp_path / "mein")
+
+
 def test_every_change_is_named(copied: Copy) -> None:
     folder = copied("changed")
     capture = next((folder / "captures").rglob("*.safetensors"))

@@ -53,6 +53,16 @@ def drawn(panel: Panel) -> str:
     return lines_figure([panel], width=3.5, height=2.2)
 
 
+def test_lines_of_many_networks_or_attacks_look_unlike() -> None:
+    """Eight networks and seven attacks, more than there are colours."""
+    points = [Point(1, 0.5, None), Point(2, 0.6, None)]
+    for names in ([("dlg", str(one)) for one in range(8)], [(str(one), "lenet") for one in range(7)]):
+        lines = [Sweep(*name, points) for name in names]
+        (axes,) = lines_drawing([Panel("steps", "SSIM", lines)], width=3.5, height=2.2).axes
+        looks = {(one.get_color(), one.get_marker(), one.get_linestyle()) for one in axes.get_lines()}
+        assert len(looks) == len(names)
+
+
 def test_a_logarithmic_axis_has_all_of_a_line_in_view() -> None:
     far = Sweep("dlg", "", [Point(1, 10.0, None), Point(2, 10_000.0, None)])
     (axes,) = lines_drawing([Panel("tau", "l2", [far], logarithmic=True)], width=3.5, height=2.2).axes
