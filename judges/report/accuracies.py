@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import NamedTuple
 
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.curves import Panel, Sweep, in_percent, lines_figure, panel_drawing
 from judges.report.figures import Point
 from judges.report.formats import grouped, out_of_100
@@ -88,7 +88,8 @@ def accuracy_section(measured: Sequence[ModelAccuracy], note: str) -> Section:
 
 def accuracy_drawings(measured: Sequence[ModelAccuracy]) -> Iterator[tuple[str, Draw]]:
     """Yield the curves as drawings for files."""
-    yield from ((f"accuracy-{name}", panel_drawing(panel)) for name, panel in accuracy_panels(measured))
+    for name, panel in accuracy_panels(measured):
+        yield f"accuracy-{name}", captioned(panel_drawing(panel), in_words(name))
 
 
 def final_accuracies(measured: Sequence[ModelAccuracy]) -> list[str]:

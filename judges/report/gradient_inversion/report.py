@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fl_sim.config.federation import SUM_OF_CLIENTS
-from judges.figures.files import Draw, write_figures
+from judges.figures.files import Draw, captioned, write_figures
 from judges.report.accuracies import accuracy_drawings, accuracy_section
 from judges.report.curves import panel_drawing
 from judges.report.gradient_inversion import WORDS
@@ -51,7 +51,7 @@ from judges.report.victims.sheets import lineup_blocks
 from judges.report.victims.texts import text_section
 from judges.report.victims.timelines import TimeBlock, time_blocks, time_drawings, time_section
 from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
-from judges.runs.names import attack_name
+from judges.runs.names import attack_name, group_name
 from judges.runs.pictures import Pictures, load_pictures
 from judges.runs.rows import Score, read_scores
 from judges.runs.timelines import load_timelines
@@ -222,9 +222,11 @@ def _curves(
     """Yield the curves of the page as drawings for files: over rounds, T and tau."""
     for kind, trends in (("rounds", rounds), ("timesteps", steps)):
         for place, trend in enumerate(trends, start=1):
-            yield from ((f"{kind}-{place}-{name.lower()}", panel_drawing(one)) for name, one in trend.panels.items())
+            for name, one in trend.panels.items():
+                yield f"{kind}-{place}-{name.lower()}", captioned(panel_drawing(one), trend.name)
     for place, table in enumerate(tables, start=1):
-        yield from zip((f"tau-{place}-asr", f"tau-{place}-l2"), map(panel_drawing, spike_panels(table)), strict=True)
+        drawn = [captioned(panel_drawing(one), group_name(table.group)) for one in spike_panels(table)]
+        yield from zip((f"tau-{place}-asr", f"tau-{place}-l2"), drawn, strict=True)
 
 
 def _left_out(count: int) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MUTED, STROKES, verbatim
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.figures import panels, svg_uri
 from judges.report.table import Drawing
 from judges.runs.names import attack_name, target_name
@@ -32,7 +32,7 @@ def roc_drawing(summary: Memberships) -> Drawing:
 def roc_files(summary: Memberships) -> Iterator[tuple[str, Draw]]:
     """Yield the same as drawings for files."""
     for place, (target, cells) in enumerate(by_target(summary).items(), start=1):
-        yield f"roc-{place}", partial(_drawn, target, cells)
+        yield f"roc-{place}", captioned(partial(_drawn, target, cells), target_name(target))
 
 
 def by_target(summary: Memberships) -> dict[Target, list[MembershipSummary]]:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.curves import Panel, Sweep, in_percent, lines_figure, panel_drawing
 from judges.report.figures import Point
-from judges.report.formats import grouped, spread
+from judges.report.formats import grouped, joined, spread
 from judges.report.model_inversion.tables import Line, count_of, first_line, score_columns, verdict_column
 from judges.report.model_inversion.wording import NOTES
 from judges.report.table import Cell, Column, Drawing, Group, Section, Small, Table
@@ -74,8 +74,9 @@ def round_section(summary: Inversions) -> Section:
 
 def round_drawings(summary: Inversions) -> Iterator[tuple[str, Draw]]:
     """Yield the panels of `round_section` as drawings for files."""
-    panels = [panel for one in federations(summary) for panel in _panels(one)]
-    yield from ((f"rounds-{place}", panel_drawing(panel)) for place, panel in enumerate(panels, start=1))
+    panels = [(one, panel) for one in federations(summary) for panel in _panels(one)]
+    for place, (one, panel) in enumerate(panels, start=1):
+        yield f"rounds-{place}", captioned(panel_drawing(panel), joined(in_words(one.dataset), panel.title))
 
 
 def _round(line: Line) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.curves import Mark, Panel, Sweep, in_percent, lines_figure, panel_drawing
 from judges.report.figures import Point
 from judges.report.formats import DASH, grouped, joined, number, out_of_100, spread
@@ -91,7 +91,8 @@ def timesteps_section(summary: Inversions) -> Section:
 def timesteps_drawings(summary: Inversions) -> Iterator[tuple[str, Draw]]:
     """Yield the panels of `timesteps_section` as drawings for files."""
     for place, one in enumerate(swept(summary), start=1):
-        yield from ((f"timesteps-{place}-{name}", panel_drawing(panel)) for name, panel in panels_of(one).items())
+        for name, panel in panels_of(one).items():
+            yield f"timesteps-{place}-{name}", captioned(panel_drawing(panel), one.name)
 
 
 def _pairs(one: Swept) -> Iterator[list[Panel]]:

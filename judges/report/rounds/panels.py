@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.curves import Band, Mark, Panel, Sweep, in_percent, panel_drawing
 from judges.report.figures import Point
 from judges.report.formats import grouped
@@ -45,7 +45,7 @@ def picture_drawings(summary: Rounds) -> Iterator[tuple[str, Draw]]:
     """Yield the panels as drawings for files."""
     for place, picture in enumerate(pictures(summary), start=1):
         for name, panel in picture.panels.items():
-            yield f"rounds-{place}-{name.replace('_', '-')}", panel_drawing(panel)
+            yield f"rounds-{place}-{name.replace('_', '-')}", captioned(panel_drawing(panel), picture.name)
 
 
 def line_names(curves: Sequence[Curve]) -> dict[Group, str]:

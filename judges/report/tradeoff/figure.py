@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from judges.figures.drawing import COLOURS, FONT_SIZE, INK, MARKERS, MUTED, verbatim
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.figures import note, panels, svg_uri
 from judges.report.formats import digits, grouped
 from judges.report.table import Drawing
@@ -34,7 +34,7 @@ def tradeoff_drawing(found: Sequence[Tradeoff]) -> Drawing:
 def tradeoff_files(found: Sequence[Tradeoff]) -> Iterator[tuple[str, Draw]]:
     """Yield each panel as a drawing for files."""
     for place, one in enumerate(found, start=1):
-        yield f"tradeoff-{place}-{network(one.network).lower()}", partial(_alone, one)
+        yield f"tradeoff-{place}-{network(one.network).lower()}", captioned(partial(_alone, one), panel_title(one))
 
 
 def panel_title(one: Tradeoff) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from judges.figures.dots import Dots, dot_strips
-from judges.figures.files import WIDTHS, Draw
+from judges.figures.files import WIDTHS, Draw, captioned
 from judges.figures.grid import picture_grid
 from judges.report.curves import panel_drawing
 from judges.report.figures import thinned
@@ -30,18 +30,18 @@ _FEW, _MANY = 4, 8
 def lineup_drawings(lineups: Sequence[Lineup]) -> Iterator[tuple[str, Draw]]:
     """Yield a figure of each line-up, and of searches that kept pictures one of its first victim, and their SSIM."""
     for place, one in enumerate(lineups, start=1):
-        yield f"gallery-{place}", partial(_gallery, one)
+        yield f"gallery-{place}", captioned(partial(_gallery, one), one.name)
         if any(filmed(one)):
-            yield f"search-{place}", partial(_search, one)
+            yield f"search-{place}", captioned(partial(_search, one), one.name)
         panel = search_panel(one)
         if panel is not None:
-            yield f"search-{place}-ssim", panel_drawing(panel)
+            yield f"search-{place}-ssim", captioned(panel_drawing(panel), one.name)
 
 
 def strip_drawings(strips: Sequence[Strips]) -> Iterator[tuple[str, Draw]]:
     """Yield the strips of each measure as a figure."""
     for place, one in enumerate(strips, start=1):
-        yield f"victims-{place}", partial(_strips, one)
+        yield f"victims-{place}", captioned(partial(_strips, one), "; ".join(one.groups))
 
 
 def _gallery(lineup: Lineup, width: float) -> Figure:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from judges.figures.dots import Dots, dot_strips
-from judges.figures.files import Draw
+from judges.figures.files import Draw, captioned
 from judges.report.curves import Panel, Sweep, lines_figure, panel_drawing
 from judges.report.figures import Point, svg_uri
 from judges.report.formats import DASH, grouped, interval, joined, number, tenths
@@ -114,9 +114,10 @@ def time_section(blocks: Sequence[TimeBlock], lead: str) -> Section:
 def time_drawings(blocks: Sequence[TimeBlock]) -> Iterator[tuple[str, Draw]]:
     """Yield a figure of each measure of each block, for files."""
     for place, block in enumerate(blocks, start=1):
-        yield from ((f"time-{place}-{name}", panel_drawing(panel)) for name, panel in block.panels.items())
+        for name, panel in block.panels.items():
+            yield f"time-{place}-{name}", captioned(panel_drawing(panel), block.name)
         if block.has_strips:
-            yield f"time-{place}-correlation", partial(TimeBlock.strips, block)
+            yield f"time-{place}-correlation", captioned(partial(TimeBlock.strips, block), block.name)
 
 
 def _drawn(block: TimeBlock) -> list[tuple[str, str, str]]:

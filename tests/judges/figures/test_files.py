@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from judges.figures.dots import Dots, dot_strips
-from judges.figures.files import WIDTHS, write_figures
+from judges.figures.files import CAPTIONS, WIDTHS, captioned, write_figures
 
 GROUPS = {"digits, LeNet": [Dots("DLG", [0.1, 0.9, float("nan")], (0.2, 0.6, 0.4)), Dots("$x_1$", [0.5])]}
 
@@ -44,6 +44,15 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
     for content in first:
         assert not re.search(rb"CreationDate|dc:date|Software|Matplotlib v", content)
+
+
+def test_captions_say_what_files_show(tmp_path: Path) -> None:
+    files = write_figures(tmp_path, {"a": captioned(drawn, "digits,\nclipping"), "b": drawn})
+    assert (tmp_path / "figures" / CAPTIONS).read_text() == "a: digits, clipping\n"
+    assert tmp_path / "figures" / CAPTIONS in files
+    assert b"<dc:title>digits, clipping</dc:title>" in (tmp_path / "figures" / "a-1col.svg").read_bytes()
+    write_figures(tmp_path, {"b": drawn})
+    assert not (tmp_path / "figures" / CAPTIONS).exists()
 
 
 def test_figures_of_an_earlier_call_are_removed_and_other_files_stay(tmp_path: Path) -> None:
