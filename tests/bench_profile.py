@@ -16,15 +16,19 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
+from attacks.grnn import GRNN
 from attacks.matching import MatchingProblem
 from attacks.matching.lbfgs import BatchedLBFGS, StepRule
-from attacks.settings import IDLGSettings
+from attacks.settings import GRNNSettings, IDLGSettings
+from fl_sim.records import CapturedUpdate
 from judges.bench.process import prepare_process
+from tests import bench_grnn
 from tests.bench_matching import CASES, Case, published_way, user_seconds, victims
 
 _PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "einsum", "convolution")
 _MOVES = ("copy_", "cat", "clone", "im2col", "col2im", "index", "fill_", "zero_", "stack", "select", "slice", "pad")
 _REPEATS = 20
+_GRNN_VICTIMS, _GRNN_STEPS = 32, 60
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,31 @@ def made_of(case: Case) -> Made:
     for _ in range(solver.rule.history):
         solver.advance(bowl)
     history = _milliseconds(lambda: solver.advance(bowl)) / len(captures)
+    return Made(loss, history, *_shares(lambda: [problem.evaluate(points) for _ in range(_REPEATS)]))
+
+
+def grnn_made_of(captures: list[CapturedUpdate]) -> Made:
+    """Return what a step of GRNN is made of, RMSprop included, with all victims side by side."""
+    settings = GRNNSettings(steps=_GRNN_STEPS, victims_per_batch=len(captures))
+
+    def attack() -> None:
+        GRNN(settings).reconstruct(captures, seed=0)
+
+    attack()  # the library chooses its kernels at the first call
+    started = user_seconds()
+    attack()
+    step = 1e3 * (user_seconds() - started) / (_GRNN_STEPS * len(captures))
+    return Made(step, 0.0, *_shares(attack))
+
+
+def _shares(call: Callable[[], object]) -> list[float]:
+    """Return the shares of products, moves and other operators in a call's time inside operators."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        for _ in range(_REPEATS):
-            problem.evaluate(points)
+        call()
     kinds = Counter[str]()
     for event in seen.key_averages():
         kinds[_kind(event.key)] += int(event.self_cpu_time_total)
-    total = kinds.total()
-    return Made(loss, history, *(kinds[kind] / total for kind in ("products", "moves", "others")))
+    return [kinds[kind] / kinds.total() for kind in ("products", "moves", "others")]
 
 
 def _kind(operator: str) -> str:
@@ -95,13 +116,17 @@ def main() -> None:
     for case in CASES:
         made = made_of(case)
         captures, truth = victims(case, 2)
-        theirs = published_way(captures, truth, outer_steps=4).per_evaluation
-        products = made.loss * made.products
-        table.add_row(
-            case.name, f"{made.loss:.2f}", f"{made.history:.2f}", *(f"{100 * share:.0f} %" for share in
-            (made.products, made.moves, made.others)), f"{theirs:.2f}", f"{theirs / products:.1f}x",
-        )  # fmt: skip
-    Console(width=130).print(table)
+        _add(table, case.name, made, published_way(captures, truth, outer_steps=4).per_evaluation)
+    name, spec = bench_grnn.CASES[0]
+    captures, _ = victims(Case(name, spec, "digits", _GRNN_VICTIMS, 1, _GRNN_STEPS), _GRNN_VICTIMS)
+    _add(table, f"GRNN's step, {name}", grnn_made_of(captures), bench_grnn.published_way(captures[:4]))
+    Console(width=140).print(table)
+
+
+def _add(table: Table, name: str, made: Made, theirs: float) -> None:
+    shares = (f"{100 * share:.0f} %" for share in (made.products, made.moves, made.others))
+    limit = theirs / (made.loss * made.products)
+    table.add_row(name, f"{made.loss:.2f}", f"{made.history:.2f}", *shares, f"{theirs:.2f}", f"{limit:.1f}x")
 
 
 if __name__ == "__main__":

@@ -180,7 +180,11 @@ def test_figures_are_written_on_request_and_never_of_people_unless_asked_for(run
         if "figures/" in Tags(write_report(run_dir, figures=True, show_faces=faces).read_text()).attributes("href")
     ]
     assert galleries == [{"gallery-1-2col.pdf", "gallery-2-2col.pdf"}, {"gallery-1-2col.pdf"}]
-    assert {path.name.partition("-")[0] for path in (run_dir / "figures").iterdir()} == {"gallery", "victims", "captions.txt"}
+    assert {path.name.partition("-")[0] for path in (run_dir / "figures").iterdir()} == {
+        "gallery",
+        "victims",
+        "captions.txt",
+    }
     page = write_report(run_dir).read_text()
     assert not (run_dir / "figures").exists()
     assert "spikeleak report RUN --figures" in page
