@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -98,8 +98,9 @@ def _without_runaways(found: Sequence[Rung | None]) -> Ladder:
     """Return the rungs that there are without those whose training runs away, what they add named on the next one."""
     kept, remarks, added = list[Rung](), list[str](), list[str]()
     *below, top = [one for one in found if one is not None]
+    trained = set(stand_in(top.captures[0].model, top.captures[0].training, kind="gradient").update)
     for one in below:
-        length = max(map(_length, one.captures))
+        length = max(_length(capture, trained) for capture in one.captures)
         if length < _RUNAWAY:
             kept.append(dataclasses.replace(one, name=" and ".join([*added, one.name])))
             added = []
@@ -112,12 +113,12 @@ def _without_runaways(found: Sequence[Rung | None]) -> Ladder:
     return Ladder([*kept, dataclasses.replace(top, name=" and ".join([*added, top.name]))], remarks)
 
 
-def _length(client: CapturedUpdate) -> float:
-    """Return the norm of a weight difference relative to that of the parameters; 0 for a gradient."""
+def _length(client: CapturedUpdate, trained: Collection[str]) -> float:
+    """Return the norm of a weight difference relative to that of the trained parameters; 0 for a gradient."""
     if client.kind == "gradient":
         return 0.0
     moved, sent = (
-        sum(values[name].double().square().sum().item() for name in client.update)
+        sum(values[name].double().square().sum().item() for name in client.update if name in trained)
         for values in (client.update, client.parameters)
     )
     return math.sqrt(moved / sent) if math.isfinite(moved) and sent else math.inf
