@@ -14,7 +14,9 @@ from typing import NamedTuple
 from fl_sim.captures import CaptureStore, capture_id
 from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
+from fl_sim.models import MODELS
 from fl_sim.observed import same_problem
+from fl_sim.plugins import OURS
 from fl_sim.records import CapturedUpdate
 from fl_sim.specs import Scalar
 from judges.bench import execution
@@ -28,7 +30,7 @@ from judges.kinds import RunPlan
 from judges.plans.audit import AuditPlan, audit_of
 from judges.plans.gradient_inversion import Plan
 from judges.progress import Watch
-from judges.runs.identity import RUNG
+from judges.runs.identity import AS_SENT, RUNG
 from judges.runs.lock import sole_writer
 from judges.runs.manifest import LADDER, threats_of
 from judges.runs.names import group_label
@@ -180,7 +182,14 @@ def _climbs(source: Audit | AddedAttack, examples: int, folder: Path) -> list[Cl
         known = source.session.open(evidence, complete=False)
         clients = source.compare(evidence, known)
         truths = {client.id: source.session.truth(client.id) for client in clients}
-        ladder = ladder_of(clients, truths, source.session.mismatches, examples=examples, seed=evidence.seed)
+        ladder = ladder_of(
+            clients,
+            truths,
+            source.session.mismatches,
+            examples=examples,
+            seed=evidence.seed,
+            as_built=evidence.attacked.init == AS_SENT and MODELS.origin(evidence.model.architecture) != OURS,
+        )
         found.append(Climb(evidence, ladder))
     if not any(one.ladder.rungs for one in found):
         raise ConfigError(

@@ -60,6 +60,7 @@ def ladder_of(
     *,
     examples: int,
     seed: int,
+    as_built: bool = False,
 ) -> Ladder:
     """Return the rungs of clients with the same model, from the attacker's best case to what was captured.
 
@@ -73,13 +74,15 @@ def ladder_of(
         examples: number of examples of all clients together; whole clients are taken until there are so many, those of
             the last round first, whose model has been trained most.
         seed: of the untrained model.
+        as_built: whether that is as its builder makes it, and not drawn by `ModelSpec.init`, of which a capture of
+            somebody else's federation does not tell.
     """
     clients = list(_enough(captures, truths, examples))
     if not clients:
         return Ladder([], [])
     batches = [truths[client.id] for client in clients]
     plain = [_undefended(client) for client in clients]
-    untrained = [_untrained(client, seed) for client in plain]
+    untrained = [_untrained(client, None if as_built else seed) for client in plain]
     first = local_steps(clients[0])
     found = [_rung(ONE, *_singles(untrained, batches, examples), seed)]
     if len(first[0]) > 1:
@@ -147,8 +150,8 @@ def _undefended(client: CapturedUpdate) -> CapturedUpdate:
     return dataclasses.replace(client, training=client.training.model_copy(update={"clip_norm": 0.0}))
 
 
-def _untrained(client: CapturedUpdate, seed: int) -> CapturedUpdate:
-    """Return a client that is sent a model as its builder and its initialisation make it."""
+def _untrained(client: CapturedUpdate, seed: int | None) -> CapturedUpdate:
+    """Return a client that is sent a model as its initialisation makes it, or without a seed its builder."""
     fresh = stand_in(client.model, client.training, kind=client.kind, seed=seed)
     return dataclasses.replace(
         client,

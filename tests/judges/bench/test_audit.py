@@ -375,11 +375,11 @@ def test_the_command_imports_a_model_of_the_users_own(tmp_path: Path) -> None:
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, done.stdout.splitlines()[-1])
 
 
-def leave_a_batch(folder: Path, size: int = 3) -> None:
+def leave_a_batch(folder: Path, size: int = 3, *, spec: ModelSpec = SPEC) -> None:
     """Leave one captured update of a batch, and its truth."""
     generator = torch.Generator().manual_seed(0)
     inputs, labels = torch.rand(size, 1, 8, 8, generator=generator), torch.arange(size) % 4
-    capture = capture_gradient(SPEC, parameters_of(build_model(SPEC, seed=0)), inputs, labels)
+    capture = capture_gradient(spec, parameters_of(build_model(spec, seed=0)), inputs, labels)
     CaptureStore(folder / "captures")(replace(capture, id="mine/r001-c000"))
     SealedStore(folder / "sealed")(SealedBatch("mine/r001-c000", inputs, labels))
 

@@ -9,6 +9,8 @@ import torch
 
 from fl_sim.captures import CaptureStore
 from fl_sim.errors import ConfigError
+from fl_sim.models import MODELS, ModelEntry
+from fl_sim.records import InputSpec, ModelSpec
 from judges.bench.audit.ladder import climb
 from judges.bench.execution import run_plan
 from judges.plans.audit import read_audit
@@ -58,6 +60,20 @@ def test_a_run_climbs_too(tmp_path: Path) -> None:
     cells = [cell for cell in read_summary(tmp_path / LADDER / "summary.json").cells if not cell.is_control]
     assert {cell.model for cell in cells} == {cell.attacked.model for cell in plan.federations}
     assert {cell.varied["rung"] for cell in cells} == {"1: one example", "2: weights as sent"}
+
+
+def test_a_network_of_the_owners_is_untrained_as_they_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "own", ModelEntry(f"{__name__}:own", spiking=False, summary="own"))
+    leave_a_batch(tmp_path, spec=ModelSpec("own", InputSpec(1, 8, 8, 4)))
+    plan = read_audit(("attack=idlg", "attack.iterations=1", "checks=0", "ladder.examples=1"))
+    run_plan(plan, tmp_path, quiet())
+    climb(plan, tmp_path, quiet(), options=None)
+    lowest = CaptureStore(tmp_path / LADDER / "captures").load("rung-001/r001-c000")
+    assert float(lowest.parameters["1.weight"].abs().max()) <= 1 / 8  # torch's own bound for 64 inputs
+
+
+def own(spec: ModelSpec) -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, spec.input.classes))
 
 
 def test_the_rungs_need_the_truth(tmp_path: Path) -> None:

@@ -118,6 +118,22 @@ def test_a_training_that_runs_away_is_no_rung() -> None:
     assert ladder_of(captures, truths, {}, examples=8, seed=7).remarks == []
 
 
+def test_a_model_of_somebody_else_starts_as_it_is_built() -> None:
+    """A capture does not tell how its model was initialised; U(-0.5, 0.5) is a habit of ours."""
+    captures, truths = clients(1, steps=1, size=1)
+    drawn, built = (
+        ladder_of(captures, truths, {}, examples=1, seed=7, as_built=one).rungs[0].captures[0].parameters
+        for one in (False, True)
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = parameters_of(build_model(SPEC, seed=None))
+    assert all(torch.equal(built[name], plain[name]) for name in plain)
+    expected = parameters_of(build_model(SPEC, seed=7))
+    assert all(torch.equal(drawn[name], expected[name]) for name in plain)
+    assert max(value.abs().max() for value in drawn.values()) > 0.45
+
+
 def norms(_spec: ModelSpec) -> torch.nn.Module:
     return torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(16, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 3)
