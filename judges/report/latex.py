@@ -127,7 +127,10 @@ def _parts(table: Table[Any]) -> Iterator[Table[Any]]:
 
 
 def _fitted(table: Table[Any], clean: Callable[[str], str]) -> _Set:
-    """Return a table as narrow as it must be: with its small print if it fits, else without, else with wrapped text."""
+    """Return a table as narrow as it must be: with its small print, if need be with wrapped words, or without it.
+
+    What is left out is not in the headings either.
+    """
     groups = [(clean(group.name), [[_clean(cell, clean) for cell in cells] for _, cells in table.lines(group)])
               for group in table.groups]  # fmt: skip
     rows = [cells for _, own in groups for cells in own]
@@ -139,7 +142,12 @@ def _fitted(table: Table[Any], clean: Callable[[str], str]) -> _Set:
     full = replace(bare, heads=heads)
     if full.width <= TWO_COLUMNS and not any(column.long for column in columns):
         return full
-    plain = replace(full, small=False)
+    whole = _wrapped(full)
+    if whole.width <= TWO_COLUMNS and all(not place or columns[place].left for place in whole.wrapped):
+        return whole
+    bare_columns = [replace(one, unit="") if one.unit and one.unit in one.under else one for one in columns]
+    heads = [_heading(column, place, groups, clean) for place, column in enumerate(bare_columns)]
+    plain = replace(full, columns=bare_columns, heads=heads, small=False)
     return plain if plain.width <= TWO_COLUMNS else _wrapped(plain)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from judges.report.answer import Answer, bounded, listed
 from judges.report.formats import counted, grouped, percent
@@ -14,6 +14,7 @@ from judges.report.victims.contrast import contrast_lines
 from judges.report.words import tone
 from judges.runs.identity import RUNG, Group
 from judges.runs.names import attack_name, defence_name, group_name, in_words, init_name, model_name
+from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import CellSummary, Summary
 from judges.summaries.verdicts import LABELS, MOST, PARTLY, RECOVERED, TRACES, VERDICTS
 
@@ -24,6 +25,7 @@ _HEADLINES = {
     (LABELS,): "Labels were read in {share}, but no input.",
 }
 _INIT = " initialisation"
+_ENSEMBLE, _REPLAYED = "ensemble", ": replayed"
 _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
@@ -99,6 +101,25 @@ def _of_spikes(told: Sequence[found.Finding]) -> tuple[str, str]:
     if not closer:
         return "No answer is nearer to the recordings than those that need no update.", "no"
     return f"Answers are nearer than those that need no update in {closer} of {counted(compared, 'cell')}.", "some"
+
+
+def passed_over(scores: Iterable[Score]) -> list[str]:
+    """Return on which spiking networks the ensemble went without the attack that was made for them, as sentences.
+
+    The column `engine` tells: frozen-delta matching needs a fold of the network over its victims, and where there is
+    none, the search goes through the client's own module, which is called "replayed".
+    """
+    groups = dict.fromkeys(
+        group_name(row.group)
+        for row in scores
+        if row.attack == _ENSEMBLE and not row.is_control and row.spiking and _REPLAYED in row.engine
+    )
+    return [
+        f"On {where} the ensemble went without frozen-delta matching, its member for spiking networks: this network "
+        "cannot be folded over victims, or the update is of several steps. The same layers as a SpikingTwin may give "
+        "away more."
+        for where in groups
+    ]
 
 
 def _attacked(attacks: Sequence[CellSummary]) -> str:

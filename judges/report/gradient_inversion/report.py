@@ -17,7 +17,7 @@ from judges.figures.files import Draw, captioned, write_figures
 from judges.report.accuracies import accuracy_drawings, accuracy_section
 from judges.report.curves import panel_drawing
 from judges.report.gradient_inversion import WORDS
-from judges.report.gradient_inversion.answer import answer
+from judges.report.gradient_inversion.answer import answer, passed_over
 from judges.report.gradient_inversion.events import SpikeTable, spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
 from judges.report.gradient_inversion.sentences import findings, observations
@@ -143,7 +143,8 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     found = _read(run_dir, show_faces=show_faces)
     write_figures(run_dir, _files(found) if figures else {})
     summary = found.summary
-    warnings, controls = _told_view(run_dir / "config.toml"), told_controls(found.manifest)
+    warnings = [*_told_view(run_dir / "config.toml"), *passed_over(found.scores)]
+    controls = told_controls(found.manifest)
     others = found.further.lines if found.further is not None else []
     glance = Drawing("glance.html.j2", glances(found.victims.shown))
     threat_model = " ".join([WORDS.threat_model, *_adversaries(found.scores, found.manifest)])

@@ -103,7 +103,7 @@ def _(climb: Climb) -> str:
     who = f"On the ladder ({climb.clients}), {climb.attack}"
     if first.verdict != RECOVERED:
         return (
-            f"{who} does not recover all examples in its best case either ({first.verdict}), so the ladder cannot tell "
+            f"{who} does not recover the examples in its best case either ({first.verdict}), so the ladder cannot tell "
             "what protects these clients: a greater effort or another attack may find what this one did not."
         )
     if not climb.protects:

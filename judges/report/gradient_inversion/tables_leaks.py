@@ -148,7 +148,9 @@ def outcomes(check: SanityCheck) -> list[Outcome]:
         Outcome(
             "more noise hurts",
             check.noise_hurts,
-            check.failure or f"{check.measure} {_score(check.plain)} without noise, {_score(check.noisy)} with it",
+            check.failure
+            or f"{check.measure} {_score(check.plain)} without noise, {_score(check.noisy)} with it, "
+            f"margin {check.margin:.2f}",
         ),
         Outcome(
             "a victim's result is its own",

@@ -16,7 +16,7 @@ from judges.report.gradient_inversion.statement.results import attacks_part, hea
 from judges.report.gradient_inversion.statement.subject import adversary_part, knows, subject, system_part
 from judges.report.rounds.audited import audited, audited_parts
 from judges.report.statements import Account, Statement, origin, title_of, write_statement
-from judges.runs.manifest import LADDER, read_manifest
+from judges.runs.manifest import LADDER, WARNINGS, manifest_so_far, read_manifest
 from judges.runs.rows import read_scores
 from judges.summaries.gradient_inversion import Summary, read_summary
 
@@ -42,7 +42,7 @@ def write_attack_statement(run_dir: Path) -> Path:
         attacks_part(summary),
         *audited_parts(threats),
         protection(summary, ladder),
-        not_tried(summary, scores, manifest, ladder),
+        not_tried(summary, scores, manifest, ladder, _remarks(run_dir)),
         origin(run_dir, manifest),
     ]
     result = joined(headline(summary, scores), threats.headline if threats is not None else "", by=" ")
@@ -64,7 +64,7 @@ def account_of_attacks(run_dir: Path) -> Account:
             if fact.term not in ("Model", "Assumed")
         ],
         [cell.verdict for cell in cells],
-        not_tried(summary, scores, manifest, _ladder(run_dir)).facts,
+        not_tried(summary, scores, manifest, _ladder(run_dir), _remarks(run_dir)).facts,
     )
 
 
@@ -72,6 +72,12 @@ def _ladder(run_dir: Path) -> Summary | None:
     """Return the summary of the ladder in a run's folder; None if none was climbed, a DataError if it is corrupt."""
     path = run_dir / LADDER / "summary.json"
     return read_summary(path) if path.is_file() else None
+
+
+def _remarks(run_dir: Path) -> list[str]:
+    """Return what the ladder in a run's folder says of itself: which rungs it lacks, and why."""
+    told = manifest_so_far(run_dir / LADDER).get(WARNINGS)
+    return [str(text) for text in told] if isinstance(told, list) else []
 
 
 def _config(path: Path) -> dict[str, Any]:

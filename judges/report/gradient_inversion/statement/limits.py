@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from judges.report.formats import counted, joined
+from judges.report.gradient_inversion.answer import passed_over
 from judges.report.gradient_inversion.sentences import sentence
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES, outcomes
 from judges.report.ladder import climbs
 from judges.report.statements import NO_EVIDENCE, Fact, Part, doubts, few
-from judges.runs.manifest import CLIENTS
+from judges.runs.manifest import CLIENTS, told_controls
 from judges.runs.names import attack_name, group_name, line_name
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import Summary
@@ -30,7 +31,11 @@ def protection(summary: Summary, ladder: Summary | None) -> Part:
 
 
 def not_tried(
-    summary: Summary, scores: Sequence[Score], manifest: Mapping[str, Any], ladder: Summary | None = None
+    summary: Summary,
+    scores: Sequence[Score],
+    manifest: Mapping[str, Any],
+    ladder: Summary | None = None,
+    remarks: Sequence[str] = (),
 ) -> Part:
     """Return the part on what was not tried, what was not scored, and why some results say less than they seem to.
 
@@ -39,13 +44,17 @@ def not_tried(
         scores: of the run.
         manifest: of the run.
         ladder: the summary of the ladder in the run's folder; None if none was climbed.
+        remarks: what is to be said of the ladder, as sentences.
     """
     facts = [
         Fact("Adversaries", _untried(summary, ladder)),
         *_unscored(summary, scores, audit=CLIENTS in manifest),
         *_open(summary),
+        *(Fact("Passed over", text) for text in passed_over(scores)[:1]),
         *_checks(summary, ladder),
+        *(Fact("Controls", few([told], by=" ")) for told in told_controls(manifest)),
         *doubts(manifest),
+        *([Fact("Of the ladder", few(remarks, by=" "))] if remarks else []),
     ]
     return Part("What was not tried, and what cannot be told", facts, note=NO_EVIDENCE)
 

@@ -24,6 +24,10 @@ EXACT = 1e-3
 
 UNTRIED = "Nothing follows about what an attack that does look for them would find."
 
+_READ = (
+    "Read without a search; any server has it for nothing. Of clients that take several steps it holds as far as what "
+    "is known and assumed of their training does."
+)
 _SEEN = {"input": "the input itself", "time mean": "its mean over time", "direction": "its direction only"}
 _MOST_ROWS = 8
 
@@ -134,7 +138,7 @@ def reads_parts(summary: Summary) -> Iterator[Part]:
             or DASH,
         ),
     ]
-    yield Part("What the updates tell for certain", facts, note="Read without a search; any server has it for nothing.")
+    yield Part("What the updates tell for certain", facts, note=_READ)
     if counts and labels < updates:
         sure = f"certain in {labels} of {all_updates}, estimated in the others" if labels else "certain in no update"
         yield Part("What the updates suggest", [Fact("Classes", f"estimated examples of each: {counts} ({sure})")])
@@ -179,7 +183,8 @@ def attacks_part(summary: Summary) -> Part:
     ]
     note = (
         "Recovered: recognisable (SSIM above 0.5; where that is not defined, solved) and above the victim's best "
-        "control. Budgets are medians. Labels: share that the attack names rightly."
+        "control; its interval counts updates, or federations where there are several, not examples. Budgets are "
+        "medians. Labels: share that the attack names rightly."
     )
     if not rows:
         return Part("Attacks and results", [Fact("Attacks", "none was scored")])

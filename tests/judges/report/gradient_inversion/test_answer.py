@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from judges.report.answer import Answer
-from judges.report.gradient_inversion.answer import answer, labels_read
+from judges.report.gradient_inversion.answer import answer, labels_read, passed_over
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import summarise
 from tests.judges.report.gradient_inversion.test_checks import check_of
@@ -44,6 +44,16 @@ def test_the_box_says_what_by_whom_and_how_sure(row: Row) -> None:
     assert lines["Leaked"][0].startswith(first)
     assert lines["Controls"][0].endswith("(black) has a mean SSIM of 0.20 on the same victims.")
     assert lines["Beware"] == ["Clients tell the server their labels."]
+
+
+def test_what_the_ensemble_went_without_is_told(row: Row) -> None:
+    def of(engine: str, **columns: object) -> list[str]:
+        return passed_over(many(row, [0.1] * 2, attack="ensemble", engine=engine, **columns))
+
+    (told,) = of("idlg: replayed", model="own", spiking=True)
+    assert told.startswith("On toy, own, uniform initialisation the ensemble went without frozen-delta matching")
+    assert of("frozen_delta: folded", model="own", spiking=True) == []
+    assert of("idlg: replayed", model="lenet", spiking=False) == []
 
 
 def test_nothing_found_is_no_proof(row: Row) -> None:
