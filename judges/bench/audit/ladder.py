@@ -151,7 +151,8 @@ def _foretell(plan: AuditPlan, folder: Path, watch: Watch, options: EngineOption
         plan.cells,
         [(own[0], len(own)) for own in problems.values()],
         who="after the audit, the attacks on the ladder",
-        less="a lower ladder.examples takes fewer clients",
+        less="a lower ladder.examples takes fewer clients, one at least, and a lower attack.most_examples leaves large "
+        "batches to what can be read without a search",
     )
     if told:
         watch.say(f"note: {told}")
