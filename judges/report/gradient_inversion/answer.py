@@ -116,8 +116,8 @@ def passed_over(scores: Iterable[Score]) -> list[str]:
     )
     return [
         f"On {where} the ensemble went without frozen-delta matching, its member for spiking networks: this network "
-        "cannot be folded over victims, or the update is of several steps. The same layers as a SpikingTwin may give "
-        "away more."
+        "cannot be folded over victims, or the update is of several steps. In the first case the same layers as a "
+        "SpikingTwin may give away more."
         for where in groups
     ]
 
