@@ -82,6 +82,10 @@ def _edit_distance(first: str, second: str) -> int:
     return row[-1]
 
 
+_MOST_NAMES = 60
+"""Of more names, an error lists only those of the same table of a config."""
+
+
 def unknown_name(path: str, name: str, valid: Iterable[str], *, addable: bool = False) -> ConfigError:
     """Return the error for an unknown name.
 
@@ -92,7 +96,14 @@ def unknown_name(path: str, name: str, valid: Iterable[str], *, addable: bool = 
         addable: whether users add names of their own, by a module that must be imported first.
     """
     names, own = sorted(valid), " Of your own? Name the module that adds it: --import MODULE." if addable else ""
-    return ConfigError(f"{path}: '{name}' is not known.{nearest(name, names)} Known: {', '.join(names)}.{own}")
+    near = names if len(names) <= _MOST_NAMES else [one for one in names if _table(one) == _table(name)]
+    of = "" if near == names else f" in '{_table(name)}'"
+    known = f" Known{of}: {', '.join(near)}." if near else f" There are {len(names)} names."
+    return ConfigError(f"{path}: '{name}' is not known.{nearest(name, names)}{known}{own}")
+
+
+def _table(key: str) -> str:
+    return key.partition(".")[0]
 
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "errno 12]")

@@ -82,19 +82,21 @@ def bootstrap_mean(
 def rate(flags: Sequence[bool], units: Sequence[object], *, seed: int, stream: str) -> Rate:
     """Return how often a flag is set, with the bootstrap interval of the share.
 
-    If all flags agree, every resample agrees too and the bootstrap would claim certainty; the exact interval over the
-    units (Clopper and Pearson 1934) is then given instead.
+    Where every unit has the same share, every resample has it too and the bootstrap would claim certainty; the exact
+    interval (Clopper and Pearson 1934) of as many cases as there are units is then given instead.
     """
     of, count = len(flags), sum(flags)
-    low, high = bootstrap_mean([float(flag) for flag in flags], units, seed=seed, stream=stream) or (0.0, 1.0)
-    if count in (0, of):
-        open_end = ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / len({repr(unit) for unit in units}))
-        low, high = (0.0, 1.0 - open_end) if count == 0 else (open_end, 1.0)
-    return Rate(count=count, of=of, share=count / of, low=low, high=high)
+    number = len({repr(unit) for unit in units})
+    ends = bootstrap_mean([float(flag) for flag in flags], units, seed=seed, stream=stream)
+    if ends is None and 0 < count < of:
+        ends = (0.0, 1.0)
+    elif ends is None or ends[0] == ends[1]:
+        ends = clopper_pearson(number * count / of, number)
+    return Rate(count=count, of=of, share=count / of, low=ends[0], high=ends[1])
 
 
-def clopper_pearson(count: int, of: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share (Clopper and Pearson 1934)."""
+def clopper_pearson(count: float, of: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share (Clopper and Pearson 1934); a count of clusters may be a fraction."""
     tail = (1.0 - CONFIDENCE) / 2.0
     low = float(beta.ppf(tail, count, of - count + 1)) if count else 0.0
     high = float(beta.ppf(1.0 - tail, count + 1, of - count)) if count < of else 1.0

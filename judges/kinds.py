@@ -196,6 +196,10 @@ def kind_in(run_dir: Path) -> Kind:
         raise DataError(
             f"{run_dir}: expected the folder of a run, found no such folder.{nearest(run_dir.name, beside)}"
         )
+    if run_dir.is_file():
+        raise DataError(
+            f"{run_dir}: expected the folder of a run, got a file. A config is carried out by spikeleak run {run_dir}"
+        )
     if not path.is_file():
         raise DataError(f"{run_dir}: expected the folder of a run, found no config.toml in it.")
     return kind_of(read_toml(path))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 
 import torch
-from flwr.common.logger import FLOWER_LOGGER
+from flwr.common.logger import FLOWER_LOGGER, console_handler
 
 # Beginnings of warnings about what this testbed does on purpose.
 _EXPECTED = (
@@ -41,7 +42,8 @@ def flower_logging(*, verbose: bool) -> Iterator[None]:
     if verbose:
         yield
         return
-    before = FLOWER_LOGGER.level
+    before, coloured = FLOWER_LOGGER.level, console_handler.colored
+    console_handler.colored = coloured and sys.stderr.isatty()  # no codes for colours in a file
     FLOWER_LOGGER.setLevel(max(before, logging.WARNING))
     FLOWER_LOGGER.addFilter(_unexpected)
     try:
@@ -49,6 +51,7 @@ def flower_logging(*, verbose: bool) -> Iterator[None]:
     finally:
         FLOWER_LOGGER.removeFilter(_unexpected)
         FLOWER_LOGGER.setLevel(before)
+        console_handler.colored = coloured
 
 
 def _unexpected(record: logging.LogRecord) -> bool:

@@ -44,6 +44,7 @@ class LocalGrid(Grid):
         self._client_app = client_app
         self._run = Run.create_empty(_RUN_ID)
         self._replies: dict[str, Message] = {}
+        self._told: set[str] = set()
         self._messages = 0
         self._lock = threading.Lock()
         self._contexts = {
@@ -120,7 +121,9 @@ class LocalGrid(Grid):
                 raise  # this process itself lacks memory; the round must not silently go on without that client
             partition = self._contexts[node].node_config["partition-id"]
             reason = f"{type(error).__name__}: {error}"
-            log(ERROR, "Client %s raised %s", partition, reason)
+            if reason not in self._told:  # a defence of the user's own may fail for all clients alike
+                self._told.add(reason)
+                log(ERROR, "Client %s raised %s", partition, reason)
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
 
     def _number(self, message: Message) -> str:

@@ -14,7 +14,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fl_sim.errors import SpikeleakError, WriteError
+from fl_sim.errors import IncompleteError, SpikeleakError, WriteError
 from fl_sim.federation.messages import ReplyError, brief_reason, decode, told_partition
 from fl_sim.federation.wrappers import StrategyWrapper
 
@@ -79,8 +79,9 @@ class SoundReplies(StrategyWrapper):
         problems: {(round, id of a node): why there is no valid reply of it}.
 
     Raises:
-        SpikeleakError: from `aggregate_train`, if none of the clients that were asked sent a valid reply, if a client
-            could not write the sealed truth, or if the aggregate of valid replies is not finite.
+        IncompleteError: from `aggregate_train`, if none of the clients that were asked sent a valid reply.
+        SpikeleakError: from there, if a client could not write the sealed truth, or if the aggregate of valid replies
+            is not finite.
     """
 
     def __init__(self, strategy: Strategy, most_examples: int | None = None) -> None:
@@ -120,7 +121,7 @@ class SoundReplies(StrategyWrapper):
         self.problems |= {(server_round, node): problem for node, problem in silent.items()}
         if asked and all(reply.has_error() for reply in kept):
             first = f" First problem: {problems[0]}" if problems else ""
-            raise SpikeleakError(f"Round {server_round}: none of the {len(asked)} clients sent a valid reply.{first}")
+            raise IncompleteError(f"Round {server_round}: none of the {len(asked)} clients sent a valid reply.{first}")
         unwritten = next((problem for problem in problems if f"{WriteError.__name__}: " in problem), None)
         if unwritten:  # without the truth behind a victim, the run would silently have fewer victims
             raise SpikeleakError(f"Round {server_round}: {unwritten}")

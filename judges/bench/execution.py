@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fl_sim.config import SimulationConfig
+from fl_sim.config import Raw, SimulationConfig
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError
 from judges.bench.engine_options import EngineOptions
@@ -24,6 +24,7 @@ from judges.kinds import RunPlan, kind_in, kind_of
 from judges.progress import Watch
 from judges.runs.integrity import (
     DERIVED,
+    REPORT,
     STATEMENT,
     Finished,
     finished_in,
@@ -206,6 +207,14 @@ class Execution(abc.ABC, Generic[AnyPlan, Evidence, Work]):
         manifest = describe_run(self.plan, self.name, self.datasets(), self.clock_now(), self.before)
         manifest |= {**self.facts(), **outcome(self.folder, self.failed, self.pieces)}
         write_manifest(self.folder, manifest)
+
+
+def renew_report(raw: Raw, folder: Path, *, show_faces: bool) -> Path:
+    """Write report and statement of a run anew, now that its folder holds what stands beside it; return the report."""
+    page: Path = kind_of(raw).part("report")(folder, show_faces=show_faces)
+    renew_hashes(folder, REPORT)
+    renew_statement(folder)
+    return page
 
 
 def renew_statement(folder: Path) -> None:

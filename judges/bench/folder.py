@@ -26,7 +26,7 @@ from fl_sim.plugins import Table
 from judges.kinds import RunPlan, plan_of
 from judges.runs.comparison import scores_digest
 from judges.runs.integrity import unlist_derived
-from judges.runs.manifest import ADDED_BY, WRITTEN
+from judges.runs.manifest import ADDED_BY, NO_CHECKOUT, WRITTEN
 
 _PACKAGES = ("spikeleak", "flwr", "torch", "torchvision", "spikingjelly", "numpy", "scikit-image", "safetensors")
 
@@ -173,5 +173,5 @@ def _commit() -> str:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
-        return "not a checkout"
+        return NO_CHECKOUT
     return done.stdout.strip()

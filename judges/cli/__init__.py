@@ -160,6 +160,8 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a run again."""
+    from judges.figures.files import CAPTIONS
+    from judges.figures.files import FOLDER as FIGURES
     from judges.kinds import kind_in
     from judges.runs.integrity import REPORT, check_sources, renew_hashes
     from judges.runs.lock import sole_writer
@@ -170,6 +172,8 @@ def report(
         page = kind.part("report")(run_dir, show_faces=show_faces, figures=figures)
         renew_hashes(run_dir, REPORT)
         print_results(page, run_dir)
+        if figures and (run_dir / FIGURES).is_dir():
+            typer.echo(f"figures: {run_dir / FIGURES}, with their captions in {CAPTIONS}")
 
 
 @app.command(epilog=epilogue("audit"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from judges.cli.terminal import wide_console
+from judges.cli.terminal import print_table
 from judges.fitted import Fitted, Head, Line
 
 if TYPE_CHECKING:
@@ -77,4 +77,4 @@ def judges_table(judges: Mapping[Path, Mapping[str, Scalar]]) -> Fitted:
 
 def _print(judges: Mapping[Path, Mapping[str, Scalar]]) -> None:
     """Print a table as wide as the terminal, or with one line per judge to files and pipes."""
-    wide_console().print(judges_table(judges))
+    print_table(judges_table(judges))

@@ -10,7 +10,7 @@ from rich.table import Table as Rows
 from rich.text import Text
 
 from fl_sim.errors import unknown_name
-from judges.cli.terminal import wide_console
+from judges.cli.terminal import print_table
 
 if TYPE_CHECKING:
     from fl_sim.plugins import LeftOut
@@ -59,11 +59,10 @@ def list_(what: Annotated[str, typer.Argument(help="attacks, models, datasets, d
             rows.add_row(*map(Text, (name, origin, _one_line(entry.summary))))
     for left in _left_out(tables[what]):
         left_out.add_row(*map(Text, (_one_line(left.name), left.distribution, left.reason)))
-    console = wide_console(1000)
-    console.print(rows)
+    print_table(rows)
     if left_out.row_count:
         typer.echo("\nleft out:")
-        console.print(left_out)
+        print_table(left_out)
 
 
 def warn_of_plugins() -> None:

@@ -16,8 +16,8 @@ from judges.cli.terminal import (
     Workers,
     engine_options,
     imported,
+    print_table,
     report_failed,
-    wide_console,
 )
 from judges.fitted import Fitted, Head, Line
 
@@ -220,6 +220,6 @@ def _print(comparison: Comparison) -> None:
     if lines:
         numbers = map(Head, ("rows", "differ", "only first", "only second"))
         heads = [Head("cell", left=True), *numbers, Head("largest differences", left=True)]
-        wide_console().print(Fitted(heads, lines))
+        print_table(Fitted(heads, lines))
     rows, verdict = sum(cell.rows for cell in comparison.cells), "equal" if comparison.is_equal else "not equal"
     typer.echo(f"{verdict}: {rows} rows in {len(comparison.cells)} cells compared.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from judges.cli.terminal import Imports, imported, print_facts, wide_console
+from judges.cli.terminal import Imports, imported, print_facts, print_table
 from judges.fitted import Fitted, Head, Line
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _keep(inversion: Inversion, folder: Path) -> None:
         )
     ]
     heads = [Head("class"), Head("confidence on the target"), Head("iterations"), Head("ended", left=True)]
-    wide_console().print(Fitted(heads, lines))
+    print_table(Fitted(heads, lines))
     typer.echo(f"\n{record}\n{picture}")
 
 

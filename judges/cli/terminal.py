@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -151,7 +151,7 @@ def print_results(page: Path, folder: Path) -> None:
     if table is None:
         typer.echo("Nothing could be scored; what attacks answered is in the report.")
     else:
-        wide_console().print(table)
+        print_table(table)
     typer.echo(f"\nreport: {page.resolve().as_uri()}")
 
 
@@ -172,6 +172,18 @@ def wide_console(width: int = 1000) -> Console:
     return console if console.is_terminal else Console(width=width)
 
 
+def print_table(table: RenderableType, width: int = 1000) -> None:
+    """Print a table; into files and pipes without the blanks that fill its lines."""
+    console = wide_console(width)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as caught:
+        console.print(table)
+    for line in caught.get().splitlines():
+        typer.echo(line.rstrip())
+
+
 def print_facts(facts: Iterable[tuple[str, str | Text]], width: int = 1000) -> None:
     """Print (name, value) of facts, one per line."""
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -179,4 +191,4 @@ def print_facts(facts: Iterable[tuple[str, str | Text]], width: int = 1000) -> N
     table.add_column(overflow="fold")
     for key, value in facts:
         table.add_row(key, value)
-    wide_console(width).print(table)
+    print_table(table, width)

@@ -17,7 +17,7 @@ Form = Callable[[float | None], str]
 
 def number(value: float | None, digits: int = 2) -> str:
     """Return a number with so many decimals; an infinity sign where it is not finite."""
-    return "\N{INFINITY}" if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return "\N{INFINITY}" if value is None else f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def tenths(value: float | None) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from judges.report.formats import DASH, interval, number, tenths
 from judges.report.table import Cell, Column, Group, Section, Table, rate_cell
 from judges.report.words import verdict_cell
 from judges.runs.identity import RUNG, Attacked
+from judges.runs.manifest import LADDER
 from judges.runs.names import attack_name, group_name
-from judges.summaries.gradient_inversion import CellSummary, Summary
+from judges.summaries.gradient_inversion import CellSummary, Summary, read_summary
 from judges.summaries.verdicts import RECOVERED
 
 
@@ -30,6 +32,12 @@ class Climb(NamedTuple):
             if below.verdict == RECOVERED and above.verdict != RECOVERED:
                 return rung_of(above)
         return ""
+
+
+def ladder_of_run(run_dir: Path) -> Summary | None:
+    """Return the summary of the ladder in a run's folder; None if none was climbed, a DataError if it is corrupt."""
+    path = run_dir / LADDER / "summary.json"
+    return read_summary(path) if path.is_file() else None
 
 
 def climbs(summary: Summary) -> list[Climb]:

@@ -156,7 +156,9 @@ class Table(Generic[Row]):
         """Return the headings in one row, those of groups and small print included, and whether each is over words."""
         heads = [(self.grouped_by, True)] if self.grouped_by else []
         for place, column in enumerate(self.columns):
-            heads.append((joined(column.span, column.title, by=": "), column.left or not place))
+            said_apart = bool(column.unit) and column.unit in column.under  # "Updates, examples" beside "examples"
+            title = column.heading if said_apart else column.title
+            heads.append((joined(column.span, title, by=": "), column.left or not place))
             heads += [(joined(column.span, column.under, by=": "), True)] if column.under else []
         return heads
 

@@ -51,6 +51,9 @@ UNTRIED = "untried"
 WARNINGS = "warnings"
 """Key of the manifest for the reasons to doubt scores, as sentences."""
 
+NO_CHECKOUT = "not a checkout"
+"""Instead of a commit in the manifest, where the code runs from an installed package."""
+
 GALLERY, ANSWERS = "gallery", "answers"
 """Folders of pictures: answers with a known truth, and answers without one. A cell of an audit may have both."""
 

@@ -35,7 +35,7 @@ class Health(Attacked):
         dead: share of updates that are exactly 0 everywhere outside the output layer, and so reveal nothing of the
             input.
         gradient_norm: distribution of the l2 norms of the gradients in the updates, see
-            `fl_sim.observed.observed_gradient`; all None if they are not known.
+            `fl_sim.observed.observed_gradient`; None if they are not known.
         told_labels: whether clients told the server their labels, which an attack then need not read.
 
     The updates are taken after the defence, so noise that it adds hides a dead network: `dead` is then 0, and only
@@ -49,7 +49,7 @@ class Health(Attacked):
     silent: Mapping[str, float]
     zero_gradient: float
     dead: float
-    gradient_norm: Distribution
+    gradient_norm: Distribution | None
     told_labels: bool = False
 
     @property

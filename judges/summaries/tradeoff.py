@@ -61,7 +61,8 @@ class Setting(Attacked):
     Attributes:
         round: rounds of training behind the accuracy.
         accuracy: share of the held-out examples whose label the global model finds, mean over the repetitions.
-        interval: its 95 % interval: over federations (bootstrap), of a single one over the examples (exact).
+        interval: its 95 % interval: over federations (bootstrap); of a single one, or of several that agree, over the
+            examples of one (exact).
         examples, repeats: numbers of held-out examples, and of federations.
         leaks: by letter.
         claim: what the defence claims against the server; None without an epsilon.
@@ -172,11 +173,13 @@ def _setting(models: Sequence[ModelAccuracy], leaks: tuple[Leak, ...], claim: Cl
     first, values = models[0], [share for share, _ in shares]
     stream = "/".join(("accuracy", first.dataset, model_key(first), first.init, defence_key(first)))
     ends = bootstrap_mean(values, [repeat for _, repeat in shares], seed=seed, stream=stream)
+    if ends is None or ends[0] == ends[1]:
+        ends = clopper_pearson(round(values[0] * first.examples), first.examples)
     return Setting(
         **columns_of(first, Attacked),
         round=last,
         accuracy=mean(values),
-        interval=ends or clopper_pearson(round(values[0] * first.examples), first.examples),
+        interval=ends,
         examples=first.examples,
         repeats=len(values),
         leaks=leaks,

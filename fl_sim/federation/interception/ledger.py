@@ -63,11 +63,13 @@ class Ledger:
             tally.masked += masked
 
     def refuse(self, server_round: int, who: str, reason: str, *, level: int = WARNING, replies: int = 1) -> None:
-        """Count replies that are not recorded, and log why."""
+        """Count replies that are not recorded, and log why; the same reason in a round is written out once."""
         place = f"{who} in round {server_round}"
+        again = reason in self._open.setdefault(server_round, _Tally()).first
         for tally in (self._total, self._open.setdefault(server_round, _Tally())):
             tally.refuse(place, reason, replies)
-        log(level, "Curious server: the reply of %s is not recorded: %s", place, reason)
+        told = "for the same reason" if again else reason
+        log(level, "Curious server: the reply of %s is not recorded: %s", place, told)
 
     def remark(self, sentence: str) -> None:
         """Log what an operator should know of the captures, the first time that it is given and at the end."""

@@ -38,16 +38,14 @@ from judges.bench.audit.stored import (
 from judges.bench.audit.threats import Given, Threats, carry_out, threats_of_audit
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
-from judges.bench.execution import renew_statement
+from judges.bench.execution import renew_report
 from judges.bench.folder import facts_of_datasets, remove_entries
 from judges.bench.gradient_inversion.cells import match_updates
 from judges.bench.gradient_inversion.updates import AttackedUpdates
 from judges.classifiers import check_judge
-from judges.kinds import kind_of
 from judges.plans.audit import TASK, AuditPlan
 from judges.plans.base import APART
 from judges.progress import Watch
-from judges.runs.integrity import REPORT, renew_hashes
 from judges.runs.lock import sole_writer
 from judges.runs.manifest import CLIENTS, CONTROLS, PUBLIC, RUNS_OF_THREATS, UNTRIED, WARNINGS, WRITTEN, write_manifest
 from judges.runs.pictures import CAPTURES
@@ -248,9 +246,7 @@ class Audit(AttackedUpdates[AuditPlan]):
             page = super().execute(fresh=fresh, show_faces=show_faces)
             if self._threats.parts:
                 carry_out(self._threats.parts.values(), fresh=fresh, show_faces=show_faces)
-                page = kind_of(self.plan.raw).part("report")(self.folder, show_faces=show_faces)
-                renew_hashes(self.folder, REPORT)
-                renew_statement(self.folder)
+                page = renew_report(self.plan.raw, self.folder, show_faces=show_faces)
         for text in [*conversions(self.session.converted), *([self._origin()] if self.rows() else [])]:
             self.watch.say(f"note: {text}")
         self._warn()

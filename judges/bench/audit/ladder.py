@@ -24,7 +24,7 @@ from judges.bench.audit import Audit
 from judges.bench.audit.costs import cost
 from judges.bench.audit.threats import Threats
 from judges.bench.engine_options import EngineOptions
-from judges.bench.execution import renew_statement
+from judges.bench.execution import renew_report
 from judges.bench.gradient_inversion.added import AddedAttack
 from judges.kinds import RunPlan
 from judges.plans.audit import AuditPlan, audit_of
@@ -172,7 +172,7 @@ def _climb(plan: RunPlan, folder: Path, watch: Watch, *, options: EngineOptions 
     remarks = [text for one in found for text in one.ladder.remarks]
     audit = LadderAudit(above, folder.resolve() / LADDER, watch, options, steps, remarks)
     page = audit.execute(show_faces=show_faces)
-    renew_statement(folder)
+    renew_report(plan.raw, folder, show_faces=show_faces)
     return page
 
 

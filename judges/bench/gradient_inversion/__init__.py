@@ -133,7 +133,8 @@ class Run(AttackedUpdates[Plan]):
 
     def _is_whole(self, federation: Federation, jobs: Mapping[str, Started]) -> bool:
         """Wait for the repetitions of a federation, by name; if one fails, so do its cells."""
-        with self.watch.task(f"federation {federation.label}") as advance:
+        kept = "" if jobs else " (kept from an earlier call)"
+        with self.watch.task(f"federation {federation.label}{kept}") as advance:
             for done, (name, job) in enumerate(jobs.items()):
                 outcome = job.finish(lambda _done, _total: None)
                 self.clock("federations", outcome.seconds)

@@ -35,7 +35,7 @@ def facts_of(found: Preflight, captured: CapturedUpdate, inferred: Inferred) -> 
     yield from _of_subject(found, inferred)
     yield from _of_client(found, captured)
     if found.steps:
-        yield "local steps", f"{found.steps}, {_counted(found.examples, 'unknown example')}"
+        yield "local steps", f"{found.steps}, with {_counted(found.examples, 'example')} to look for"
         yield "contradictions", " ".join(found.contradictions) or "none"
     if found.layers is not None:
         yield from _of_layers(found.layers)
@@ -123,7 +123,8 @@ def _of_engine(found: Preflight) -> Iterator[Fact]:
     yield "engine", f"{choice.engine}: {sides.get(choice.engine, '')}"
     if choice.why_not_folded:
         yield "not folded because", choice.why_not_folded.removeprefix("model: ")
-    yield "self-check", f"differs from plain torch by {choice.error:.1g} of the tolerance"
+    apart = f"differs from plain torch by {choice.error:.1g} times the tolerance"
+    yield "self-check", apart if choice.error else "equals plain torch"
     if choice.draws:
         named = _named([name or "the model's own code" for name in found.drawing]) if found.drawing else "its own code"
         yield "random numbers", f"drawn by {named}; no server knows them, so attacks leave them out"
@@ -151,8 +152,8 @@ def _of_labels(found: Preflight) -> str:
         return "the targets are values, not classes; they are looked for with the inputs"
     read = [rule for rule, share in found.labels.items() if share == 1.0]
     partly = [f"{rule} ({share:.0%})" for rule, share in found.labels.items() if 0.0 < share < 1.0]
-    parts = [f"read off the last layer by the rule {' or '.join(read)}"] if read else []
-    parts += [f"of random batches, some by {', '.join(partly)}"] if partly else []
+    parts = [f"read off the last layer by attack.label_rule = {' or '.join(read)}"] if read else []
+    parts += [f"of some random batches by {' or '.join(partly)}"] if partly else []
     if found.steps > 1 and found.examples <= found.most_examples:
         return "looked for with the inputs: an update of several steps does not tell of which step a label is"
     return "; ".join(parts) or "cannot be read off the last layer; use dlg, which looks for them with the inputs"

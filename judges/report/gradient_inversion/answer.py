@@ -30,7 +30,11 @@ _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
 def answer(
-    summary: Summary, warnings: Sequence[str], controls: Sequence[str] = (), threats: Sequence[str] = ()
+    summary: Summary,
+    warnings: Sequence[str],
+    controls: Sequence[str] = (),
+    threats: Sequence[str] = (),
+    ladder: Sequence[str] = (),
 ) -> Answer:
     """Return the answer of a run.
 
@@ -39,6 +43,7 @@ def answer(
         warnings: reasons to read it with care, from outside the summary.
         controls: where the controls come from, or which are lacking.
         threats: what became of further threats to the same federation.
+        ladder: what the ladder in the run's folder says.
     """
     attacks = [cell for cell in summary.cells if not cell.is_control]
     if not attacks:
@@ -48,7 +53,7 @@ def answer(
                   if all(cell.tau is None for cell in own)})  # fmt: skip
     told = found.find(summary)
     spikes = [sentence(one) for one in told if isinstance(one, found.Thresholded)]
-    beware = [sentence(one) for one in told if isinstance(one, found.FailedCheck)]
+    beware = [sentence(one) for one in told if isinstance(one, (found.FailedCheck, found.OtherwiseByPsnr))]
     headline, shown = _headline(list(best.values())) if best else _of_spikes(told)
     lines = [
         ("Attacked", [_attacked(attacks)]),
@@ -57,7 +62,7 @@ def answer(
         ("Spiking", bounded(list(contrast_lines(summary.contrasts)), "networks")),
         ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
         ("Other threats", list(threats)),
-        ("Ladder", [sentence(one) for one in told if isinstance(one, Climb)]),
+        ("Ladder", [*(sentence(one) for one in told if isinstance(one, Climb)), *ladder]),
         ("Beware", [*beware, *warnings]),
     ]
     return Answer(headline, shown, lines)

@@ -14,7 +14,7 @@ from judges.runs.identity import Group
 from judges.runs.measures import SanityCheck
 from judges.runs.names import attack_name, line_name
 from judges.summaries.gradient_inversion import CellSummary, Summary
-from judges.summaries.verdicts import NOTHING, OPEN, VERDICTS
+from judges.summaries.verdicts import NOTHING, OPEN, PARTLY, RECOVERED, TRACES, VERDICTS
 
 
 class Scored(NamedTuple):
@@ -53,6 +53,13 @@ class BestControls(NamedTuple):
     high: float
 
 
+class OtherwiseByPsnr(NamedTuple):
+    """An attack that found something by SSIM, and the control whose mean PSNR on the same victims is higher."""
+
+    attack: CellSummary
+    control: CellSummary
+
+
 class SmallPictures(NamedTuple):
     """That pictures of some groups are smaller than the window of SSIM, which is not defined for them."""
 
@@ -84,7 +91,10 @@ class Observed(NamedTuple):
     taus: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-Finding = Scored | OfVerdict | Missed | BestControls | SmallPictures | FailedCheck | Thresholded | Observed | Climb
+Finding = (
+    Scored | OfVerdict | Missed | BestControls | OtherwiseByPsnr | SmallPictures | FailedCheck | Thresholded | Observed
+    | Climb
+)  # fmt: skip
 
 
 def find(summary: Summary) -> list[Finding]:
@@ -102,6 +112,7 @@ def find(summary: Summary) -> list[Finding]:
         *climbs(summary),
         *_missed(plain),
         *_best_controls(summary),
+        *_otherwise_by_psnr(summary),
         *(
             [SmallPictures()]
             if any(cell.ssim is None and cell.token_accuracy is None for cell in summary.cells)
@@ -163,6 +174,16 @@ def _best_controls(summary: Summary) -> Iterator[BestControls]:
     best = [max(own) for own in means if own]
     if best:
         yield BestControls(tuple(dict.fromkeys(name for _, name in best)), min(best)[0], max(best)[0])
+
+
+def _otherwise_by_psnr(summary: Summary) -> Iterator[OtherwiseByPsnr]:
+    """Yield the attacks without thresholding that found something by SSIM, where a control's mean PSNR is higher."""
+    for own in plain_groups(summary).values():
+        known = [(cell.psnr_db.mean, cell) for cell in own if cell.psnr_db and cell.psnr_db.mean is not None]
+        best = max((one for one in known if one[1].control), key=lambda one: one[0], default=None)
+        for mean, cell in known:
+            if best and not cell.control and cell.verdict in (RECOVERED, PARTLY, TRACES) and mean < best[0]:
+                yield OtherwiseByPsnr(cell, best[1])
 
 
 def _thresholded(table: SpikeTable) -> Thresholded:

@@ -20,7 +20,7 @@ from judges.report.gradient_inversion import WORDS
 from judges.report.gradient_inversion.answer import answer, passed_over
 from judges.report.gradient_inversion.events import SpikeTable, spike_tables
 from judges.report.gradient_inversion.pictures import answer_blocks, picture_blocks, sizes
-from judges.report.gradient_inversion.sentences import findings, observations
+from judges.report.gradient_inversion.sentences import findings, observations, sentence
 from judges.report.gradient_inversion.tables import ceilings, image_section
 from judges.report.gradient_inversion.tables_claims import claims_section
 from judges.report.gradient_inversion.tables_events import distance_section, spike_panels, spike_section
@@ -35,7 +35,7 @@ from judges.report.gradient_inversion.tables_reads import reads_section
 from judges.report.gradient_inversion.tables_record import article_section, record_section
 from judges.report.gradient_inversion.trends import Trend, by_round, by_timesteps
 from judges.report.judges import judges_section
-from judges.report.ladder import ladder_section
+from judges.report.ladder import climbs, ladder_of_run, ladder_section
 from judges.report.page import write_page
 from judges.report.rounds.audited import Audited, audited, audited_sections
 from judges.report.table import Drawing, Section
@@ -50,7 +50,7 @@ from judges.report.victims.lineup import Lineup, lineups
 from judges.report.victims.sheets import lineup_blocks
 from judges.report.victims.texts import text_section
 from judges.report.victims.timelines import TimeBlock, time_blocks, time_drawings, time_section
-from judges.runs.manifest import ANSWERS, GALLERY, auxiliary_data, read_manifest, told_controls, without_people
+from judges.runs.manifest import ANSWERS, GALLERY, LADDER, auxiliary_data, read_manifest, told_controls, without_people
 from judges.runs.names import attack_name, group_name
 from judges.runs.pictures import Pictures, load_pictures
 from judges.runs.rows import Score, read_scores
@@ -146,6 +146,7 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     warnings = [*_told_view(run_dir / "config.toml"), *passed_over(found.scores)]
     controls = told_controls(found.manifest)
     others = found.further.lines if found.further is not None else []
+    ladder = _told_ladder(run_dir)
     glance = Drawing("glance.html.j2", glances(found.victims.shown))
     threat_model = " ".join([WORDS.threat_model, *_adversaries(found.scores, found.manifest)])
     return write_page(
@@ -153,8 +154,8 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
         found.manifest,
         _sections(found),
         words=WORDS._replace(threat_model=threat_model),
-        findings=[*findings(summary), *others, *warnings, *controls],
-        answer=answer(summary, warnings, controls, others),
+        findings=[*findings(summary), *ladder, *others, *warnings, *controls],
+        answer=answer(summary, warnings, controls, others, ladder),
         first=Section("glance", "Truth beside answers", [glance], lead=WORDS.notes["glance"]),
         articles=[article_section(summary)],
     )
@@ -249,6 +250,12 @@ def _adversaries(scores: Iterable[Score], manifest: Mapping[str, Any]) -> list[s
         ),
         *([f"Besides updates, {'; '.join(given)}."] * bool(given)),
     ]
+
+
+def _told_ladder(run_dir: Path) -> list[str]:
+    """Return what the ladder in a run's folder says, if one was climbed."""
+    ladder = ladder_of_run(run_dir)
+    return [f"{sentence(climb)} Its rungs: {LADDER}/report.html." for climb in climbs(ladder)] if ladder else []
 
 
 def _told_view(config: Path) -> list[str]:

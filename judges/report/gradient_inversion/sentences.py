@@ -121,6 +121,15 @@ def _(best: found.BestControls) -> str:
 
 
 @sentence.register
+def _(one: found.OtherwiseByPsnr) -> str:
+    attack, control = (tenths(cell.psnr_db.mean if cell.psnr_db else None) for cell in one)
+    return (
+        f"{attack_name(one.attack)} on {group_name(one.attack)}: {one.attack.verdict} by SSIM, but by PSNR "
+        f"{line_name(one.control)} is nearer to the victims on average ({control} against {attack} dB)."
+    )
+
+
+@sentence.register
 def _(_small: found.SmallPictures) -> str:
     return NOTES["small"]
 

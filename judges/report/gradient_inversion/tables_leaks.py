@@ -155,7 +155,7 @@ def outcomes(check: SanityCheck) -> list[Outcome]:
         Outcome(
             "a victim's result is its own",
             check.is_own,
-            DASH
+            check.failure or "there is no other victim"
             if check.moved is None
             else f"{check.moved} of {len(check.victims)} come out otherwise when attacked alone",
         ),

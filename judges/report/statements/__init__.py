@@ -15,7 +15,7 @@ from judges.report.formats import joined
 from judges.report.statements.sheet import write_sheet
 from judges.report.table import Table
 from judges.runs.integrity import STATEMENT
-from judges.runs.manifest import WARNINGS, failed_cells, plain_text
+from judges.runs.manifest import NO_CHECKOUT, WARNINGS, failed_cells, plain_text
 
 NO_EVIDENCE = (
     "An attack that found nothing shows only that this attack, with this budget and what its adversary knows, found "
@@ -133,7 +133,7 @@ def origin(run_dir: Path, manifest: Mapping[str, Any]) -> Part:
     names = ("spikeleak", "torch", "flwr", "numpy")
     made = [f"{name} {versions[name]}" for name in names if name in versions]
     commit = str(manifest.get("git_commit", ""))
-    with_commit = f"commit {commit}" if commit else ""
+    with_commit = {"": "", NO_CHECKOUT: "from an installed package"}.get(commit, f"commit {commit}")
     seed = f"seed {plain_text(manifest['seed'])}" if "seed" in manifest else ""
     files = ("config.toml", "manifest.json", "scores.csv", "summary.json")
     hashes = [f"{name} {sha256(run_dir / name)[:_HASH]}" for name in files if (run_dir / name).is_file()]

@@ -26,6 +26,11 @@ _NARROW, _WIDE = 5, 10
 _FEW, _MANY = 4, 8
 """How many pictures of a search do."""
 
+_LEGEND = (
+    "Dots: the victims; dark bar: their median; dashed line: above this SSIM a picture is recognisable; grey band: the "
+    "victims' best controls, which need nothing of their updates, from the least to the greatest, with their median."
+)
+
 
 def lineup_drawings(lineups: Sequence[Lineup]) -> Iterator[tuple[str, Draw]]:
     """Yield a figure of each line-up, and of searches that kept pictures one of its first victim, and their SSIM."""
@@ -41,7 +46,7 @@ def lineup_drawings(lineups: Sequence[Lineup]) -> Iterator[tuple[str, Draw]]:
 def strip_drawings(strips: Sequence[Strips]) -> Iterator[tuple[str, Draw]]:
     """Yield the strips of each measure as a figure."""
     for place, one in enumerate(strips, start=1):
-        yield f"victims-{place}", captioned(partial(_strips, one), "; ".join(one.groups))
+        yield f"victims-{place}", captioned(partial(_strips, one), f"{'; '.join(one.groups)}. {_LEGEND}")
 
 
 def _gallery(lineup: Lineup, width: float) -> Figure:

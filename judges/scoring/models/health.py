@@ -29,7 +29,7 @@ class Vitals:
         firing_rates, silent: {layer: number}, as in `Health`.
         zero_gradient: share of entries of the update that are exactly 0.
         dead: whether all entries of the update outside the output layer are exactly 0.
-        gradient_norm: l2 norm of the gradient in the update; NaN for a delta whose learning rate or number of steps is
+        gradient_norm: l2 norm of the gradient in the update; None for a delta whose learning rate or number of steps is
             not known.
         told_labels: whether the client told the server its labels.
     """
@@ -38,7 +38,7 @@ class Vitals:
     silent: Mapping[str, float]
     zero_gradient: float
     dead: bool
-    gradient_norm: float
+    gradient_norm: float | None
     told_labels: bool = False
 
 
@@ -77,6 +77,7 @@ def examine(attacked: Attacked, found: Sequence[Vitals], *, accuracies: Sequence
         classes: number of classes of the data set.
     """
     measured = [value for value in accuracies if math.isfinite(value)]
+    norms = [one.gradient_norm for one in found if one.gradient_norm is not None]
     return Health(
         **vars(attacked),
         captures=len(found),
@@ -86,7 +87,7 @@ def examine(attacked: Attacked, found: Sequence[Vitals], *, accuracies: Sequence
         silent=_means([one.silent for one in found]),
         zero_gradient=fmean(one.zero_gradient for one in found),
         dead=fmean(one.dead for one in found),
-        gradient_norm=distribution([one.gradient_norm for one in found]),
+        gradient_norm=distribution(norms) if norms else None,
         told_labels=any(one.told_labels for one in found),
     )
 
@@ -98,11 +99,11 @@ def _output_layer(model: nn.Module) -> set[str]:
     return {name for name, owner in owners.items() if owner == last}
 
 
-def _norm(capture: CapturedUpdate) -> float:
+def _norm(capture: CapturedUpdate) -> float | None:
     try:
         gradient = observed_gradient(capture)
     except ConfigError:
-        return math.nan
+        return None
     return math.sqrt(sum(float(entries.double().square().sum()) for entries in gradient.values()))
 
 

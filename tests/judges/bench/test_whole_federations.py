@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fl_sim.contents import Contents, contents_path, read_contents
-from fl_sim.errors import DataError
+from fl_sim.errors import ConfigError, DataError
 from fl_sim.federation import client_app
 from judges.bench.execution import run_plan
 from judges.bench.gradient_inversion.added import attack_run
@@ -163,6 +163,28 @@ def test_a_client_that_does_not_answer_is_a_named_failure_and_is_asked_again(
     run(tmp_path / "calm", raw)
     assert without_seconds(folder) == without_seconds(tmp_path / "calm")
     assert ask("verify", folder)[0] == 0
+
+
+def test_a_federation_of_which_every_client_fails_takes_only_its_own_cells_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def train(message: Any, context: Any, settings: Any) -> Any:
+        if "lenet" in settings.federation_id:
+            raise ConfigError("defence: of my own")
+        return sound(message, context, settings)
+
+    sound = client_app._train
+    monkeypatch.setattr(client_app, "_train", train)
+    run(tmp_path, RAW | {"federation": {"clients": 2}})
+    (reason,) = failed_cells(read_manifest(tmp_path)).values()
+    assert reason == (
+        "Round 1: none of the 2 clients sent a valid reply. First problem: the client failed: ConfigError: defence: of "
+        "my own"
+    )
+    assert {row["model"] for row in without_seconds(tmp_path)} == {"mlp"}
+    told = [record.getMessage() for record in caplog.records if record.name == "flwr"]
+    assert sum("raised ConfigError" in text for text in told) == 1  # not once a client
+    assert sum("is not recorded: for the same reason" in text for text in told) == 1
 
 
 def test_a_federation_whose_models_are_inverted_is_whole_too(tmp_path: Path, cache: Path) -> None:

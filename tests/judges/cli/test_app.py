@@ -181,6 +181,16 @@ def test_a_folder_without_a_run_is_told(call: Any, tmp_path: Path, command: str)
     assert str(tmp_path / "none") in done.err
 
 
+@pytest.mark.parametrize("command", ["report", "statement", "verify"])
+def test_a_config_is_no_folder_of_a_run(call: Any, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("")
+    done = call(command, path)
+    assert done.code == 3
+    assert one_paragraph(done.err), done.err
+    assert str(path) in done.err
+
+
 def fail(error: BaseException) -> Any:
     def failing(*_arguments: object, **_options: object) -> None:
         raise error

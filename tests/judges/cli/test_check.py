@@ -126,7 +126,7 @@ def test_a_network_of_the_users_own_is_examined(spikeleak: Call, tmp_path: Path)
     assert found["batch_size"] == "4, assumed"
     assert found["loss"] == "nll, assumed"
     assert found["momentum"] == "unknown, taken to be 0"
-    assert found["local steps"] == "1, 4 unknown examples"
+    assert found["local steps"] == "1, with 4 examples to look for"
     assert found["contradictions"] == "none"
     assert found["engine"].startswith("replayed")
     assert found["not folded because"] == "its loss is nll"
@@ -149,7 +149,7 @@ def test_the_statistics_of_a_delta_and_its_steps_are_told(spikeleak: Call) -> No
     found = facts(out)
     assert code == 0
     assert found["shares"] == "weights after local steps"
-    assert found["local steps"] == "6, 8 unknown examples"
+    assert found["local steps"] == "6, with 8 examples to look for"
     assert found["not trained"] == "conv.weight, conv.bias"
     assert found["shared statistics"] == "of batch normalisation norm"
 
@@ -234,7 +234,7 @@ def test_captures_say_what_they_know(spikeleak: Call, tmp_path: Path) -> None:
     assert code == 0
     parts = [facts(part) for part in out.split("\n\n")]
     assert [part["local steps"] for part in parts] == [
-        "1, 1 unknown example", "2, 2 unknown examples", "1, 1 unknown example",
+        "1, with 1 example to look for", "2, with 2 examples to look for", "1, with 1 example to look for",
     ]  # fmt: skip
     assert [part["learning_rate"] for part in parts] == ["not needed for a gradient", "0.1, known", "0.1, known"]
     assert {part["momentum"] for part in parts} == {"0.5, assumed"}

@@ -54,7 +54,9 @@ def test_one_key_is_printed_with_all_that_it_means(call: Call) -> None:
 def test_an_unknown_key_names_the_nearest(call: Call) -> None:
     code, out, err = call("federation.ruonds")
     assert (code, out) == (2, "")
-    assert "'federation.ruonds' is not known. Did you mean 'federation.rounds'?" in err
+    assert "'federation.ruonds' is not known. Did you mean 'federation.rounds'? Known in 'federation': " in err
+    assert "attack." not in err  # hundreds of keys help nobody
+    assert "There are " in call("fedration")[2]
 
 
 def test_other_entries_are_told_where_asked_for(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

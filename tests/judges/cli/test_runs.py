@@ -96,7 +96,10 @@ def test_a_new_report_makes_nothing_else_good(copied: Copy) -> None:
 
 def test_figures_are_files_of_the_run_until_a_report_without_them(copied: Copy) -> None:
     folder = copied("figures")
-    assert ask("report", folder, "--figures")[0] == 0
+    code, told = ask("report", folder, "--figures")
+    assert code == 0
+    assert f"figures: {folder / 'figures'}, with their captions in captions.txt" in told
+    assert not any(line.endswith(" ") for line in told.splitlines())
     names = {path.name for path in (folder / "figures").iterdir()}
     assert {"victims-1-1col.pdf", "victims-1-2col.svg", "gallery-1-2col.png"} <= names
     assert verify(folder).is_sound

@@ -61,8 +61,11 @@ def test_an_audit_is_stated(half_sealed: Path) -> None:
     assert f"**At least one attack recovered {sum(found)} of 2 scored examples ({50 * sum(found)} %, 95 % inter" in text
     assert "4 updates of 4 examples attacked, 2 updates with 2 examples scored" in text
     assert "- **Clients share:** the gradient of one batch\n" in text
-    assert "- **Known:** local steps 1, batch size 1, num examples 1\n" in text
+    assert "- **Known:** local steps 1, batch size 1, number of examples 1\n" in text
     assert "- **Assumed:** loss cross_entropy\n" in text
+    assert "- **Data:** those of the clients of the audited federation\n" in text
+    assert ", with the parameters that the server sent to its clients\n" in text
+    assert "other settings at the default of torch (named in manifest.json)\n" in text
     assert "- **Unknown, taken to be:** optimiser sgd, momentum 0, weight decay 0, clip norm 0, mode train" in text
     assert "- **Knows:** A: the update only\n" in text
     assert "- **Labels:** certain in 4 of 4 updates\n" in text
@@ -151,6 +154,10 @@ def test_the_ladder_is_stated_where_there_is_one(tmp_path: Path) -> None:
     assert "not climbed" not in text
     assert "iDLG does not recover the examples in its best case either" in text
     assert "so the ladder cannot tell what protects these clients" in text
+    page = (tmp_path / "report.html").read_text()  # and the audit's own report
+    assert "iDLG does not recover the examples in its best case either" in page
+    assert '<a href="ladder/report.html">' in page
+    assert verify(tmp_path).is_sound
 
 
 def test_what_only_the_ladder_tried_is_no_gap(tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ def test_headings_span_their_columns() -> None:
     ]  # fmt: skip
 
 
+def test_a_unit_that_the_small_print_is_headed_by_stands_once_in_markdown() -> None:
+    table: Table[list[str]] = Table("t", [Column("Updates", lambda row: row[0], unit="examples", under="examples")], [])
+    assert [text for text, _ in table.flat_heads] == ["Updates", "examples"]
+
+
 def test_a_line_is_drawn_where_what_rows_share_changes() -> None:
     assert [css for css, _ in TABLE.lines(TABLE.groups[0])] == ["attack", "control", "attack apart"]
 

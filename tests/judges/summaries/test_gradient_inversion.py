@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, wilcoxon
+from scipy.stats import binomtest, bootstrap, wilcoxon
 
 from fl_sim.errors import DataError
 from judges.intervals import (
@@ -87,6 +87,16 @@ def test_rate_by_hand() -> None:
     some = rate([True, False, False, False], range(4), seed=0, stream="a")
     assert (some.share, some.low) == (0.25, 0.0)
     assert 0.25 < some.high <= 1.0
+
+
+@pytest.mark.parametrize("victims", [2, 8])
+def test_federations_that_agree_are_not_certain(victims: int) -> None:
+    """Half of each of three federations' victims: no resample differs, but three federations tell little."""
+    flags = [place % 2 == 0 for place in range(3 * victims)]
+    half = rate(flags, [place // victims for place in range(3 * victims)], seed=0, stream="a")
+    exact = binomtest(15, 30).proportion_ci(method="exact")
+    assert half.low < exact.low < half.share == 0.5 < exact.high < half.high
+    assert half.low + half.high == pytest.approx(1.0)
 
 
 def test_wilcoxon() -> None:

@@ -14,11 +14,12 @@ from judges.report.formats import joined
 from judges.report.gradient_inversion.statement.limits import not_tried, protection
 from judges.report.gradient_inversion.statement.results import attacks_part, headline, reads_parts
 from judges.report.gradient_inversion.statement.subject import adversary_part, knows, subject, system_part
+from judges.report.ladder import ladder_of_run
 from judges.report.rounds.audited import audited, audited_parts
 from judges.report.statements import Account, Statement, origin, title_of, write_statement
 from judges.runs.manifest import LADDER, WARNINGS, manifest_so_far, read_manifest
 from judges.runs.rows import read_scores
-from judges.summaries.gradient_inversion import Summary, read_summary
+from judges.summaries.gradient_inversion import read_summary
 
 
 def write_attack_statement(run_dir: Path) -> Path:
@@ -33,7 +34,7 @@ def write_attack_statement(run_dir: Path) -> Path:
     """
     manifest, summary = read_manifest(run_dir), read_summary(run_dir / "summary.json")
     scores, config = read_scores(run_dir / "scores.csv"), _config(run_dir / "config.toml")
-    ladder = _ladder(run_dir)
+    ladder = ladder_of_run(run_dir)
     threats = audited(run_dir, manifest)
     parts = [
         system_part(summary, scores, manifest, config),
@@ -64,14 +65,8 @@ def account_of_attacks(run_dir: Path) -> Account:
             if fact.term not in ("Model", "Assumed")
         ],
         [cell.verdict for cell in cells],
-        not_tried(summary, scores, manifest, _ladder(run_dir), _remarks(run_dir)).facts,
+        not_tried(summary, scores, manifest, ladder_of_run(run_dir), _remarks(run_dir)).facts,
     )
-
-
-def _ladder(run_dir: Path) -> Summary | None:
-    """Return the summary of the ladder in a run's folder; None if none was climbed, a DataError if it is corrupt."""
-    path = run_dir / LADDER / "summary.json"
-    return read_summary(path) if path.is_file() else None
 
 
 def _remarks(run_dir: Path) -> list[str]:

@@ -11,9 +11,10 @@ from judges.report.gradient_inversion.statement.results import unattempted
 from judges.report.gradient_inversion.tables_claims import claim_line
 from judges.report.gradient_inversion.tables_leaks import ADVERSARIES
 from judges.report.statements import Fact, Part, few
-from judges.runs.identity import Attacked, Group
+from judges.runs.identity import AS_SENT, Attacked, Group
 from judges.runs.manifest import CLIENTS, auxiliary_data, plain_text
 from judges.runs.names import defence_name, init_name, model_name
+from judges.runs.pictures import CAPTURES
 from judges.runs.rows import Score
 from judges.summaries.gradient_inversion import Summary
 
@@ -40,13 +41,12 @@ def system_part(
 ) -> Part:
     """Return the part on the system: model, data, clients, their training and defence."""
     groups = [*summary.reads, *summary.cells]
-    models = list(dict.fromkeys(joined(_network(one), init_name(one)) for one in groups))
+    models = list(dict.fromkeys(joined(_network(one), _parameters(one)) for one in groups))
     datasets = manifest.get("datasets")
     sources = datasets if isinstance(datasets, dict) else {}
-    data = [
-        f"{name} ({entry['source']})" if isinstance(entry, dict) and "source" in entry else str(name)
-        for name, entry in sources.items()
-    ] or list(dict.fromkeys(one.dataset for one in groups))
+    data = [_source(str(name), entry) for name, entry in sources.items()] or list(
+        dict.fromkeys(one.dataset for one in groups)
+    )
     defences = list(dict.fromkeys(defence_name(one) for one in groups))
     facts = [
         Fact("Model", few(models) or "unknown: no update could be read or scored"),
@@ -62,6 +62,19 @@ def system_part(
 def _network(one: Attacked | Group) -> str:
     """Return a network in words that need no glossary: "LeNet, a network without spikes"."""
     return f"{model_name(one)}, a {'spiking network' if one.spiking else 'network without spikes'}"
+
+
+def _parameters(one: Attacked | Group) -> str:
+    """Return how the parameters started, or that they are those which the server sent."""
+    return "with the parameters that the server sent to its clients" if one.init == AS_SENT else init_name(one)
+
+
+def _source(name: str, entry: object) -> str:
+    """Return a data set and where it was read from; of the clients' own inputs, which have no name, only that."""
+    source = str(entry.get("source", "")) if isinstance(entry, dict) else ""
+    if name == CAPTURES and source:
+        return f"those of {source}"
+    return f"{name} ({source})" if source else name
 
 
 def _counts(summary: Summary, scores: Sequence[Score]) -> str:
@@ -107,8 +120,14 @@ def _settings(settings: object, *, brief: bool = False) -> str:
     """Return a table of settings in one line; in brief, only those that matter most, and how many others there are."""
     table = settings if isinstance(settings, dict) else {}
     shown = [key for key in table if not brief or key in _MATTERS]
-    rest = f"{len(table) - len(shown)} others as torch has them" if len(shown) < len(table) else ""
-    return joined(*(f"{key.replace('_', ' ')} {plain_text(table[key]) or 'none'}" for key in shown), rest)
+    left = len(table) - len(shown)
+    rest = f"and {counted(left, 'other setting')} at the default of torch (named in manifest.json)" if left else ""
+    return joined(*(f"{_words(key)} {plain_text(table[key]) or 'none'}" for key in shown), rest)
+
+
+def _words(key: str) -> str:
+    """Return a key in words: "number of examples"."""
+    return key.replace("num_", "number of ").replace("_", " ")
 
 
 def _simulated(config: Mapping[str, Any]) -> Iterator[Fact]:

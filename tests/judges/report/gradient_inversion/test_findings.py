@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from judges.report.gradient_inversion.events import spike_tables
@@ -10,6 +11,7 @@ from judges.report.gradient_inversion.findings import (
     Missed,
     Observed,
     OfVerdict,
+    OtherwiseByPsnr,
     Scored,
     Thresholded,
     find,
@@ -42,6 +44,17 @@ def test_verdicts_come_from_the_loudest_on_beside_the_best_control(row: Row) -> 
         (RECOVERED, ["idlg"]), (TOO_FEW, ["dlg"]),
     ]  # fmt: skip
     assert controls == BestControls(("black",), 0.25, 0.25)
+
+
+def test_a_control_that_is_nearer_by_psnr_is_told(row: Row) -> None:
+    rows = many(row, [0.9, 0.8]) + [
+        dataclasses.replace(one, psnr_db=50.0) for one in many(row, [0.2] * 2, control="black")
+    ]
+    (found,) = [one for one in find(summarise(rows)) if isinstance(one, OtherwiseByPsnr)]
+    assert sentence(found).endswith("recovered by SSIM, but by PSNR black is nearer to the victims on average (50.0 "
+                                    "against 34.0 dB).")  # fmt: skip
+    usual = many(row, [0.9, 0.8]) + many(row, [0.2] * 2, control="black")
+    assert not [one for one in find(summarise(usual)) if isinstance(one, OtherwiseByPsnr)]
 
 
 def test_what_diverged_under_the_papers_protocol_is_no_failure(row: Row) -> None:
