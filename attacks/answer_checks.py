@@ -93,6 +93,9 @@ def _problem_of_counts(answer: Any) -> str:  # noqa: ANN401 - its fields may be 
         return f"the answer's matching_loss is a {type(answer.matching_loss).__name__}, expected a number"
     if not isinstance(answer.engine, str):
         return f"the answer's engine is a {type(answer.engine).__name__}, expected a text"
+    refused = answer.refused or {}
+    if not isinstance(refused, Mapping) or not all(isinstance(text, str) for pair in refused.items() for text in pair):
+        return f"the answer's refused is {refused!r}, expected a text for each name of an attack"
     answer.engine.encode()  # which raises for what no file can hold, as the next line does
     float(answer.matching_loss)
     length = len(answer.loss_history) if isinstance(answer.loss_history, Tensor) else 0

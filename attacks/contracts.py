@@ -81,6 +81,8 @@ class Reconstruction:
             the setting `snapshots` asks for them and the attack searches.
         snapshot_steps: (S,), int64, ascending: after how many of the steps that `loss_history` counts each was the
             candidate (outer steps of L-BFGS, steps of the others).
+        refused: {attack that this one is made of: why it does not take this victim}, as "frozen_delta" of an ensemble
+            where the model cannot be folded; None where none refused.
     """
 
     capture_id: str
@@ -100,6 +102,7 @@ class Reconstruction:
     engine: str = ""
     snapshots: Tensor | None = field(default=None, metadata=LATER)
     snapshot_steps: Tensor | None = field(default=None, metadata=LATER)
+    refused: Mapping[str, str] | None = field(default=None, metadata=LATER)
 
 
 class GradientInversion(Protocol):

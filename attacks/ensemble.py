@@ -146,28 +146,39 @@ class Ensemble:
         if self.settings.effort == "none":
             return [self._grey(capture, seed) for capture in captures]
         found: list[Answers] = [{} for _ in captures]
-        refusal = self._try(captures, found, spare=True, seed=seed, device=device)
+        refused: list[dict[str, str]] = [{} for _ in captures]
+        self._try(captures, found, refused, spare=True, seed=seed, device=device)
         if not all(found):  # but for members that spiking networks are spared
-            refusal = self._try(captures, found, spare=False, seed=seed, device=device) or refusal
+            self._try(captures, found, refused, spare=False, seed=seed, device=device)
         if not all(found):
-            raise refusal or ConfigError("attack.adversary: no attack of this adversary takes the victims.")
+            last = [text for own, told in zip(found, refused, strict=True) if not own for text in told.values()]
+            raise ConfigError(last[-1] if last else "attack.adversary: no attack of this adversary takes the victims.")
         seconds = (time.perf_counter() - started) / len(captures)
         if progress is not None:
             progress(len(captures), len(captures))
-        return [self._chosen(*pair, seed=seed, seconds=seconds) for pair in zip(captures, found, strict=True)]
+        return [
+            self._chosen(*victim, seed=seed, seconds=seconds) for victim in zip(captures, found, refused, strict=True)
+        ]
 
     def _try(
-        self, captures: Sequence[CapturedUpdate], found: Sequence[Answers], *, spare: bool, seed: int, device: str
-    ) -> ConfigError | None:
-        """Let each member answer for those victims that need it; return the last refusal.
+        self,
+        captures: Sequence[CapturedUpdate],
+        found: Sequence[Answers],
+        refused: Sequence[dict[str, str]],
+        *,
+        spare: bool,
+        seed: int,
+        device: str,
+    ) -> None:
+        """Let each member answer for those victims that need it.
 
         Args:
             captures: of all victims.
             found: their answers so far, to which others are added.
+            refused: why members do not take them, to which others are added.
             spare: whether to try a member on those only that it takes at this effort; if not, on those without answers.
             seed, device: as for `reconstruct`.
         """
-        refusal: ConfigError | None = None
         for member in self._members():
             takes = [self._takes(member, capture, spare=spare) for capture in captures]
             over = [_is_matched(own) if spare else bool(own) for own in found]
@@ -176,13 +187,13 @@ class Ensemble:
             try:
                 answers = self._built(member).reconstruct(chosen, seed=seed, device=device) if chosen else []
             except ConfigError as error:
-                refusal = error
+                for index in wanted:
+                    refused[index][member.name] = str(error)
                 continue
             for index, answer, distance in zip(wanted, answers, _distances(chosen, answers), strict=True):
                 if member.name == "exact" and answer.stop_reason is StopReason.NOT_ATTEMPTED:
                     continue  # there is no closed form, so it names labels only
                 found[index][f"{member.name} {member.letter}"] = answer, distance
-        return refusal
 
     def _takes(self, member: Member, capture: CapturedUpdate, *, spare: bool) -> bool:
         """Return whether a member is tried on a victim; of too many examples, if it then reads what can be."""
@@ -212,8 +223,10 @@ class Ensemble:
             return attack.informed(self._auxiliary)
         return attack
 
-    def _chosen(self, capture: CapturedUpdate, found: Answers, *, seed: int, seconds: float) -> Reconstruction:
-        """Return the answer to a victim, with the counts of all members."""
+    def _chosen(
+        self, capture: CapturedUpdate, found: Answers, refused: Mapping[str, str], *, seed: int, seconds: float
+    ) -> Reconstruction:
+        """Return the answer to a victim, with the counts of all members, and why others did not take it."""
         own = {name: answer for name, (answer, _) in found.items()}
         nearest = min(found, key=lambda name: found[name][1])
         preferred = [name for name in preference(capture) if name in own]
@@ -229,6 +242,7 @@ class Ensemble:
             seconds=seconds,
             seed=seed,
             engine=f"{answer.attack}: {answer.engine}",
+            refused=dict(refused) or None,
         )
 
     def _grey(self, capture: CapturedUpdate, seed: int) -> Reconstruction:

@@ -99,6 +99,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "a loss that no float holds": (changed(matching_loss=10**400), "failed on {first}: OverflowError"),
     "a count that no file holds": (changed(iterations=2**64), "on {first}: the answer's iterations is 18446744"),
     "an engine of half a letter": (changed(engine="\ud800"), "failed on {first}: UnicodeEncodeError"),
+    "a reason of no kind": (changed(refused={"idlg": 3}), "on {first}: the answer's refused is {{'idlg': 3}}"),
     "no engine": (changed(engine=None), "on {first}: the answer's engine is a NoneType, expected a text"),
 }
 

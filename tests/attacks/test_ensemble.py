@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +11,12 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from attacks import build_attack, ensemble
-from attacks.contracts import Auxiliary
+from attacks.contracts import Auxiliary, Reconstruction
 from attacks.ensemble import MEMBERS, Ensemble, Member, preference
 from attacks.settings import EnsembleSettings
 from fl_sim.errors import ConfigError
 from fl_sim.models import MODELS, ModelEntry, build_model
-from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec
+from fl_sim.records import CapturedUpdate, InputSpec, ModelSpec, SpikingSpec, load_record, save_record
 from fl_sim.training import capture_gradient, parameters_of
 from tests.zoo import jelly
 
@@ -56,7 +57,7 @@ def test_letter_d_needs_auxiliary_data() -> None:
 
 
 def test_a_network_in_spikingjellys_multi_step_mode_is_attacked_by_what_does_not_fold_it(
-    few: None, monkeypatch: pytest.MonkeyPatch
+    few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def multi_step(spec: ModelSpec) -> nn.Module:
         convolution = layer.Conv2d(1, 4, 5, stride=2, padding=2)
@@ -71,6 +72,10 @@ def test_a_network_in_spikingjellys_multi_step_mode_is_attacked_by_what_does_not
     (answer,) = Ensemble().reconstruct([dataclasses.replace(capture, id="own/r001-c000")], seed=0)
     assert answer.labels.tolist() == [3]
     assert answer.engine.partition(":")[0] in {"idlg", "inverting_gradients"}
+    assert answer.refused is not None
+    assert set(answer.refused) >= {"frozen_delta", "feature_kalman"}
+    assert "a model that folds over victims (own/r001-c000: " in answer.refused["frozen_delta"]
+    assert load_record(Reconstruction, save_record(answer, tmp_path / "answer.safetensors")).refused == answer.refused
     for member in ("frozen_delta", "feature_kalman"):
         with pytest.raises(ConfigError, match=r"fold"):
             build_attack(member).reconstruct([capture], seed=0)

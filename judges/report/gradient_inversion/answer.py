@@ -25,7 +25,8 @@ _HEADLINES = {
     (LABELS,): "Labels were read in {share}, but no input.",
 }
 _INIT = " initialisation"
-_ENSEMBLE, _REPLAYED = "ensemble", ": replayed"
+_FOR_SPIKES = "frozen_delta"
+"""The member of the ensemble that was made for spiking networks."""
 _KNOWN = {name: place for place, name in enumerate(VERDICTS)}
 
 
@@ -109,20 +110,14 @@ def _of_spikes(told: Sequence[found.Finding]) -> tuple[str, str]:
 
 
 def passed_over(scores: Iterable[Score]) -> list[str]:
-    """Return on which spiking networks the ensemble went without the attack that was made for them, as sentences.
-
-    The column `engine` tells: frozen-delta matching needs a fold of the network over its victims, and where there is
-    none, the search goes through the client's own module, which is called "replayed".
-    """
+    """Return on which spiking networks the ensemble went without the attack that was made for them, as sentences."""
     groups = dict.fromkeys(
-        group_name(row.group)
-        for row in scores
-        if row.attack == _ENSEMBLE and not row.is_control and row.spiking and _REPLAYED in row.engine
+        group_name(row.group) for row in scores if row.spiking and not row.is_control and _FOR_SPIKES in row.refused
     )
     return [
-        f"On {where} the ensemble went without frozen-delta matching, its member for spiking networks: this network "
-        "cannot be folded over victims, or the update is of several steps. In the first case the same layers as a "
-        "SpikingTwin may give away more."
+        f"On {where} the ensemble went without frozen-delta matching, its member for spiking networks, because the "
+        "network cannot be folded over victims or the update is of several steps (which, says the column 'refused' of "
+        "scores.csv). In the first case the same layers as a SpikingTwin may give away more."
         for where in groups
     ]
 
