@@ -53,7 +53,7 @@ def answer_of(
 
 def snapshots_of(
     pictures: Pictures, problem: MatchingProblem, spec: InputSpec, victim: int | None = None
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Return the pictures of a search as fields of its answer.
 
     Args:
