@@ -26,7 +26,7 @@ from torch import Tensor
 from fl_sim.client_training import ClientTraining
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.files import atomic_write
-from fl_sim.specs import InputSpec, ModelSpec, Scalar, SpikingSpec
+from fl_sim.specs import LATER, InputSpec, ModelSpec, Scalar, SpikingSpec
 
 __all__ = [
     "LATER",
@@ -43,9 +43,6 @@ __all__ = [
     "record_bytes",
     "save_record",
 ]
-
-LATER: Mapping[str, Any] = {"later": True}
-"""Metadata of a field that came later: it is not stored where it is None, so that such records keep their bytes."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,10 @@ from fl_sim.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
 
+LATER: Mapping[str, Any] = {"later": True}
+"""Metadata of a field that came later: a record does not store it where it is None, so that such records keep their
+bytes; a table of rows may lack its column."""
+
 MOST_STEPS = 1000
 """Maximum number of time steps of a recording or a network: a file may claim any number, and memory grows with it."""
 
@@ -132,12 +136,16 @@ class OwnData(Settings):
     """What data of the user's own do not say themselves. Only "npz", "folder" and "huggingface" read these settings.
 
     Attributes:
-        test_fraction: share of each class that is for test, where the data have no split of their own: those whose
-            names come first by their SHA-256, at least one of two.
+        test_fraction: share of the examples that is for test, where the data have no split of their own: those whose
+            names come first by their SHA-256, of each class at least one of two.
+        test_split: "of each class" takes that share of each class; "random" of all examples together, by their names as
+            well, so that a class with few examples may be in one split only: of LFW's people, two thirds of the test
+            pictures at most are of people who are in the train split.
         people: whether the data may show people, whose pictures reports then hide; say false if they show none.
     """
 
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    test_split: Literal["of each class", "random"] = "of each class"
     people: bool = True
 
 

@@ -295,6 +295,8 @@ def test_a_users_folder_attacks_beside_the_script_does_not_stand_in_for_ours(tmp
         "from spikeleak import ATTACKS\n"
         "import attacks, judges.kinds\n"
         "assert 'dlg' in ATTACKS and not hasattr(attacks, 'MINE')\n"
+        "import spikeleak\n"
+        "assert all(hasattr(spikeleak, name) for name in spikeleak._ROOMS)\n"
     )
     (tmp_path / "late.py").write_text("import attacks\nimport spikeleak\n")
     done = programs.run(tmp_path / "script.py", cwd=tmp_path)

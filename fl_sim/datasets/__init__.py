@@ -69,7 +69,7 @@ def load_dataset(
 def read(entry: DatasetEntry, name: str, root: Path | None, size: int, framing: Framing, own: OwnData) -> Dataset:
     """Return what the loader of an entry returns for these settings; see `load_dataset`."""
     loader = located(entry.loader, f"data set '{name}'")
-    more = (*((framing,) if entry.events else ()), *((own.test_fraction,) if entry.own else ()))
+    more = (*((framing,) if entry.events else ()), *((own,) if entry.own else ()))
     data: Dataset = loader(root, size, *more)
     people = own.people if entry.own else entry.people
     return data if data.people == people else replace(data, people=people)

@@ -11,11 +11,11 @@ from fl_sim.plugins import refuse_place, refuse_switch, refuse_text
 
 if TYPE_CHECKING:
     from fl_sim.datasets.examples import Dataset
-    from fl_sim.specs import Framing
+    from fl_sim.specs import Framing, OwnData
 
 Loader: TypeAlias = "Callable[[Path | None, int], Dataset]"
 EventLoader: TypeAlias = "Callable[[Path | None, int, Framing], Dataset]"
-OwnLoader: TypeAlias = "Callable[[Path | None, int, float], Dataset]"
+OwnLoader: TypeAlias = "Callable[[Path | None, int, OwnData], Dataset]"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DatasetEntry:
 
     Attributes:
         loader: a callable `(root, size) -> Dataset`, with a `Framing` as third argument for recordings of events and
-            the share of the examples for test for a user's own data, or its import path ("package.module:name"). `root`
+            an `OwnData` for a user's own data, or its import path ("package.module:name"). `root`
             is the folder in which to look first or None, `size` the side to which images are resized or 0.
         summary: one line for `spikeleak list datasets`.
         terms: the authors' terms as far as known, and the publication to cite.

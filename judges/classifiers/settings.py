@@ -12,6 +12,8 @@ from fl_sim.specs import Settings
 from judges.classifiers.table import JUDGES
 
 PAPER, NONE = "paper", "none"
+AUTHORS = {"margin": 28.6, "scale": 64.0}
+"""What the authors of ArcFace have (Deng, Guo, Xue and Zafeiriou 2019, section 3.1): a margin of 0.5 rad."""
 
 
 class JudgeOptions(Settings):
@@ -25,8 +27,8 @@ class JudgeOptions(Settings):
         max_examples: largest number of training examples seen, over all epochs; 0 for the judge's default.
         weights: initial weights of resnet50_arcface: "none" for random ones, "imagenet" for the paper's IMAGENET1K_V1,
             which torchvision takes from its cache or downloads.
-        margin, scale: of the ArcFace head of resnet50_arcface, in degrees and as a factor; its authors have 28.6 (0.5
-            rad) and 64, for millions of faces.
+        margin, scale: of the ArcFace head of resnet50_arcface, in degrees and as a factor; "authors" for those of its
+            authors, 28.6 (0.5 rad) and 64, for millions of faces.
         fit: "held out" stops where a slice of the train split that is held out is judged best; "overfitted" trains on
             all of the split without augmentation for `max_epochs`, 100 by default. A high attack success rate of a
             judge that is wrong on unseen images, as published (82.6 % with 24.6 %), needs the latter.
@@ -42,6 +44,11 @@ class JudgeOptions(Settings):
     scale: float = Field(default=16.0, gt=0)
     fit: Literal["held out", "overfitted"] = "held out"
     seed: int = Field(default=0, ge=0)
+
+    @pydantic.field_validator("margin", "scale", mode="before")
+    @classmethod
+    def _of_authors(cls, value: object, info: pydantic.ValidationInfo) -> object:
+        return AUTHORS[str(info.field_name)] if value == "authors" else value
 
     @pydantic.field_validator("name")
     @classmethod

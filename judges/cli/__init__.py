@@ -17,7 +17,7 @@ from judges.cli.configs import config_app
 from judges.cli.export import export
 from judges.cli.judges import judge_app
 from judges.cli.listing import WARNED, list_, warn_of_plugins
-from judges.cli.manual import FOUR_WAYS, epilogue
+from judges.cli.manual import FOUR_WAYS, epilogue, flowing
 from judges.cli.runs import board, compare, refuse_audit, rerun, statement, submit, verify
 from judges.cli.signals import ended_like_ctrl_c
 from judges.cli.targets import invert, train
@@ -56,7 +56,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
 for command in (check, train, invert, verify, compare, rerun, statement, submit, board, export):
-    app.command(epilog=epilogue(command.__name__))(command)
+    app.command(help=flowing(command.__doc__), epilog=epilogue(command.__name__))(command)
 app.command(name="list", epilog=epilogue("list"))(list_)
 
 INTERRUPTED = 130
@@ -116,6 +116,9 @@ def run(
     refuse_audit(plan, path)
     folder = out or Path("runs") / plan.base.name
     if dry_run:
+        from judges.bench.process import check_device
+
+        check_device(plan.base.device)
         print_facts(kind_of(plan.raw).part("forecast")(plan, folder), width=120)
         return
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
@@ -229,7 +232,7 @@ _PEOPLE = {
 }
 
 
-@data_app.command()
+@data_app.command(epilog=epilogue("data info"))
 def info(
     name: Annotated[str, typer.Argument(help="Name of a data set.")],
     root: Annotated[str, typer.Option("--data-root", help="Folder in which to look first.")] = "",
@@ -252,7 +255,7 @@ def info(
     print_facts([*facts, *places], width=160)
 
 
-@data_app.command()
+@data_app.command(epilog=epilogue("data fetch"))
 def fetch(
     name: Annotated[str, typer.Argument(help="Name of a data set, or hf:OWNER/NAME for one of Hugging Face.")],
 ) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from judges.cli.manual import epilogue
+
 if TYPE_CHECKING:
     from judges.plans.keys import Entry, Place
 
@@ -19,7 +21,7 @@ _NOT_OF_A_TARGET = ("dataset.name", *_NOT_OF_A_MODEL)
 _NAMED = {"model.name": "to be given", "dataset.name": "to be given"}
 
 
-@config_app.command()
+@config_app.command(epilog=epilogue("config reference"))
 def reference(
     key: Annotated[str, typer.Argument(help="A key such as federation.rounds; all keys by default.")] = "",
     plugins: Annotated[bool, typer.Option("--plugins", help="Include the entries of installed packages.")] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from judges.cli.manual import epilogue
 from judges.cli.terminal import print_table
 from judges.fitted import Fitted, Head, Line
 
@@ -21,7 +22,7 @@ judge_app = typer.Typer(help="The judges: classifiers that tell what a reconstru
 COLUMNS = ("judge", "data set", "data source", "held-out", "train", "chance", "epochs", "seconds", "file")
 
 
-@judge_app.command()
+@judge_app.command(epilog=epilogue("judge train"))
 def train(
     dataset: Annotated[str, typer.Argument(help="Name of a data set.")],
     assignments: Annotated[
@@ -50,7 +51,7 @@ def train(
     _print({cache_path(options, data): judge.facts()})
 
 
-@judge_app.command(name="list")
+@judge_app.command(name="list", epilog=epilogue("judge list"))
 def list_() -> None:
     """List the trained judges in the cache."""
     from judges.classifiers.cache import cache_folder, cached_judges

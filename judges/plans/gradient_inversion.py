@@ -47,7 +47,8 @@ ONE_VALUE = (
     "name", "scale", "repeats", "repeat", "threads", "device", "chunk", "class_distances", "checks", "ladder.examples",
     "dataset.root",
     "dataset.size", "dataset.time_bins", "dataset.window_ms", "dataset.polarity", "dataset.voxels", "dataset.bin_ms",
-    "dataset.denoise_ms", "dataset.classes", "dataset.test_fraction", "dataset.people", "federation.keep_every",
+    "dataset.denoise_ms", "dataset.classes", "dataset.test_fraction", "dataset.test_split", "dataset.people",
+    "federation.keep_every",
     *(f"judge.{key}" for key in JudgeOptions.model_fields),
 )  # fmt: skip
 """Settings of the whole experiment, which cannot be lists."""

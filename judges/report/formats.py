@@ -58,7 +58,7 @@ def percent(share: float | None) -> str:
 
 def out_of_100(share: float | None) -> str:
     """Return a share in [0, 1] as a number out of 100, "87.4", for a column in per cent; a dash where there is none."""
-    return DASH if share is None else f"{100 * share:.1f}"
+    return DASH if share is None else number(100 * share, 1)
 
 
 def spread(mean: float | None, deviation: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from fl_sim.errors import DataError
 from fl_sim.files import atomic_write
-from fl_sim.specs import Scalar
+from fl_sim.specs import LATER, Scalar
 
 Row = TypeVar("Row")
 
@@ -70,12 +70,15 @@ def write_rows(kind: type[Row], rows: Sequence[Row], path: Path) -> Path:
 def read_rows(kind: type[Row], path: Path) -> list[Row]:
     """Read the rows that `write_rows` wrote. No column may be missing, since a default would state an unknown fact.
 
+    But for those that this version has added (`LATER`), which are then None: not known.
+
     Raises:
         DataError: the file is missing, or its columns or a value do not fit the kind of row.
     """
     frame, columns = read_frame(path), set(columns_of(kind))
     found = frame.columns
-    missing, surplus = sorted(columns - set(found)), sorted(set(found) - columns)
+    later = {field.name for field in dataclasses.fields(kind) if field.metadata == LATER}  # type: ignore[arg-type]
+    missing, surplus = sorted(columns - later - set(found)), sorted(set(found) - columns)
     if missing or surplus:
         raise DataError(
             f"{path}: expected the columns of a table of scores as this version writes them; missing: {missing}, "
@@ -151,12 +154,12 @@ def _value(text: str, hint: Any) -> Any:  # noqa: ANN401 - one of the types of a
     """Return CSV text as a value of the annotated type; a ValueError if that is impossible."""
     if hint is str:
         return text
-    if get_origin(hint) is Mapping:
-        return _settings(text)
     optional = type(None) in getattr(hint, "__args__", ())
     if optional and text == "":
         return None
     kind = hint.__args__[0] if optional else hint
+    if get_origin(kind) is Mapping:
+        return _settings(text)
     if kind is bool:
         if text not in ("True", "False"):
             raise ValueError(f"expected True or False, got {text!r}")

@@ -202,7 +202,7 @@ def _effort(reconstruction: Reconstruction) -> dict[str, Any]:
         "stop_reason": str(reconstruction.stop_reason),
         "seconds": float(reconstruction.seconds),
         "engine": reconstruction.engine,
-        "refused": dict(reconstruction.refused or {}),
+        "refused": reconstruction.refused,
         "first_loss": float(reconstruction.loss_history[0]) if len(reconstruction.loss_history) else None,
     }
 

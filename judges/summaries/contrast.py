@@ -17,7 +17,10 @@ _Pair = tuple[Score, Score]
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of spiking minus ordinary over pairs, with its 95 % bootstrap interval; None of a single unit."""
+    """The mean of ordinary minus spiking over pairs, with its 95 % bootstrap interval.
+
+    The interval is None of a single unit, and where all differ alike, since no resample would then differ either.
+    """
 
     mean: float
     interval: tuple[float, float] | None
@@ -128,7 +131,7 @@ def _mean(pairs: Sequence[_Pair], side: int, value: Callable[[Score], float | No
 def _difference(pairs: Sequence[_Pair], value: Callable[[Score], float | None], seed: int) -> Difference | None:
     """Return the mean difference with its interval; None unless all values are finite."""
     both = [(value(ordinary), value(spiking)) for ordinary, spiking in pairs]
-    known = [float(second) - float(first) for first, second in both if first is not None and second is not None]
+    known = [float(first) - float(second) for first, second in both if first is not None and second is not None]
     if len(known) < len(both) or not all(map(math.isfinite, known)):
         return None
     one = pairs[0][1]
@@ -136,4 +139,5 @@ def _difference(pairs: Sequence[_Pair], value: Callable[[Score], float | None], 
     if len(set(units)) == 1:
         units = [row.capture_id for row, _ in pairs]
     stream = f"contrast of {one.cell}"
-    return Difference(sum(known) / len(known), bootstrap_mean(known, units, seed=seed, stream=stream))
+    ends = bootstrap_mean(known, units, seed=seed, stream=stream)
+    return Difference(sum(known) / len(known), None if ends is None or ends[0] == ends[1] else ends)

@@ -79,6 +79,18 @@ def test_the_split_is_by_name_within_each_class(tmp_path: Path) -> None:
     assert "by their names, 0.2 of each class for test" in data.source
     assert of(path, test_fraction=0.6).test.labels.bincount().tolist() == [3, 3, 3]
     assert of(path, test_fraction=0.99).train.labels.bincount().tolist() == [1, 1, 1]  # some are left to train on
+
+
+def test_a_random_split_asks_for_no_class(tmp_path: Path) -> None:
+    """Of 40 people with one or two pictures each, some are in the test split only, as of LFW's."""
+    labels = np.concatenate([np.arange(40), np.arange(20)])
+    path = saved(tmp_path / "people.npz", images=grey(0, 60, 9, 8), labels=labels)
+    for_each, at_random = of(path), of(path, test_split="random")
+    assert len(at_random.test) == 12
+    assert set(for_each.test.labels.tolist()) <= set(for_each.train.labels.tolist())
+    assert set(at_random.test.labels.tolist()) - set(at_random.train.labels.tolist())
+    assert of(path, test_split="random").test.labels.tolist() == at_random.test.labels.tolist()
+    assert "by their names, 0.2 of all examples for test" in at_random.source
     lonely = saved(tmp_path / "lonely.npz", images=GREY, labels=np.arange(15))
     assert (len(of(lonely).train), len(of(lonely).test)) == (12, 3)
     assert "no class has two" in of(lonely).source

@@ -15,6 +15,7 @@ from fl_sim.datasets.reading.files import PICTURE, entries, first, in_order, is_
 from fl_sim.datasets.reading.images import Labelled, assemble
 from fl_sim.datasets.reading.integrity import read_bytes
 from fl_sim.errors import DataError
+from fl_sim.specs import OwnData
 
 _PLACE = "a folder of pictures, one subfolder for each class"
 
@@ -22,7 +23,7 @@ Groups = Mapping[str, list[Path]]
 """{class: its pictures}."""
 
 
-def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
+def load(root: Path | None, size: int, own: OwnData) -> Dataset:
     """Return the pictures of a folder; the classes are its subfolders, by number or else by name.
 
     Either `train/<class>/...` and `test/<class>/...` (or val, valid, validation), or `<class>/...`; pictures may lie
@@ -32,7 +33,7 @@ def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
     Args:
         root: the folder.
         size: side in pixels of the square to which the whole picture is resized; 0 for the pictures' common size.
-        test_fraction: share of each class that is for test, where the folder does not say; see `split_by_name`.
+        own: how much is for test, where the folder does not say; see `split_by_name`.
 
     Raises:
         ConfigError: there is no root; or no size is set and the pictures have several, or are too small or too many.
@@ -48,9 +49,9 @@ def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
     for split, groups in parts.items():
         counts = [len(groups.get(name, ())) for name in names]
         labelled.append(Labelled(pixels_in(form, stored[split]), np.arange(len(names)).repeat(counts)))
-    own = [file.relative_to(where).as_posix() for split in files.values() for file in split]
-    train, test, how = both_splits(labelled, own, test_fraction)
-    source = f"{where}: {len(own):,} pictures with no hash to verify them by{form.told}; {how or told}"
+    paths = [file.relative_to(where).as_posix() for split in files.values() for file in split]
+    train, test, how = both_splits(labelled, paths, own)
+    source = f"{where}: {len(paths):,} pictures with no hash to verify them by{form.told}; {how or told}"
     return assemble("folder", train=train, test=test, class_names=names, source=source)
 
 

@@ -19,6 +19,7 @@ from fl_sim.datasets.reading.images import Labelled, assemble
 from fl_sim.datasets.reading.integrity import corrupt, read_bytes
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.extras import HUGGINGFACE, require
+from fl_sim.specs import OwnData
 
 LABELS = ("label", "labels", "fine_label")
 """Names of the column of labels where several columns are labels."""
@@ -35,7 +36,7 @@ class Columns(NamedTuple):
     names: tuple[str, ...]
 
 
-def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
+def load(root: Path | None, size: int, own: OwnData) -> Dataset:
     """Return a data set of Hugging Face; nothing is downloaded, see `fetch`.
 
     The column of pictures is the only one of the type Image. That of labels is the only one of the type ClassLabel,
@@ -45,7 +46,7 @@ def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
     Args:
         root: the name of the data set, such as hf:ylecun/mnist, or a folder to which `datasets` saved one.
         size: side in pixels of the square to which the whole picture is resized; 0 for the pictures' common size.
-        test_fraction: share of each class that is for test, where there is one split; see `split_by_name`.
+        own: how much is for test, where there is one split; see `split_by_name`.
 
     Raises:
         ConfigError: there is no root, the extra is not installed, or no size is set and the pictures have several.
@@ -56,10 +57,10 @@ def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
         raise ConfigError(
             "dataset.root: 'huggingface' needs the name of a data set, --set dataset.root=hf:OWNER/NAME, or a folder."
         )
-    return read(huggingface_folder(root), size, test_fraction, called=str(root))
+    return read(huggingface_folder(root), size, own, called=str(root))
 
 
-def read(where: Path, size: int, test_fraction: float = 0.2, *, called: str = "") -> Dataset:
+def read(where: Path, size: int, own: OwnData | None = None, *, called: str = "") -> Dataset:
     """Return a data set from the folder to which `datasets` saved it; see `load`."""
     splits = _splits(where, called or str(where))
     columns = _columns(where, next(iter(splits.values())))
@@ -70,9 +71,9 @@ def read(where: Path, size: int, test_fraction: float = 0.2, *, called: str = ""
     form = form_of(where, [picture for part in stored.values() for picture in part], size)
     pairs = zip(stored.values(), classes.labels, strict=True)
     labelled = [Labelled(pixels_in(form, pictures), numbers) for pictures, numbers in pairs]
-    own = [f"{name}/{index}" for name, split in splits.items() for index in range(len(split))]
-    train, test, how = both_splits(labelled, own, test_fraction)
-    told = f"{len(own):,} pictures with no hash to verify them by{form.told}"
+    places = [f"{name}/{index}" for name, split in splits.items() for index in range(len(split))]
+    train, test, how = both_splits(labelled, places, own or OwnData())
+    told = f"{len(places):,} pictures with no hash to verify them by{form.told}"
     how = how or f"its own split ({' and '.join(splits)})"
     source = f"{where}: {told}; {how}"
     return assemble("huggingface", train=train, test=test, class_names=classes.names, source=source)

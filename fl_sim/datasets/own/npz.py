@@ -16,6 +16,7 @@ from fl_sim.datasets.own.splitting import MOST_BYTES, both_splits, check_bytes, 
 from fl_sim.datasets.reading.images import Labelled, assemble
 from fl_sim.datasets.reading.integrity import DAMAGED_ZIP, corrupt, describe_file, read_array, read_member
 from fl_sim.datasets.reading.pictures import Pixels, resize
+from fl_sim.specs import OwnData
 
 INPUTS = ("images", "x", "data", "pixels")
 LABELS = ("labels", "y", "targets", "fine_labels", "label")
@@ -46,7 +47,7 @@ class Pair(NamedTuple):
     path: Path
 
 
-def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
+def load(root: Path | None, size: int, own: OwnData) -> Dataset:
     """Return the images and labels of an .npz file.
 
     The arrays are found by their names, in upper or lower case: images, x, data or pixels; labels, y, targets, label or
@@ -59,7 +60,7 @@ def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
     Args:
         root: the file, or a folder with train.npz and test.npz.
         size: side in pixels of the square to which the whole image is resized; 0 for the size of the images.
-        test_fraction: share of each class that is for test, where the file does not say; see `split_by_name`.
+        own: how much is for test, where the file does not say; see `split_by_name`.
 
     Raises:
         ConfigError: there is no root, or the images are too small, or too many for memory.
@@ -72,7 +73,7 @@ def load(root: Path | None, size: int, test_fraction: float) -> Dataset:
     classes = classes_of([pair.labels for pair in pairs.values()], names, where)
     pixels, said = _pixels(where, pairs, size)
     source = f"{where}: {sum(map(len, classes.labels)):,} images with no hash to verify them by{said}"
-    train, test, how = _split(where, pairs, pixels, classes, test_fraction)
+    train, test, how = _split(where, pairs, pixels, classes, own)
     return assemble("npz", train=train, test=test, class_names=classes.names, source=f"{source}; {how}{told}")
 
 
@@ -90,7 +91,7 @@ def _pixels(where: Path, pairs: Mapping[str, Pair], size: int) -> tuple[list[Pix
 
 
 def _split(
-    where: Path, pairs: Mapping[str, Pair], pixels: list[Pixels], classes: Classes, fraction: float
+    where: Path, pairs: Mapping[str, Pair], pixels: list[Pixels], classes: Classes, own: OwnData
 ) -> tuple[Labelled, Labelled, str]:
     """Return both splits, and where they come from, in words."""
     for pair, images, labels in zip(pairs.values(), pixels, classes.labels, strict=True):
@@ -99,7 +100,7 @@ def _split(
     whole = [Labelled(images, labels) for images, labels in zip(pixels, classes.labels, strict=True)]
     if not len(whole[0].labels):
         raise refuse(where, "images and labels", "none")
-    train, test, how = both_splits(whole, [str(index) for index in range(len(whole[0].labels))], fraction)
+    train, test, how = both_splits(whole, [str(index) for index in range(len(whole[0].labels))], own)
     return train, test, how or f"its own split ({' and '.join(pairs)})"
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fl_sim.datasets.reading.images import Labelled
 from fl_sim.errors import ConfigError, DataError
+from fl_sim.specs import OwnData
 
 SMALLEST = 7
 """Smallest side of a picture: the window of SSIM, by which every reconstruction is scored."""
@@ -47,46 +48,47 @@ def root_of(name: str, root: Path | None, expected: str) -> Path:
     return where
 
 
-def split_by_name(names: Sequence[str], labels: npt.NDArray[np.integer], fraction: float) -> Parts:
+def split_by_name(names: Sequence[str], labels: npt.NDArray[np.integer], own: OwnData) -> Parts:
     """Return a split that depends on nothing but the examples' names, so that it is the same on every machine.
 
-    Within each class, the examples are ordered by the SHA-256 of their names, and the share `fraction` that comes first
-    is for test, rounded, but at least one of two; a class with one example is for training only. Where no class has
-    two, the examples are taken together as if they were of one class.
+    Within each class, the examples are ordered by the SHA-256 of their names, and the share that comes first is for
+    test, rounded, but at least one of two; a class with one example is for training only. Where no class has two, or
+    the split is to be random, the examples are taken together as if they were of one class.
 
     Args:
         names: N different texts.
         labels: (N,).
-        fraction: between 0 and 1.
+        own: how much is for test, and of what.
     """
     places = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") for name in names])
     order = np.argsort(places, kind="stable")
     kinds, counts = np.unique(labels, return_counts=True)
-    together = not (counts > 1).any()
+    single = not (counts > 1).any()
+    together = single or own.test_split == "random"
     groups = [order] if together else [order[labels[order] == kind] for kind in kinds[counts > 1]]
     for_test = np.zeros(len(labels), dtype=bool)
     for group in groups:
-        wanted = min(max(1, round(len(group) * fraction)), len(group) - 1)
+        wanted = min(max(1, round(len(group) * own.test_fraction)), len(group) - 1)
         for_test[group[:wanted]] = True
-    among = "of all examples, since no class has two," if together else "of each class"
-    return Parts(
-        for_test, f"no split of its own: by their names, {fraction:g} {among} for test (dataset.test_fraction)"
-    )
+    of_all = "of all examples, since no class has two," if single else "of all examples"
+    among = of_all if together else "of each class"
+    told = f"no split of its own: by their names, {own.test_fraction:g} {among} for test (dataset.test_fraction)"
+    return Parts(for_test, told)
 
 
-def both_splits(labelled: Sequence[Labelled], names: Sequence[str], fraction: float) -> tuple[Labelled, Labelled, str]:
+def both_splits(labelled: Sequence[Labelled], names: Sequence[str], own: OwnData) -> tuple[Labelled, Labelled, str]:
     """Return the train and the test split of one split or of two, and how one was divided, in words; "" for two.
 
     Args:
         labelled: one split, or the train and the test split.
         names: of the examples of one split; see `split_by_name`.
-        fraction: share of one split that is for test.
+        own: how one split is divided.
     """
     if len(labelled) > 1:
         train, test = labelled
         return train, test, ""
     ((pixels, labels),) = labelled
-    for_test, told = split_by_name(names, labels, fraction)
+    for_test, told = split_by_name(names, labels, own)
     return Labelled(pixels[~for_test], labels[~for_test]), Labelled(pixels[for_test], labels[for_test]), told
 
 

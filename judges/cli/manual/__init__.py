@@ -53,6 +53,11 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "board": ("spikeleak board submissions",),
     "export": ("spikeleak export runs/demo --to tensorboard",),
     "list": ("spikeleak list attacks",),
+    "data info": ("spikeleak data info mnist",),
+    "data fetch": ("spikeleak data fetch cifar100",),
+    "judge train": ("spikeleak judge train cifar100 --set judge.max_epochs=20",),
+    "judge list": ("spikeleak judge list",),
+    "config reference": ("spikeleak config reference attack.iterations",),
 }
 _OWN_CODES: Mapping[str, str] = {
     "board": "Exit codes: 0 done; 2 wrong option; 3 a file was refused, which is named, and the others are ranked.",
@@ -60,11 +65,16 @@ _OWN_CODES: Mapping[str, str] = {
     "compare": "Exit codes: 0 equal scores; 1 others; 2 wrong option; 3 files missing or damaged.",
     "rerun": "Exit codes: 0 equal scores; 1 others; 2 wrong option; 3 files missing or damaged; 4 cells failed.",
 }
-_SET = ("run", "attack", "audit", "check", "train", "invert")
+_SET = ("run", "attack", "audit", "check", "train", "invert", "judge train")
 """Commands with --set."""
 
 _LONG = ("run", "demo", "attack", "audit")
 """Commands that may end with code 4 or be interrupted."""
+
+
+def flowing(text: str | None) -> str:
+    """Return a docstring without the ends of its lines, which a narrower terminal would show as well as its own."""
+    return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))
 
 
 def epilogue(command: str) -> str:

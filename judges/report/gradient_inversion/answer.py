@@ -57,10 +57,10 @@ def answer(
     beware = [sentence(one) for one in told if isinstance(one, (found.FailedCheck, found.OtherwiseByPsnr))]
     headline, shown = _headline(list(best.values())) if best else _of_spikes(told)
     lines = [
+        ("ANN and SNN", bounded(list(contrast_lines(summary.contrasts)), "networks")),
         ("Attacked", [_attacked(attacks)]),
         ("By", list(_attackers(attacks))),
         ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),
-        ("Spiking", bounded(list(contrast_lines(summary.contrasts)), "networks")),
         ("Controls", [*(sentence(one) for one in told if isinstance(one, found.BestControls)), *controls]),
         ("Other threats", list(threats)),
         ("Ladder", [*(sentence(one) for one in told if isinstance(one, Climb)), *ladder]),
@@ -112,7 +112,9 @@ def _of_spikes(told: Sequence[found.Finding]) -> tuple[str, str]:
 def passed_over(scores: Iterable[Score]) -> list[str]:
     """Return on which spiking networks the ensemble went without the attack that was made for them, as sentences."""
     groups = dict.fromkeys(
-        group_name(row.group) for row in scores if row.spiking and not row.is_control and _FOR_SPIKES in row.refused
+        group_name(row.group)
+        for row in scores
+        if row.spiking and not row.is_control and _FOR_SPIKES in (row.refused or {})
     )
     return [
         f"On {where} the ensemble went without frozen-delta matching, its member for spiking networks, because the "

@@ -41,7 +41,7 @@ from judges.report.rounds.audited import Audited, audited, audited_sections
 from judges.report.table import Drawing, Section
 from judges.report.tradeoff.figure import tradeoff_files
 from judges.report.tradeoff.section import tradeoff_section
-from judges.report.victims.contrast import contrast_section
+from judges.report.victims.contrast import contrast_lines, contrast_section
 from judges.report.victims.dots import Strips, strips
 from judges.report.victims.drawings import lineup_drawings, strip_drawings
 from judges.report.victims.folds import Victims, find_seen, find_victims, in_folds
@@ -149,12 +149,13 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     ladder = _told_ladder(run_dir)
     glance = Drawing("glance.html.j2", glances(found.victims.shown))
     threat_model = " ".join([WORDS.threat_model, *_adversaries(found.scores, found.manifest)])
+    scored, told = (own[:1], own[1:]) if (own := findings(summary)) else ([], [])
     return write_page(
         run_dir,
         found.manifest,
         _sections(found),
         words=WORDS._replace(threat_model=threat_model),
-        findings=[*findings(summary), *ladder, *others, *warnings, *controls],
+        findings=[*scored, *contrast_lines(summary.contrasts), *told, *ladder, *others, *warnings, *controls],
         answer=answer(summary, warnings, controls, others, ladder),
         first=Section("glance", "Truth beside answers", [glance], lead=WORDS.notes["glance"]),
         articles=[article_section(summary)],

@@ -86,7 +86,7 @@ def _films(lineup: Lineup, links: Links) -> Iterator[Sheet]:
         if not kept:
             continue
         most = max(min(len(steps_of(seen)), MOST_TAKEN) for _, seen in kept)
-        headings = ("truth", "first guess", *("",) * (most - 1))
+        headings = ("truth", "first guess", *("later",) * (most - 1))
         sheet = [
             ShotRow(row.attack, row.network, (_truth(lineup, at, links), *_taken(row, seen))) for row, seen in kept
         ]

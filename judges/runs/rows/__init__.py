@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl_sim.errors import DataError
-from fl_sim.specs import Scalar
+from fl_sim.specs import LATER, Scalar
 from judges.runs.identity import Approach, Attacked
 from judges.runs.tables import read_rows, texts, write_rows
 
@@ -89,7 +89,8 @@ class Score(Context):
             of texts, the share of tokens that differ. None if the guess is not known, or if the attack was restarted
             from another one.
         engine: what evaluated the attack's loss, see `attacks.engines`; "" for none.
-        refused: {attack that an ensemble is made of: why it does not take this victim}.
+        refused: {attack that an ensemble is made of: why it does not take this victim}; None where none refused, or in
+            rows of older versions.
         mismatch: distance between the update of the truth, as the attack computes it, and the captured one, relative to
             its norm; None if it was not measured. About 0, unless a defence changed the update, the client drew random
             numbers, or the attack was told wrong facts about it.
@@ -137,7 +138,7 @@ class Score(Context):
     answer_mismatch: float | None = None
     token_accuracy: float | None = None
     tokens_found: float | None = None
-    refused: Mapping[str, Scalar] = field(default_factory=dict)
+    refused: Mapping[str, Scalar] | None = field(default=None, metadata=LATER)
 
     @property
     def diverged(self) -> bool:

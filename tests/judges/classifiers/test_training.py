@@ -87,6 +87,8 @@ def test_logits_of_arcface_are_cosines_and_its_loss_has_the_margin(margin: float
     """Deng et al. 2019, eq. 3, by hand, with the default settings and the authors'."""
     options = OPTIONS.model_copy(update={"margin": margin, "scale": scale})
     assert (OPTIONS.margin, OPTIONS.scale) == (11.5, 16.0)
+    named = type(OPTIONS)(name="resnet50_arcface", margin="authors", scale="authors")  # type: ignore[arg-type]
+    assert (named.margin, named.scale) == (28.6, 64.0)
     model = build(functools.partial(JudgeResNet, InputSpec(1, 16, 16, 5), options), seed=0).eval()
     assert isinstance(model, JudgeResNet)
     inputs, labels = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([4, 0, 2])

@@ -37,14 +37,20 @@ def test_differences_are_those_of_pairs(row: Row) -> None:
     found = one(side(row, "lenet", [0.9, 0.8, 0.6]) + side(row, "spiking_lenet", [0.4, 0.6, 0.2]))
     assert (found.model, found.twin, found.attack, found.pairs) == ("spiking_lenet", "lenet", "idlg", 3)
     assert found.ssim is not None
-    assert found.ssim.mean == pytest.approx((-0.5 - 0.2 - 0.4) / 3)
+    assert found.ssim.mean == pytest.approx((0.5 + 0.2 + 0.4) / 3)
     assert found.ssim.interval is not None
-    assert -0.5 <= found.ssim.interval[0] < found.ssim.mean < found.ssim.interval[1] <= -0.2
+    assert 0.2 <= found.ssim.interval[0] < found.ssim.mean < found.ssim.interval[1] <= 0.5
     assert found.asr_twin == 1.0
     assert found.asr_spiking == pytest.approx(1 / 3)
     assert found.asr_ratio == pytest.approx(1 / 3)
     assert found.asr is not None
-    assert found.asr.mean == pytest.approx(-2 / 3)
+    assert found.asr.mean == pytest.approx(2 / 3)
+
+
+def test_differences_that_are_all_alike_make_no_interval_of_no_width(row: Row) -> None:
+    found = one(side(row, "lenet", [0.9, 0.8]) + side(row, "spiking_lenet", [0.8, 0.7]))
+    assert found.asr is not None
+    assert (found.asr.mean, found.asr.interval) == (0.0, None)
 
 
 def test_a_ratio_to_nothing_is_none_and_without_a_judge_there_is_none(row: Row) -> None:
@@ -73,16 +79,26 @@ def test_a_spiking_network_may_have_settings_of_its_own(row: Row) -> None:
         scores += side(row, "spiking_lenet", [steps / 20, steps / 20], varied={"timesteps": steps}, timesteps=steps)
     found = contrasts(scores, seed=0)
     assert [dict(each.varied) for each in found] == [{"timesteps": 5}, {"timesteps": 10}]
-    assert [each.ssim.mean for each in found if each.ssim] == pytest.approx([-0.6, -0.35])
+    assert [each.ssim.mean for each in found if each.ssim] == pytest.approx([0.6, 0.35])
 
 
 def test_it_is_told_beside_the_papers_ratio(row: Row) -> None:
     scores = [each for model in TWINS for each in side(row, model, [0.9, 0.3] if model == "lenet" else [0.4, 0.2])]
     told = [Score(**{**vars(each), "dataset": "mnist"}) for each in scores]
     found = contrasts(told, seed=0)
-    (line,) = contrast_lines(found)
-    assert "SSIM minus that of LeNet on the same examples (2 pairs): iDLG \N{MINUS SIGN}0.30 [" in line
+    of_asr, line = contrast_lines(found)
+    assert of_asr.replace("\N{NO-BREAK SPACE}", " ") == (
+        "ASR of the spiking networks: 50.0 points below their twins' on average of 1 cell; 0 % of theirs, less than "
+        "40 % in 1 of 1. By the numbers of Table IV of arXiv 2511.21181, which speaks of about 49 % lower and of less "
+        "than 40 %: 48.7 points below their twins' on average of 9 cells; 11 % to 91 % of theirs, less than 40 % in 5 "
+        "of 9."
+    )
+    assert (
+        "LeNet on the same examples (2 pairs), less this network: iDLG SSIM +0.30 [0.10, 0.50], PSNR +0.0 dB, " in line
+    )
+    assert line.endswith("ASR +50 [0, 100] points.")
     section = contrast_section(found)
     cells = [column.of(found[0]) for column in section.tables[0].columns]
     assert cells[-1].under == ("paper 0.43",)  # 37.8 % to 88.3 %, its Table IV
+    assert section.tables[0].flat_heads[0] == ("Spiking network", True)
     assert not contrast_section(()).shown
