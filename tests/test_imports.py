@@ -119,10 +119,11 @@ ROOMS: dict[str, Room] = {
     "attacks.testing": Room((*SEEN, "attacks.*", "fl_sim.testing.promises", "fl_sim.training"), ("torch",)),
     "judges": Room(),
     "judges.public.spikeleak": Room(
-        ("attacks", "attacks.matching", "attacks.settings", "attacks.testing", "fl_sim.captures",
-         "fl_sim.datasets", "fl_sim.defences", "fl_sim.federation.interception", "fl_sim.federation.sealing",
-         "fl_sim.models", "fl_sim.models.spiking_lenet", "fl_sim.records", "fl_sim.specs", "fl_sim.testing",
-         "judges.cli", "judges.notebook.calls", "judges.notebook.inversions"),
+        ("attacks", "attacks.idlg", "attacks.matching", "attacks.settings", "attacks.testing", "fl_sim.captures",
+         "fl_sim.datasets", "fl_sim.datasets.entry", "fl_sim.defences", "fl_sim.federation.interception",
+         "fl_sim.federation.ordering", "fl_sim.federation.sealing", "fl_sim.models", "fl_sim.models.spiking_lenet",
+         "fl_sim.records", "fl_sim.specs", "fl_sim.testing", "fl_sim.training", "judges.cli", "judges.live",
+         "judges.notebook.calls", "judges.notebook.inversions"),
     ),
     "judges.notebook": Room(
         (*ATTACKS, "attacks.answers", "attacks.preflight.inputs", "attacks.thresholding", *BASICS, *CONFIG,
@@ -141,8 +142,8 @@ ROOMS: dict[str, Room] = {
     "judges.cli": Room(
         ("attacks", "attacks.contracts", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES,
          "fl_sim.central", "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records",
-         *PLANS, *RUNS, "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*", "judges.fitted",
-         "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
+         *PLANS, *RUNS, "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*",
+         "judges.figures.files", "judges.fitted", "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(

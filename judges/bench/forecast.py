@@ -177,6 +177,10 @@ def _in_all(total: _Total, plan: Plan) -> Iterator[Fact]:
     """Yield time and memory of all attacks."""
     lacking = f", without {', '.join(total.unknown)}" if total.unknown else ""
     told = "federations, training of judges and scoring come on top; --workers N divides it by up to N"
+    if total.unknown and not total.seconds:
+        cells = several(len(total.unknown), "cell")
+        yield "time", f"not estimated for any of {cells}: their data are missing, or their attacks are somebody else's"
+        return
     yield "time", f"at most {duration(total.seconds)} of one core for the attacks{lacking}; {told}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     here = peak / _MEBI if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere

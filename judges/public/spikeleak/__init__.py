@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from attacks.testing import check_membership as check_membership
     from attacks.testing import check_model_inversion as check_model_inversion
     from fl_sim.captures import CaptureStore as CaptureStore
-    from fl_sim.captures import SealedStore as SealedStore
     from fl_sim.datasets import load_dataset as load_dataset
     from fl_sim.datasets.entry import DatasetEntry as DatasetEntry
     from fl_sim.defences import DEFENCES as DEFENCES
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from fl_sim.models.spiking_lenet import SpikingTwin as SpikingTwin
     from fl_sim.records import InputSpec as InputSpec
     from fl_sim.records import ModelSpec as ModelSpec
-    from fl_sim.records import SealedBatch as SealedBatch
     from fl_sim.specs import Settings as Settings
     from fl_sim.testing import check_dataset as check_dataset
     from fl_sim.testing import check_defence as check_defence
@@ -73,8 +71,6 @@ _ROOMS: Mapping[str, str] = {
     "ModelEntry": "fl_sim.models",
     "ModelSpec": "fl_sim.records",
     "OrderedGrid": "fl_sim.federation.ordering",
-    "SealedBatch": "fl_sim.records",
-    "SealedStore": "fl_sim.captures",
     "Settings": "fl_sim.specs",
     "SpikingTwin": "fl_sim.models.spiking_lenet",
     "answer_partition_query": "fl_sim.federation.ordering",
