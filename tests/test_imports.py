@@ -143,7 +143,8 @@ ROOMS: dict[str, Room] = {
         ("attacks", "attacks.contracts", "attacks.preflight.*", *NOUNS, "fl_sim.plugins", *CONFIG, *TABLES,
          "fl_sim.central", "fl_sim.datasets.examples", "fl_sim.extras", "fl_sim.foreign_weights", "fl_sim.records",
          *PLANS, *RUNS, "judges.bench.*", "judges.board.*", "judges.classifiers.*", "judges.export.*",
-         "judges.figures.files", "judges.fitted", "judges.progress", "judges.report.*", "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
+         "judges.figures.files", "judges.fitted", "judges.progress", "judges.report.*",
+         "judges.scoring.audit.checks", "judges.scoring.class_metrics"),
         ("typer", "click", "torch"),
     ),
     "judges.bench": Room(
