@@ -35,15 +35,16 @@ class Contrast(Approach, Attacked):
     Attributes:
         twin: name of the ordinary network.
         pairs: number of examples that were attacked in both.
-        ssim, psnr_db, asr: differences as far as they are defined; the attack success rate is the judge's.
+        ssim_drop, psnr_db_drop, asr_drop: how much less the spiking network gives away, as far as that is defined; the
+            attack success rate is the judge's.
         asr_twin, asr_spiking: the rates themselves.
     """
 
     twin: str
     pairs: int
-    ssim: Difference | None = None
-    psnr_db: Difference | None = None
-    asr: Difference | None = None
+    ssim_drop: Difference | None = None
+    psnr_db_drop: Difference | None = None
+    asr_drop: Difference | None = None
     asr_twin: float | None = None
     asr_spiking: float | None = None
 
@@ -113,9 +114,9 @@ def _contrast(pairs: Sequence[_Pair], seed: int) -> Contrast:
         **columns_of(spiking, Approach, Attacked),
         twin=ordinary.model,
         pairs=len(pairs),
-        ssim=_difference(pairs, lambda row: row.ssim, seed),
-        psnr_db=_difference(pairs, lambda row: row.psnr_db, seed),
-        asr=_difference(pairs, lambda row: row.judge_correct, seed),
+        ssim_drop=_difference(pairs, lambda row: row.ssim, seed),
+        psnr_db_drop=_difference(pairs, lambda row: row.psnr_db, seed),
+        asr_drop=_difference(pairs, lambda row: row.judge_correct, seed),
         asr_twin=shares[0],
         asr_spiking=shares[1],
     )

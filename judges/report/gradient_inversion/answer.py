@@ -57,7 +57,7 @@ def answer(
     beware = [sentence(one) for one in told if isinstance(one, (found.FailedCheck, found.OtherwiseByPsnr))]
     headline, shown = _headline(list(best.values())) if best else _of_spikes(told)
     lines = [
-        ("ANN and SNN", bounded(list(contrast_lines(summary.contrasts)), "networks")),
+        ("ANN and SNN", bounded(list(contrast_lines(summary.contrasts, brief=True)), "networks")),
         ("Attacked", [_attacked(attacks)]),
         ("By", list(_attackers(attacks))),
         ("Leaked", [*bounded([_leaked(group, cell) for group, cell in best.items()], "settings"), *spikes]),

@@ -54,10 +54,9 @@ class BestControls(NamedTuple):
 
 
 class OtherwiseByPsnr(NamedTuple):
-    """An attack that found something by SSIM, and the control whose mean PSNR on the same victims is higher."""
+    """The attacks that found something by SSIM, each with the control whose mean PSNR on the same victims is higher."""
 
-    attack: CellSummary
-    control: CellSummary
+    pairs: tuple[tuple[CellSummary, CellSummary], ...]
 
 
 class SmallPictures(NamedTuple):
@@ -178,12 +177,15 @@ def _best_controls(summary: Summary) -> Iterator[BestControls]:
 
 def _otherwise_by_psnr(summary: Summary) -> Iterator[OtherwiseByPsnr]:
     """Yield the attacks without thresholding that found something by SSIM, where a control's mean PSNR is higher."""
+    pairs = []
     for own in plain_groups(summary).values():
         known = [(cell.psnr_db.mean, cell) for cell in own if cell.psnr_db and cell.psnr_db.mean is not None]
         best = max((one for one in known if one[1].control), key=lambda one: one[0], default=None)
         for mean, cell in known:
             if best and not cell.control and cell.verdict in (RECOVERED, PARTLY, TRACES) and mean < best[0]:
-                yield OtherwiseByPsnr(cell, best[1])
+                pairs.append((cell, best[1]))
+    if pairs:
+        yield OtherwiseByPsnr(tuple(pairs))
 
 
 def _thresholded(table: SpikeTable) -> Thresholded:

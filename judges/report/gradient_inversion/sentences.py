@@ -122,11 +122,12 @@ def _(best: found.BestControls) -> str:
 
 @sentence.register
 def _(one: found.OtherwiseByPsnr) -> str:
-    attack, control = (tenths(cell.psnr_db.mean if cell.psnr_db else None) for cell in one)
-    return (
-        f"{attack_name(one.attack)} on {group_name(one.attack)}: {one.attack.verdict} by SSIM, but by PSNR "
-        f"{line_name(one.control)} is nearer to the victims on average ({control} against {attack} dB)."
-    )
+    nearer = defaultdict(list)
+    for attack, control in one.pairs:
+        ours, theirs = (tenths(cell.psnr_db.mean if cell.psnr_db else None) for cell in (attack, control))
+        nearer[group_name(attack)].append(f"{attack_name(attack)} {ours}, {line_name(control)} {theirs}")
+    told = "; ".join(f"{group}: {joined(*own, by='; ')}" for group, own in nearer.items())
+    return f"What is found by SSIM is further from the victims than a control by PSNR (means in dB) on {told}."
 
 
 @sentence.register
