@@ -90,7 +90,7 @@ def _films(lineup: Lineup, links: Links) -> Iterator[Sheet]:
         sheet = [
             ShotRow(row.attack, row.network, (_truth(lineup, at, links), *_taken(row, seen))) for row, seen in kept
         ]
-        yield Sheet(headings, tuple(sheet), f"label {lineup.labels[at]}")
+        yield Sheet(headings, tuple(sheet), f"victim {at + 1}, label {lineup.labels[at]}")
 
 
 def _taken(row: Row, seen: Seen) -> Iterator[Shot]:
