@@ -166,8 +166,8 @@ def test_progress_is_told_one_line_a_task(folder: Path) -> None:
     shutil.rmtree(folder / "reconstructions" / "dlg")
     run_plan(make_plan(RAW), folder, Watch(Console(file=told, width=60)))
     assert told.getvalue().splitlines() == [
-        "[1/4] federation digits-lenet-uniform ...",
-        "[2/4] federation digits-spiking_lenet-uniform ...",
+        "[1/4] federation digits-lenet-uniform (kept from an earlier call) ...",
+        "[2/4] federation digits-spiking_lenet-uniform (kept from an earlier call) ...",
         "[3/4] dlg on digits-lenet-uniform ...",
         "[4/4] dlg on digits-spiking_lenet-uniform ...",
     ]
