@@ -27,7 +27,7 @@ APART = ("checks", "ladder", "transfer", "threats", "model_inversion", "membersh
 """Keys of a config for what is made beside the answers, which stay the same."""
 LATER: Mapping[str, Mapping[str, Scalar]] = {
     "": {"shadow_training": "central"},
-    "dataset": {"channels": 0, "singles": 0},
+    "dataset": {"channels": 0, "singles": 0, "test_split": "of each class"},
     "defence": {"local_affine": False, "sampling": "shuffled", "tell_sizes": False},
     "federation": {"capture_most": 0, "observer": EACH_CLIENT, "summed_clients": 0},
 }

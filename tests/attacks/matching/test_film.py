@@ -88,7 +88,7 @@ def test_without_snapshots_settings_and_records_are_as_before() -> None:
     (answer, _) = answers("dlg")
     assert b"snapshot" not in record_bytes(answer)
     later = [field.name for field in dataclasses.fields(answer) if field.metadata == LATER]
-    assert later == ["snapshots", "snapshot_steps"]
+    assert later == ["snapshots", "snapshot_steps", "refused"]
 
 
 def test_records_of_pictures_come_back(tmp_path: Path) -> None:
