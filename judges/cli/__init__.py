@@ -37,6 +37,7 @@ from judges.cli.terminal import (
     engine_options,
     imported,
     print_facts,
+    print_forecast,
     print_results,
     work,
 )
@@ -106,7 +107,7 @@ def run(
     ] = False,
 ) -> None:
     """Run an experiment: federations or targets, attacks, judgement, report."""
-    from judges.kinds import kind_of, read_plan
+    from judges.kinds import read_plan
     from judges.plans.reading import find_config
 
     follow = Follow(quiet, events)
@@ -116,10 +117,7 @@ def run(
     refuse_audit(plan, path)
     folder = out or Path("runs") / plan.base.name
     if dry_run:
-        from judges.bench.process import check_device
-
-        check_device(plan.base.device)
-        print_facts(kind_of(plan.raw).part("forecast")(plan, folder), width=120)
+        print_forecast(plan, folder)
         return
     work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
 
@@ -163,8 +161,6 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a run again."""
-    from judges.figures.files import CAPTIONS
-    from judges.figures.files import FOLDER as FIGURES
     from judges.kinds import kind_in
     from judges.runs.integrity import REPORT, check_sources, renew_hashes
     from judges.runs.lock import sole_writer
@@ -174,9 +170,7 @@ def report(
         check_sources(run_dir)
         page = kind.part("report")(run_dir, show_faces=show_faces, figures=figures)
         renew_hashes(run_dir, REPORT)
-        print_results(page, run_dir)
-        if figures and (run_dir / FIGURES).is_dir():
-            typer.echo(f"figures: {run_dir / FIGURES}, with their captions in {CAPTIONS}")
+        print_results(page, run_dir, figures=figures)
 
 
 @app.command(epilog=epilogue("audit"))

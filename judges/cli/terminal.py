@@ -143,8 +143,19 @@ def work(
         follow.finish(page, where, watch)
 
 
-def print_results(page: Path, folder: Path) -> None:
-    """Print the table of results and the place of the report."""
+def print_forecast(plan: RunPlan, folder: Path) -> None:
+    """Print what a plan would do in a folder; a ConfigError if its device is not here."""
+    from judges.bench.process import check_device
+    from judges.kinds import kind_of
+
+    check_device(plan.base.device)
+    print_facts(kind_of(plan.raw).part("forecast")(plan, folder), width=120)
+
+
+def print_results(page: Path, folder: Path, *, figures: bool = False) -> None:
+    """Print the table of results and the place of the report, and where its figures are, if they were asked for."""
+    from judges.figures.files import CAPTIONS
+    from judges.figures.files import FOLDER as FIGURES
     from judges.kinds import kind_in
 
     table = kind_in(folder).part("results")(folder)
@@ -153,6 +164,8 @@ def print_results(page: Path, folder: Path) -> None:
     else:
         print_table(table)
     typer.echo(f"\nreport: {page.resolve().as_uri()}")
+    if figures and (folder / FIGURES).is_dir():
+        typer.echo(f"figures: {folder / FIGURES}, with their captions in {CAPTIONS}")
 
 
 def report_failed(folder: Path) -> None:
