@@ -28,10 +28,12 @@ from fl_sim.federation.local_grid import LocalGrid
 from fl_sim.models import MODELS
 from fl_sim.specs import InputSpec
 from fl_sim.testing import check_defence, check_model
+from judges.bench.execution import run_plan
 from judges.cli import app
 from judges.kinds import read_plan
 from judges.plans.audit import read_audit
 from judges.plans.reading import find_config
+from judges.progress import Watch
 from judges.runs.rows import read_scores
 from tests.readmes import (
     ROOT,
@@ -209,6 +211,22 @@ def test_the_bound_of_a_judge_of_faces_is_the_share_of_people_seen_before(
         np.savez("lfw_deepfunneled_32.npz", labels=people)
         exec(code, {})  # noqa: S102 - the document's own lines
         assert {float(line) for line in capsys.readouterr().out.split()} == {expected}
+
+
+def test_two_runs_on_the_same_examples_are_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network beside itself spiking, in folders of their own, is one contrast of all its victims."""
+    settings = ["attack=idlg", "attack.iterations=1", "judge=none", "checks=0", "repeats=2", "model.init=uniform"]
+    folders = []
+    for model in ("mlp", "spiking_mlp"):
+        folders.append(tmp_path / model)
+        plan = read_plan(ROOT / "configs/demo.toml", [*settings, f"model.name={model}", "federation.clients=1"])
+        run_plan(plan, folders[-1], Watch.silent())
+    monkeypatch.setattr("sys.argv", ["pairs.py", *map(str, folders)])
+    exec(block("configs/RESULTS.md", "pairs.py"), {})  # noqa: S102 - the document's own lines
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "MLP minus this network, on the same examples (2 pairs): iDLG SSIM " in line
 
 
 def test_every_python_block_is_run_by_a_test() -> None:

@@ -149,13 +149,13 @@ def write_report(run_dir: Path, *, show_faces: bool = False, figures: bool = Fal
     ladder = _told_ladder(run_dir)
     glance = Drawing("glance.html.j2", glances(found.victims.shown))
     threat_model = " ".join([WORDS.threat_model, *_adversaries(found.scores, found.manifest)])
-    scored, told = (own[:1], own[1:]) if (own := findings(summary)) else ([], [])
+    own = findings(summary)  # how much was attacked comes first
     return write_page(
         run_dir,
         found.manifest,
         _sections(found),
         words=WORDS._replace(threat_model=threat_model),
-        findings=[*scored, *contrast_lines(summary.contrasts), *told, *ladder, *others, *warnings, *controls],
+        findings=[*own[:1], *contrast_lines(summary.contrasts), *own[1:], *ladder, *others, *warnings, *controls],
         answer=answer(summary, warnings, controls, others, ladder),
         first=Section("glance", "Truth beside answers", [glance], lead=WORDS.notes["glance"]),
         articles=[article_section(summary)],
