@@ -32,6 +32,7 @@ from judges.bench.execution import run_plan
 from judges.cli import app
 from judges.kinds import read_plan
 from judges.plans.audit import read_audit
+from judges.plans.audit.weights import read_weights_audit
 from judges.plans.reading import find_config
 from judges.progress import Watch
 from judges.runs.rows import read_scores
@@ -288,7 +289,10 @@ def check_command(words: Sequence[str]) -> None:
             ROOT / path if path.suffix and len(path.parts) > 1 else find_config(path), params["assignments"] or []
         )
     elif command.name == "audit":
-        read_audit(params["assignments"] or [])
+        if Path(params["target"]).suffix:
+            read_weights_audit(str(params["target"]), params["assignments"] or [], members=params["members"])
+        else:
+            read_audit(params["assignments"] or [])
 
 
 def is_there(dotted: str) -> bool:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fl_sim.errors import DataError, SpikeleakError
 from judges.bench.engine_options import LOCAL
+from judges.cli.audit import audit
 from judges.cli.check import check
 from judges.cli.configs import config_app
 from judges.cli.export import export
@@ -36,6 +37,7 @@ from judges.cli.terminal import (
     Workers,
     engine_options,
     imported,
+    of_device,
     print_facts,
     print_forecast,
     print_results,
@@ -56,7 +58,7 @@ data_app = typer.Typer(help="The data sets: where they come from and where they 
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
-for command in (check, train, invert, verify, compare, rerun, statement, submit, board, export):
+for command in (audit, check, train, invert, verify, compare, rerun, statement, submit, board, export):
     app.command(help=flowing(command.__doc__), epilog=epilogue(command.__name__))(command)
 app.command(name="list", epilog=epilogue("list"))(list_)
 
@@ -113,7 +115,7 @@ def run(
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     path = find_config(config)
-    plan = read_plan(path, [*(assignments or []), *_of_device(device)], follow.note)
+    plan = read_plan(path, [*(assignments or []), *of_device(device)], follow.note)
     refuse_audit(plan, path)
     folder = out or Path("runs") / plan.base.name
     if dry_run:
@@ -171,52 +173,6 @@ def report(
         page = kind.part("report")(run_dir, show_faces=show_faces, figures=figures)
         renew_hashes(run_dir, REPORT)
         print_results(page, run_dir, figures=figures)
-
-
-@app.command(epilog=epilogue("audit"))
-def audit(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder with captures/ of your own federation, and sealed/ if it has one.")
-    ],
-    assignments: Assignments = None,
-    imports: Imports = None,
-    public: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER",
-            help="Public pictures of the same kind, best with one subfolder for each class: their means are controls.",
-        ),
-    ] = "",
-    threats: Annotated[
-        str, typer.Option(help="gradient,model,membership: the last two attack the last recorded global model.")
-    ] = "",
-    people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
-    ladder: Annotated[
-        bool,
-        typer.Option("--ladder", help="Attack the clients from the attacker's best case to their own setting as well."),
-    ] = False,
-    fresh: Fresh = False,
-    device: Device = "",
-    show_faces: Faces = False,
-    quiet: Quiet = False,
-    events: Events = "",
-    workers: Workers = None,
-    engine: EngineName = LOCAL,
-    ray_address: RayAddress = "",
-    isolate: Isolate = False,
-) -> None:
-    """Attack the captures of your own federation; score what its clients sealed; write a report."""
-    from judges.plans.audit import read_audit
-
-    flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
-    plan = read_audit([*flags, *(assignments or []), *_of_device(device)], public=public, threats=threats)
-    follow = Follow(quiet, events)
-    options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
-    work(plan, folder, follow, options, fresh=fresh, show_faces=show_faces)
-
-
-def _of_device(device: str) -> list[str]:
-    return [f"device={device}"] if device else []
 
 
 _PEOPLE = {

@@ -96,14 +96,16 @@ def invert(
 ) -> None:
     """Invert a trained model: write one input for each of its classes, as a record and as a picture."""
     from judges.bench.process import check_device
-    from judges.cli.checkpoints import read_checkpoint
     from judges.cli.tasks import read_inversion
 
     imported(imports)
     check_device(device)
     task = read_inversion(assignments or [])
-    inversion = _inverted(read_checkpoint(checkpoint, task), task, device)
-    _keep(inversion, out or _beside(checkpoint, f"{checkpoint.stem}-{inversion.attack}"))
+    from judges.bench.audit.weights import read_checkpoint
+    from judges.plans.audit.weights import beside
+
+    inversion = _inverted(read_checkpoint(checkpoint, task, typer.echo), task, device)
+    _keep(inversion, out or beside(checkpoint, inversion.attack))
 
 
 def _inverted(model: TrainedModel, task: InversionTask, device: str) -> Inversion:
@@ -171,10 +173,3 @@ def grid_png(inputs: Tensor) -> bytes:
     content = io.BytesIO()
     sheet.save(content, format="PNG", optimize=True)
     return content.getvalue()
-
-
-def _beside(checkpoint: Path, name: str) -> Path:
-    """Return a folder of this name beside a model, or beside the run whose model it is and which stays as it is."""
-    run = checkpoint.resolve().parent.parent
-    is_in_run = checkpoint.resolve().parent.name == "models" and (run / "manifest.json").is_file()
-    return run.parent / f"{run.name}-{name}" if is_in_run else checkpoint.parent / name

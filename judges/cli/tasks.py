@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 from pydantic import Field
@@ -15,65 +15,16 @@ from fl_sim.config.training import TrainingSettings
 from fl_sim.datasets.table import constants_of
 from fl_sim.errors import ConfigError, nearest, unknown_name
 from fl_sim.models import MODELS
-from fl_sim.specs import MOST_STEPS, Framing, OwnData, Settings
+from fl_sim.specs import Framing, OwnData, Settings
 from judges.classifiers import JudgeOptions
 from judges.plans.audit import Assumptions
+from judges.plans.audit.weights import InputSettings, Whose
 
 PLACE = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
 """Pattern of the place of a model of the user's own, "module:name"."""
 
-SIZES = ("channels", "height", "width", "classes")
 DATA_KEYS = ("root", "size", "channels", *Framing.model_fields, *OwnData.model_fields)
 """Keys of a config's [dataset] on which trained judges and targets depend."""
-
-
-class InputSettings(Settings):
-    """The input of somebody else's model, where it is not that of the data set named, or none is.
-
-    Attributes:
-        channels, height, width: size of one frame; 0 for that of the data set, or in `spikeleak check` for what the
-            model's own layers say.
-        classes: number of labels; 0 for those of the data set, or in `spikeleak check` for the last layer's outputs.
-        low, high: value range, by default that of the data set; -1 and 1 for the usual normalisation of images by mean
-            0.5 and deviation 0.5.
-        timesteps: number of time bins of an event recording, by default that of the data set.
-        vocabulary: number of different tokens of a text; its number of tokens is the height. 0 for numbers.
-    """
-
-    channels: int = Field(default=0, ge=0)
-    height: int = Field(default=0, ge=0)
-    width: int = Field(default=0, ge=0)
-    classes: int = Field(default=0, ge=0)
-    low: float = 0.0
-    high: float = 1.0
-    timesteps: int = Field(default=0, ge=0, le=MOST_STEPS)
-    vocabulary: int = Field(default=0, ge=0)
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """Return what is set, by field of an `InputSpec`."""
-        told = self.model_dump(include=self.model_fields_set)
-        text = {"channels": 1, "width": self.vocabulary} if self.vocabulary else {}
-        return text | {key: value for key, value in told.items() if value or key not in SIZES}
-
-
-class Whose(Settings):
-    """Of which model a file of weights is; all unset for a trained model of ours, which says so itself.
-
-    Attributes:
-        model: the model and its neurons.
-        dataset: the data set that it was trained on.
-        input: what its inputs look like.
-    """
-
-    model: ModelSettings = ModelSettings()
-    dataset: DatasetSettings = DatasetSettings()
-    input: InputSettings = InputSettings()
-
-    @property
-    def named(self) -> frozenset[str]:
-        """Return which of the three are set."""
-        return frozenset(self.model_fields_set & Whose.model_fields.keys())
 
 
 class ClientFacts(Assumptions):

@@ -126,6 +126,11 @@ def imported(names: list[str] | None) -> tuple[str, ...]:
     return tuple(names or [])
 
 
+def of_device(device: str) -> list[str]:
+    """Return the assignment that `--device` stands for; none without it."""
+    return [f"device={device}"] if device else []
+
+
 def work(
     plan: RunPlan,
     folder: Path,

@@ -22,7 +22,8 @@ from judges.notebook.display import working
 from judges.notebook.own_models import Model
 from judges.notebook.results import AttackResult, Result
 from judges.notebook.settings import assignments_of, attacks_in
-from judges.plans.audit import DEFAULT_ATTACK, read_audit
+from judges.plans.audit import DEFAULT_ATTACK, AuditPlan, read_audit
+from judges.plans.audit.weights import WeightsAuditPlan, beside, read_weights_audit
 from judges.plans.reading import find_config
 
 
@@ -107,19 +108,23 @@ def audit(
     *,
     set: Mapping[str, Any] | None = None,  # noqa: A002 - as on the command line
     public: str | Path = "",
+    members: str | Path = "",
     workers: int = 1,
     imports: Sequence[str] = (),
     fresh: bool = False,
     show_faces: bool = False,
     progress: bool = True,
 ) -> Result:
-    """Attack the captures of a federation and score what its clients sealed, as `spikeleak audit` does.
+    """Attack the captures of a federation, or the model in a file, and score the answers, as `spikeleak audit` does.
 
     Args:
-        folder: holds captures/, and sealed/ where the truth is known; the results go there too.
-        attacks: name of an attack, or several; the ensemble by default.
-        set: settings such as {"assumed.learning_rate": 0.1, "people": True, "ladder.examples": 8}.
+        folder: holds captures/, and sealed/ where the truth is known; the results go there too. Or the file of a
+            trained model, whose results go into a folder beside it.
+        attacks: name of an attack on captures, or several; the ensemble by default.
+        set: settings such as {"assumed.learning_rate": 0.1, "people": True, "ladder.examples": 8}; of a file, which
+            model it is, such as {"model": "mlp", "model.hidden": 50, "dataset": "digits"}.
         public: folder of public pictures of the same kind as the clients'.
+        members: what the model of a file was trained on: "train", for that split of the data set, or pictures.
         workers: number of processes that do the work.
         imports: modules that add a model to `MODELS`, which every process imports first.
         fresh: remove the results of an earlier call first.
@@ -127,15 +132,24 @@ def audit(
         progress: whether a line tells of progress.
 
     Raises:
-        ConfigError: a setting is not known or wrong, or the captures cannot be attacked.
+        ConfigError: a setting is not known or wrong, or the captures or the model cannot be attacked.
         DataError: there are no captures, or a file is corrupt.
     """
     named = {} if attacks is None else {"attack": attacks_in(attacks)}
-    options = _options(workers, imports)
-    plan = read_audit(assignments_of({**named, **(set or {})}), public=str(public))
+    options, where = _options(workers, imports), Path(folder)
+    plan: AuditPlan | WeightsAuditPlan
+    if where.is_file():
+        plan = read_weights_audit(
+            str(folder), assignments_of({**named, **(set or {})}), public=str(public), members=str(members)
+        )
+        where = beside(where)
+    elif members:
+        raise ConfigError(f"members: is for the file of a trained model, and '{folder}' is none.")
+    else:
+        plan = read_audit(assignments_of({**named, **(set or {})}), public=str(public))
     with working(progress=progress) as watch:
-        list(carried_out(plan, Path(folder), watch, options=options, fresh=fresh, show_faces=show_faces))
-    return Result(Path(folder), show_faces=show_faces, notes=watch.notes)
+        list(carried_out(plan, where, watch, options=options, fresh=fresh, show_faces=show_faces))
+    return Result(where, show_faces=show_faces, notes=watch.notes)
 
 
 def run(

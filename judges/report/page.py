@@ -26,7 +26,8 @@ from judges.runs.manifest import FAILED, failed_cells, plain_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-FILES = ("scores.csv", "summary.json", "manifest.json", "report.md", "report.tex", "figures/", "ladder/report.html")
+FILES = ("scores.csv", "summary.json", "manifest.json", "report.md", "report.tex", "figures/",
+         "ladder/report.html", "model_inversion/report.html", "membership/report.html")  # fmt: skip
 """Files and folders beside the page to which it links, where they are there."""
 
 _BREAKS = re.compile("[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+")

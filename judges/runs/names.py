@@ -15,7 +15,7 @@ from fl_sim.defences import NO_DEFENCE
 from fl_sim.errors import ConfigError
 from fl_sim.specs import Scalar
 from judges.runs.identity import AS_SENT, NO_OP, RUNG, SHUFFLED, SWAPPED, Attacked, Group, Varied
-from judges.runs.rows.classes import FEDERATION, Target
+from judges.runs.rows.classes import FEDERATION, FILE, Target
 from judges.runs.rows.membership import CLIENT, NULL
 
 LONGEST = 90
@@ -157,6 +157,7 @@ def target_name(target: Target) -> str:
     trained = {
         FEDERATION: f"federation, round {target.round}",
         CLIENT: f"clients' updates, round {target.round}",
+        FILE: "weights from a file",
     }.get(target.source, epochs)
     return ", ".join((in_words(group.dataset), network_name(group), trained))
 

@@ -19,7 +19,7 @@ from judges.intervals import bootstrap_mean, rate
 from judges.runs.identity import Approach, Attacked, columns_of
 from judges.runs.names import attack_name, group_name, line_name
 from judges.runs.rows import Score, read_scores
-from judges.runs.rows.classes import FEDERATION
+from judges.runs.rows.classes import FEDERATION, FILE
 from judges.runs.rows.membership import CLIENT, NULL
 from judges.runs.rows.rounds import ACCURACY, AUC, RECOGNISED, SOLVED, SSIM, RoundScore
 from judges.summaries.comparison import units_of
@@ -101,8 +101,8 @@ def accuracies_of_models(folder: Path, experiment: str) -> Iterator[RoundScore]:
 
 
 def accuracies_of_memberships(folder: Path, experiment: str) -> Iterator[RoundScore]:
-    """Yield the accuracy of the global models as the federation's server measured it, where only members are told."""
-    cells = [one for one in read_memberships(folder / "summary.json").cells if one.source == FEDERATION]
+    """Yield the accuracy of the models as it was measured for the attacks, where only members are told."""
+    cells = [one for one in read_memberships(folder / "summary.json").cells if one.source in (FEDERATION, FILE)]
     for cell in {one.target: one for one in cells if not one.is_control}.values():
         if cell.test_accuracy is not None:
             yield _of_model(cell, experiment, cell.round, cell.test_accuracy, None, cell.units)

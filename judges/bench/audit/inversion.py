@@ -26,7 +26,8 @@ from judges.plans.model_inversion import InversionConfig, TargetPlan
 from judges.progress import Watch
 from judges.runs.names import group_label
 from judges.runs.rows.classes import FEDERATION, TargetFacts
-from judges.scoring.membership.recorded import Others, accuracy_on
+from judges.scoring.membership.recorded import Others
+from judges.scoring.models.accuracy import held_out_accuracy
 
 
 class RecordedInversion(WithinAudit, InversionRun):
@@ -93,13 +94,13 @@ class RecordedInversion(WithinAudit, InversionRun):
     def gather(self, engine: Engine) -> Iterator[Attackable]:  # noqa: ARG002 - the models exist
         """Store every model under attack, and yield it."""
         for one, target in zip(self._models, self.plan.targets, strict=True):
-            accuracy = accuracy_on(self._others, one.model, device=self.plan.base.device)
+            accuracy = held_out_accuracy(one.model, self._others.examples(), device=self.plan.base.device)
             model = dataclasses.replace(one.model, test_accuracy=accuracy)
             name = target.federation(self.plan.base.seed + one.number)
             path = save_record(model, self.folder / "models" / f"{name}.safetensors")
             facts = TargetFacts(
                 **vars(one.attacked),
-                source=FEDERATION,
+                source=one.source,
                 round=model.round,
                 seed=self.plan.base.seed + one.number,
                 test_accuracy=accuracy,

@@ -28,6 +28,7 @@ from judges.bench.execution import renew_report
 from judges.bench.gradient_inversion.added import AddedAttack
 from judges.kinds import RunPlan
 from judges.plans.audit import AuditPlan, audit_of
+from judges.plans.audit.weights import WeightsAuditPlan
 from judges.plans.gradient_inversion import Plan
 from judges.progress import Watch
 from judges.runs.identity import AS_SENT, RUNG
@@ -112,7 +113,7 @@ def carried_out(
     if climbs and isinstance(plan, AuditPlan):
         _foretell(plan, folder, watch, options)
     yield execution.run_plan(plan, folder, watch, fresh=fresh, show_faces=show_faces, options=options), folder
-    if isinstance(plan, AuditPlan):
+    if isinstance(plan, AuditPlan | WeightsAuditPlan):
         yield from ((folder / threat / "report.html", folder / threat) for threat in threats_of(folder))
     if climbs:
         yield climb(plan, folder, watch, options=options, show_faces=show_faces), folder / LADDER

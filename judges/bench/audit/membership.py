@@ -22,14 +22,16 @@ from judges.plans.audit.threats import MOST_CANDIDATES, make_recorded_membership
 from judges.plans.membership import MemberPlan, MembershipConfig
 from judges.progress import Watch
 from judges.runs.names import group_label
-from judges.runs.rows.classes import FEDERATION
 from judges.scoring.membership.null import null_update, untrained
-from judges.scoring.membership.recorded import Others, Recorded, accuracy_on
+from judges.scoring.membership.recorded import Members, Others, Recorded
+from judges.scoring.models.accuracy import held_out_accuracy
 
 _BATCH, _RATE = 16, 0.1
 """Examples of a step and learning rate of the control's training where the captures tell none."""
 
 _MOST_PASSES = 50
+_PASSES = 10
+"""Passes of the control's training over its examples, at most and where nobody tells any."""
 
 
 class RecordedMembership(WithinAudit, MembershipRun):
@@ -40,9 +42,10 @@ class RecordedMembership(WithinAudit, MembershipRun):
         folder: of its results, in that of the audit.
         models: what may be attacked.
         sealed: {id of a captured update: ids of the sealed batches behind it}, as far as their truth fits them.
-        others: examples that no client holds.
+        others: examples that the model was not trained on.
         facts: further entries of the manifest.
         watch, options: as of every execution.
+        members: examples that it was trained on, where they were not sealed.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class RecordedMembership(WithinAudit, MembershipRun):
         facts: Mapping[str, Any],
         watch: Watch,
         options: EngineOptions | None = None,
+        *,
+        members: Members | None = None,
     ) -> None:
         plan = make_recorded_membership_plan(dict(raw))
         super().__init__(plan, folder, watch, options)
@@ -65,7 +70,7 @@ class RecordedMembership(WithinAudit, MembershipRun):
         for one in models:
             names = tuple(dict.fromkeys(name for update in one.seen for name in sealed.get(update, ())))
             seed = plan.base.seed
-            asked = Recorded(folder.resolve().parent, names, others, MOST_CANDIDATES, seed, seed + one.number)
+            asked = Recorded(folder.resolve().parent, names, others, MOST_CANDIDATES, seed, seed + one.number, members)
             reason = _reason(one, asked, needs_change=needs_change)
             self._reasons.append(reason)
             self._models += [] if reason else [(one, asked)]
@@ -86,21 +91,21 @@ class RecordedMembership(WithinAudit, MembershipRun):
         """Store every model under attack, and one that never saw a candidate, and yield them."""
         for one, asked in self._models:
             target, seed = self._targets[one.number], asked.target_seed
-            place, after = f"{target.name(seed)}@r{one.model.round:03d}", f"@r{one.model.round:03d}"
-            accuracy = accuracy_on(self._others, one.model, device=self.plan.base.device)
+            place, after, own = f"{target.name(seed)}{one.after}", one.after, (one.source, one.model.round)
+            device = self.plan.base.device
+            accuracy = held_out_accuracy(one.model, self._others.examples(), device=device)
+            learned = held_out_accuracy(one.model, asked.learned(), device=device) if asked.members else None
             seen = Observed(place, one.spec, one.model.parameters, one.before)
             known = keep_observed(seen, self.folder)
             yield Evidence(
-                target, seed, asked, place, known, FEDERATION, one.model.round, after=after, changes=bool(one.before),
-                accuracies=(accuracy, None),
+                target, seed, asked, place, known, *own, after=after, changes=bool(one.before),
+                accuracies=(accuracy, learned),
             )  # fmt: skip
             place = f"{place}-null"
             first = one.first.parameters if one.first is not None else untrained(one.spec, seed=seed)
             settings = _of_null(one.last, one.model.round)
             known = keep_observed(null_update(settings, one.spec, first, asked.own(), place), self.folder)
-            yield Evidence(
-                target, seed, asked, place, known, FEDERATION, one.model.round, after=after, changes=True, null=True
-            )  # fmt: skip
+            yield Evidence(target, seed, asked, place, known, *own, after=after, changes=True, null=True)
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
@@ -114,15 +119,17 @@ class RecordedMembership(WithinAudit, MembershipRun):
 
 def _reason(one: RecordedModel, asked: Recorded, *, needs_change: bool) -> str:
     """Return why a model cannot be attacked, or ""."""
-    if not asked.captures:
+    if not (asked.captures or asked.members):
         return "no client sealed what the recorded model was trained on, so nobody knows who was a member"
     if needs_change and not one.before:
         return "the attack compares two rounds, and the global model of the round before was not recorded"
     return asked.lack()
 
 
-def _of_null(update: CapturedUpdate, rounds: int) -> FederationSettings:
+def _of_null(update: CapturedUpdate | None, rounds: int) -> FederationSettings:
     """Return how the control is trained: as the clients, over as many passes as theirs in all rounds, at most 50."""
+    if update is None:
+        return FederationSettings(learning_rate=_RATE, batch_size=_BATCH, local_epochs=_PASSES)
     size = update.batch_size or _BATCH
     steps = update.local_steps or 1
     passes = update.epochs or -(-steps * size // max(update.num_examples, size))

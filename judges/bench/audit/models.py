@@ -1,4 +1,4 @@
-"""The last global model of each recorded federation: the trained one if it is kept, else the one that was sent last."""
+"""The models of an audit: of a recorded federation the trained one if it is kept, else the one that was sent last."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fl_sim.observed import assuming
 from fl_sim.records import CapturedUpdate, ModelSpec, TrainedModel, load_record
 from fl_sim.specs import Scalar
 from judges.runs.identity import Attacked
+from judges.runs.rows.classes import FEDERATION, FILE
 from judges.scoring.truths import Evidence
 
 _SIZE = "batch_size"
@@ -22,7 +23,7 @@ _SIZE = "batch_size"
 
 @dataclass(frozen=True)
 class RecordedModel:
-    """A global model that was recorded.
+    """A global model that was recorded, or the model of a file.
 
     Attributes:
         number: its place among those of the audit, from 0.
@@ -30,7 +31,7 @@ class RecordedModel:
         model: its parameters, and after how many rounds they were taken; its accuracy is not known yet, and 0.
         before: the parameters of one round before; {} where they were not recorded.
         first: what the first recorded client was sent, if that was in round 1; None if not.
-        last: an update of the last recorded round, with what is assumed, which tells how clients train.
+        last: an update of the last recorded round, with what is assumed, which tells how clients train; None of a file.
         seen: ids of the captured updates of the rounds behind the model.
         path: of the model that was kept; None for what was sent.
     """
@@ -40,9 +41,19 @@ class RecordedModel:
     model: TrainedModel
     before: Mapping[str, Tensor]
     first: CapturedUpdate | None
-    last: CapturedUpdate
+    last: CapturedUpdate | None
     seen: tuple[str, ...]
     path: Path | None = None
+
+    @property
+    def source(self) -> str:
+        """Return where it comes from, as rows say it."""
+        return FILE if self.last is None else FEDERATION
+
+    @property
+    def after(self) -> str:
+        """Return the suffix of names of a federation's model after a round; "" of a file's."""
+        return "" if self.last is None else f"@r{self.model.round:03d}"
 
     @property
     def spec(self) -> ModelSpec:

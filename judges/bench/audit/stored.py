@@ -66,11 +66,6 @@ def client_facts(captured: CapturedUpdate, whole: CapturedUpdate) -> dict[str, A
 
 def stored_updates(folder: Path, assumed: Mapping[str, Scalar]) -> Iterator[StoredUpdate]:
     """Yield the captures of a folder without their parameters, with what is assumed; see `clients_in`."""
-    if folder.is_file():
-        raise DataError(
-            f"{folder}: expected the folder of a federation's captures, got a file. What a trained model alone gives "
-            f"away, spikeleak invert {folder} tells; an audit attacks global models beside captures (--threats)."
-        )
     store = CaptureStore(folder / "captures")
     keys = store.listed()
     if not keys:

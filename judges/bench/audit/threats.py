@@ -145,9 +145,9 @@ def _lack(given: Given, threat: str) -> str:
             "the last global model that was recorded is the first one, which has seen nobody; record one round more, "
             "or keep the trained model as models/FEDERATION.safetensors"
         )
-    taken = _taken(given.folder / threat, MODEL_TASK if threat == NAMES[MODEL] else MEMBERSHIP_TASK)
-    if taken:
-        return taken
+    held = taken(given.folder / threat, MODEL_TASK if threat == NAMES[MODEL] else MEMBERSHIP_TASK)
+    if held:
+        return held
     if base.dataset is None and given.public is None:
         what = {NAMES[MODEL]: "no judge can be trained that recognises classes in answers"}
         return f"{what.get(threat, 'there is nobody who is known not to be a member')}; {_GIVE}"
@@ -156,7 +156,7 @@ def _lack(given: Given, threat: str) -> str:
     return lack_of_pictures(given.public, judge=threat == NAMES[MODEL])
 
 
-def _taken(folder: Path, task: str) -> str:
+def taken(folder: Path, task: str) -> str:
     """Return why a folder cannot hold a threat's results: something else is in it; "" if it can."""
     path = folder / "config.toml"
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fl_sim.errors import ConfigError, unknown_name
 from fl_sim.models import MODELS, ModelEntry, build_model
 from fl_sim.specs import InputSpec, ModelSpec
-from judges.cli.tasks import SIZES, InputSettings
+from judges.plans.audit.weights import SIZES, InputSettings
 
 if TYPE_CHECKING:
     from torch import nn

@@ -41,7 +41,7 @@ def write_membership_statement(run_dir: Path) -> Path:
     parts = [
         _system(summary, manifest),
         Part("The adversary", [Fact("Who", WORDS.threat_model)]),
-        _attacks(summary),
+        attacks_part(summary),
         _limits(summary, manifest),
         origin(run_dir, manifest),
     ]
@@ -73,7 +73,7 @@ def _system(summary: Memberships, manifest: Mapping[str, Any]) -> Part:
     return Part("The system that was attacked", [fact for fact in facts if fact.text])
 
 
-def _attacks(summary: Memberships) -> Part:
+def attacks_part(summary: Memberships) -> Part:
     """Return the part on the attacks: what each had, and its result."""
     cells = sorted((cell for cell in summary.cells if not cell.control), key=lambda cell: -cell.auc.mean)
     if not cells:

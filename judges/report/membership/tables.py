@@ -12,7 +12,7 @@ from judges.report.membership.wording import NOTES
 from judges.report.table import Cell, Column, Group, Section, Table, rate_cell
 from judges.report.words import Verdict, reasons_table, verdict_cell
 from judges.runs.names import attack_name, target_name
-from judges.runs.rows.classes import CENTRAL, Target
+from judges.runs.rows.classes import CENTRAL, FILE, Target
 from judges.summaries.membership import Area, Memberships, MembershipSummary, read_memberships
 
 
@@ -59,7 +59,7 @@ def results_table(summary: Memberships, *, controls: bool) -> Table[MembershipSu
 def attack_section(summary: Memberships) -> Section:
     """Return the section on attacks on trained models, global models and updates."""
     note = NOTES["attacks"]
-    if any(cell.source != CENTRAL for cell in summary.cells):
+    if any(cell.source not in (CENTRAL, FILE) for cell in summary.cells):
         note = f"{note} {NOTES['rounds']}"
     return Section("attacks", "Who is a member", [results_table(summary, controls=False)], note=note)
 

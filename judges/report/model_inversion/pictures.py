@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -13,11 +14,26 @@ from judges.figures.grid import picture_grid
 from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
 from judges.report.model_inversion.tables import last_rounds
+from judges.report.model_inversion.wording import WORDS
 from judges.report.pictures import COLUMNS, Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
+from judges.report.table import Drawing, Section
+from judges.runs.manifest import GALLERY
 from judges.runs.names import attack_name, in_words, model_name, network, network_name
-from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures
+from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures, load_pictures
 from judges.runs.rows.classes import FEDERATION, Target
 from judges.summaries.model_inversion import Inversions
+
+
+def albums_in(run_dir: Path, summary: Inversions) -> list[Pictures]:
+    """Return the pictures of a run."""
+    return load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
+
+
+def pictures_section(albums: Sequence[Pictures], summary: Inversions, shown: Callable[[str], bool]) -> Section:
+    """Return the section of the pictures; the arguments are those of `picture_blocks`."""
+    drawing = Drawing("pictures.html.j2", picture_blocks(albums, summary, shown))
+    lead = WORDS.notes["pictures"]
+    return Section("pictures", "Truth beside answers", [drawing], reference="Figures 3 and 4", lead=lead)
 
 
 def picture_blocks(albums: Sequence[Pictures], summary: Inversions, shown: Callable[[str], bool]) -> list[Block]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from judges.figures.files import write_figures
 from judges.report.judges import judges_section
 from judges.report.model_inversion.answer import answer
-from judges.report.model_inversion.pictures import album_drawings, picture_blocks
+from judges.report.model_inversion.pictures import album_drawings, albums_in, pictures_section
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.tables import attack_sections
 from judges.report.model_inversion.tables_accuracy import accuracy_sections
@@ -21,10 +21,8 @@ from judges.report.model_inversion.tables_rounds import round_drawings, round_se
 from judges.report.model_inversion.tables_timesteps import timesteps_drawings, timesteps_section
 from judges.report.model_inversion.wording import WORDS
 from judges.report.page import write_page
-from judges.report.table import Drawing, Section
 from judges.runs.identity import REAL
-from judges.runs.manifest import GALLERY, PUBLIC, read_manifest, without_people
-from judges.runs.pictures import load_pictures
+from judges.runs.manifest import PUBLIC, read_manifest, without_people
 from judges.runs.rows.classes import ClassScore
 from judges.runs.tables import read_rows
 from judges.summaries.model_inversion import judge_key, read_inversions
@@ -38,9 +36,7 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False, figures: 
     manifest = read_manifest(run_dir)
     summary = read_inversions(run_dir / "summary.json")
     rows = read_rows(ClassScore, run_dir / "scores.csv")
-    albums = load_pictures(run_dir / GALLERY, [(cell.group, cell.cell) for cell in summary.cells])
-    blocks = picture_blocks(albums, summary, lambda name: show_faces or without_people(manifest, name))
-    pictures = Drawing("pictures.html.j2", blocks)
+    albums = albums_in(run_dir, summary)
     shown = [album for album in albums if show_faces or without_people(manifest, album.dataset)]
     drawings = (album_drawings(shown, summary), round_drawings(summary), timesteps_drawings(summary))
     write_figures(run_dir, {name: draw for own in drawings for name, draw in own} if figures else {})
@@ -58,8 +54,6 @@ def write_inversion_report(run_dir: Path, *, show_faces: bool = False, figures: 
         record_section(summary, rows, unfolded=unfolded),
         judges_section(summary.judges, real, "On real examples", WORDS.notes["judges"]),
     ]
-    first = Section(
-        "pictures", "Truth beside answers", [pictures], reference="Figures 3 and 4", lead=WORDS.notes["pictures"]
-    )
+    first = pictures_section(albums, summary, lambda name: show_faces or without_people(manifest, name))
     found, told = findings(summary), answer(summary)
     return write_page(run_dir, manifest, sections, words=WORDS, findings=found, answer=told, first=first)

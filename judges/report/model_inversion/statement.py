@@ -43,7 +43,7 @@ def write_inversion_statement(run_dir: Path) -> Path:
     parts = [
         _system(summary, manifest),
         Part("The adversary", [Fact("Who", WORDS.threat_model)]),
-        _attacks(summary),
+        attacks_part(summary),
         _limits(summary, manifest),
         origin(run_dir, manifest),
     ]
@@ -84,7 +84,7 @@ def _accuracy(facts: Mapping[str, Any]) -> str:
     return percent(float(value)) if isinstance(value, int | float) else "unknown"
 
 
-def _attacks(summary: Inversions) -> Part:
+def attacks_part(summary: Inversions) -> Part:
     """Return the part on the attacks, on the models of last rounds: budget and result of each."""
     last = last_rounds(summary)
     cells = [cell for cell in summary.cells if not cell.is_control and cell.target in last]

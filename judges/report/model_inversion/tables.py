@@ -153,7 +153,7 @@ def last_rounds(summary: Inversions) -> set[Target]:
         if target.source == FEDERATION:
             last[target.group] = max(target.round, last.get(target.group, 0))
     return {
-        target.target for target in summary.targets if target.source == CENTRAL or target.round == last[target.group]
+        target.target for target in summary.targets if target.source != FEDERATION or target.round == last[target.group]
     }
 
 

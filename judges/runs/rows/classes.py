@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from judges.runs.identity import Approach, Attacked, Group
 from judges.runs.rows import DIVERGED
 
-CENTRAL, FEDERATION = "central", "federation"
+CENTRAL, FEDERATION, FILE = "central", "federation", "file"
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class AttackedModel(Attacked):
     """A trained model under attack.
 
     Attributes:
-        source: how the target was trained, "central" or "federation".
-        round: round of the federation after which it was taken; number of epochs for a central training.
+        source: how the target was trained, "central" or "federation"; "file" where nobody says.
+        round: round of the federation after which it was taken; number of epochs for a central training; 0 of a file.
     """
 
     source: str

@@ -1,13 +1,16 @@
-"""Who is asked about of a recorded federation: the examples that its clients sealed, and others that the owner gives.
+"""Who is asked about of a recorded model: the examples that it was trained on, and others that the owner gives.
 
-Whether an example was in the training is known of the sealed ones alone, which are opened here and nowhere else. The
-others are public pictures, or the split of a data set that no client holds. Half of them are asked about; the rest are
-the adversary's own, and train the control. The candidates are shuffled by a stream of the judge.
+Of a federation the former are those that its clients sealed, which are opened here and nowhere else; of a model's file
+those that its owner names. The others are public pictures, or the split of a data set that nobody trained on. Half of
+them are asked about; the rest are the adversary's own, and train the control. The candidates are shuffled by a stream
+of the judge.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +21,14 @@ from torch import Tensor
 from attacks.contracts import Auxiliary, Candidates
 from fl_sim.captures import SealedStore
 from fl_sim.config import DatasetSettings
-from fl_sim.datasets.examples import Examples
+from fl_sim.datasets.examples import Chosen, Dataset, Examples
 from fl_sim.datasets.reading.public import read_public
-from fl_sim.records import TrainedModel
 from fl_sim.sealed_forms import formed
 from fl_sim.seeding import torch_stream
 from fl_sim.specs import InputSpec
 from judges.scoring.membership.asked import Asked
-from judges.scoring.models.accuracy import held_out_accuracy
+
+_AT_ONCE = 500
 
 LEAST = 10
 """Fewest members, and fewest others, of which an area under a curve says anything."""
@@ -63,11 +66,11 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Others:
-    """Where examples come from that no client holds.
+    """Where examples come from that the model was not trained on.
 
     Attributes:
         spec: what the model takes.
-        dataset: the clients' data set, whose other split no client holds; None for public pictures.
+        dataset: the data set of the training, whose other split nobody holds; None for public pictures.
         folder: of public pictures, with one subfolder for each class.
     """
 
@@ -80,21 +83,36 @@ class Others:
         if self.dataset is None:
             return read_public(Path(self.folder), self.spec)
         data = self.dataset.load()
-        split = data.test if self.dataset.split == "train" else data.train
+        split = self._split(data, self.dataset.split)
         ours, theirs = (self.spec.low, self.spec.high), (data.spec.low, data.spec.high)
         return split if ours == theirs else Scaled(split, theirs, ours)
+
+    @staticmethod
+    def _split(data: Dataset, trained: str) -> Examples:
+        """Return the split of a data set that nobody was trained on."""
+        return data.test if trained == "train" else data.train
+
+
+class Members(Others):
+    """Where the examples come from that a model's file was trained on: the split of a data set, or pictures."""
+
+    @staticmethod
+    def _split(data: Dataset, trained: str) -> Examples:
+        """Return the split of a data set that the model was trained on."""
+        return data.train if trained == "train" else data.test
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The candidates of one recorded global model; a value that can be sent to another process.
+    """The candidates of one recorded model; a value that can be sent to another process.
 
     Attributes:
-        folder: of the audit, with sealed/.
+        folder: of the audit, with sealed/ where it is one of a federation.
         captures: ids of the sealed batches whose examples are the members.
         others: where the others come from.
         most: largest number of candidates, members and others together.
         seed, target_seed: root seed of the audit, and the number of the model.
+        members: where the members come from if they were not sealed.
     """
 
     folder: Path
@@ -103,6 +121,7 @@ class Recorded:
     most: int
     seed: int
     target_seed: int
+    members: Members | None = None
 
     def question(self) -> Candidates:
         """Return the candidates, in an order that says nothing."""
@@ -112,6 +131,12 @@ class Recorded:
         """Return which candidates are members, bool (n,)."""
         return _drawn(self).members
 
+    def learned(self) -> Examples:
+        """Return the members among the candidates of a model's file."""
+        assert self.members is not None  # noqa: S101 - those of a federation are sealed
+        split = self.members.examples()
+        return Chosen(split, _chosen(self, len(split)))
+
     def own(self) -> Auxiliary:
         """Return the adversary's own examples, of which none is a candidate or was sealed."""
         return _drawn(self).own
@@ -120,7 +145,7 @@ class Recorded:
         """Return why a membership inference cannot be scored, or "" if there are enough members and others."""
         members = int(self.truth().sum())
         counts = {
-            "examples that the model was trained on were sealed": members,
+            f"examples that the model was trained on were {'sealed' if self.members is None else 'given'}": members,
             "others are to be asked about": len(self.truth()) - members,
             "others are left for the control": len(self.own().labels),
         }
@@ -130,11 +155,6 @@ class Recorded:
 
 Questions = Asked | Recorded
 """Who is asked about, whatever the target."""
-
-
-def accuracy_on(others: Others, model: TrainedModel, *, device: str) -> float:
-    """Return a model's accuracy on examples that no client holds, in [0, 1]."""
-    return held_out_accuracy(model, others.examples(), device=device)
 
 
 class _Drawn(NamedTuple):
@@ -148,22 +168,40 @@ class _Drawn(NamedTuple):
 @functools.lru_cache(maxsize=4)
 def _drawn(asked: Recorded) -> _Drawn:
     """Return what is drawn of the sealed and of the other examples; no other one was sealed as well."""
-    spec = asked.others.spec
-    axis, most = (1 if spec.timesteps else 0), asked.most // 2
-    inside, labels = _sealed(asked, axis)
-    known = set(map(_content, inside.unbind(axis)))
+    axis, most = (1 if asked.others.spec.timesteps else 0), asked.most // 2
+    inside, labels, known = _inside(asked, axis)
     split = asked.others.examples()
     order = torch.randperm(len(split), generator=_stream(asked, "others"))[: 2 * most]
     outside, theirs = split.batch(order)
     new = torch.tensor([_content(one) not in known for one in outside.unbind(axis)], dtype=torch.bool).nonzero()[:, 0]
     half = min(most, (len(new) + 1) // 2)
     parts = [outside.index_select(axis, new[:half]), outside.index_select(axis, new[half:])]
-    chosen = torch.randperm(len(labels), generator=_stream(asked, "members"))[:most]
-    truth = torch.cat([torch.ones(len(chosen)), torch.zeros(half)]).bool()
+    truth = torch.cat([torch.ones(len(labels)), torch.zeros(half)]).bool()
     shuffled = torch.randperm(len(truth), generator=_stream(asked, "order", str(asked.target_seed)))
-    inputs = torch.cat([inside.index_select(axis, chosen), parts[0]], axis).index_select(axis, shuffled)
-    targets = torch.cat([labels[chosen], theirs[new[:half]]])[shuffled]
+    inputs = torch.cat([inside, parts[0]], axis).index_select(axis, shuffled)
+    targets = torch.cat([labels, theirs[new[:half]]])[shuffled]
     return _Drawn(Candidates(inputs, targets), truth[shuffled], Auxiliary("others", parts[1], theirs[new[half:]]))
+
+
+def _inside(asked: Recorded, axis: int) -> tuple[Tensor, Tensor, Collection[bytes]]:
+    """Return the members that are asked about, their labels, and the contents of all, which no other example may have.
+
+    Splits of a data set are apart, so that their contents are not compared.
+    """
+    if asked.members is None:
+        inside, labels = _sealed(asked, axis)
+        chosen = _chosen(asked, len(labels))
+        return inside.index_select(axis, chosen), labels[chosen], set(map(_content, inside.unbind(axis)))
+    split = asked.members.examples()
+    parts = (slice(start, start + _AT_ONCE) for start in range(0, len(split), _AT_ONCE))
+    known = set() if asked.members.dataset else {_content(one) for part in parts for one in split.batch(part)[0]}
+    inside, labels = split.batch(_chosen(asked, len(split)))
+    return inside, labels, known
+
+
+def _chosen(asked: Recorded, count: int) -> Tensor:
+    """Return which of so many members are asked about."""
+    return torch.randperm(count, generator=_stream(asked, "members"))[: asked.most // 2]
 
 
 def _sealed(asked: Recorded, axis: int) -> tuple[Tensor, Tensor]:
@@ -180,7 +218,7 @@ def _sealed(asked: Recorded, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _content(one: Tensor) -> bytes:
-    return one.contiguous().numpy().tobytes()
+    return hashlib.blake2b(one.contiguous().numpy().tobytes(), digest_size=16).digest()
 
 
 def _stream(asked: Recorded, *names: str) -> torch.Generator:

@@ -1,52 +1,53 @@
-"""What `spikeleak invert` inverts: a trained model of ours, or weights of somebody else and what they are of."""
+"""The model in a file: a trained one of ours, or weights of somebody else and what they are of."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import typer
 
 from fl_sim.datasets import DATASETS
+from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError, DataError
+from fl_sim.foreign_weights import fitted, listed, measured, read_weights
 from fl_sim.models import MODELS
+from fl_sim.records import TrainedModel, is_record, load_record
 from fl_sim.specs import InputSpec
-from judges.cli.tasks import SIZES, Whose
+from judges.plans.audit.weights import SIZES, Whose
 from judges.plans.model_inversion import with_brainleaks_neurons
 
-if TYPE_CHECKING:
-    from fl_sim.datasets.examples import Dataset
-    from fl_sim.records import TrainedModel
-
-# Modules that load torch are imported inside the functions that need them, so that a wrong setting fails at once.
+Tell = Callable[[str], object]
 
 
-def read_checkpoint(checkpoint: Path, whose: Whose) -> TrainedModel:
-    """Return the trained model in a file, and print what had to be found out about somebody else's.
+def read_checkpoint(checkpoint: Path, whose: Whose, tell: Tell, *, besides: Collection[str] = ()) -> TrainedModel:
+    """Return the trained model in a file, and tell what had to be found out about somebody else's.
+
+    Args:
+        checkpoint: path of the file.
+        whose: of which model somebody else's weights are.
+        tell: called with each line.
+        besides: tables of `whose` that say something else as well, and so may be there for a file of ours.
 
     Raises:
         ConfigError: the file is of somebody else and `whose` does not say of which model; or it is ours, and it does.
         DataError: the file is missing or damaged, or not of the model that is named.
     """
-    from fl_sim.records import TrainedModel, is_record, load_record
-
     if not checkpoint.is_file() or is_record(checkpoint):
-        if whose.named and checkpoint.is_file():
+        said = sorted(whose.named - set(besides))
+        if said and checkpoint.is_file():
+            tables = [name for name in ("model", "dataset", "input") if name not in besides]
             raise ConfigError(
-                f"{sorted(whose.named)[0]}: '{checkpoint}' was written by spikeleak and says itself which model and "
-                "input it is of; leave out model, dataset and input."
+                f"{said[0]}: '{checkpoint}' was written by spikeleak and says itself which model and "
+                f"input it is of; leave out {', '.join(tables[:-1])} and {tables[-1]}."
             )
         return load_record(TrainedModel, checkpoint)
     if "model" not in whose.named or whose.named == {"model"}:
         raise ConfigError(_how_to_say(checkpoint))
-    return _foreign(checkpoint, whose)
+    return _foreign(checkpoint, whose, tell)
 
 
 def _how_to_say(checkpoint: Path) -> str:
     """Return which options say of what model the weights in a file are."""
-    from fl_sim.foreign_weights import listed, read_weights
-
     return (
         f"{checkpoint}: holds weights ({listed(read_weights(checkpoint))}) and does not say of which model. Name the "
         "model and the data set that it was trained on, such as: --set model=mlp --set model.hidden=50 --set "
@@ -55,10 +56,8 @@ def _how_to_say(checkpoint: Path) -> str:
     )
 
 
-def _foreign(checkpoint: Path, whose: Whose) -> TrainedModel:
+def _foreign(checkpoint: Path, whose: Whose, tell: Tell) -> TrainedModel:
     """Return somebody else's weights as a model, with its accuracy if the data set that is named is there."""
-    from fl_sim.foreign_weights import fitted, measured
-
     data, unknown = None, "no data set was named"
     if "dataset" in whose.named:
         one = whose.dataset
@@ -72,14 +71,14 @@ def _foreign(checkpoint: Path, whose: Whose) -> TrainedModel:
     spec = with_brainleaks_neurons(whose.model).spec(_input(whose, data))
     prefix, model = fitted(checkpoint, spec)
     if prefix:
-        typer.echo(f"prefix of all names, taken off: {prefix}")
+        tell(f"prefix of all names, taken off: {prefix}")
     theirs = None if data is None else dataclasses.replace(data.spec, low=spec.input.low, high=spec.input.high)
     if data is not None and theirs == spec.input:
         model = measured(model, data)
-        typer.echo(f"test accuracy on {data.name}: {100 * model.test_accuracy:.2f} %")
+        tell(f"test accuracy on {data.name}: {100 * model.test_accuracy:.2f} %")
     else:
         unknown = unknown if data is None else f"the inputs of {data.name} are of another size"
-        typer.echo(f"test accuracy: not known ({unknown})")
+        tell(f"test accuracy: not known ({unknown})")
     return model
 
 

@@ -1,0 +1,211 @@
+"""Audits a model's file: what the trained model alone gives away of its classes, and of who was in its training.
+
+The folder of the results holds the runs of the threats in folders of their own, their rows together, and one report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fl_sim.config import read_toml
+from fl_sim.datasets.reading.public import PublicPictures, read_public
+from fl_sim.errors import ConfigError
+from fl_sim.files import sha256
+from fl_sim.models import MODELS
+from judges.bench.audit.inversion import RecordedInversion
+from judges.bench.audit.membership import RecordedMembership
+from judges.bench.audit.models import RecordedModel
+from judges.bench.audit.threats import taken
+from judges.bench.audit.weights import read_checkpoint
+from judges.bench.engine_options import EngineOptions
+from judges.bench.folder import facts_of_datasets, remove_run
+from judges.bench.several import SeveralThreats
+from judges.plans.audit.threats import MEMBERSHIP_TASK, MODEL, MODEL_TASK, NAMES, threat_config
+from judges.plans.audit.weights import TASK, TRAIN, WeightsAuditPlan
+from judges.progress import Watch
+from judges.runs.identity import Attacked
+from judges.runs.manifest import PUBLIC, RUNS_OF_THREATS, UNTRIED
+from judges.scoring.audit.judged import judged_by, lack_of_pictures
+from judges.scoring.audit.public import public_facts
+from judges.scoring.membership.recorded import Members, Others
+
+OWN = "own data"
+"""Stands for the data set of a model of which none is named."""
+
+_SOURCE = "whoever trained the model"
+
+
+class WeightsAudit(SeveralThreats[WeightsAuditPlan]):
+    """The audit of a model's file; see `SeveralThreats`."""
+
+    def __init__(
+        self, plan: WeightsAuditPlan, folder: Path, watch: Watch, options: EngineOptions | None = None
+    ) -> None:
+        super().__init__(plan, folder, watch, options, name=Path(plan.base.file).name)
+        self._untried: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Read the model and what is known of its training, before anything is written.
+
+        Raises:
+            ConfigError: the file does not say of which model it is and nobody else does, or its inputs cannot be
+                pictures of the folders that are given; or no threat can be attempted.
+            DataError: the file, the data set or a picture is missing or corrupt.
+        """
+        super().check()
+        if self._model.spec.input.timesteps and (self._members_folder or self.plan.base.public):
+            raise ConfigError(
+                f"{'members' if self._members_folder else 'public'}: the model takes recordings of events, which "
+                "pictures are not; name its data set, --set dataset=NAME, if it is in the table."
+            )
+        for threat in self.plan.base.further:
+            reason = self._lack(threat)
+            if not reason:
+                part = self._part(threat)
+                reason = part.lack()
+                self.parts |= {} if reason else {threat: part}
+            self._untried |= {threat: reason} if reason else {}
+        if not self.parts:
+            raise ConfigError(
+                f"{self.plan.base.file}: nothing can be attempted: "
+                f"{'; '.join(f'{_words(threat)}: {why}' for threat, why in self._untried.items())}."
+            )
+        for threat, why in self._untried.items():
+            self.watch.say(f"note: {_words(threat)}: not attempted, since {why}.")
+
+    def claim(self, *, fresh: bool) -> None:
+        """Claim the folder; results of another file, or with other settings, are removed.
+
+        Raises:
+            ConfigError: the folder holds something else than an audit of a model's file.
+        """
+        path = self.folder / "config.toml"
+        if path.is_file():
+            earlier = read_toml(path)
+            if earlier.get("task") != TASK:
+                raise ConfigError(
+                    f"{self.folder}: holds something else than the audit of a model's file; choose another folder with "
+                    "--out."
+                )
+            for threat in self._untried:
+                remove_run(self.folder / threat)
+            fresh = fresh or earlier != self.plan.raw
+        super().claim(fresh=fresh)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return further entries of the manifest."""
+        told: dict[str, Any] = {RUNS_OF_THREATS: list(self.parts), "file_sha256": sha256(Path(self.plan.base.file))}
+        told |= {"members": self._told_members} if self._told_members else {}
+        return {**told, **self._facts, **({UNTRIED: self._untried} if self._untried else {})}
+
+    @cached_property
+    def _model(self) -> RecordedModel:
+        """Return the model of the file."""
+        base = self.plan.base
+        model = read_checkpoint(Path(base.file), base, self.watch.say, besides=("dataset",))
+        entry = MODELS[model.model.architecture]
+        attacked = Attacked(
+            dataset=base.data.name if base.data else OWN,
+            model=model.model.architecture,
+            family=entry.family or model.model.architecture,
+            spiking=entry.spiking,
+            varied={},
+            init="",
+            defence="none",
+        )
+        return RecordedModel(0, attacked, model, {}, None, None, ())
+
+    @property
+    def _told_members(self) -> str:
+        """Return what the model was trained on, as its owner says, in words; "" if nobody says."""
+        base = self.plan.base
+        if self._members_folder:
+            return f"the pictures in '{self._members_folder}', as the owner of the model says"
+        named = base.data is not None and base.members
+        return f"the train split of {base.dataset.name}, as the owner of the model says" if named else ""
+
+    @property
+    def _members_folder(self) -> str:
+        return "" if self.plan.base.members == TRAIN else self.plan.base.members
+
+    @cached_property
+    def _public(self) -> PublicPictures | None:
+        """Return the pictures that the model was not trained on; None without any."""
+        folder = self.plan.base.public
+        return read_public(Path(folder), self._model.spec.input) if folder else None
+
+    @property
+    def _others(self) -> Others:
+        return Others(self._model.spec.input, self.plan.base.data, self.plan.base.public)
+
+    @property
+    def _members(self) -> Members | None:
+        """Return where the examples come from that the model was trained on; None if nobody says."""
+        base = self.plan.base
+        if not base.members:
+            return None
+        return Members(self._model.spec.input, None if self._members_folder else base.data, self._members_folder)
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        """Return what manifests say of the data."""
+        base = self.plan.base
+        if base.data is not None:
+            data = base.data.load()
+            return {"datasets": facts_of_datasets({data.name: data})}
+        told: dict[str, Any] = {"datasets": {OWN: {"people": base.people, "source": _SOURCE}}}
+        return told | ({PUBLIC: public_facts(self._public, base.public)} if self._public else {})
+
+    def _lack(self, threat: str) -> str:
+        """Return what a threat lacks, or ""."""
+        base, spec = self.plan.base, self._model.spec.input
+        if spec.vocabulary:
+            return "the model reads texts, and these attacks ask for inputs of real numbers"
+        if spec.classes < 2:
+            return "the model has no output for each class"
+        of_models = threat == NAMES[MODEL]
+        if not of_models and not base.members:
+            return (
+                "nobody says what the model was trained on; give --members train, if that is the train split of the "
+                "data set that you name, or --members FOLDER of pictures"
+            )
+        held = taken(self.folder / threat, MODEL_TASK if of_models else MEMBERSHIP_TASK)
+        if held:
+            return held
+        if base.data is None and self._public is None:
+            what = "no judge can be trained" if of_models else "there is nobody who is known not to be a member"
+            return f"{what}; give --set dataset=NAME, or --public FOLDER, pictures with one subfolder for each class"
+        return lack_of_pictures(self._public, judge=of_models) if self._public is not None else ""
+
+    def _part(self, threat: str) -> RecordedInversion | RecordedMembership:
+        """Return what carries out a threat."""
+        base, folder = self.plan.base, self.folder / threat
+        told = base.model_dump(include={"seed", "threads", "device"})
+        of_models = threat == NAMES[MODEL]
+        raw = threat_config(threat, told, base.model_inversion if of_models else base.membership, self._evidence())
+        own = dataclasses.replace(self.options_of_parts, isolate=False)
+        if of_models:
+            data = base.data.load() if base.data else judged_by(
+                base.public, self._model.spec.input, OWN, people=base.people, seed=base.seed
+            )  # fmt: skip
+            return RecordedInversion(raw, folder, [self._model], self._others, data, self._facts, self.watch, own)
+        return RecordedMembership(
+            raw, folder, [self._model], {}, self._others, self._facts, self.watch, own, members=self._members
+        )
+
+    def _evidence(self) -> str:
+        """Return a hash of all that the threats attack and are given."""
+        base = self.plan.base
+        members = read_public(Path(self._members_folder), self._model.spec.input) if self._members_folder else None
+        lines = [sha256(Path(base.file)), str(self._model.spec), str(base.data), str(base.members), str(base.people)]
+        lines += [one.digest if one else "" for one in (self._public, members)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _words(threat: str) -> str:
+    return threat.replace("_", " ")
