@@ -21,6 +21,9 @@ SWAPPED = "swapped"
 """The kinds of control."""
 
 
+UNDEFENDED = "none"
+"""In place of the name of a defence where clients have none."""
+
 AS_SENT = "as sent"
 """The initialisation of an audited model: whatever the server sent out."""
 
@@ -66,7 +69,7 @@ class Attacked:
     spiking: bool = False
     varied: Varied = field(default_factory=dict)
     init: str = ""
-    defence: str = "none"
+    defence: str = UNDEFENDED
     defence_settings: Varied = field(default_factory=dict)
 
     @property

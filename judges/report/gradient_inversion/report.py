@@ -33,7 +33,7 @@ from judges.report.gradient_inversion.tables_leaks import (
 )
 from judges.report.gradient_inversion.tables_reads import reads_section
 from judges.report.gradient_inversion.tables_record import article_section, record_section
-from judges.report.gradient_inversion.trends import Trend, by_round, by_timesteps
+from judges.report.gradient_inversion.trends import Trend, by_round, by_strength, by_timesteps
 from judges.report.judges import judges_section
 from judges.report.ladder import climbs, ladder_of_run, ladder_section
 from judges.report.page import write_page
@@ -71,7 +71,7 @@ class _Contents:
         victims: those with a fold of their own.
         same: the same victims under every network and attack.
         dots: one strip a cell.
-        rounds, steps: leaks against the server round and against T.
+        rounds, steps, strengths: leaks against the server round, against T, and against the settings of a defence.
         spikes: tables of recordings against tau.
         costs: leak against accuracy.
         times: measures of time.
@@ -89,6 +89,7 @@ class _Contents:
     dots: Sequence[Strips]
     rounds: Sequence[Trend]
     steps: Sequence[Trend]
+    strengths: Sequence[Trend]
     spikes: Sequence[SpikeTable]
     costs: Sequence[Tradeoff]
     times: Sequence[TimeBlock]
@@ -118,6 +119,7 @@ def _read(run_dir: Path, *, show_faces: bool) -> _Contents:
         dots=strips(summary, scores),
         rounds=by_round(summary, scores),
         steps=by_timesteps(summary, scores),
+        strengths=by_strength(summary, scores),
         spikes=spike_tables(summary),
         costs=tradeoffs(summary),
         times=time_blocks(summary.timelines, over_time),
@@ -168,7 +170,7 @@ def _files(found: _Contents) -> dict[str, Draw]:
     return {
         **dict(lineup_drawings(drawn)),
         **dict(strip_drawings(found.dots)),
-        **dict(_curves(found.rounds, found.steps, found.spikes)),
+        **dict(_curves({"rounds": found.rounds, "timesteps": found.steps, "strengths": found.strengths}, found.spikes)),
         **dict(time_drawings(found.times)),
         **dict(accuracy_drawings(found.summary.accuracies)),
         **dict(tradeoff_files(found.costs)),
@@ -191,6 +193,7 @@ def _sections(found: _Contents) -> list[Section]:
         *_seen(found),
         tradeoff_section(found.costs, sorted({row.round for row in found.scores}), notes["tradeoff"]),
         accuracy_section(summary.accuracies, notes["accuracies"]),
+        trend_section("strengths", "Leak against the strength of a defence", "strength", found.strengths),
         trend_section("rounds", "Leak against the server round", "round", found.rounds),
         trend_section("timesteps", "Leak against T", "T", found.steps),
         Section("pictures", "Truth beside reconstruction", [pictures], lead=notes["pictures"]),
@@ -219,11 +222,9 @@ def _seen(found: _Contents) -> Iterator[Section]:
     yield Section("dots", "Every victim beside the controls", [dots], lead=WORDS.notes["dots"])
 
 
-def _curves(
-    rounds: Sequence[Trend], steps: Sequence[Trend], tables: Sequence[SpikeTable]
-) -> Iterator[tuple[str, Draw]]:
-    """Yield the curves of the page as drawings for files: over rounds, T and tau."""
-    for kind, trends in (("rounds", rounds), ("timesteps", steps)):
+def _curves(found: Mapping[str, Sequence[Trend]], tables: Sequence[SpikeTable]) -> Iterator[tuple[str, Draw]]:
+    """Yield the curves of the page as drawings for files: over rounds, T, strengths of defences, and tau."""
+    for kind, trends in found.items():
         for place, trend in enumerate(trends, start=1):
             for name, one in trend.panels.items():
                 yield f"{kind}-{place}-{name.lower()}", captioned(panel_drawing(one), trend.name)

@@ -200,7 +200,7 @@ def trend_section(name: str, title: str, place: str, trends: Sequence[Trend]) ->
     columns: list[Column[TrendRow]] = [
         Column("Attack", lambda row: row.attack),
         Column("Model", lambda row: row.model, left=True),
-        Column(place, lambda row: str(row.place or DASH)),
+        Column(place, lambda row: DASH if row.place is None else f"{row.place:g}"),
         Column("n", lambda row: str(row.n)),
         Column("SSIM, mean [95 %]", _ssim),
         Column("ASR, % [95 %]", _asr),

@@ -1,4 +1,4 @@
-"""Rows and their summary -> how much leaks against the server round, and against T, as figures.
+"""Rows and their summary -> how much leaks against the round, T, and the strength of a defence, as figures.
 
 Thresholded answers are left out: they are sparse recordings, of which SSIM and PSNR say little (Table V has their l2).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,25 +18,26 @@ from judges.report.figures import Point
 from judges.report.formats import grouped
 from judges.report.gradient_inversion.tables import judge_facts, plain_groups
 from judges.report.words import unique_name
-from judges.runs.identity import Group
+from judges.runs.identity import UNDEFENDED, Group
 from judges.runs.names import attack_name, group_name, in_words, model_name
 from judges.runs.rows import Score
 from judges.summaries.comparison import units_of
 from judges.summaries.gradient_inversion import CellSummary, Summary, stream_of
 
+Place = Callable[[Score], float | None]
 Line = tuple[str, str]  # what a line of a trend is called: (attack, network)
 Lines = Mapping[Line, Sequence[Score]]
 
 
 class TrendRow(NamedTuple):
-    """A point of a trend in numbers. `place` is the round, or T, which is 0 for a network that does not spike.
+    """A point of a trend in numbers. `place` is what varies: None for what stands beside it and does not.
 
     SSIM is None where it is not defined, ASR without a judge.
     """
 
     attack: str
     model: str
-    place: int
+    place: float | None
     n: int
     ssim: Point | None
     asr: Point | None
@@ -71,11 +72,11 @@ def by_round(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
         lines = grouped(own, line)
         models = list(dict.fromkeys(model for _, model in lines))
         for together in [models] if len(models) <= len(COLOURS) else [[model] for model in models]:
-            moving = {line: rows for line, rows in _moving(lines, "round").items() if line[1] in together}
+            moving = {line: rows for line, rows in _moving(lines, _round).items() if line[1] in together}
             if moving:
                 alone = {model for _, model in moving}
                 name = group_name(replace(victims, model=alone.pop() if len(alone) == 1 else ""))
-                trends.append(_trend(name, moving, {}, summary, "round", "server round"))
+                trends.append(_trend(name, moving, {}, summary, _round, "server round"))
     return trends
 
 
@@ -94,12 +95,58 @@ def by_timesteps(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
     known = (row for row in scores if row.group in groups and _is_measured(row))
     for victims, own in grouped(known, alike).items():
         lines = grouped(own, lambda row: (attack_name(row), in_words(row.model)))
-        moving = _moving(lines, "timesteps")
+        moving = _moving(lines, _timesteps)
         attacks = {attack for attack, _ in moving}
         still = {line: rows for line, rows in lines.items() if line[0] in attacks and not rows[0].timesteps}
         if moving:
-            trends.append(_trend(group_name(victims), moving, still, summary, "timesteps", "time steps T"))
+            trends.append(_trend(group_name(victims), moving, still, summary, _timesteps, "time steps T"))
     return trends
+
+
+def by_strength(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
+    """Return how much leaks against each setting of a defence that has several values, all else being equal.
+
+    The same attack where there is no defence is the reference: it has one value.
+    """
+    groups, trends = plain_groups(summary), []
+    known = [row for row in scores if row.group in groups and _is_measured(row)]
+    keys = dict.fromkeys(
+        key for row in known for key, value in row.defence_settings.items() if _number(value) is not None
+    )
+    for key in keys:
+
+        def strength(row: Score, key: str = key) -> float | None:
+            return _number(row.defence_settings.get(key))
+
+        def alike(row: Score, key: str = key) -> Group:
+            others = tuple((name, value) for name, value in row.defence_settings.items() if name != key)
+            return replace(_without_model(row), defence_settings=others)
+
+        defended = (row for row in known if strength(row) is not None)
+        for victims, own in grouped(defended, alike).items():
+            moving = _moving(grouped(own, _attack_on), strength)
+            bare = replace(victims, defence=UNDEFENDED, defence_settings=())
+            plain = grouped((row for row in known if _without_model(row) == bare), _attack_on)
+            still = {(f"{line[0]}, no defence", line[1]): plain[line] for line in moving if line in plain}
+            if moving:
+                trends.append(_trend(group_name(victims), moving, still, summary, strength, key.replace("_", " ")))
+    return trends
+
+
+def _attack_on(row: Score) -> Line:
+    return attack_name(row), model_name(row)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _round(row: Score) -> float:
+    return row.round
+
+
+def _timesteps(row: Score) -> float | None:
+    return row.timesteps or None
 
 
 def _is_measured(row: Score) -> bool:
@@ -107,9 +154,9 @@ def _is_measured(row: Score) -> bool:
     return not row.is_control and (row.ssim is not None or row.judge_correct is not None)
 
 
-def _moving(lines: Lines, column: str) -> Lines:
-    """Return the lines whose rows have several values in a column."""
-    return {line: rows for line, rows in lines.items() if len({getattr(row, column) for row in rows}) > 1}
+def _moving(lines: Lines, at: Place) -> Lines:
+    """Return the lines whose rows are at several places."""
+    return {line: rows for line, rows in lines.items() if len({at(row) for row in rows}) > 1}
 
 
 def _without_model(row: Score) -> Group:
@@ -117,10 +164,10 @@ def _without_model(row: Score) -> Group:
     return replace(row.group, model="", family="", spiking=False, varied=())
 
 
-def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str, across: str) -> Trend:
-    """Return a trend along a column of the lines that move, beside those that stand still."""
+def _trend(name: str, moving: Lines, still: Lines, summary: Summary, at: Place, across: str) -> Trend:
+    """Return a trend of the lines that move over the places of their rows, beside those that stand still."""
     rows, level = (
-        [row for line, own in lines.items() for row in _points(line, own, column, summary.seed)]
+        [row for line, own in lines.items() for row in _points(line, own, at, summary.seed)]
         for lines in (moving, still)
     )
     several = len({model for _, model in (*moving, *still)}) > 1
@@ -148,17 +195,18 @@ def _trend(name: str, moving: Lines, still: Lines, summary: Summary, column: str
     return Trend(name, [*rows, *level], shown)
 
 
-def _points(line: Line, rows: Sequence[Score], column: str, seed: int) -> Iterator[TrendRow]:
-    """Yield a line's means at each value of a column, with their bootstrap intervals."""
-    for place, own in sorted(grouped(rows, lambda row: int(getattr(row, column))).items()):
-        units, stream = units_of(own), "/".join((*stream_of(own[0])[:4], *line, str(place)))
+def _points(line: Line, rows: Sequence[Score], at: Place, seed: int) -> Iterator[TrendRow]:
+    """Yield a line's means at each place, with their bootstrap intervals."""
+    for place, own in sorted(grouped(rows, at).items(), key=lambda item: item[0] or 0.0):
+        where = place or 0.0
+        units, stream = units_of(own), "/".join((*stream_of(own[0])[:4], *line, f"{where:g}"))
         values = [row.ssim for row in own if row.ssim is not None]
         ssim = asr = None
         if len(values) == len(own):
-            ssim = Point(place, sum(values) / len(own), bootstrap_mean(values, units, seed=seed, stream=stream))
+            ssim = Point(where, sum(values) / len(own), bootstrap_mean(values, units, seed=seed, stream=stream))
         if all(row.judge_correct is not None for row in own):
             seen = rate([row.judge_correct is True for row in own], units, seed=seed, stream=stream)
-            asr = Point(place, seen.share, (seen.low, seen.high))
+            asr = Point(where, seen.share, (seen.low, seen.high))
         yield TrendRow(*line, place, len(own), ssim, asr)
 
 

@@ -12,6 +12,7 @@ from judges.report.gradient_inversion.tables_leaks import health_lines
 from judges.report.gradient_inversion.trends import (
     Trend,
     by_round,
+    by_strength,
     by_timesteps,
 )
 from judges.runs.measures import Health
@@ -32,7 +33,7 @@ def many(row: Row, ssims: Sequence[float], **changes: object) -> list[Score]:
     ]
 
 
-def numbers(trend: Trend) -> list[tuple[str, str, int, float]]:
+def numbers(trend: Trend) -> list[tuple[str, str, float | None, float]]:
     return [(line.attack, line.model, line.place, round(line.ssim.mean, 6)) for line in trend.rows if line.ssim]
 
 
@@ -95,9 +96,51 @@ def test_a_leak_by_timesteps_stands_beside_the_network_that_does_not_spike(row: 
     assert numbers(trend) == [
         ("iDLG", "spiking LeNet", 1, 0.8),
         ("iDLG", "spiking LeNet", 10, 0.6),
-        ("iDLG", "LeNet", 0, 0.8),
+        ("iDLG", "LeNet", None, 0.8),
     ]
     assert {"iDLG, spiking LeNet", "iDLG, LeNet", "1", "10"} <= set(labels(trend.figures["SSIM"]))
+
+
+def test_a_leak_by_the_strength_of_a_defence_stands_beside_none(row: Row) -> None:
+    rows = [
+        score
+        for ratio, ssim in ((0.9, 0.2), (0.1, 0.8))
+        for score in many(row, [ssim, ssim], defence="prune", defence_settings={"prune_ratio": ratio})
+    ]
+    rows += many(row, [0.9], defence="quantise", defence_settings={"bits": 8})  # has one value
+    rows += many(row, [0.5], defence="prune", defence_settings={"prune_ratio": 0.5}, init="torch")
+    rows += many(row, [1.0, 0.8])
+    (trend,) = by_strength(summarise(rows), rows)
+    assert trend.name == "toy, uniform initialisation, pruning"
+    assert numbers(trend) == [
+        ("iDLG", "LeNet", 0.1, 0.8),
+        ("iDLG", "LeNet", 0.9, 0.2),
+        ("iDLG, no defence", "LeNet", None, 0.9),
+    ]
+    assert {"prune ratio", "0.1", "0.9", "iDLG, no defence"} <= set(labels(trend.figures["SSIM"]))
+
+
+def test_settings_of_a_defence_vary_one_at_a_time(row: Row) -> None:
+    rows = [
+        score
+        for norm in (4.0, 32.0)
+        for sigma in (0.001, 0.003)
+        for score in many(
+            row, [sigma], defence="noise", defence_settings={"clipping_norm": norm, "noise_multiplier": sigma}
+        )
+    ]
+    trends = by_strength(summarise(rows), rows)
+    assert [trend.name.rpartition(", ")[2] for trend in trends] == [
+        "clipping and noise (noise multiplier=0.001)",
+        "clipping and noise (noise multiplier=0.003)",
+        "clipping and noise (clipping norm=4.0)",
+        "clipping and noise (clipping norm=32.0)",
+    ]
+    assert [[place for _, _, place, _ in numbers(trend)] for trend in trends] == [[4, 32]] * 2 + [[0.001, 0.003]] * 2
+    words = [
+        score for at in ("a", "b") for score in many(row, [0.5], defence="soteria", defence_settings={"layer": at})
+    ]
+    assert by_strength(summarise(words), words) == []
 
 
 def test_one_t_is_no_trend(row: Row) -> None:
