@@ -7,11 +7,15 @@ budgets of the settings. Searches that succeed end early.
 from __future__ import annotations
 
 import contextlib
+import math
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from attacks import ATTACKS, MODEL_INVERSIONS
 from attacks.budgets import most_evaluations
@@ -21,23 +25,28 @@ from fl_sim.central import target_path
 from fl_sim.config import SimulationConfig
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import DataError
-from fl_sim.models import MODELS
+from fl_sim.models import MODELS, build_model
 from fl_sim.simulation import examples_of
+from fl_sim.training import local_sgd
 from judges.bench.gradient_inversion.cells import match_updates
 from judges.bench.targets import client_of, data_of
 from judges.classifiers import JudgeOptions, kept_judge
 from judges.classifiers.settings import NONE
 from judges.kinds import kind_of
 from judges.plans.gradient_inversion import Cell, Federation, Plan
-from judges.plans.model_inversion import InversionPlan, TargetPlan
+from judges.plans.membership import MembershipConfig
+from judges.plans.model_inversion import InversionConfig, InversionPlan, TargetPlan
 from judges.plans.rounds import RoundsPlan
 from judges.progress import duration
 from judges.runs.rows.classes import CENTRAL
 
+Trained = SimulationConfig | InversionConfig | MembershipConfig
 Fact = tuple[str, str]
 """What a line is about, and what it says."""
 
 _MEBI = 2**20
+_STEPS = 3
+"""Steps of a training that are timed."""
 
 
 @dataclass
@@ -46,6 +55,7 @@ class _Total:
 
     Attributes:
         seconds: at most, on one core.
+        federations: about, of their trainings, on one core.
         unknown: labels of attacks whose cost is not known.
         megabytes: that one victim keeps at a time, at most.
     """
@@ -53,6 +63,7 @@ class _Total:
     seconds: float
     unknown: list[str]
     megabytes: float
+    federations: float = 0.0
 
 
 def forecast_attacks(plan: Plan, folder: Path) -> Iterator[Fact]:
@@ -82,15 +93,19 @@ def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
     answers = sum(len(one.seeds) * draws[cell.attack] for one in plan.targets for cell in plan.attacks_on(one))
     yield "folder", there(folder, sum(1 for _ in folder.glob("inversions/**/*.safetensors")), answers)
     data: dict[str, Dataset | None] = {}
+    seconds: float | None = 0.0
     for one in plan.targets:
         name = one.config.dataset.name
         if name not in data:
             data[name], text = reading(one.config)
             yield f"data {name}", text
+        found = data[name]
         options = JudgeOptions(name=one.judge, **plan.base.judge.model_dump())
-        yield f"judge {one.judge}", _judge(options, data[name])
-        yield f"target {one.label}", _training(one, data[name])
-    yield "time", "not estimated: it depends on the training of the models and on when the inversions stop"
+        yield f"judge {one.judge}", _judge(options, found)
+        yield f"target {one.label}", _training(one, found)
+        lacking = None if found is None else _lacking(one, found) * training_seconds(one.config, found)
+        seconds = None if seconds is None or lacking is None else seconds + lacking
+    yield "time", trainings_take(seconds, "inversions, which end by themselves, and the training of judges")
 
 
 def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
@@ -98,7 +113,57 @@ def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
     for number, (threat, one) in enumerate(plan.parts.items()):
         yield threat, "trains the federations" if not number else "of the same federations, which are not trained again"
         facts: Iterator[Fact] = kind_of(one.raw).part("forecast")(one, folder / threat)
-        yield from ((f"  {what}", told) for what, told in facts)
+        yield from ((f"  {what}", told) for what, told in facts if not number or what != "time")
+
+
+def training_seconds(config: Trained, dataset: Dataset, examples: int = 0, *, federated: bool = False) -> float:
+    """Return about how long the training of one model takes on one core, from the time of a step here and now.
+
+    Args:
+        config: of the training, or of the federation.
+        dataset: on which it is trained.
+        examples: how many of them a training outside a federation has; 0 for the train split.
+        federated: whether it is a federation though the target is none.
+    """
+    federation, count = config.federation, examples or len(dataset.train)
+    if federated or not isinstance(config, InversionConfig | MembershipConfig) or config.target != CENTRAL:
+        size, clients = federation.batch_size, range(federation.clients)
+        each = [federation.local_epochs * math.ceil(examples_of(config, one) / size) for one in clients]
+        steps = federation.rounds * federation.fraction * sum(one or federation.local_steps for one in each)
+    else:
+        size = config.training.batch_size
+        steps = config.training.epochs * math.ceil(count / size)
+    inputs, labels = dataset.train.batch(slice(0, min(size, count)))
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(config.model.spec(dataset.spec), seed=config.seed)
+        local_sgd(model, [(inputs, labels)], learning_rate=0.0)  # the first one sets the libraries up
+        started = time.perf_counter()
+        local_sgd(model, [(inputs, labels)] * _STEPS, learning_rate=0.0)
+    return steps * (time.perf_counter() - started) / _STEPS
+
+
+def trainings_take(seconds: float | None, rest: str) -> str:
+    """Return how long trainings take, None where that is not known, and what comes on top."""
+    if seconds is None:
+        return f"not estimated: the data are missing; {rest} come on top"
+    told = f"{_about(seconds)} of one core for the trainings" if seconds else "nothing is left to train"
+    return f"{told}; {rest} come on top; --workers N divides it by up to N"
+
+
+def _lacking(plan: TargetPlan, dataset: Dataset) -> int:
+    """Return how many targets of a kind are not in the cache; of federations, all of them."""
+    config, wanted = plan.config, (*plan.seeds, *plan.unseen)
+    if config.target != CENTRAL:
+        return len(wanted)
+    return len(wanted) - _kept(plan, dataset)
+
+
+def _kept(plan: TargetPlan, dataset: Dataset) -> int:
+    config = plan.config
+    spec = config.model.spec(dataset.spec)
+    paths = (target_path(spec, dataset, config.training, seed=seed, device=config.device)
+             for seed in (*plan.seeds, *plan.unseen))  # fmt: skip
+    return sum(path.is_file() for path in paths)
 
 
 def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
@@ -111,9 +176,7 @@ def _training(plan: TargetPlan, dataset: Dataset | None) -> str:
     epochs = several(config.training.epochs, "epoch")
     if dataset is None:
         return f"{several(seeds, 'training')} of {epochs}, or from the cache"
-    spec = config.model.spec(dataset.spec)
-    paths = [target_path(spec, dataset, config.training, seed=seed, device=config.device) for seed in wanted]
-    kept = sum(path.is_file() for path in paths)
+    kept = _kept(plan, dataset)
     rest = f"; {several(seeds - kept, 'training')} of {epochs} on {len(dataset.train):,} examples"
     return f"{kept} of {seeds} in the cache" + (rest if kept < seeds else "")
 
@@ -144,6 +207,8 @@ def _of_federation(plan: Plan, one: Federation, dataset: Dataset | None, total: 
     victims = _victims(one)
     made = f"{one.repeats} x {several(_sampled(one), 'client')} x {several(_captured_rounds(one), 'round')}"
     told = f"{made} = {'at most ' if one.config.federation.dropout else ''}{several(victims, 'victim')}"
+    if dataset is not None:
+        total.federations += one.repeats * training_seconds(one.config, dataset, federated=True)
     if dataset is None or not match_updates(cells):
         total.unknown += [cell.name for cell in cells]
         yield one.label, told
@@ -176,17 +241,22 @@ def _of_cell(cell: Cell, one: Federation, victims: int, evaluation: float, total
 def _in_all(total: _Total, plan: Plan) -> Iterator[Fact]:
     """Yield time and memory of all attacks."""
     lacking = f", without {', '.join(total.unknown)}" if total.unknown else ""
-    told = "federations, training of judges and scoring come on top; --workers N divides it by up to N"
+    told = "training of judges and scoring come on top; --workers N divides it by up to N"
     if total.unknown and not total.seconds:
         cells = several(len(total.unknown), "cell")
         yield "time", f"not estimated for any of {cells}: their data are missing, or their attacks are somebody else's"
         return
-    yield "time", f"at most {duration(total.seconds)} of one core for the attacks{lacking}; {told}"
+    federations = f"{_about(total.federations)} for the federations"
+    yield "time", f"at most {duration(total.seconds)} of one core for the attacks{lacking}, {federations}; {told}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     here = peak / _MEBI if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere
     limits = [int(cell.all_settings.get("memory_mb", 0)) for cell in plan.cells]
     attacked = min(max(limits, default=0), total.megabytes * plan.base.chunk)
     yield "memory", f"about {here + attacked:,.0f} MB for each process; attack.memory_mb limits the attacks' part"
+
+
+def _about(seconds: float) -> str:
+    return f"{'about ' if seconds >= 1 else ''}{duration(seconds)}"
 
 
 def _victims(one: Federation) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fl_sim.errors import DataError
-from judges.bench.forecast import Fact, reading, several, there
+from judges.bench.forecast import Fact, reading, several, there, training_seconds, trainings_take
 from judges.bench.membership.jobs import NULL, TARGET, Recipe, shadow_of
 from judges.bench.membership.run import INFERENCES, asked_of
+from judges.bench.membership.shadows import ShadowFederation
 from judges.plans.membership import MemberPlan, MembershipPlan
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
@@ -28,7 +29,7 @@ def forecast_memberships(plan: MembershipPlan, folder: Path) -> Iterator[Fact]:
     yield "candidates", _asked(plan)
     for one in plan.targets:
         yield f"target {one.label}", _trainings(plan, one, folder)
-    yield "time", "not estimated: it is that of the trainings; --workers N divides it by up to N"
+    yield "time", trainings_take(_seconds(plan, folder), "attacks")
 
 
 def _asked(plan: MembershipPlan) -> str:
@@ -38,14 +39,39 @@ def _asked(plan: MembershipPlan) -> str:
     return f"{plan.base.candidates:,}, {others:,} of them no members, and {plan.base.own:,} auxiliary examples{least}"
 
 
-def _trainings(plan: MembershipPlan, one: MemberPlan, folder: Path) -> str:
-    """Return how many models of one kind are trained, and how many of them are in the cache."""
-    shadows = plan.shadows_of(one)
+def _seconds(plan: MembershipPlan, folder: Path) -> float | None:
+    """Return about how long the trainings take that are not in the cache, on one core; None without the data."""
+    seconds = 0.0
+    try:
+        for one in plan.targets:
+            config = one.config
+            recipes, dataset = _recipes(plan, one, folder), config.dataset.load()
+            federated = config.shadow_training == FEDERATION
+            lacking = sum(not recipe.kept for recipe in recipes)
+            if lacking:
+                examples = max(config.candidates, config.own) // 2
+                seconds += lacking * training_seconds(config, dataset, examples, federated=federated)
+            if config.target == FEDERATION:
+                seconds += len(one.seeds) * training_seconds(config, dataset)
+    except DataError:
+        return None
+    return seconds
+
+
+def _recipes(plan: MembershipPlan, one: MemberPlan, folder: Path) -> list[Recipe | ShadowFederation]:
+    """Return the models of one kind that are trained besides federations under attack, shadow models first."""
     asked = [asked_of(one, seed, folder) for seed in one.seeds]
-    recipes = [shadow_of(one.config, asked[0], number, online=online) for number, online in shadows]
-    told = f"{several(len(one.seeds), 'federation')}, "
+    recipes = [shadow_of(one.config, asked[0], number, online=online) for number, online in plan.shadows_of(one)]
     if one.config.target == CENTRAL:
         recipes += [Recipe(one.config, each, kind) for each in asked for kind in (TARGET, NULL)]
+    return recipes
+
+
+def _trainings(plan: MembershipPlan, one: MemberPlan, folder: Path) -> str:
+    """Return how many models of one kind are trained, and how many of them are in the cache."""
+    shadows, recipes = plan.shadows_of(one), _recipes(plan, one, folder)
+    told = f"{several(len(one.seeds), 'federation')}, "
+    if one.config.target == CENTRAL:
         told = f"{several(len(one.seeds), 'target')} and as many that never see a candidate, "
     if not recipes:
         return f"{told}no shadow models"

@@ -162,6 +162,9 @@ def test_a_forecast_says_what_is_trained_and_what_cannot_be_told(stated: Path, t
     assert facts["target digits-mlp-torch"].startswith("1 target and as many that never see a candidate, 8 shadow")
     assert "10 of 10 in the cache" in facts["target digits-mlp-torch"]
     assert "1,000 others" in facts["candidates"]
+    assert facts["time"].startswith("nothing is left to train; attacks come on top")
+    other = dict(forecast_memberships(make_membership_plan({**STATED, "training": {"epochs": 7}}), tmp_path / "new"))
+    assert "of one core for the trainings" in other["time"]
     assert not (tmp_path / "new").exists()
 
 

@@ -110,7 +110,15 @@ def test_a_dry_run_of_model_inversions_tells_of_trainings(spikeleak: Call) -> No
     code, out, _ = spikeleak("run", "brainleaks", "--set", "dataset=digits", "--dry-run", "--out", "none")
     assert code == 0
     assert "target digits-" in out
-    assert "training" in out
+    assert re.search(r"time +about \d+ \w+( \d+ min)? of one core for the trainings", " ".join(out.split()))
+
+
+def test_a_dry_run_tells_how_long_federations_train(spikeleak: Call) -> None:
+    short = [part for text in ("attack=idlg", "federation.local_epochs=40", "strategy=FedAvg", "federation.rounds=30",
+                               "judge=none") for part in ("--set", text)]  # fmt: skip
+    code, out, _ = spikeleak("run", "demo", *short, "--dry-run")
+    assert code == 0
+    assert re.search(r", about \d+ \w+( \d+ min)? for the federations; training of judges", " ".join(out.split()))
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:64", "mps:1"])
