@@ -9,8 +9,10 @@ from judges.report.answer import Answer, bounded, listed
 from judges.report.formats import counted, grouped, number, percent
 from judges.report.rounds.panels import band_of
 from judges.report.rounds.threats import THREATS, Shown
+from judges.report.victims.contrast import contrast_lines
 from judges.runs.names import group_name, network_name
 from judges.runs.rows.rounds import ACCURACY
+from judges.summaries.contrast import Contrast
 from judges.summaries.rounds import Curve, RoundPoint, Rounds
 
 
@@ -47,14 +49,20 @@ def courses(summary: Rounds) -> list[Course]:
     return found
 
 
-def answer(summary: Rounds) -> Answer:
-    """Return the answer of a run."""
+def answer(summary: Rounds, contrasts: Sequence[Contrast] = ()) -> Answer:
+    """Return the answer of a run.
+
+    Args:
+        summary: of the run.
+        contrasts: what the network alone changes for the attacks on updates.
+    """
     found = courses(summary)
     if not found:
         return Answer("No attack was scored in this run.", "open", [])
     accuracies = [one for one in summary.curves if one.measure == ACCURACY]
     attacks = [f"{name} ({listed(lines)})" for name, lines in _attacks(found).items()]
     lines = [
+        ("ANN and SNN", bounded(list(contrast_lines(contrasts, brief=True)), "networks")),
         ("Attacked", bounded([trained(one) for one in accuracies], "federations")),
         ("By", [listed(attacks)]),
         ("Leaked", bounded([sentence(one) for one in sorted(found, key=lambda one: -one.share_above)], "attacks")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from judges.figures.files import write_figures
@@ -11,10 +12,14 @@ from judges.report.rounds.drawings import panels_of
 from judges.report.rounds.panels import picture_drawings
 from judges.report.rounds.tables import rounds_table
 from judges.report.table import Section
+from judges.report.victims.contrast import contrast_lines, contrast_section
 from judges.report.words import read_words
-from judges.runs.manifest import read_manifest
+from judges.runs.manifest import read_manifest, threats_of
+from judges.summaries.contrast import Contrast
+from judges.summaries.gradient_inversion import read_summary
 from judges.summaries.rounds import read_rounds
 
+UPDATES = "gradient_inversion"
 WORDS = read_words(Path(__file__).with_name("words.toml"))
 
 
@@ -32,10 +37,26 @@ def write_rounds_report(run_dir: Path, *, show_faces: bool = False, figures: boo
         DataError: one of the files is missing or corrupt.
     """
     manifest, summary = read_manifest(run_dir), read_rounds(run_dir / "summary.json")
+    contrasts = _contrasts_in(run_dir)
     write_figures(run_dir, dict(picture_drawings(summary)) if figures else {})
     first = Section(
         "rounds", "From the initial model to the trained one", panels_of(summary), note=WORDS.notes["rounds"]
     )
     numbers = Section("numbers", "Numbers of every round", [rounds_table(summary)], note=WORDS.notes["table"])
     found = [sentence(one) for one in courses(summary)] or ["No attack was scored in this run."]
-    return write_page(run_dir, manifest, [numbers], words=WORDS, findings=found, answer=answer(summary), first=first)
+    return write_page(
+        run_dir,
+        manifest,
+        [numbers, contrast_section(contrasts)],
+        words=WORDS,
+        findings=[*contrast_lines(contrasts), *found],
+        answer=answer(summary, contrasts),
+        first=first,
+    )
+
+
+def _contrasts_in(run_dir: Path) -> Sequence[Contrast]:
+    """Return what the network alone changes for the attacks on updates, over all rounds; none if there are no such."""
+    if UPDATES not in threats_of(run_dir):
+        return ()
+    return read_summary(run_dir / UPDATES / "summary.json").contrasts

@@ -185,6 +185,9 @@ def test_the_report_has_a_figure_of_each_family_and_its_files(copied: Path) -> N
     names = {path.name for path in (copied / "figures").iterdir()}
     for panel in ("accuracy", "gradient-inversion", "model-inversion", "membership"):
         assert f"rounds-1-{panel}-1col.pdf" in names
+    assert "<dt>ANN and SNN</dt>" in text
+    assert "minus this network, on the same examples (4 pairs): iDLG SSIM" in text  # two pictures in two rounds
+    assert 'id="contrast"' in text
     for heading in ("iDLG, SSIM", "MI-Face, recognised, %", "BrainLeaks-v2, recognised, %", "updates, AUC"):
         assert heading in text
     KINDS["gradient_inversion"].part("report")(copied / UPDATES, figures=True)
