@@ -22,7 +22,7 @@ from judges.plans.audit.threats import MOST_CANDIDATES, make_recorded_membership
 from judges.plans.membership import MemberPlan, MembershipConfig
 from judges.progress import Watch
 from judges.runs.names import group_label
-from judges.scoring.membership.null import null_update, untrained
+from judges.scoring.membership.null import null_model, null_update, untrained
 from judges.scoring.membership.recorded import Members, Others, Recorded
 from judges.scoring.models.accuracy import held_out_accuracy
 
@@ -30,8 +30,6 @@ _BATCH, _RATE = 16, 0.1
 """Examples of a step and learning rate of the control's training where the captures tell none."""
 
 _MOST_PASSES = 50
-_PASSES = 10
-"""Passes of the control's training over its examples, at most and where nobody tells any."""
 
 
 class RecordedMembership(WithinAudit, MembershipRun):
@@ -102,10 +100,9 @@ class RecordedMembership(WithinAudit, MembershipRun):
                 accuracies=(accuracy, learned),
             )  # fmt: skip
             place = f"{place}-null"
-            first = one.first.parameters if one.first is not None else untrained(one.spec, seed=seed)
-            settings = _of_null(one.last, one.model.round)
-            known = keep_observed(null_update(settings, one.spec, first, asked.own(), place), self.folder)
-            yield Evidence(target, seed, asked, place, known, *own, after=after, changes=True, null=True)
+            known = keep_observed(_null(one, asked, place), self.folder)
+            changes = one.last is not None
+            yield Evidence(target, seed, asked, place, known, *own, after=after, changes=changes, null=True)
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
@@ -126,10 +123,16 @@ def _reason(one: RecordedModel, asked: Recorded, *, needs_change: bool) -> str:
     return asked.lack()
 
 
-def _of_null(update: CapturedUpdate | None, rounds: int) -> FederationSettings:
+def _null(one: RecordedModel, asked: Recorded, place: str) -> Observed:
+    """Return the control that never saw a candidate: trained as the clients train, or as well as may be."""
+    if one.last is None:
+        return null_model(one.spec, asked.own(), place, seed=asked.target_seed)
+    first = one.first.parameters if one.first is not None else untrained(one.spec, seed=asked.target_seed)
+    return null_update(_of_null(one.last, one.model.round), one.spec, first, asked.own(), place)
+
+
+def _of_null(update: CapturedUpdate, rounds: int) -> FederationSettings:
     """Return how the control is trained: as the clients, over as many passes as theirs in all rounds, at most 50."""
-    if update is None:
-        return FederationSettings(learning_rate=_RATE, batch_size=_BATCH, local_epochs=_PASSES)
     size = update.batch_size or _BATCH
     steps = update.local_steps or 1
     passes = update.epochs or -(-steps * size // max(update.num_examples, size))

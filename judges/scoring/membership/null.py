@@ -1,19 +1,24 @@
-"""The control of a federation: an update that a client computed on examples that no candidate is among."""
+"""The control: a model, or an update of a client, that was trained on examples that no candidate is among."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks.contracts import Auxiliary, Observed
 from fl_sim.config.federation import FederationSettings
 from fl_sim.models import build_model
+from fl_sim.normalisation import statistics_of
 from fl_sim.records import ModelSpec
 from fl_sim.training import load_parameters, local_sgd, parameters_of
+
+_BATCH, _PASSES, _RATES = 16, 10, (0.1, 0.03, 0.01, 0.001)
+"""Examples of a step, passes and learning rates of a training of which nobody says how it was."""
 
 
 def null_update(
@@ -28,16 +33,49 @@ def null_update(
         examples: of the adversary, none of which is a candidate.
         name: id of the record.
     """
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(spec, parameters=parameters)
-    load_parameters(model, parameters)
+    model = _built(spec, parameters)
     local_sgd(model, _batches(federation, examples), learning_rate=federation.learning_rate)
-    return Observed(name, spec, parameters_of(model), dict(parameters))
+    return Observed(name, spec, _state_of(model), dict(parameters))
+
+
+def null_model(spec: ModelSpec, examples: Auxiliary, name: str, *, seed: int) -> Observed:
+    """Return a model that was trained on other examples, where nobody says how the model under attack was trained.
+
+    Plain SGD passes over them, with the learning rate by which the loss of the first pass is lowest: a control that has
+    learned nothing would say nothing of how members and others differ without any training on them.
+
+    Args:
+        spec: of the model.
+        examples: of the adversary, none of which is a candidate.
+        name: id of the record.
+        seed: of the initial parameters, which are torch's.
+    """
+    one_pass, first, tried = FederationSettings(batch_size=_BATCH, local_epochs=1), untrained(spec, seed=seed), []
+    for rate in _RATES:
+        model = _built(spec, first)
+        loss = local_sgd(model, _batches(one_pass, examples), learning_rate=rate)
+        tried.append((loss if math.isfinite(loss) else math.inf, rate, model))
+    _, rate, model = min(tried, key=lambda one: one[0])
+    rest = one_pass.model_copy(update={"local_epochs": _PASSES - 1})
+    local_sgd(model, _batches(rest, examples), learning_rate=rate)
+    return Observed(name, spec, _state_of(model))
 
 
 def untrained(spec: ModelSpec, *, seed: int) -> dict[str, Tensor]:
     """Return the parameters of a model that has seen nobody, as torch initialises it."""
     return parameters_of(build_model(dataclasses.replace(spec, init="torch"), seed=seed))
+
+
+def _built(spec: ModelSpec, parameters: Mapping[str, Tensor]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(spec, parameters=parameters)
+    load_parameters(model, parameters)
+    return model
+
+
+def _state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and running statistics, without which a model with normalisations answers as another would."""
+    return parameters_of(model) | statistics_of(model)
 
 
 def _batches(federation: FederationSettings, examples: Auxiliary) -> Iterator[tuple[Tensor, Tensor]]:
