@@ -34,6 +34,7 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "audit": (
         "spikeleak audit runs/mine --import my_models --public pictures",
         "spikeleak audit runs/mine --set assumed.local_steps=7 --set attack.effort=standard --ladder",
+        "spikeleak audit final_model.pt --set model=mlp --set dataset=digits --members train",
     ),
     "check": (
         "spikeleak check task:Net --set assumed.batch_size=8 --set assumed.kind=delta --set assumed.learning_rate=0.01",
