@@ -85,8 +85,8 @@ def forecast_attacks(plan: Plan, folder: Path) -> Iterator[Fact]:
     yield from _in_all(total, plan)
 
 
-def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
-    """Yield what an experiment of model inversion would do in a folder."""
+def forecast_inversions(plan: InversionPlan, folder: Path, *, given: bool = False) -> Iterator[Fact]:
+    """Yield what an experiment of model inversion would do in a folder; `given`: its federations are trained."""
     models = sum(len(one.seeds) for one in plan.targets)
     yield "experiment", f"{plan.base.name}: {several(models, 'model')} to attack, {several(len(plan.cells), 'cell')}"
     draws = {cell.attack: plan.base.attack_repeats if MODEL_INVERSIONS[cell.attack].draws else 1 for cell in plan.cells}
@@ -103,7 +103,7 @@ def forecast_inversions(plan: InversionPlan, folder: Path) -> Iterator[Fact]:
         options = JudgeOptions(name=one.judge, **plan.base.judge.model_dump())
         yield f"judge {one.judge}", _judge(options, found)
         yield f"target {one.label}", _training(one, found)
-        lacking = None if found is None else _lacking(one, found) * training_seconds(one.config, found)
+        lacking = None if found is None else _seconds_of(one, found, given=given)
         seconds = None if seconds is None or lacking is None else seconds + lacking
     yield "time", trainings_take(seconds, "inversions, which end by themselves, and the training of judges")
 
@@ -112,8 +112,9 @@ def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
     """Yield what an experiment over rounds would do in a folder, threat by threat."""
     for number, (threat, one) in enumerate(plan.parts.items()):
         yield threat, "trains the federations" if not number else "of the same federations, which are not trained again"
-        facts: Iterator[Fact] = kind_of(one.raw).part("forecast")(one, folder / threat)
-        yield from ((f"  {what}", told) for what, told in facts if not number or what != "time")
+        more = {"given": True} if number else {}
+        facts: Iterator[Fact] = kind_of(one.raw).part("forecast")(one, folder / threat, **more)
+        yield from ((f"  {what}", told) for what, told in facts)
 
 
 def training_seconds(config: Trained, dataset: Dataset, examples: int = 0, *, federated: bool = False) -> float:
@@ -122,18 +123,19 @@ def training_seconds(config: Trained, dataset: Dataset, examples: int = 0, *, fe
     Args:
         config: of the training, or of the federation.
         dataset: on which it is trained.
-        examples: how many of them a training outside a federation has; 0 for the train split.
+        examples: how many of them are trained on in all; 0 for the train split, or for what the clients hold.
         federated: whether it is a federation though the target is none.
     """
-    federation, count = config.federation, examples or len(dataset.train)
+    federation = config.federation
     if federated or not isinstance(config, InversionConfig | MembershipConfig) or config.target != CENTRAL:
         size, clients = federation.batch_size, range(federation.clients)
-        each = [federation.local_epochs * math.ceil(examples_of(config, one) / size) for one in clients]
+        held = [examples // len(clients) if examples else examples_of(config, one) for one in clients]
+        each = [federation.local_epochs * math.ceil(count / size) for count in held]
         steps = federation.rounds * federation.fraction * sum(one or federation.local_steps for one in each)
     else:
         size = config.training.batch_size
-        steps = config.training.epochs * math.ceil(count / size)
-    inputs, labels = dataset.train.batch(slice(0, min(size, count)))
+        steps = config.training.epochs * math.ceil((examples or len(dataset.train)) / size)
+    inputs, labels = dataset.train.batch(slice(0, size))
     with torch.random.fork_rng(devices=[]):
         model = build_model(config.model.spec(dataset.spec), seed=config.seed)
         local_sgd(model, [(inputs, labels)], learning_rate=0.0)  # the first one sets the libraries up
@@ -150,12 +152,13 @@ def trainings_take(seconds: float | None, rest: str) -> str:
     return f"{told}; {rest} come on top; --workers N divides it by up to N"
 
 
-def _lacking(plan: TargetPlan, dataset: Dataset) -> int:
-    """Return how many targets of a kind are not in the cache; of federations, all of them."""
-    config, wanted = plan.config, (*plan.seeds, *plan.unseen)
-    if config.target != CENTRAL:
-        return len(wanted)
-    return len(wanted) - _kept(plan, dataset)
+def _seconds_of(plan: TargetPlan, dataset: Dataset, *, given: bool) -> float:
+    """Return about how long the trainings of targets of a kind take that are not in the cache; of federations, all."""
+    lacking = len((*plan.seeds, *plan.unseen))
+    if plan.config.target != CENTRAL:
+        return 0.0 if given else lacking * training_seconds(plan.config, dataset)
+    lacking -= _kept(plan, dataset)
+    return lacking * training_seconds(plan.config, dataset) if lacking else 0.0
 
 
 def _kept(plan: TargetPlan, dataset: Dataset) -> int:

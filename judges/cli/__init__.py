@@ -115,8 +115,8 @@ def run(
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     path = find_config(config)
+    refuse_audit(path)
     plan = read_plan(path, [*(assignments or []), *of_device(device)], follow.note)
-    refuse_audit(plan, path)
     folder = out or Path("runs") / plan.base.name
     if dry_run:
         print_forecast(plan, folder)

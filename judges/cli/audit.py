@@ -87,7 +87,7 @@ def audit(
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
     said = [*flags, *(assignments or []), *of_device(device)]
-    if target.is_file() or (target.suffix in _OF_A_MODEL and not target.exists()):
+    if target.is_file() or (not target.exists() and (members or target.suffix in _OF_A_MODEL)):
         if ladder or isolate:
             raise ConfigError(f"{'--ladder' if ladder else '--isolate'}: is for captures of clients, not for a file.")
         file = read_weights_audit(str(target), said, public=public, members=members, threats=threats)

@@ -22,7 +22,6 @@ from judges.cli.terminal import (
 from judges.fitted import Fitted, Head, Line
 
 if TYPE_CHECKING:
-    from judges.kinds import RunPlan
     from judges.runs.comparison import Comparison
 
 # What is not needed for the help is imported inside the commands; torch only when their arguments are right.
@@ -99,8 +98,8 @@ def rerun(
     options = engine_options(workers, engine, ray_address, imported(imports))
     kind_in(run_dir)
     path = run_dir / "config.toml"
+    refuse_audit(path)
     plan, folder = plan_of(read_toml(path)), out or run_dir.with_name(f"{run_dir.resolve().name}.rerun")
-    refuse_audit(plan, path)
     from judges.bench.execution import run_plan
     from judges.runs.comparison import compare as side_by_side
 
@@ -187,11 +186,12 @@ def board(folder: Annotated[Path, typer.Argument(help="Folder of submissions, FO
         raise typer.Exit(DAMAGED)
 
 
-def refuse_audit(plan: RunPlan, path: Path) -> None:
-    """Raise a ConfigError if the plan is that of an audit, not of an experiment."""
+def refuse_audit(path: Path) -> None:
+    """Raise a ConfigError if a config is that of an audit, not of an experiment."""
+    from fl_sim.config import read_toml
     from judges.kinds import kind_of
 
-    command = kind_of(plan.raw).command
+    command = kind_of(read_toml(path)).command
     if command != "run":
         raise ConfigError(
             f"{path}: is the config of an audit, not of an experiment; call `spikeleak {command} FOLDER` with its "

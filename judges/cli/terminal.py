@@ -150,10 +150,11 @@ def work(
 
 def print_forecast(plan: RunPlan, folder: Path) -> None:
     """Print what a plan would do in a folder; a ConfigError if its device is not here."""
-    from judges.bench.process import check_device
+    from judges.bench.process import check_device, prepare_process
     from judges.kinds import kind_of
 
     check_device(plan.base.device)
+    prepare_process(plan.base.threads)
     print_facts(kind_of(plan.raw).part("forecast")(plan, folder), width=120)
 
 

@@ -138,7 +138,7 @@ def audit(
     named = {} if attacks is None else {"attack": attacks_in(attacks)}
     options, where = _options(workers, imports), Path(folder)
     plan: AuditPlan | WeightsAuditPlan
-    if where.is_file():
+    if where.is_file() or (members and not where.exists()):
         plan = read_weights_audit(
             str(folder), assignments_of({**named, **(set or {})}), public=str(public), members=str(members)
         )

@@ -122,6 +122,20 @@ def _contrast(pairs: Sequence[_Pair], seed: int) -> Contrast:
     )
 
 
+def _clients(rows: Sequence[Score]) -> list[object]:
+    """Return which client each row of a federation is of: one that is attacked round after round is one unit.
+
+    Clients of a round are in the order of their captures; where rounds have other numbers of them, each capture is one.
+    """
+    rounds: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.capture_id not in rounds[row.round]:
+            rounds[row.round].append(row.capture_id)
+    if len({len(own) for own in rounds.values()}) > 1:
+        return [row.capture_id for row in rows]
+    return [rounds[row.round].index(row.capture_id) for row in rows]
+
+
 def _mean(pairs: Sequence[_Pair], side: int, value: Callable[[Score], float | None]) -> float | None:
     """Return the mean of one side's values; None if any is missing."""
     found = [value(pair[side]) for pair in pairs]
@@ -138,7 +152,7 @@ def _difference(pairs: Sequence[_Pair], value: Callable[[Score], float | None], 
     one = pairs[0][1]
     units: list[object] = [(row.seed, row.repeat) for row, _ in pairs]
     if len(set(units)) == 1:
-        units = [row.capture_id for row, _ in pairs]
+        units = _clients([row for row, _ in pairs])
     stream = f"contrast of {one.cell}"
     ends = bootstrap_mean(known, units, seed=seed, stream=stream)
     return Difference(sum(known) / len(known), None if ends is None or ends[0] == ends[1] else ends)

@@ -44,6 +44,7 @@ class RecordedMembership(WithinAudit, MembershipRun):
         facts: further entries of the manifest.
         watch, options: as of every execution.
         members: examples that it was trained on, where they were not sealed.
+        digest: hash of what lies in the folders of these.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class RecordedMembership(WithinAudit, MembershipRun):
         options: EngineOptions | None = None,
         *,
         members: Members | None = None,
+        digest: str = "",
     ) -> None:
         plan = make_recorded_membership_plan(dict(raw))
         super().__init__(plan, folder, watch, options)
@@ -68,7 +70,9 @@ class RecordedMembership(WithinAudit, MembershipRun):
         for one in models:
             names = tuple(dict.fromkeys(name for update in one.seen for name in sealed.get(update, ())))
             seed = plan.base.seed
-            asked = Recorded(folder.resolve().parent, names, others, MOST_CANDIDATES, seed, seed + one.number, members)
+            asked = Recorded(
+                folder.resolve().parent, names, others, MOST_CANDIDATES, seed, seed + one.number, members, digest
+            )
             reason = _reason(one, asked, needs_change=needs_change)
             self._reasons.append(reason)
             self._models += [] if reason else [(one, asked)]
@@ -126,7 +130,7 @@ def _reason(one: RecordedModel, asked: Recorded, *, needs_change: bool) -> str:
 def _null(one: RecordedModel, asked: Recorded, place: str) -> Observed:
     """Return the control that never saw a candidate: trained as the clients train, or as well as may be."""
     if one.last is None:
-        return null_model(one.spec, asked.own(), place, seed=asked.target_seed)
+        return null_model(one.spec, asked.apart(), place, seed=asked.target_seed)
     first = one.first.parameters if one.first is not None else untrained(one.spec, seed=asked.target_seed)
     return null_update(_of_null(one.last, one.model.round), one.spec, first, asked.own(), place)
 

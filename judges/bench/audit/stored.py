@@ -149,8 +149,8 @@ def check_dataset(dataset: Dataset | None, model: ModelSpec) -> None:
     if (ours.frame, ours.timesteps, ours.classes) != (theirs.frame, theirs.timesteps, theirs.classes):
         raise ConfigError(
             f"dataset.name: inputs of {dataset.name} are {ours.frame} in {ours.classes} classes, but those of the "
-            f"captures' model '{model.architecture}' are {theirs.frame} in {theirs.classes}; set "
-            "dataset.size and the settings of frames as the clients have them, or leave dataset out."
+            f"model '{model.architecture}' are {theirs.frame} in {theirs.classes}; set "
+            "dataset.size and the settings of frames as in the training, or leave dataset out."
         )
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Collection
 from pathlib import Path
+
+import torch
 
 from fl_sim.datasets import DATASETS
 from fl_sim.datasets.examples import Dataset
 from fl_sim.errors import ConfigError, DataError
 from fl_sim.foreign_weights import fitted, listed, measured, read_weights
-from fl_sim.models import MODELS
+from fl_sim.models import MODELS, build_model
 from fl_sim.records import TrainedModel, is_record, load_record
 from fl_sim.specs import InputSpec
 from judges.plans.audit.weights import SIZES, Whose
 from judges.plans.model_inversion import with_brainleaks_neurons
+
+_SEED, _FEW = 5, 4
 
 Tell = Callable[[str], object]
 
@@ -44,6 +49,20 @@ def read_checkpoint(checkpoint: Path, whose: Whose, tell: Tell, *, besides: Coll
     if "model" not in whose.named or whose.named == {"model"}:
         raise ConfigError(_how_to_say(checkpoint))
     return _foreign(checkpoint, whose, tell)
+
+
+@torch.no_grad()
+def answers_of(model: TrainedModel) -> str:
+    """Return a hash of what a model answers to a few fixed inputs, which tells that its code has changed."""
+    spec, few = model.model.input, torch.Generator().manual_seed(_SEED)
+    frame = (spec.timesteps, _FEW, *spec.frame) if spec.timesteps else (_FEW, *spec.frame)
+    inputs = spec.low + (spec.high - spec.low) * torch.rand(frame, generator=few)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        module = build_model(model.model, parameters=model.parameters)
+        module.load_state_dict({**module.state_dict(), **model.parameters})
+        answers = module.eval()(inputs.round() if spec.timesteps else inputs)
+    return hashlib.sha256(answers.float().numpy().tobytes()).hexdigest()
 
 
 def _how_to_say(checkpoint: Path) -> str:

@@ -14,8 +14,8 @@ from judges.plans.membership import MemberPlan, MembershipPlan
 from judges.runs.rows.classes import CENTRAL, FEDERATION
 
 
-def forecast_memberships(plan: MembershipPlan, folder: Path) -> Iterator[Fact]:
-    """Yield what an experiment of membership inference would do in a folder."""
+def forecast_memberships(plan: MembershipPlan, folder: Path, *, given: bool = False) -> Iterator[Fact]:
+    """Yield what an experiment of membership inference would do in a folder; `given`: its federations are trained."""
     models = sum(len(one.seeds) for one in plan.targets)
     central = plan.base.target == CENTRAL
     kinds = "model" if central else "federation"
@@ -29,7 +29,7 @@ def forecast_memberships(plan: MembershipPlan, folder: Path) -> Iterator[Fact]:
     yield "candidates", _asked(plan)
     for one in plan.targets:
         yield f"target {one.label}", _trainings(plan, one, folder)
-    yield "time", trainings_take(_seconds(plan, folder), "attacks")
+    yield "time", trainings_take(_seconds(plan, folder, given=given), "attacks")
 
 
 def _asked(plan: MembershipPlan) -> str:
@@ -39,23 +39,29 @@ def _asked(plan: MembershipPlan) -> str:
     return f"{plan.base.candidates:,}, {others:,} of them no members, and {plan.base.own:,} auxiliary examples{least}"
 
 
-def _seconds(plan: MembershipPlan, folder: Path) -> float | None:
+def _seconds(plan: MembershipPlan, folder: Path, *, given: bool) -> float | None:
     """Return about how long the trainings take that are not in the cache, on one core; None without the data."""
     seconds = 0.0
     try:
         for one in plan.targets:
             config = one.config
             recipes, dataset = _recipes(plan, one, folder), config.dataset.load()
-            federated = config.shadow_training == FEDERATION
-            lacking = sum(not recipe.kept for recipe in recipes)
+            lacking = [_examples_of(recipe) for recipe in recipes if not recipe.kept]
             if lacking:
-                examples = max(config.candidates, config.own) // 2
-                seconds += lacking * training_seconds(config, dataset, examples, federated=federated)
-            if config.target == FEDERATION:
+                federated = config.shadow_training == FEDERATION
+                one_of_each = {count: training_seconds(config, dataset, count, federated=federated)
+                               for count in set(lacking)}  # fmt: skip
+                seconds += sum(one_of_each[count] for count in lacking)
+            if config.target == FEDERATION and not given:
                 seconds += len(one.seeds) * training_seconds(config, dataset)
     except DataError:
         return None
     return seconds
+
+
+def _examples_of(recipe: Recipe | ShadowFederation) -> int:
+    """Return how many examples a model is trained on."""
+    return len(recipe.dataset.train) if isinstance(recipe, Recipe) else recipe.config.own // 2
 
 
 def _recipes(plan: MembershipPlan, one: MemberPlan, folder: Path) -> list[Recipe | ShadowFederation]:

@@ -159,7 +159,10 @@ def read_weights_audit(
     """Return the audit of a file that "key=value" assignments describe; see `make_weights_audit_plan`."""
     told = {"public": public, "members": members, "threats": threats}
     given = {key: text for key, text in told.items() if text}
-    return make_weights_audit_plan(override({"task": TASK, "file": file, **given}, assignments, TABLES))
+    raw = override({"task": TASK, "file": file, **given}, assignments, TABLES)
+    if raw["file"] != file:
+        raise ConfigError(f"file: is '{file}', as the audit is told; leave it out.")
+    return make_weights_audit_plan(raw)
 
 
 def make_weights_audit_plan(raw: Raw) -> WeightsAuditPlan:
@@ -178,6 +181,11 @@ def make_weights_audit_plan(raw: Raw) -> WeightsAuditPlan:
     if "threats" in raw:
         raw = {**raw, "threats": _threats(raw["threats"])}
     base = validate(WeightsAuditSettings, raw)
+    if "split" in base.dataset.model_fields_set and base.dataset.split != TRAIN:
+        raise ConfigError(
+            f'dataset.split: expected "{TRAIN}" or nothing, got "{base.dataset.split}"; of a model that was trained on '
+            "another split, give the pictures of both as folders, --members and --public."
+        )
     if "dataset" in base.named and base.public:
         raise ConfigError(
             f"public: examples that the model was not trained on come from the data set '{base.dataset.name}' or from "

@@ -34,7 +34,7 @@ def write_membership_report(
         manifest,
         [attack_section(summary), record_section(summary)],
         words=WORDS,
-        findings=[f"{leaked(cell)}." for cell in strongest(summary)],
+        findings=[f"{leaked(cell)}." for cell in strongest(summary)] or ["No attack was scored in this run."],
         answer=answer(summary),
         first=first,
     )

@@ -58,7 +58,7 @@ def write_weights_report(run_dir: Path, *, show_faces: bool = False, figures: bo
     manifest, found = read_manifest(run_dir), found_in(run_dir, show_faces=show_faces)
     write_figures(run_dir, {})
     first, *rest = [section for one in found.values() for section in one.sections]
-    told = [text for one in found.values() for text in one.findings]
+    told = [text for one in found.values() for text in one.findings] or ["No attack was scored in this run."]
     return write_page(
         run_dir,
         manifest,

@@ -20,7 +20,7 @@ from judges.report.statements import (
     write_statement,
 )
 from judges.report.weights.report import WORDS, answer, found_in
-from judges.runs.manifest import read_manifest, threats_of, untried_threats
+from judges.runs.manifest import PUBLIC, read_manifest, threats_of, untried_threats
 
 _OF_UPDATES = next(iter(THREATS))
 
@@ -41,13 +41,20 @@ def write_weights_statement(run_dir: Path) -> Path:
     attacked = dict(whole.lines).get("Attacked", [])
     system = [Fact("Model", few(list(attacked))), Fact("File", _file(run_dir, manifest))]
     system.append(Fact("Trained on", str(manifest.get("members", ""))))
+    public = manifest.get(PUBLIC)
+    if isinstance(public, dict):
+        told = f"{public.get('pictures')} pictures in '{public.get('path')}', for the judge and as others"
+        system.append(Fact("Public pictures", told))
     system += list({fact.term: fact for one in accounts.values() for fact in one.system}.values())
     parts = [
         Part("The model that was attacked", [fact for fact in system if fact.text]),
         Part("The adversary", [Fact("Who", WORDS.threat_model)]),
         *(
             Part(
-                f"{_title(threat)}: {one.attacks.title.lower()}", one.attacks.facts, one.attacks.table, one.attacks.note
+                f"{_title(threat)}: {one.attacks.title.lower()}",
+                one.attacks.facts,
+                one.attacks.table,
+                one.attacks.note.replace("report.html", f"{threat}/report.html"),
             )
             for threat, one in found.items()
         ),

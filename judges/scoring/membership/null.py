@@ -42,7 +42,7 @@ def null_model(spec: ModelSpec, examples: Auxiliary, name: str, *, seed: int) ->
     """Return a model that was trained on other examples, where nobody says how the model under attack was trained.
 
     Plain SGD passes over them, with the learning rate by which the loss of the first pass is lowest: a control that has
-    learned nothing would say nothing of how members and others differ without any training on them.
+    learned nothing would say nothing of how members and others differ without any training on the candidates.
 
     Args:
         spec: of the model.
@@ -82,8 +82,8 @@ def _batches(federation: FederationSettings, examples: Auxiliary) -> Iterator[tu
     """Yield the batches of the steps, which begin again where the examples end."""
     axis = 1 if examples.inputs.dim() == 5 else 0
     size = federation.batch_size
-    count = federation.local_steps
-    if federation.local_epochs:
-        count = federation.local_epochs * -(-len(examples.labels) // size)
     parts = list(zip(torch.split(examples.inputs, size, axis), torch.split(examples.labels, size), strict=True))
+    if size > 1 and len(parts) > 1 and len(parts[-1][1]) == 1:
+        parts.pop()  # a batch normalisation has no variance of a single example
+    count = federation.local_epochs * len(parts) or federation.local_steps
     yield from itertools.islice(itertools.cycle(parts), count)

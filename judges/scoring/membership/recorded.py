@@ -112,7 +112,9 @@ class Recorded:
         others: where the others come from.
         most: largest number of candidates, members and others together.
         seed, target_seed: root seed of the audit, and the number of the model.
-        members: where the members come from if they were not sealed.
+        members: where the members come from if they were not sealed. Half of them at most are asked about, and
+            the control learns from the rest.
+        digest: hash of what lies in the folders.
     """
 
     folder: Path
@@ -122,6 +124,7 @@ class Recorded:
     seed: int
     target_seed: int
     members: Members | None = None
+    digest: str = ""
 
     def question(self) -> Candidates:
         """Return the candidates, in an order that says nothing."""
@@ -135,7 +138,22 @@ class Recorded:
         """Return the members among the candidates of a model's file."""
         assert self.members is not None  # noqa: S101 - those of a federation are sealed
         split = self.members.examples()
-        return Chosen(split, _chosen(self, len(split)))
+        return Chosen(split, _shuffled(self, len(split))[: self.most_members(len(split))])
+
+    def most_members(self, count: int) -> int:
+        """Return how many of so many members are asked about."""
+        return min(self.most // 2, count if self.members is None else (count + 1) // 2)
+
+    def apart(self) -> Auxiliary:
+        """Return what the control of a model's file learns: further members, of which none is a candidate.
+
+        So it knows where the members come from, as the model does, and has seen none of them: if they come from
+        elsewhere than the others, it tells them apart as well.
+        """
+        assert self.members is not None  # noqa: S101 - as above
+        split = self.members.examples()
+        first = self.most_members(len(split))
+        return Auxiliary("members", *split.batch(_shuffled(self, len(split))[first : 2 * first]))
 
     def own(self) -> Auxiliary:
         """Return the adversary's own examples, of which none is a candidate or was sealed."""
@@ -190,18 +208,18 @@ def _inside(asked: Recorded, axis: int) -> tuple[Tensor, Tensor, Collection[byte
     """
     if asked.members is None:
         inside, labels = _sealed(asked, axis)
-        chosen = _chosen(asked, len(labels))
+        chosen = _shuffled(asked, len(labels))[: asked.most_members(len(labels))]
         return inside.index_select(axis, chosen), labels[chosen], set(map(_content, inside.unbind(axis)))
     split = asked.members.examples()
     parts = (slice(start, start + _AT_ONCE) for start in range(0, len(split), _AT_ONCE))
     known = set() if asked.members.dataset else {_content(one) for part in parts for one in split.batch(part)[0]}
-    inside, labels = split.batch(_chosen(asked, len(split)))
+    inside, labels = split.batch(_shuffled(asked, len(split))[: asked.most_members(len(split))])
     return inside, labels, known
 
 
-def _chosen(asked: Recorded, count: int) -> Tensor:
-    """Return which of so many members are asked about."""
-    return torch.randperm(count, generator=_stream(asked, "members"))[: asked.most // 2]
+def _shuffled(asked: Recorded, count: int) -> Tensor:
+    """Return so many members in the order in which they are asked about."""
+    return torch.randperm(count, generator=_stream(asked, "members"))
 
 
 def _sealed(asked: Recorded, axis: int) -> tuple[Tensor, Tensor]:

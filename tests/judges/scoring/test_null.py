@@ -45,6 +45,11 @@ def test_a_control_with_normalisations_answers_as_it_was_trained(examples: Auxil
         assert right(parameters, examples) < 0.6  # what it would answer without them
 
 
+def test_a_last_batch_of_one_example_stops_no_normalisation(examples: Auxiliary) -> None:
+    few = Auxiliary("others", examples.inputs[:17], examples.labels[:17])
+    assert all(bool(one.isfinite().all()) for one in null_model(SPEC, few, "d", seed=0).parameters.values())
+
+
 def test_the_rate_is_one_by_which_it_learns(examples: Auxiliary) -> None:
     """Inputs a thousand times as large make a step of 0.1 run away."""
     spec = ModelSpec("mlp", InputSpec(1, 8, 8, 2, high=1000.0), hidden=8)
