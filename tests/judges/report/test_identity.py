@@ -148,7 +148,7 @@ def test_a_gradient_inversion_keeps_it_apart_from_its_twin(row: Row, tmp_path: P
     assert [(line.model, line.place, round(line.ssim.mean, 3)) for line in trend.rows if line.ssim] == [
         (NAME, 2, 0.8),
         (NAME, 5, 0.7),
-        ("LeNet", 0, 0.9),
+        ("LeNet", None, 0.9),
     ]
     for part in (f"{NAME} (T=2)", f"{NAME} (T=5)", "Leak against T"):
         assert part in page
