@@ -89,7 +89,7 @@ def rounded(capture: CapturedUpdate, inputs: Tensor, labels: Tensor) -> Rounded:
     They are all as right.
 
     Args:
-        capture: an update of several local steps, whose engine was chosen before; see `mismatches`.
+        capture: weights after local steps, whose engine was chosen before; see `mismatches`.
         inputs, labels: the examples, see `Examples`.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 from attacks.contracts import Reconstruction, StopReason
 from attacks.engines.truth import Rounded, mismatches, rounded
 from fl_sim.errors import ConfigError, DataError
-from fl_sim.observed import assuming, batch_size, local_steps, same_problem, steps_as_used, why_not_searched
+from fl_sim.observed import assuming, batch_size, same_problem, steps_as_used, why_not_searched
 from fl_sim.records import CapturedUpdate, SealedBatch
 from fl_sim.specs import Scalar
 from judges.runs.rows import LARGEST_MISMATCH
@@ -69,8 +69,8 @@ def measured(
 ) -> tuple[dict[str, float], dict[str, float], dict[str, Rounded]]:
     """Return how far the updates of truths are from the captured ones, relative to the norms of these.
 
-    Where rounding alone may have moved an update of several local steps so far, the nearest of several replays counts;
-    see `attacks.engines.truth.rounded`.
+    Where rounding alone may have moved weights so far, over several local steps or because they hardly changed, the
+    nearest of several replays counts; see `attacks.engines.truth.rounded`.
 
     Args:
         captures: with all facts that an attack assumes.
@@ -86,7 +86,7 @@ def measured(
     found = _distances(captures, sealed)
     rounding = {}
     for capture in captures:
-        if found[capture.id] > LARGEST_MISMATCH and len(local_steps(capture)) > 1:
+        if found[capture.id] > LARGEST_MISMATCH and capture.kind == "delta":
             truth = sealed[capture.id]
             replayed = rounded(capture, truth.inputs, truth.labels)
             if replayed.nearest <= max(LARGEST_MISMATCH, SPREADS * replayed.spread):
@@ -199,8 +199,9 @@ def rounding_grew(rounding: Mapping[str, Rounded]) -> list[str]:
     name, worst = max(rounding.items(), key=lambda item: item[1].spread)
     explained = sum(one.nearest <= LARGEST_MISMATCH for one in rounding.values())
     told = [
-        f"rounding grew over the local steps of {len(rounding)} updates: replays of the sealed truth that differ in "
-        f"rounding only end up to {worst.spread:.2g} times the update's norm apart ({name})."
+        f"rounding grew over the local steps of {len(rounding)} updates, or is as large as they are: replays of the "
+        f"sealed truth that differ in rounding only end up to {worst.spread:.2g} times the update's norm apart "
+        f"({name})."
     ]
     if explained:
         told.append(f"For {explained}, one replay is the captured update: the truth is its own.")

@@ -93,6 +93,17 @@ def test_a_client_in_plain_torch_is_believed_where_all_replays_agree_otherwise(
     assert compared((capture, truth))[:2] == ({capture.id: found.nearest}, {})
 
 
+def test_a_single_step_that_hardly_moves_the_weights_is_believed(spec: ModelSpec) -> None:
+    """As of a client of a trained model that has nothing left to learn: its change is as small as the last digit."""
+    tiny = captured(spec, 0, rate=3e-9, steps=1, dtype=torch.float32)
+    (distance,) = mismatches([tiny[0]], [(tiny[1].inputs, tiny[1].labels)])
+    assert distance > LARGEST_MISMATCH
+    found, accused, (told,) = compared(tiny)
+    assert (list(found), accused) == ([tiny[0].id], {})
+    assert max(found.values()) < 1e-3
+    assert "or is as large as they are" in told
+
+
 def test_it_is_said_where_rounding_leaves_open_whose_truth_it_is(spec: ModelSpec) -> None:
     pair = captured(spec, 0, rate=0.1)
     found, accused, (told,) = compared(pair)
