@@ -40,7 +40,6 @@ from judges.plans.rounds import RoundsPlan
 from judges.progress import duration
 from judges.runs.rows.classes import CENTRAL
 
-Trained = SimulationConfig | InversionConfig | MembershipConfig
 Fact = tuple[str, str]
 """What a line is about, and what it says."""
 
@@ -117,31 +116,32 @@ def forecast_rounds(plan: RoundsPlan, folder: Path) -> Iterator[Fact]:
         yield from ((f"  {what}", told) for what, told in facts)
 
 
-def training_seconds(config: Trained, dataset: Dataset, examples: int = 0, *, federated: bool = False) -> float:
-    """Return about how long the training of one model takes on one core, from the time of a step here and now.
+def central_seconds(config: InversionConfig | MembershipConfig, dataset: Dataset, examples: int = 0) -> float:
+    """Return about how long a training takes on one core; `examples`: how many, 0 for the train split."""
+    size = config.training.batch_size
+    steps = config.training.epochs * math.ceil((examples or len(dataset.train)) / size)
+    return steps * _step_seconds(config, dataset, size)
 
-    Args:
-        config: of the training, or of the federation.
-        dataset: on which it is trained.
-        examples: how many of them are trained on in all; 0 for the train split, or for what the clients hold.
-        federated: whether it is a federation though the target is none.
-    """
+
+def federation_seconds(config: SimulationConfig, dataset: Dataset, examples: int = 0) -> float:
+    """Return about how long a federation takes on one core; `examples`: of all clients, 0 for what they hold."""
     federation = config.federation
-    if federated or not isinstance(config, InversionConfig | MembershipConfig) or config.target != CENTRAL:
-        size, clients = federation.batch_size, range(federation.clients)
-        held = [examples // len(clients) if examples else examples_of(config, one) for one in clients]
-        each = [federation.local_epochs * math.ceil(count / size) for count in held]
-        steps = federation.rounds * federation.fraction * sum(one or federation.local_steps for one in each)
-    else:
-        size = config.training.batch_size
-        steps = config.training.epochs * math.ceil((examples or len(dataset.train)) / size)
+    size, clients = federation.batch_size, range(federation.clients)
+    held = [examples // len(clients) if examples else examples_of(config, one) for one in clients]
+    each = [federation.local_epochs * math.ceil(count / size) for count in held]
+    steps = federation.rounds * federation.fraction * sum(one or federation.local_steps for one in each)
+    return steps * _step_seconds(config, dataset, size)
+
+
+def _step_seconds(config: SimulationConfig, dataset: Dataset, size: int) -> float:
+    """Return the seconds of a step of plain SGD on a batch of so many examples, here and now."""
     inputs, labels = dataset.train.batch(slice(0, size))
     with torch.random.fork_rng(devices=[]):
         model = build_model(config.model.spec(dataset.spec), seed=config.seed)
         local_sgd(model, [(inputs, labels)], learning_rate=0.0)  # the first one sets the libraries up
         started = time.perf_counter()
         local_sgd(model, [(inputs, labels)] * _STEPS, learning_rate=0.0)
-    return steps * (time.perf_counter() - started) / _STEPS
+    return (time.perf_counter() - started) / _STEPS
 
 
 def trainings_take(seconds: float | None, rest: str) -> str:
@@ -156,9 +156,9 @@ def _seconds_of(plan: TargetPlan, dataset: Dataset, *, given: bool) -> float:
     """Return about how long the trainings of targets of a kind take that are not in the cache; of federations, all."""
     lacking = len((*plan.seeds, *plan.unseen))
     if plan.config.target != CENTRAL:
-        return 0.0 if given else lacking * training_seconds(plan.config, dataset)
+        return 0.0 if given else lacking * federation_seconds(plan.config, dataset)
     lacking -= _kept(plan, dataset)
-    return lacking * training_seconds(plan.config, dataset) if lacking else 0.0
+    return lacking * central_seconds(plan.config, dataset) if lacking else 0.0
 
 
 def _kept(plan: TargetPlan, dataset: Dataset) -> int:
@@ -211,7 +211,7 @@ def _of_federation(plan: Plan, one: Federation, dataset: Dataset | None, total: 
     made = f"{one.repeats} x {several(_sampled(one), 'client')} x {several(_captured_rounds(one), 'round')}"
     told = f"{made} = {'at most ' if one.config.federation.dropout else ''}{several(victims, 'victim')}"
     if dataset is not None:
-        total.federations += one.repeats * training_seconds(one.config, dataset, federated=True)
+        total.federations += one.repeats * federation_seconds(one.config, dataset)
     if dataset is None or not match_updates(cells):
         total.unknown += [cell.name for cell in cells]
         yield one.label, told

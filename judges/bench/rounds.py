@@ -8,6 +8,7 @@ are the rows of all threats against the rounds of training, and their page.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from fl_sim.files import atomic_write, sha256
 from fl_sim.global_models import global_model_path, global_models, trained_model_path
 from judges.bench.engine_options import EngineOptions
 from judges.bench.execution import Execution
+from judges.bench.folder import remove_run
 from judges.bench.several import SeveralThreats
 from judges.kinds import kind_of
 from judges.plans.membership import MembershipPlan
 from judges.plans.rounds import AnyPlan, RoundsPlan, names_of
 from judges.progress import Watch
+from judges.runs.manifest import THREATS
 
 
 class RoundsRun(SeveralThreats[RoundsPlan]):
@@ -35,6 +38,17 @@ class RoundsRun(SeveralThreats[RoundsPlan]):
         super().check()
         for part in self.parts.values():
             part.check()
+
+    def claim(self, *, fresh: bool) -> None:
+        """Claim the folder; a fresh run removes the runs of all threats, also of those that the config has no more."""
+        if fresh and (self.folder / "config.toml").is_file():
+            for threat in THREATS:
+                remove_run(self.folder / threat)
+        super().claim(fresh=fresh)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return further entries of the manifest."""
+        return {**super().facts(), "repeats": self.plan.base.repeats}
 
     def prepare(self, threat: str) -> None:
         """Give a threat's run what it reads of the federations that the first threat's run has trained."""

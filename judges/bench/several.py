@@ -11,10 +11,9 @@ from fl_sim.datasets.examples import Dataset
 from judges.bench.engine_options import EngineOptions
 from judges.bench.engines import Engine
 from judges.bench.execution import Execution
-from judges.bench.folder import remove_run
 from judges.kinds import RunPlan
 from judges.progress import Watch
-from judges.runs.manifest import FAILED, RUNS_OF_THREATS, THREATS, manifest_so_far
+from judges.runs.manifest import FAILED, RUNS_OF_THREATS, manifest_so_far
 from judges.runs.rows.rounds import RoundScore
 from judges.runs.tables import write_rows
 from judges.summaries.rounds import round_scores, summarise_rounds, write_rounds
@@ -47,13 +46,6 @@ class SeveralThreats(Execution[Plan, str, None]):
     def check(self) -> None:
         """Check the options of the threats' runs."""
         self.options_of_parts.check()
-
-    def claim(self, *, fresh: bool) -> None:
-        """Claim the folder; a fresh run removes the runs of all threats, also of those that the config has no more."""
-        if fresh and (self.folder / "config.toml").is_file():
-            for threat in THREATS:
-                remove_run(self.folder / threat)
-        super().claim(fresh=fresh)
 
     def makes(self, path: str) -> bool:  # noqa: ARG002 - no file is an answer
         """Return False: the answers are in the folders of the threats."""
@@ -92,5 +84,4 @@ class SeveralThreats(Execution[Plan, str, None]):
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        repeats = getattr(self.plan.base, "repeats", 1)
-        return {RUNS_OF_THREATS: list(self.parts), "repeats": repeats}
+        return {RUNS_OF_THREATS: list(self.parts)}

@@ -30,45 +30,51 @@ from judges.cli.terminal import (
 
 # What is not needed for the help is imported inside the command; torch only when its arguments are right.
 
-_OF_A_MODEL = (".pt", ".pth", ".bin", ".safetensors")
+Target = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder with captures/ of your own federation, and sealed/ if it has one; or the file of a trained model, "
+        "whose model and data set you name."
+    ),
+]
+Public = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDER",
+        help="Public pictures of the same kind, best with one subfolder for each class: their means are controls.",
+    ),
+]
+Threats = Annotated[
+    str,
+    typer.Option(
+        help="gradient,model,membership: the last two attack the last recorded global model, or that of the file."
+    ),
+]
+Members = Annotated[
+    str,
+    typer.Option(
+        metavar="train|FOLDER",
+        help="What the model of a file was trained on: the train split of the data set named, or pictures.",
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder of the results on a file; FILE-audit by default.")]
+People = Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")]
+Ladder = Annotated[
+    bool,
+    typer.Option("--ladder", help="Attack the clients from the attacker's best case to their own setting as well."),
+]
 
 
 def audit(
-    target: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder with captures/ of your own federation, and sealed/ if it has one; or the file of a trained "
-            "model, whose model and data set you name."
-        ),
-    ],
+    target: Target,
     assignments: Assignments = None,
     imports: Imports = None,
-    public: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER",
-            help="Public pictures of the same kind, best with one subfolder for each class: their means are controls.",
-        ),
-    ] = "",
-    threats: Annotated[
-        str,
-        typer.Option(
-            help="gradient,model,membership: the last two attack the last recorded global model, or that of the file."
-        ),
-    ] = "",
-    members: Annotated[
-        str,
-        typer.Option(
-            metavar="train|FOLDER",
-            help="What the model of a file was trained on: the train split of the data set named, or pictures.",
-        ),
-    ] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder of the results on a file; FILE-audit by default.")] = None,
-    people: Annotated[bool, typer.Option("--people", help="The data show people: hide their pictures.")] = False,
-    ladder: Annotated[
-        bool,
-        typer.Option("--ladder", help="Attack the clients from the attacker's best case to their own setting as well."),
-    ] = False,
+    public: Public = "",
+    threats: Threats = "",
+    members: Members = "",
+    out: Out = None,
+    people: People = False,
+    ladder: Ladder = False,
     fresh: Fresh = False,
     device: Device = "",
     show_faces: Faces = False,
@@ -81,13 +87,13 @@ def audit(
 ) -> None:
     """Attack the captures of your own federation, or your model's file; score against what was kept; write a report."""
     from judges.plans.audit import read_audit
-    from judges.plans.audit.weights import beside, read_weights_audit
+    from judges.plans.audit.weights import beside, is_file, read_weights_audit
 
     follow = Follow(quiet, events)
     options = engine_options(workers, engine, ray_address, imported(imports), isolate=isolate)
     flags = [*(["people=true"] if people else []), *(["ladder.examples=8"] if ladder else [])]
     said = [*flags, *(assignments or []), *of_device(device)]
-    if target.is_file() or (not target.exists() and (members or target.suffix in _OF_A_MODEL)):
+    if is_file(target, members):
         if ladder or isolate:
             raise ConfigError(f"{'--ladder' if ladder else '--isolate'}: is for captures of clients, not for a file.")
         file = read_weights_audit(str(target), said, public=public, members=members, threats=threats)

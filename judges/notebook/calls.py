@@ -23,7 +23,7 @@ from judges.notebook.own_models import Model
 from judges.notebook.results import AttackResult, Result
 from judges.notebook.settings import assignments_of, attacks_in
 from judges.plans.audit import DEFAULT_ATTACK, AuditPlan, read_audit
-from judges.plans.audit.weights import WeightsAuditPlan, beside, read_weights_audit
+from judges.plans.audit.weights import WeightsAuditPlan, beside, is_file, read_weights_audit
 from judges.plans.reading import find_config
 
 
@@ -138,7 +138,7 @@ def audit(
     named = {} if attacks is None else {"attack": attacks_in(attacks)}
     options, where = _options(workers, imports), Path(folder)
     plan: AuditPlan | WeightsAuditPlan
-    if where.is_file() or (members and not where.exists()):
+    if is_file(where, str(members)):
         plan = read_weights_audit(
             str(folder), assignments_of({**named, **(set or {})}), public=str(public), members=str(members)
         )

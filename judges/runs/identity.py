@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from fl_sim.defences import NO_DEFENCE
 from fl_sim.specs import Scalar
 
 Varied = Mapping[str, Scalar]
@@ -20,9 +21,6 @@ SHUFFLED, REAL = "shuffled", "real examples"
 SWAPPED = "swapped"
 """The kinds of control."""
 
-
-UNDEFENDED = "none"
-"""In place of the name of a defence where clients have none."""
 
 AS_SENT = "as sent"
 """The initialisation of an audited model: whatever the server sent out."""
@@ -47,6 +45,11 @@ class Group:
     defence: str
     defence_settings: Pairs
 
+    @property
+    def undefended(self) -> Group:
+        """Return the same victims without a defence."""
+        return replace(self, defence=NO_DEFENCE, defence_settings=())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attacked:
@@ -69,7 +72,7 @@ class Attacked:
     spiking: bool = False
     varied: Varied = field(default_factory=dict)
     init: str = ""
-    defence: str = UNDEFENDED
+    defence: str = NO_DEFENCE
     defence_settings: Varied = field(default_factory=dict)
 
     @property

@@ -24,7 +24,6 @@ from judges.bench.audit.stored import check_dataset
 from judges.bench.audit.threats import taken
 from judges.bench.audit.weights import answers_of, read_checkpoint
 from judges.bench.engine_options import EngineOptions
-from judges.bench.execution import Execution
 from judges.bench.folder import facts_of_datasets, remove_run
 from judges.bench.several import SeveralThreats
 from judges.plans.audit.threats import MEMBERSHIP, MEMBERSHIP_TASK, MODEL, MODEL_TASK, NAMES, threat_config
@@ -32,7 +31,7 @@ from judges.plans.audit.weights import TASK, TRAIN, WeightsAuditPlan
 from judges.progress import Watch
 from judges.runs.identity import Attacked
 from judges.runs.integrity import Finished
-from judges.runs.manifest import PUBLIC, RUNS_OF_THREATS, UNTRIED
+from judges.runs.manifest import PUBLIC, UNTRIED
 from judges.scoring.audit.judged import judged_by, lack_of_pictures
 from judges.scoring.audit.public import public_facts
 from judges.scoring.membership.recorded import Members, Others
@@ -132,13 +131,14 @@ class WeightsAudit(SeveralThreats[WeightsAuditPlan]):
                     remove_run(self.folder / threat)
             if earlier != self.plan.raw:
                 fresh, self.finished = True, Finished()
-        Execution.claim(self, fresh=fresh)
+        super().claim(fresh=fresh)
 
     def facts(self) -> Mapping[str, Any]:
         """Return further entries of the manifest."""
-        told: dict[str, Any] = {RUNS_OF_THREATS: list(self.parts), "file_sha256": self._model_and_hash[1]}
+        told = {"file_sha256": self._model_and_hash[1]}
         told |= {"members": self._told_members} if self._told_members else {}
-        return {**told, **self._facts, **({UNTRIED: self._untried} if self._untried else {})}
+        untried = {UNTRIED: self._untried} if self._untried else {}
+        return {**super().facts(), **told, **self._facts, **untried}
 
     @property
     def _model(self) -> RecordedModel:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fl_sim.errors import DataError
-from judges.bench.forecast import Fact, reading, several, there, training_seconds, trainings_take
+from judges.bench.forecast import Fact, central_seconds, federation_seconds, reading, several, there, trainings_take
 from judges.bench.membership.jobs import NULL, TARGET, Recipe, shadow_of
 from judges.bench.membership.run import INFERENCES, asked_of
 from judges.bench.membership.shadows import ShadowFederation
@@ -48,12 +48,11 @@ def _seconds(plan: MembershipPlan, folder: Path, *, given: bool) -> float | None
             recipes, dataset = _recipes(plan, one, folder), config.dataset.load()
             lacking = [_examples_of(recipe) for recipe in recipes if not recipe.kept]
             if lacking:
-                federated = config.shadow_training == FEDERATION
-                one_of_each = {count: training_seconds(config, dataset, count, federated=federated)
-                               for count in set(lacking)}  # fmt: skip
+                trained = federation_seconds if config.shadow_training == FEDERATION else central_seconds
+                one_of_each = {count: trained(config, dataset, count) for count in set(lacking)}
                 seconds += sum(one_of_each[count] for count in lacking)
             if config.target == FEDERATION and not given:
-                seconds += len(one.seeds) * training_seconds(config, dataset)
+                seconds += len(one.seeds) * federation_seconds(config, dataset)
     except DataError:
         return None
     return seconds

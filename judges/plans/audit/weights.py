@@ -24,6 +24,8 @@ TABLES = ("dataset", "model", "model_inversion", "membership")
 TRAIN = "train"
 """In place of a folder of pictures: the members are the train split of the data set that is named."""
 
+_OF_A_MODEL = (".pt", ".pth", ".bin", ".safetensors")
+
 SIZES = ("channels", "height", "width", "classes")
 
 
@@ -139,6 +141,11 @@ class WeightsAuditPlan:
     def digest(self) -> str:
         """Return a hash of the config."""
         return plan_digest(self.raw)
+
+
+def is_file(target: Path, members: str) -> bool:
+    """Return whether an audit is of a model's file: there is one, or nothing that is named as one or has members."""
+    return target.is_file() or (not target.exists() and (bool(members) or target.suffix in _OF_A_MODEL))
 
 
 def beside(file: Path, what: str = "audit") -> Path:

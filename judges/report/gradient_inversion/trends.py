@@ -18,7 +18,7 @@ from judges.report.figures import Point
 from judges.report.formats import grouped
 from judges.report.gradient_inversion.tables import judge_facts, plain_groups
 from judges.report.words import unique_name
-from judges.runs.identity import UNDEFENDED, Group
+from judges.runs.identity import Group
 from judges.runs.names import attack_name, group_name, in_words, model_name
 from judges.runs.rows import Score
 from judges.summaries.comparison import units_of
@@ -125,8 +125,7 @@ def by_strength(summary: Summary, scores: Sequence[Score]) -> list[Trend]:
         defended = (row for row in known if strength(row) is not None)
         for victims, own in grouped(defended, alike).items():
             moving = _moving(grouped(own, _attack_on), strength)
-            bare = replace(victims, defence=UNDEFENDED, defence_settings=())
-            plain = grouped((row for row in known if _without_model(row) == bare), _attack_on)
+            plain = grouped((row for row in known if _without_model(row) == victims.undefended), _attack_on)
             still = {(f"{line[0]}, no defence", line[1]): plain[line] for line in moving if line in plain}
             if moving:
                 trends.append(_trend(group_name(victims), moving, still, summary, strength, key.replace("_", " ")))

@@ -100,13 +100,17 @@ def audited_sections(one: Audited | None) -> list[Section]:
         return []
     results = attacks_part(one.summary, one.found, one.accounts).table
     numbers = [rounds_table(one.summary)] if one.summary.curves else []
+    tables = [*([results] if results is not None else []), *numbers, *([untried_table(one.named)] if one.named else [])]
+    return [Section("threats", _TITLE, [*panels_of(one.summary), *tables], note=_NOTES["audit"])]
+
+
+def untried_table(named: Sequence[tuple[str, str]]) -> Table[tuple[str, str]]:
+    """Return the table of threats that were not attempted, from (threat in words, why)."""
     columns: list[Column[tuple[str, str]]] = [
         Column("Threat", lambda row: row[0]),
         Column("Not attempted, since", lambda row: row[1], left=True, long=True),
     ]
-    untried = Table("Not attempted", columns, [Group(one.named)], css="plain reasons")
-    tables = [*([results] if results is not None else []), *numbers, *([untried] if one.named else [])]
-    return [Section("threats", _TITLE, [*panels_of(one.summary), *tables], note=_NOTES["audit"])]
+    return Table("Not attempted", columns, [Group(named)], css="plain reasons")
 
 
 def audited_parts(threats: Audited | None) -> Iterator[Part]:

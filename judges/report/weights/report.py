@@ -20,9 +20,10 @@ from judges.report.model_inversion.pictures import albums_in, pictures_section
 from judges.report.model_inversion.sentences import findings
 from judges.report.model_inversion.statement import attacks_part as inversion_part
 from judges.report.page import write_page
+from judges.report.rounds.audited import untried_table
 from judges.report.rounds.threats import THREATS
 from judges.report.statements import Part
-from judges.report.table import Column, Group, Section, Table
+from judges.report.table import Section
 from judges.report.words import read_words
 from judges.runs.manifest import read_manifest, threats_of, untried_threats, without_people
 from judges.summaries.membership import read_memberships
@@ -100,12 +101,8 @@ def _is_in(text: str, others: Sequence[str]) -> bool:
 def _untried(manifest: Mapping[str, Any]) -> Iterator[Section]:
     """Yield the section on the threats that were not attempted, if there are any."""
     rows = [(THREATS[threat].name, why) for threat, why in untried_threats(manifest).items()]
-    columns: list[Column[tuple[str, str]]] = [
-        Column("Threat", lambda row: row[0]),
-        Column("Not attempted, since", lambda row: row[1], left=True, long=True),
-    ]
     if rows:
-        yield Section("untried", "Not attempted", [Table("Not attempted", columns, [Group(rows)], css="plain reasons")])
+        yield Section("untried", "Not attempted", [untried_table(rows)])
 
 
 def _of_inversions(run_dir: Path, show_faces: bool) -> Found:

@@ -76,8 +76,7 @@ def _limits(accounts: Mapping[str, Account], manifest: Mapping[str, Any]) -> Ite
     for threat, why in untried_threats(manifest).items():
         yield Fact(_title(threat), f"not attempted, since {why}")
     for threat, one in accounts.items():
-        told = [text for fact in one.limits for text in [fact.text] if fact.term in ("Not tried", "Cannot be told")]
-        yield Fact(_title(threat), few(told))
+        yield Fact(_title(threat), few([f"{fact.term.lower()}: {fact.text}" for fact in one.limits]))
     yield from doubts(manifest)
 
 

@@ -2,8 +2,8 @@
 
 Of a federation the former are those that its clients sealed, which are opened here and nowhere else; of a model's file
 those that its owner names. The others are public pictures, or the split of a data set that nobody trained on. Half of
-them are asked about; the rest are the adversary's own, and train the control. The candidates are shuffled by a stream
-of the judge.
+them are asked about; the rest are the adversary's own, and train the control of a federation. That of a file learns
+from the members that are not asked about. The candidates are shuffled by a stream of the judge.
 """
 
 from __future__ import annotations
@@ -151,9 +151,13 @@ class Recorded:
         elsewhere than the others, it tells them apart as well.
         """
         assert self.members is not None  # noqa: S101 - as above
-        split = self.members.examples()
-        first = self.most_members(len(split))
-        return Auxiliary("members", *split.batch(_shuffled(self, len(split))[first : 2 * first]))
+        split, axis = self.members.examples(), 1 if self.others.spec.timesteps else 0
+        first, order = self.most_members(len(split)), _shuffled(self, len(split))
+        asked = set(map(_content, split.batch(order[:first])[0].unbind(axis)))
+        inputs, labels = split.batch(order[first : 2 * first])
+        new = torch.tensor([_content(one) not in asked for one in inputs.unbind(axis)], dtype=torch.bool)
+        kept = new.nonzero()[:, 0]
+        return Auxiliary("members", inputs.index_select(axis, kept), labels[kept])
 
     def own(self) -> Auxiliary:
         """Return the adversary's own examples, of which none is a candidate or was sealed."""
@@ -162,10 +166,12 @@ class Recorded:
     def lack(self) -> str:
         """Return why a membership inference cannot be scored, or "" if there are enough members and others."""
         members = int(self.truth().sum())
+        of_file = self.members is not None
+        left = self.apart() if of_file else self.own()
         counts = {
-            f"examples that the model was trained on were {'sealed' if self.members is None else 'given'}": members,
+            f"examples that the model was trained on were {'given' if of_file else 'sealed'}": members,
             "others are to be asked about": len(self.truth()) - members,
-            "others are left for the control": len(self.own().labels),
+            f"{'members' if of_file else 'others'} are left for the control": len(left.labels),
         }
         short = next(((what, count) for what, count in counts.items() if count < LEAST), None)
         return f"only {short[1]} {short[0]}, and fewer than {LEAST} tell nothing" if short else ""

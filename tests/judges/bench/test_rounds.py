@@ -16,6 +16,7 @@ from fl_sim.global_models import global_models
 from fl_sim.models import build_model
 from fl_sim.records import TrainedModel, load_record
 from judges.bench.execution import run_plan
+from judges.bench.forecast import forecast_rounds
 from judges.bench.model_inversion import InversionRun
 from judges.export.cells import read_export
 from judges.kinds import KINDS
@@ -193,6 +194,14 @@ def test_the_report_has_a_figure_of_each_family_and_its_files(copied: Path) -> N
     KINDS["gradient_inversion"].part("report")(copied / UPDATES, figures=True)
     assert "accuracy-digits-1col.pdf" in {path.name for path in (copied / UPDATES / "figures").iterdir()}
     assert "Accuracy of the global model" in (copied / UPDATES / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_forecast_counts_the_federations_once(tmp_path: Path) -> None:
+    facts = list(forecast_rounds(make_rounds_plan(dict(TINY)), tmp_path / "new"))
+    first, *others = [told for what, told in facts if what.strip() == "time"]
+    assert "for the federations" in first
+    assert len(others) == 2
+    assert all(told.startswith("nothing is left to train") for told in others)
 
 
 def test_the_curves_are_exported_by_round(done: Path) -> None:

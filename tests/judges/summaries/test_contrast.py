@@ -53,6 +53,27 @@ def test_differences_that_are_all_alike_make_no_interval_of_no_width(row: Row) -
     assert (found.asr_drop.mean, found.asr_drop.interval) == (0.0, None)
 
 
+def test_a_client_that_is_attacked_round_after_round_is_one_unit(row: Row) -> None:
+    """More rounds on the same pictures tell no more of other pictures."""
+
+    def over(rounds: int) -> tuple[int, object]:
+        scores = [
+            score
+            for at in range(1, rounds + 1)
+            for model, ssims in zip(TWINS, ([0.9, 0.8, 0.6], [0.4, 0.6, 0.2]), strict=True)
+            for client, ssim in enumerate(ssims)
+            for score in side(row, model, [ssim], round=at, capture_id=f"{model}/r{at:03d}-c{client:03d}")
+        ]
+        found = one(scores)
+        assert found.ssim_drop is not None
+        return found.pairs, found.ssim_drop.interval
+
+    (few, narrow), (many, wide) = over(1), over(6)
+    assert (few, many) == (3, 18)
+    assert narrow is not None
+    assert wide == pytest.approx(narrow)
+
+
 def test_a_ratio_to_nothing_is_none_and_without_a_judge_there_is_none(row: Row) -> None:
     found = one(side(row, "lenet", [0.1, 0.2]) + side(row, "spiking_lenet", [0.6, 0.7]))
     assert (found.asr_twin, found.asr_spiking, found.asr_ratio) == (0.0, 1.0, None)
