@@ -43,5 +43,6 @@ def _numbers(cell: MembershipSummary) -> dict[str, float | None]:
         "tpr_at_1_percent": cell.caught_1.share if cell.caught_1 else None,
         "tpr_at_0.1_percent": cell.caught_01.share if cell.caught_01 else None,
         "null_auc": cell.null.mean if cell.null else None,
+        "blind_auc": cell.blind.mean if cell.blind else None,
         **{name: getattr(cell, name) for name in same},
     }

@@ -19,7 +19,7 @@ from fl_sim.files import atomic_write
 from judges.intervals import CONFIDENCE, Rate, clopper_pearson
 from judges.runs.identity import Approach, columns_of
 from judges.runs.rows.classes import AttackedModel, Target
-from judges.runs.rows.membership import FEW, NULL, MembershipScore
+from judges.runs.rows.membership import BLIND, FEW, NULL, MembershipScore
 
 MEMBERS_TOLD = "members are told apart"
 SOME_TOLD = "some members are told"
@@ -56,6 +56,7 @@ class MembershipSummary(Approach, AttackedModel):
             non-members. The interval (Clopper and Pearson 1934) takes each unit's threshold for given.
         curve: (rate of false positives, mean rate of true positives).
         null: area of the same attack on a model that never saw a candidate; None of a control, or if there is none.
+        blind: area of a classifier that sees the same candidates and no model; None likewise.
         test_accuracy, train_accuracy: means over the units; None where they are not known.
         seconds: mean wall time.
         verdict, reason: in words.
@@ -77,6 +78,7 @@ class MembershipSummary(Approach, AttackedModel):
     seconds: float
     verdict: str
     reason: str
+    blind: Area | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def summarise(rows: Sequence[MembershipScore]) -> Memberships:
     lines = []
     for cells in kinds.values():
         ordered = sorted(cells.values(), key=lambda own: own[0].is_control)
-        lines += [_line(own, [row for row in nulls if _same(row, own[0])]) for own in ordered]
+        blind = [row for own in ordered for row in own if row.control == BLIND]
+        lines += [_line(own, [row for row in nulls if _same(row, own[0])], blind) for own in ordered]
     return Memberships(tuple(lines))
 
 
@@ -148,21 +151,27 @@ def by_chance(rows: Sequence[MembershipScore]) -> float | None:
     return float(min(1.0, chances[caught:].sum()))
 
 
-def verdict_on(auc: Area, caught: Rate | None, null: Area | None, chance: float | None) -> tuple[str, str]:
+def verdict_on(
+    auc: Area, caught: Rate | None, null: Area | None, chance: float | None, blind: Area | None = None
+) -> tuple[str, str]:
     """Return the verdict in words on an attack, and the reason for it.
+
+    A classifier without any model counts where it is above chance: fitted to few candidates, its interval is wide.
 
     Args:
         auc: its area.
         caught: members told at 1 % of false positives, if that can be told.
         null: area of the same attack on a model that never saw a candidate, if there is one.
         chance: `by_chance` of its rows.
+        blind: area of a classifier that sees the candidates and no model, if there is one.
     """
-    beside = "" if null is None else f"; on a model that never saw them {_told(null)}"
-    reason = f"the area is {_told(auc)}{beside}"
-    floor = max(0.5, null.high if null else 0.5)
+    beside = {"on a model that never saw them": null, "without any model": blind}
+    reason = "; ".join([f"the area is {_told(auc)}", *(f"{how} {_told(area)}" for how, area in beside.items() if area)])
+    differ = any(area is not None and area.low > 0.5 for area in (null, blind))
+    floor = max([0.5, *([null.high] if null else []), *([blind.high] if blind and blind.low > 0.5 else [])])
     if auc.low > floor:
         return MEMBERS_TOLD, reason
-    if null is not None and null.low > 0.5:
+    if differ:
         return DIFFERENT, f"{reason}: members and others differ without any training"
     if caught is not None and chance is not None and chance < SURE:
         told = f"at 1 % of false positives {caught.count} of {caught.of} members are told"
@@ -174,13 +183,23 @@ def _told(area: Area) -> str:
     return f"{area.mean:.3f} [{area.low:.3f}, {area.high:.3f}]"
 
 
-def _line(rows: Sequence[MembershipScore], nulls: Sequence[MembershipScore]) -> MembershipSummary:
-    """Return the line of one cell; `nulls` are the rows of the same attack on models that never saw a candidate."""
+def _line(
+    rows: Sequence[MembershipScore], nulls: Sequence[MembershipScore], blinds: Sequence[MembershipScore]
+) -> MembershipSummary:
+    """Return the line of one cell.
+
+    Args:
+        rows: of the cell.
+        nulls: of the same attack on models that never saw a candidate.
+        blinds: of the classifier that sees the same candidates and no model.
+    """
     first, auc = rows[0], area(rows)
-    null = area(nulls) if nulls and not first.is_control else None
+    null, blind = (area(own) if own and not first.is_control else None for own in (nulls, blinds))
     caught = [_caught([row.caught_1 for row in rows], rows), _caught([row.caught_01 for row in rows], rows)]
     verdict, reason = (
-        (CONTROL, "knows no member") if first.is_control else verdict_on(auc, caught[0], null, by_chance(rows))
+        (CONTROL, "asks no model that saw a candidate")
+        if first.is_control
+        else verdict_on(auc, caught[0], null, by_chance(rows), blind)
     )
     return MembershipSummary(
         **columns_of(first, Approach, AttackedModel),
@@ -195,6 +214,7 @@ def _line(rows: Sequence[MembershipScore], nulls: Sequence[MembershipScore]) -> 
         caught_01=caught[1],
         curve=_curve(rows),
         null=null,
+        blind=blind,
         test_accuracy=_mean(row.test_accuracy for row in rows),
         train_accuracy=_mean(row.train_accuracy for row in rows),
         seconds=mean(row.seconds for row in rows),

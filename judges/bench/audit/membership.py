@@ -132,7 +132,7 @@ def _null(one: RecordedModel, asked: Recorded, place: str) -> Observed:
     if one.last is None:
         return null_model(one.spec, asked.apart(), place, seed=asked.target_seed)
     first = one.first.parameters if one.first is not None else untrained(one.spec, seed=asked.target_seed)
-    return null_update(_of_null(one.last, one.model.round), one.spec, first, asked.own(), place)
+    return null_update(_of_null(one.last, one.model.round), one.spec, first, asked.apart(), place)
 
 
 def _of_null(update: CapturedUpdate, rounds: int) -> FederationSettings:

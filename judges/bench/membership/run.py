@@ -32,9 +32,10 @@ from judges.progress import Watch
 from judges.runs.manifest import FEDERATIONS
 from judges.runs.names import control_cell
 from judges.runs.rows.classes import FEDERATION
-from judges.runs.rows.membership import NULL, RANDOM, MembershipScore
+from judges.runs.rows.membership import BLIND, NULL, RANDOM, MembershipScore
 from judges.runs.tables import write_rows
 from judges.scoring.membership.asked import Asked
+from judges.scoring.membership.blind import blind_scores
 from judges.scoring.membership.judge import judged, random_scores
 from judges.summaries.membership import summarise, write_memberships
 
@@ -130,7 +131,7 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
         return answers
 
     def judge(self, evidence: Evidence, work: Sequence[Answer]) -> None:
-        """Wait for the attacks on a model or an update, and judge their answers and the random scores."""
+        """Wait for the attacks on a model or an update, and judge their answers and the controls that ask no model."""
         for answer in work:
             if self._finished(evidence, answer):
                 control = {"control": NULL} if evidence.null else {}
@@ -140,8 +141,10 @@ class MembershipRun(Execution[MembershipPlan, Evidence, Sequence[Answer]]):
                 context = self._context(evidence, where, shadows=answer.cell.shadows) | own
                 self._rows.append(judged(load_record(MembershipScores, answer.path), evidence.asked, context))
         if not evidence.null:
-            context = self._context(evidence, control_cell(evidence.kind, RANDOM), shadows=0) | {"control": RANDOM}
-            self._rows.append(random_scores(evidence.asked, context))
+            for name, scored in ((RANDOM, random_scores), (BLIND, blind_scores)):
+                context = self._context(evidence, control_cell(evidence.kind, name), shadows=0)
+                row = scored(evidence.asked, context | {"control": name})
+                self._rows += [row] if row else []
 
     def write_rows(self) -> None:
         """Write the rows and their summary."""

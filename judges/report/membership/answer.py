@@ -61,9 +61,10 @@ def leaked(cell: MembershipSummary) -> str:
     caught = cell.caught_1
     at = "" if caught is None else f", {percent(caught.share)} of the members at 1 % of false positives"
     null = "" if cell.null is None else f"; on a model that never saw them {area_text(cell.null)}"
+    blind = "" if cell.blind is None else f"; without any model {area_text(cell.blind)}"
     return (
         f"{target_name(cell.target)}: {cell.verdict} by {attack_name(cell)}: area under the ROC curve "
-        f"{area_text(cell.auc)}, 95 % interval in brackets{at}{null}"
+        f"{area_text(cell.auc)}, 95 % interval in brackets{at}{null}{blind}"
     )
 
 

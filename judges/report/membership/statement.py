@@ -86,13 +86,14 @@ def attacks_part(summary: Memberships) -> Part:
         Column("AUC [95 %]", lambda cell: area_text(cell.auc)),
         Column("TPR at 1 %, % [95 %]", _caught),
         Column("Never saw them", lambda cell: area_text(cell.null)),
+        Column("Without any model", lambda cell: area_text(cell.blind)),
         Column("Verdict", lambda cell: cell.verdict, left=True),
     ]
     more = f" Of {len(cells)} cells, the {_MOST_ROWS} with the largest area." if len(cells) > _MOST_ROWS else ""
     note = (
         "AUC: share of pairs of a member and another in which the member scores higher, 0.5 by chance. TPR: share of "
         "members told while 1 % of the others are taken for members. Never saw them: the same attack on a model "
-        "without any of these examples." + more
+        "without any of these examples. Without any model: a classifier that sees the examples alone." + more
     )
     return Part("Attacks and results", table=Table("Results", columns, [Group(cells[:_MOST_ROWS])]), note=note)
 

@@ -44,6 +44,7 @@ def results_table(summary: Memberships, *, controls: bool) -> Table[MembershipSu
         Column("TPR at 0.1 %, %", lambda cell: _rate(cell.caught_01), unit="[95 %]", terminal="TPR at 0.1 %"),
         Column("Balanced accuracy, %", lambda cell: out_of_100(cell.balanced_accuracy), terminal="balanced acc."),
         Column("Never saw them", lambda cell: area_text(cell.null), unit="AUC [95 %]", terminal="null AUC"),
+        Column("Without any model", lambda cell: area_text(cell.blind), unit="AUC [95 %]", terminal="blind AUC"),
         Column("Verdict", lambda cell: verdict_cell(cell.verdict), left=True, terminal="verdict"),
     ]
     return Table(

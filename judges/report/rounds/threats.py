@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from judges.runs.identity import BLACK, CLASS_MEAN, GREY, MEAN_IMAGE, NO_OP, SHUFFLED, SWAPPED
-from judges.runs.rows.membership import NULL, RANDOM
+from judges.runs.rows.membership import BLIND, NULL, RANDOM
 from judges.runs.rows.rounds import AUC, RECOGNISED, SSIM
 
 
@@ -65,7 +65,7 @@ THREATS: Mapping[str, Shown] = {
         measure=AUC,
         up="area under the ROC curve",
         share=False,
-        controls=(RANDOM, NULL),
+        controls=(RANDOM, NULL, BLIND),
         yardsticks=(),
         successful="told members from others",
         chance=0.5,

@@ -12,8 +12,9 @@ from judges.runs.rows.classes import AttackedModel
 CLIENT = "client"
 """The `source` of a client's update, beside those of trained models."""
 
-RANDOM, NULL = "random scores", "never saw the candidates"
-"""The kinds of control: scores drawn at random, and the same attack on a model that never saw any candidate."""
+RANDOM, NULL, BLIND = "random scores", "never saw the candidates", "without any model"
+"""The kinds of control: scores drawn at random, the same attack on a model that never saw any candidate, and a
+classifier that sees the candidates and no model."""
 
 FEW = 0.01
 LEAST = 0.001

@@ -2,8 +2,9 @@
 
 Of a federation the former are those that its clients sealed, which are opened here and nowhere else; of a model's file
 those that its owner names. The others are public pictures, or the split of a data set that nobody trained on. Half of
-them are asked about; the rest are the adversary's own, and train the control of a federation. That of a file learns
-from the members that are not asked about. The candidates are shuffled by a stream of the judge.
+them are asked about; the rest are the adversary's own, and train the control where members and others are two splits
+of one data set. Elsewhere it learns from members that are not asked about, as long as there are enough of them. The
+candidates are shuffled by a stream of the judge.
 """
 
 from __future__ import annotations
@@ -103,6 +104,27 @@ class Members(Others):
 
 
 @dataclass(frozen=True)
+class Sealed:
+    """Different examples that clients sealed.
+
+    Attributes:
+        inputs: float32, (N, C, H, W), or of event frames (T, N, C, H, W).
+        labels: int64 (N,).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels at `indices`, as `Examples.batch` does."""
+        inputs = self.inputs[:, indices] if self.inputs.dim() == 5 else self.inputs[indices]
+        return inputs, self.labels[indices]
+
+
+@dataclass(frozen=True)
 class Recorded:
     """The candidates of one recorded model; a value that can be sent to another process.
 
@@ -112,8 +134,7 @@ class Recorded:
         others: where the others come from.
         most: largest number of candidates, members and others together.
         seed, target_seed: root seed of the audit, and the number of the model.
-        members: where the members come from if they were not sealed. Half of them at most are asked about, and
-            the control learns from the rest.
+        members: where the members come from if they were not sealed.
         digest: hash of what lies in the folders.
     """
 
@@ -135,24 +156,20 @@ class Recorded:
         return _drawn(self).members
 
     def learned(self) -> Examples:
-        """Return the members among the candidates of a model's file."""
-        assert self.members is not None  # noqa: S101 - those of a federation are sealed
-        split = self.members.examples()
-        return Chosen(split, _shuffled(self, len(split))[: self.most_members(len(split))])
-
-    def most_members(self, count: int) -> int:
-        """Return how many of so many members are asked about."""
-        return min(self.most // 2, count if self.members is None else (count + 1) // 2)
+        """Return the members among the candidates."""
+        split = _all_members(self)
+        return Chosen(split, _shuffled(self, len(split))[: self._most_members(len(split))])
 
     def apart(self) -> Auxiliary:
-        """Return what the control of a model's file learns: further members, of which none is a candidate.
+        """Return what the control learns, of which none is a candidate: further members, if some are held back.
 
         So it knows where the members come from, as the model does, and has seen none of them: if they come from
-        elsewhere than the others, it tells them apart as well.
+        elsewhere than the others, it tells them apart as well. If none are held back, it learns further others.
         """
-        assert self.members is not None  # noqa: S101 - as above
-        split, axis = self.members.examples(), 1 if self.others.spec.timesteps else 0
-        first, order = self.most_members(len(split)), _shuffled(self, len(split))
+        split, axis = _all_members(self), 1 if self.others.spec.timesteps else 0
+        if not self._holds_back(len(split)):
+            return _drawn(self).own
+        first, order = self._most_members(len(split)), _shuffled(self, len(split))
         asked = set(map(_content, split.batch(order[:first])[0].unbind(axis)))
         inputs, labels = split.batch(order[first : 2 * first])
         new = torch.tensor([_content(one) not in asked for one in inputs.unbind(axis)], dtype=torch.bool)
@@ -166,15 +183,22 @@ class Recorded:
     def lack(self) -> str:
         """Return why a membership inference cannot be scored, or "" if there are enough members and others."""
         members = int(self.truth().sum())
-        of_file = self.members is not None
-        left = self.apart() if of_file else self.own()
+        held = "members" if self._holds_back(len(_all_members(self))) else "others"
         counts = {
-            f"examples that the model was trained on were {'given' if of_file else 'sealed'}": members,
+            f"examples that the model was trained on were {'sealed' if self.members is None else 'given'}": members,
             "others are to be asked about": len(self.truth()) - members,
-            f"{'members' if of_file else 'others'} are left for the control": len(left.labels),
+            f"{held} are left for the control": len(self.apart().labels),
         }
         short = next(((what, count) for what, count in counts.items() if count < LEAST), None)
         return f"only {short[1]} {short[0]}, and fewer than {LEAST} tell nothing" if short else ""
+
+    def _holds_back(self, count: int) -> bool:
+        """Return whether some of so many members are not asked about: the others may come from elsewhere than they."""
+        return self.members is not None or (self.others.dataset is None and count >= 2 * LEAST)
+
+    def _most_members(self, count: int) -> int:
+        """Return how many of so many members are asked about."""
+        return min(self.most // 2, (count + 1) // 2 if self._holds_back(count) else count)
 
 
 Questions = Asked | Recorded
@@ -212,15 +236,16 @@ def _inside(asked: Recorded, axis: int) -> tuple[Tensor, Tensor, Collection[byte
 
     Splits of a data set are apart, so that their contents are not compared.
     """
-    if asked.members is None:
-        inside, labels = _sealed(asked, axis)
-        chosen = _shuffled(asked, len(labels))[: asked.most_members(len(labels))]
-        return inside.index_select(axis, chosen), labels[chosen], set(map(_content, inside.unbind(axis)))
-    split = asked.members.examples()
+    split = _all_members(asked)
     parts = (slice(start, start + _AT_ONCE) for start in range(0, len(split), _AT_ONCE))
-    known = set() if asked.members.dataset else {_content(one) for part in parts for one in split.batch(part)[0]}
-    inside, labels = split.batch(_shuffled(asked, len(split))[: asked.most_members(len(split))])
-    return inside, labels, known
+    apart = asked.members is not None and asked.members.dataset is not None
+    known = set() if apart else {_content(one) for part in parts for one in split.batch(part)[0].unbind(axis)}
+    return *asked.learned().batch(), known
+
+
+def _all_members(asked: Recorded) -> Examples:
+    """Return all that the model was trained on, as far as it is known."""
+    return _sealed(asked) if asked.members is None else asked.members.examples()
 
 
 def _shuffled(asked: Recorded, count: int) -> Tensor:
@@ -228,9 +253,11 @@ def _shuffled(asked: Recorded, count: int) -> Tensor:
     return torch.randperm(count, generator=_stream(asked, "members"))
 
 
-def _sealed(asked: Recorded, axis: int) -> tuple[Tensor, Tensor]:
+@functools.lru_cache(maxsize=4)
+def _sealed(asked: Recorded) -> Sealed:
     """Return different examples that the clients sealed, in the order of the captures."""
     store, spec = SealedStore(asked.folder / "sealed"), asked.others.spec
+    axis = 1 if spec.timesteps else 0
     first: dict[bytes, tuple[Tensor, Tensor]] = {}
     for name in asked.captures:
         batch = formed(store.load(name), spec).batch
@@ -238,7 +265,7 @@ def _sealed(asked: Recorded, axis: int) -> tuple[Tensor, Tensor]:
             first.setdefault(_content(one), (one, label))
     frame = (spec.timesteps, *spec.frame) if axis else spec.frame
     inputs = torch.stack([one for one, _ in first.values()], axis) if first else torch.empty(0, *frame).movedim(0, axis)
-    return inputs, torch.tensor([int(label) for _, label in first.values()], dtype=torch.int64)
+    return Sealed(inputs, torch.tensor([int(label) for _, label in first.values()], dtype=torch.int64))
 
 
 def _content(one: Tensor) -> bytes:

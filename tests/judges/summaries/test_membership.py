@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from judges.intervals import clopper_pearson
-from judges.runs.rows.membership import NULL, MembershipScore
+from judges.runs.rows.membership import BLIND, NULL, MembershipScore
 from judges.summaries.membership import (
     DIFFERENT,
     MEMBERS_TOLD,
@@ -90,6 +90,22 @@ def test_the_verdict_is_read_beside_the_model_that_saw_nobody(
     assert attack.null is not None
     assert f"{attack.auc.mean:.3f}" in attack.reason
     assert (control.verdict, control.null) == ("control", None)
+
+
+@pytest.mark.parametrize(
+    ("attack", "without", "verdict"),
+    [(0.62, 0.53, MEMBERS_TOLD), (0.62, 0.6, DIFFERENT), (0.8, 0.6, MEMBERS_TOLD), (0.52, 0.6, DIFFERENT)],
+)
+def test_a_classifier_without_any_model_counts_where_it_is_better_than_chance(
+    attack: float, without: float, verdict: str
+) -> None:
+    blind = row(control=BLIND, cell="t/control: without any model", attack="", auc=without)
+    elsewhere = row(control=BLIND, cell="u/control: without any model", attack="", auc=0.99, round=3)
+    cells = summarise([row(auc=attack), null(), blind, elsewhere]).cells
+    assert cells[0].verdict == verdict
+    assert cells[0].blind is not None
+    assert cells[0].blind.mean == without
+    assert f"; without any model {without:.3f} [" in cells[0].reason
 
 
 def test_lines_count_what_their_models_have_and_survive_the_disk(tmp_path: Path) -> None:
