@@ -63,6 +63,9 @@ def problem_of_inversion(
         problem = _problem_of_one(field, getattr(found, field), expected)
         if problem:
             return problem
+    problem = _problem_of_search(found, count, spec.input.frame)
+    if problem:
+        return problem
     if not found.inputs.is_floating_point():
         return f"the answer's inputs are of {found.inputs.dtype}, expected floats"
     if not isinstance(found.stop_reasons, tuple) or len(found.stop_reasons) != count:
@@ -143,6 +146,17 @@ def _problem_of_snapshots(answer: Any, shape: tuple[int, ...]) -> str:  # noqa: 
     count = len(steps) if isinstance(steps, Tensor) and steps.dim() == 1 else 0
     return _problem_of_one("snapshot_steps", steps, (count,)) or _problem_of_one(
         "snapshots", answer.snapshots, (count, *shape)
+    )
+
+
+def _problem_of_search(found: Any, count: int, frame: tuple[int, ...]) -> str:  # noqa: ANN401 - as above
+    """Return what is wrong with the pictures of the searches for so many classes, or "" if there are none."""
+    steps = found.snapshot_steps
+    if found.snapshots is None and steps is None:
+        return ""
+    kept = steps.shape[-1] if isinstance(steps, Tensor) and steps.dim() else 0
+    return _problem_of_one("snapshot_steps", steps, (count, kept)) or _problem_of_one(
+        "snapshots", found.snapshots, (count, kept, *frame)
     )
 
 

@@ -19,12 +19,16 @@ from torch import Tensor
 
 from attacks.contracts import Inversion, Progress, StopReason
 from attacks.inversion_settings import BrainLeaksSettings, BrainLeaksV1Settings, BrainLeaksV2Settings
+from attacks.matching.film import evenly, in_rows
 from attacks.posterior import Target, log_posterior, mean_log_probability, model_id, own
 from fl_sim.records import TrainedModel
 from fl_sim.seeding import torch_stream
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """(spikes or their currents (T, N, ...), classes (N,)) -> (N,), one number per spike train."""
+
+See = Callable[[int, Tensor], None]
+"""Is told the number of a step and the spikes (T, classes, C, H, W) before it."""
 
 
 class _BrainLeaks:
@@ -47,7 +51,14 @@ class _BrainLeaks:
         target = Target(model, spiking=True, attack=self.name, device=device, precision=self.settings.precision)
         labels = target.labels(classes)
         draws = Draws(seed, self.name, classes)
-        spikes, probabilities = self._search(target, labels, draws)
+        shown, pictures = evenly(self.settings.iterations, self.settings.snapshots), dict[int, Tensor]()
+
+        def see(step: int, spikes: Tensor) -> None:
+            if step in shown:
+                pictures[step] = spikes.mean(0)
+
+        spikes, probabilities = self._search(target, labels, draws, see)
+        see(self.settings.iterations, spikes)
         if progress is not None:
             progress(len(labels), len(labels))
         return Inversion(
@@ -62,9 +73,10 @@ class _BrainLeaks:
             stop_reasons=(StopReason.BUDGET,) * len(labels),
             seed=seed,
             seconds=time.perf_counter() - started,
+            **in_rows([{step: each[row] for step, each in pictures.items()} for row in range(len(labels))]),
         )
 
-    def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
+    def _search(self, target: Target, labels: Tensor, draws: Draws, see: See) -> tuple[Tensor, Tensor | None]:
         """Return spikes (T, classes, C, H, W), and the Bernoulli parameters from which they are drawn, if any."""
         raise NotImplementedError
 
@@ -87,14 +99,15 @@ class BrainLeaksV1(_BrainLeaks):
     def __init__(self, settings: BrainLeaksV1Settings | None = None) -> None:
         self.settings: BrainLeaksV1Settings = settings or BrainLeaksV1Settings()
 
-    def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, None]:
+    def _search(self, target: Target, labels: Tensor, draws: Draws, see: See) -> tuple[Tensor, None]:
         settings, spikes = self.settings, self._zeros(target, labels)
 
         def posterior(candidates: Tensor, classes: Tensor) -> Tensor:
             outputs = target.output_spikes if settings.objective == "spikes" else target.potentials
             return own(log_posterior(outputs(candidates)), classes).exp()
 
-        for _ in range(settings.iterations):
+        for step in range(settings.iterations):
+            see(step, spikes)
             _, slopes = evaluate(posterior, spikes, labels, limit=settings.samples_per_pass)
             sizes = slopes.abs()
             if settings.mask == "bernoulli":
@@ -118,13 +131,14 @@ class BrainLeaksV2(_BrainLeaks):
     def __init__(self, settings: BrainLeaksV2Settings | None = None) -> None:
         self.settings: BrainLeaksV2Settings = settings or BrainLeaksV2Settings()
 
-    def _search(self, target: Target, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def _search(self, target: Target, labels: Tensor, draws: Draws, see: See) -> tuple[Tensor, Tensor]:
         settings = self.settings
         probabilities = self._zeros(target, labels)
         velocity, squares = torch.zeros_like(probabilities), torch.zeros_like(probabilities)
         drawn = (*probabilities.shape[:2], settings.population, *target.input.frame)
         samples = probabilities[:, :, None].expand(drawn)
-        for _ in range(settings.iterations):
+        for step in range(settings.iterations):
+            see(step, samples[:, :, 0])
             # If no draw is random, all samples are equal and have equal weights, so one of them is enough.
             certain = bool(((probabilities == 0) | (probabilities == 1)).all())
             gradient = self._gradient(target, samples[:, :, :1] if certain else samples, labels)

@@ -139,6 +139,10 @@ class Inversion:
         stop_reasons: one for each of the K classes.
         seed: seed that the attack was given.
         seconds: wall time of all K classes.
+        snapshots: (K, S, C, H, W), pictures of the search for each class, from its starting point to `inputs`, spikes
+            as their mean over time; NaN after the last of a class. None unless the setting `snapshots` asks for them
+            and the attack searches.
+        snapshot_steps: (K, S), int64, ascending: after how many iterations each was taken; -1 after the last.
     """
 
     model_id: str
@@ -152,6 +156,8 @@ class Inversion:
     stop_reasons: tuple[StopReason, ...]
     seed: int
     seconds: float
+    snapshots: Tensor | None = field(default=None, metadata=LATER)
+    snapshot_steps: Tensor | None = field(default=None, metadata=LATER)
 
 
 class ModelInversion(Protocol):

@@ -10,11 +10,12 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from attacks.settings import FilmedSettings
 from fl_sim.errors import unknown_name
 from fl_sim.specs import Presets, PresetSettings
 
 
-class ModelInversionSettings(PresetSettings):
+class ModelInversionSettings(FilmedSettings, PresetSettings):
     """Settings of every model inversion.
 
     Attributes:
@@ -34,7 +35,7 @@ class ModelInversionSettings(PresetSettings):
 
     def untouched(self) -> Self:
         """Return these settings with no iterations, so that the attack returns its starting point."""
-        return self.model_copy(update={"iterations": 0})
+        return self.model_copy(update={"iterations": 0, "snapshots": 0})
 
 
 class MIFaceSettings(ModelInversionSettings):

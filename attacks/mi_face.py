@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.contracts import Inversion, Progress, StopReason
 from attacks.inversion_settings import MIFaceSettings
+from attacks.matching.film import Film, in_rows
 from attacks.posterior import Target, log_posterior, model_id, own
 from fl_sim.records import TrainedModel
 
@@ -45,10 +46,13 @@ class MIFace:
         target = Target(model, spiking=False, attack=self.name, device=device, precision=self.settings.precision)
         labels = target.labels(classes)
         descent = Descent(target, labels, self.settings)
+        films = [Film(self.settings.snapshots, image) for image in descent.images] if self.settings.snapshots else []
         reported = 0
-        for _ in range(self.settings.iterations):
+        for step in range(self.settings.iterations):
             if len(descent.rows) == 0:
                 break
+            for row in descent.rows.tolist() if films else ():
+                films[row].see(step, descent.images[row])
             descent.step()
             finished = len(labels) - len(descent.rows)
             if progress is not None and finished > reported:
@@ -56,6 +60,8 @@ class MIFace:
                 progress(reported, len(labels))
         if progress is not None and reported < len(labels):
             progress(len(labels), len(labels))
+        ends = zip(descent.iterations.tolist(), descent.images, strict=True)
+        pictures = [film.developed(*end) for film, end in zip(films, ends, strict=False)]
         return Inversion(
             model_id=model_id(model),
             attack=self.name,
@@ -68,6 +74,7 @@ class MIFace:
             stop_reasons=tuple(descent.reasons),
             seed=seed,
             seconds=time.perf_counter() - started,
+            **in_rows(pictures),
         )
 
 

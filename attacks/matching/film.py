@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,24 @@ class Film:
         held = {step: point for step, point in self._held.items() if step < end} | {end: last.clone()}
         chosen = {min(held, key=lambda step: abs(step - wanted)) for wanted in evenly(end, self._wanted)}
         return {step: held[step] for step in sorted(chosen)}
+
+
+def in_rows(films: Sequence[Pictures]) -> dict[str, Tensor]:
+    """Return the pictures of several searches as fields of an `Inversion`, NaN (-1) after the last; {} of none.
+
+    Args:
+        films: of each search, {step: picture (C, H, W)}.
+    """
+    most = max(map(len, films), default=0)
+    if not most:
+        return {}
+    frame = next(iter(films[0].values())).shape
+    pictures = torch.full((len(films), most, *frame), torch.nan)
+    steps = torch.full((len(films), most), -1)
+    for row, film in enumerate(films):
+        pictures[row, : len(film)] = torch.stack(list(film.values())).cpu().float()
+        steps[row, : len(film)] = torch.tensor(list(film))
+    return {"snapshots": pictures, "snapshot_steps": steps}
 
 
 def evenly(end: int, count: int) -> list[int]:

@@ -9,6 +9,7 @@ from attacks.settings.base import (
     STRAIGHT_THROUGH,
     UNTHRESHOLDED,
     AuxiliarySettings,
+    FilmedSettings,
     InversionSettings,
     SnapshotSettings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "EnsembleSettings",
     "ExactSettings",
     "FeatureKalmanSettings",
+    "FilmedSettings",
     "FrozenDeltaSettings",
     "GRNNSettings",
     "IDLGSettings",

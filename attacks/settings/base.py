@@ -45,7 +45,7 @@ class AuxiliarySettings(InversionSettings):
         return self.auxiliary != NO_AUXILIARY
 
 
-class SnapshotSettings(InversionSettings):
+class FilmedSettings(Settings):
     """Settings of every attack that searches step by step and can keep pictures of its way.
 
     Attributes:
@@ -72,3 +72,7 @@ class SnapshotSettings(InversionSettings):
         found: dict[str, Any] = plain(self)
         defaults = {key: type(self).model_fields[key].default for key in self.LATER}
         return {key: value for key, value in found.items() if key not in defaults or value != defaults[key]}
+
+
+class SnapshotSettings(FilmedSettings, InversionSettings):
+    """Settings of every gradient inversion that can keep pictures of its way."""

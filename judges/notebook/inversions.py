@@ -23,7 +23,7 @@ from judges.fitted import Fitted, Head, Line
 from judges.notebook.display import console, display, in_notebook, working
 from judges.notebook.own_models import built, input_of
 from judges.notebook.page import html_of
-from judges.notebook.pictures import Pair, answers_figure
+from judges.notebook.pictures import Pair, figure_of, in_unit_range
 from judges.notebook.results import data_frame
 from judges.scoring.class_metrics import min_max_scaled, rate_decoded
 from judges.scoring.image_metrics import has_ssim, ssim
@@ -138,9 +138,21 @@ class InvertedModel:
                 ssim=alike[row],
                 beside="class mean",
                 confidence=float(self.confidence[row]),
+                **self._search(row),
             )
             for row, (label, picture) in enumerate(zip(self.inversion.classes.tolist(), pictures, strict=True))
         )
+
+    def _search(self, row: int) -> dict[str, Any]:
+        """Return the pictures of a search as fields of a pair, as bright as its answer, if it kept any."""
+        found = self.inversion
+        if found.snapshots is None or found.snapshot_steps is None:
+            return {}
+        taken = found.snapshot_steps[row] >= 0
+        answer = rate_decoded(self.inputs)[row]
+        low, high = float(answer.min()), float(answer.max())
+        pictures = in_unit_range(found.snapshots[row][taken], low, high if high > low else low + 1.0)
+        return {"snapshots": pictures, "steps": tuple(found.snapshot_steps[row][taken].tolist())}
 
     def show(self) -> None:
         """Show the pictures in a notebook; elsewhere print what is known of each."""
@@ -155,15 +167,18 @@ class InvertedModel:
         out.print(Fitted(heads, lines))
         out.print(f"{self._sentence} The pictures are in .inputs; .figure() draws them.", markup=False, soft_wrap=True)
 
-    def figure(self) -> Figure:
-        """Return a matplotlib figure of all pictures, which belongs to no window.
+    def figure(self, kind: str = "answers") -> Figure:
+        """Return a matplotlib figure, which belongs to no window.
+
+        Args:
+            kind: "answers", or "search", the pictures of each search from its starting point to the answer.
 
         Raises:
-            ConfigError: the pictures may show people.
+            ConfigError: there is no such kind or picture, or the pictures may show people.
         """
         if self.hidden:
             raise ConfigError("figure: the pictures may show people and are hidden; show_faces=True shows them.")
-        return answers_figure(self.answers)
+        return figure_of(self.answers, kind)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a row for each class; a ConfigError if pandas is not installed."""

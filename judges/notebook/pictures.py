@@ -82,6 +82,16 @@ def pairs_in(gallery: Iterable[Pictures]) -> Iterator[Pair]:
             )
 
 
+FIGURES = ("answers", "search")
+
+
+def figure_of(pairs: Sequence[Pair], kind: str) -> Figure:
+    """Return a figure of one kind; a ConfigError if there is no such kind, or nothing to draw."""
+    if kind not in FIGURES:
+        raise ConfigError(f"figure: expected {' or '.join(FIGURES)}, got {kind!r}.")
+    return answers_figure(pairs) if kind == "answers" else search_figure(pairs)
+
+
 def answers_figure(pairs: Sequence[Pair]) -> Figure:
     """Return a figure with a row of truths above a row of answers of each attack, at most eight of a row.
 
@@ -112,9 +122,9 @@ def search_figure(pairs: Sequence[Pair]) -> Figure:
     filmed = [pair for pair in pairs if len(pair.snapshots)]
     if not filmed:
         raise ConfigError(
-            "figure: no search kept pictures; ask for them with set={'attack.snapshots': 6}, of an attack that "
-            "searches step by step: dlg, idlg, grnn, inverting_gradients, frozen_delta, or the ensemble where one of "
-            "these found its answer."
+            "figure: no search kept pictures; ask for them with set={'attack.snapshots': 6}, or of `invert` with "
+            "set={'snapshots': 6}, of an attack that searches step by step: dlg, idlg, grnn, inverting_gradients, "
+            "frozen_delta, the ensemble where one of these found its answer, or a model inversion."
         )
     rows: list[Row] = [[pair.truth, *pair.snapshots] for pair in filmed]
     captions = [[pair.beside, *(f"step {step}" for step in pair.steps)] for pair in filmed]
@@ -155,11 +165,10 @@ def in_unit_range(picture: Tensor, low: float, high: float) -> Tensor:
 
 def _search(pictures: Pictures, at: int) -> dict[str, Any]:
     """Return the pictures of a search as fields of a pair, if it kept any."""
-    if pictures.snapshots is None or pictures.snapshot_steps is None:
+    steps = tuple(pictures.steps_of(at))
+    if pictures.snapshots is None or not steps:
         return {}
-    taken = pictures.snapshot_steps[at] >= 0
-    low, high = pictures.limits or (0.0, 1.0)
     return {
-        "snapshots": in_unit_range(pictures.snapshots[at][taken], low, high),
-        "steps": tuple(pictures.snapshot_steps[at][taken].tolist()),
+        "snapshots": in_unit_range(pictures.snapshots[at, : len(steps)], *pictures.limits_of(ANSWER, at)),
+        "steps": steps,
     }

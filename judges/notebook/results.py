@@ -21,7 +21,7 @@ from judges.bench.jobs import reconstruction_path
 from judges.kinds import kind_in
 from judges.notebook.display import console, display, in_notebook
 from judges.notebook.page import html_of
-from judges.notebook.pictures import Pair, answers_figure, in_unit_range, pairs_in, search_figure
+from judges.notebook.pictures import Pair, figure_of, in_unit_range, pairs_in
 from judges.plans.gradient_inversion import Cell
 from judges.report.words import Verdict
 from judges.runs.manifest import ANSWERS, GALLERY, LADDER, WARNINGS, failed_cells, read_manifest, without_people
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     import pandas
 
     from judges.notebook.client import Clients
-
-FIGURES = ("answers", "search")
 
 
 def _plain(name: str) -> str:
@@ -106,12 +104,10 @@ class Result:
         Raises:
             ConfigError: there is no such kind or picture, or the pictures show people.
         """
-        if kind not in FIGURES:
-            raise ConfigError(f"figure: expected {' or '.join(FIGURES)}, got {kind!r}.")
         if self._hidden:
             raise ConfigError(f"figure: {self._hidden}")
         pairs = [pair for pair in self.answers if _plain(attack) in ("", _plain(pair.attack))]
-        return answers_figure(pairs) if kind == "answers" else search_figure(pairs)
+        return figure_of(pairs, kind)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows of `scores.csv`, those of controls too.

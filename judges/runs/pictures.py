@@ -82,6 +82,10 @@ class Pictures(Approach, Attacked):
         """Return the key of the line of a summary to which it belongs."""
         return self.group, self.cell
 
+    def steps_of(self, at: int) -> list[int]:
+        """Return after how many steps each picture of the search for an answer was taken; [] where there are none."""
+        return [] if self.snapshot_steps is None else [step for step in self.snapshot_steps[at].tolist() if step >= 0]
+
     def limits_of(self, kind: str, at: int) -> tuple[float, float]:
         """Return the values of black and white in one picture, in ascending order."""
         picture = self.images[kind][at]

@@ -153,6 +153,8 @@ def build_album(inversion: Inversion, rows: Sequence[ClassScore], nearest: Seque
         },
         spikes=(inversion.inputs[:, middle] if inversion.inputs.dim() == 5 else inversion.inputs[:0]).to(torch.uint8),
         spikes_of=middle,
+        snapshots=inversion.snapshots,
+        snapshot_steps=inversion.snapshot_steps,
     )
 
 

@@ -236,6 +236,19 @@ def test_how_many_go_through_the_model_at_once_changes_nothing(attack: Any) -> N
     assert whole.inputs.equal(parts.inputs)
 
 
+@pytest.mark.parametrize("attack", [BrainLeaksV1, BrainLeaksV2])
+def test_the_pictures_of_a_search_lead_to_its_answer_and_change_nothing(attack: Any) -> None:
+    kind = BrainLeaksV1Settings if attack is BrainLeaksV1 else BrainLeaksV2Settings
+    bare, early, filmed = (
+        attack(kind(iterations=steps, snapshots=count)).invert(MODEL, range(4), seed=0)
+        for steps, count in ((6, 0), (3, 0), (6, 3))
+    )
+    assert bare.inputs.equal(filmed.inputs)
+    assert filmed.snapshot_steps.tolist() == [[0, 3, 6]] * 4
+    for place, inputs in enumerate((torch.zeros_like(bare.inputs), early.inputs, bare.inputs)):
+        assert filmed.snapshots[:, place].equal(inputs.mean(0))
+
+
 def test_the_number_of_steps_may_be_another_than_the_models() -> None:
     result = BrainLeaksV2(BrainLeaksV2Settings(timesteps=11, iterations=2)).invert(EVENTS, [0, 2], seed=0)
     assert result.inputs.shape == (11, 2, 2, 3, 3)

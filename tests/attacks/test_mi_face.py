@@ -132,3 +132,20 @@ def test_presets_are_the_authors_two_forms() -> None:
 def test_a_spiking_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'mi_face': it inverts ANNs.*choose brainleaks_v1 or brainleaks_v2"):
         MIFace().invert(trained(SPIKING_MLP), [0], seed=0)
+
+
+def test_the_pictures_of_a_search_lead_to_its_answer_and_change_nothing() -> None:
+    settings = (MIFaceSettings(iterations=40, tolerance=0.5, snapshots=count) for count in (0, 4))
+    bare, filmed = (MIFace(own).invert(MODEL, range(4), seed=0) for own in settings)
+    assert (bare.snapshots, bare.snapshot_steps) == (None, None)
+    assert bare.inputs.equal(filmed.inputs)
+    assert filmed.snapshots is not None
+    assert filmed.snapshot_steps is not None
+    for row, end in enumerate(filmed.iterations.tolist()):
+        steps = [step for step in filmed.snapshot_steps[row].tolist() if step >= 0]
+        assert (steps[0], steps[-1], steps) == (0, end, sorted(set(steps)))
+        assert filmed.snapshots[row, 0].equal(torch.zeros_like(bare.inputs[row]))
+        assert filmed.snapshots[row, len(steps) - 1].equal(bare.inputs[row])
+        assert bool(filmed.snapshots[row, len(steps) :].isnan().all())
+        stopped = MIFace(MIFaceSettings(iterations=steps[1], tolerance=0.0)).invert(MODEL, [row], seed=0)
+        torch.testing.assert_close(filmed.snapshots[row, 1], stopped.inputs[0])

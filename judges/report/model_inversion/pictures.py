@@ -13,6 +13,7 @@ from judges.figures.files import WIDTHS, Draw
 from judges.figures.grid import picture_grid
 from judges.report.formats import percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
+from judges.report.model_inversion.searches import search_drawings, search_parts
 from judges.report.model_inversion.tables import last_rounds
 from judges.report.model_inversion.wording import WORDS
 from judges.report.pictures import COLUMNS, Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
@@ -60,6 +61,7 @@ def album_drawings(albums: Sequence[Pictures], summary: Inversions) -> Iterator[
     for place, every in enumerate(groups.values(), start=1):
         own = [album for album in every if Target(album.group, album.source, album.round) in last] or every
         yield f"gallery-{place}", partial(_gallery, own)
+        yield from search_drawings(own, f"search-{place}")
 
 
 def _gallery(albums: Sequence[Pictures], width: float) -> Figure:
@@ -89,6 +91,7 @@ def _parts(own: Sequence[Pictures], every: Sequence[Pictures]) -> Iterator[Part]
         yield Part("The other classes", sheets[2:], folded=True)
     if own[0].source == FEDERATION:
         yield Part("The same class after each round", _followed(every))
+    yield from search_parts(own)
     moving: dict[str, Pictures] = {}
     for album in own:
         if len(album.spikes):

@@ -160,5 +160,4 @@ def filmed(lineup: Lineup) -> Iterator[tuple[Row, Sequence[Seen]]]:
 
 def steps_of(seen: Seen) -> list[int]:
     """Return after how many steps of its search each picture of an answer was taken; [] where there are none."""
-    steps = seen.pictures.snapshot_steps
-    return [] if steps is None else [step for step in steps[seen.at].tolist() if step >= 0]
+    return seen.pictures.steps_of(seen.at)

@@ -50,6 +50,18 @@ def test_a_model_of_the_table_is_inverted_by_the_attack_for_its_kind(tmp_path: P
     assert spikeleak.invert(trained(MLP), range(4), set=STEPS).inversion.attack == "mi_face"
 
 
+def test_a_search_is_drawn_from_its_starting_point_to_the_answer() -> None:
+    found = spikeleak.invert(network(), [0, 2], shape=(1, 8, 8), set=STEPS | {"snapshots": 3})
+    assert [pair.steps for pair in found.answers] == [(0, 2, 3)] * 2
+    assert found.answers[0].snapshots[2].equal(found.answers[0].answer)
+    captions = [axes.get_xlabel() for axes in found.figure("search").axes if axes.get_xlabel()]
+    assert [caption for caption in captions if "step" in caption] == ["step 0", "step 2", "step 3"] * 2
+    with pytest.raises(ConfigError, match="snapshots"):
+        spikeleak.invert(network(), 0, shape=(1, 8, 8), set=STEPS).figure("search")
+    with pytest.raises(ConfigError, match="answers or search"):
+        found.figure("film")
+
+
 def test_pandas_gets_a_row_for_each_class() -> None:
     pytest.importorskip("pandas")
     assert list(spikeleak.invert(network(), [0, 2], shape=(1, 8, 8), set=STEPS).to_pandas()["class"]) == [0, 2]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -87,3 +88,25 @@ def test_answers_that_are_flat_or_not_finite_are_drawn(tmp_path: Path) -> None:
     toy.albums[0].images[ANSWER][1] = torch.nan
     write_inversion_report(toy.write(tmp_path))
     assert len(images_of(tmp_path)) >= 20
+
+
+def test_searches_that_kept_pictures_are_shown_step_by_step_and_written_as_a_figure(tmp_path: Path) -> None:
+    toy = Toy(people={"mnist": False})
+    toy.attack(toy.target("mnist", "mlp"), "mi_face", 9)
+    (album,) = toy.albums
+    answers, most = album.images[ANSWER], len(album.subjects)
+    steps = torch.tensor([[0, 5, 9], *[[0, 4, -1]] * (most - 1)])
+    toy.albums = [replace(album, snapshots=torch.stack([0 * answers, answers / 2, answers], 1), snapshot_steps=steps)]
+    write_inversion_report(toy.write(tmp_path), figures=True)
+    opened, _, folded = page_of(tmp_path).partition("The searches for the other classes")
+    shown = text_of(opened, "pictures").split("From the first step to the last")[1]
+    assert f"class {album.subjects[album.spikes_of]}" in shown
+    assert "step 0 step 4" in shown
+    assert "step 0 step 5 step 9" in text_of(page_of(tmp_path), "pictures")
+    assert "after 9 steps" in folded
+    assert any((tmp_path / "figures").glob("search-1*.pdf"))
+    bare = Toy(people={"mnist": False})
+    bare.attack(bare.target("mnist", "mlp"), "mi_face", 9)
+    write_inversion_report(bare.write(tmp_path / "bare"), figures=True)
+    assert "From the first step to the last" not in page_of(tmp_path / "bare")
+    assert not any((tmp_path / "bare" / "figures").glob("search-*"))
