@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=load
 test: $(READY)          ## all tests but the next, in two processes; those that read real data skip without SPIKELEAK_DATA
 	@$(PYTEST) -m "not endurance"
 
-endurance: $(READY)     ## whole runs: of the configs, killed, damaged, short of memory, in other processes: twenty minutes
+endurance: $(READY)     ## whole runs: of the configs, killed, damaged, short of memory, in other processes, in a browser
 	@$(PYTEST) -m endurance
 
 lint: $(READY)

@@ -153,7 +153,7 @@ TINY = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_run_and_audit_need_no_extra_and_what_needs_one_names_it(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     code = f"""{ABSENT}
@@ -289,6 +289,7 @@ def shadow(folder: Path) -> None:
     (folder / "judges.py").write_text("MINE = True\n")
 
 
+@pytest.mark.endurance
 def test_a_users_folder_attacks_beside_the_script_does_not_stand_in_for_ours(tmp_path: Path) -> None:
     shadow(tmp_path)
     (tmp_path / "script.py").write_text(

@@ -135,6 +135,7 @@ def environment(site: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
 
 
+@pytest.mark.endurance
 def test_list_names_the_plugin_and_its_origin_and_what_was_left_out(site: Path) -> None:
     done = spikeleak(site, "list", "attacks")
     assert done.returncode == 0
@@ -177,6 +178,7 @@ def test_plugins_load_no_torch_and_may_be_imported_before_the_tables(site: Path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.endurance
 def test_run_attacks_with_the_plugin_beside_broken_ones(site: Path, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(
         'dataset = "digits"\nmodel = "lenet"\njudge = "none"\n[federation]\nclients = 1\n'
@@ -232,6 +234,7 @@ def test_list_names_the_defence_and_its_origin_and_what_was_left_out(defended: P
     assert "spikeleak: plugin 'clip' of signs 1.2 (spikeleak.defences): the name is taken" in done.stderr
 
 
+@pytest.mark.endurance
 def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(defended: Path, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(
         'dataset = "digits"\njudge = "none"\nattack = {name = "idlg", iterations = 1}\n[federation]\nclients = 1\n'
@@ -261,6 +264,7 @@ def test_a_defence_of_a_plugin_is_an_axis_and_what_is_wrong_with_it_is_refused(d
         assert words in refused.stderr
 
 
+@pytest.mark.endurance
 def test_a_plugins_defence_passes_the_shipped_check_without_pytest(defended: Path) -> None:
     code = (
         "import sys; from fl_sim.testing import check_defence; check_defence('times')\n"

@@ -126,6 +126,7 @@ def own_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         sys.modules.pop(module, None)
 
 
+@pytest.mark.endurance
 def test_the_one_line_captures_a_foreign_app_and_the_audit_scores_it(own_app: dict[str, Any], tmp_path: Path) -> None:
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
     own_app["app"](LocalGrid(quickstart_client(), 2), context)
@@ -163,6 +164,7 @@ def test_the_attack_without_a_federation_solves_its_example(capsys: pytest.Captu
     assert float(found[1]) < 1e-3
 
 
+@pytest.mark.endurance
 def test_the_smallest_attack_keeps_the_promises_of_an_attack() -> None:
     names: dict[str, Any] = {}
     try:
@@ -172,6 +174,7 @@ def test_the_smallest_attack_keeps_the_promises_of_an_attack() -> None:
         ATTACKS.pop("my_attack", None)
 
 
+@pytest.mark.endurance
 def test_the_network_and_the_defence_of_a_file_are_attacked_with_its_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +217,7 @@ def test_the_bound_of_a_judge_of_faces_is_the_share_of_people_seen_before(
         assert {float(line) for line in capsys.readouterr().out.split()} == {expected}
 
 
+@pytest.mark.endurance
 def test_two_runs_on_the_same_examples_are_read_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +265,7 @@ def test_every_link_inside_the_repository_leads_somewhere(document: str) -> None
         assert not fragment or fragment in anchors(target.read_text(encoding="utf-8")), link
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(("document", "line"), COMMANDS, ids=[line for _, line in COMMANDS])
 def test_every_command_is_one_that_there_is(document: str, line: str) -> None:
     words = shlex.split(line, comments=True)

@@ -34,6 +34,7 @@ def _python(before: str) -> tuple[dict[str, object], str]:
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.endurance
 def test_the_first_spike_imports_no_compiler_and_is_spikingjellys_own() -> None:
     ours, warned = _python(_OURS)
     theirs, _ = _python("")
@@ -43,6 +44,7 @@ def test_the_first_spike_imports_no_compiler_and_is_spikingjellys_own() -> None:
     assert warned == ""
 
 
+@pytest.mark.endurance
 def test_no_warning_where_triton_is_not_installed() -> None:
     without = "sys.modules['triton'] = None\n"
     _, warned = _python(without)

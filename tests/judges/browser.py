@@ -39,7 +39,7 @@ document.body.textContent = "found: " + JSON.stringify({
 
 BROWSER = [
     pytest.mark.browser,
-    pytest.mark.slow,
+    pytest.mark.endurance,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 """Marks of a module whose tests need a browser."""

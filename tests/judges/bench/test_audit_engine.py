@@ -36,6 +36,7 @@ TWO_GUESSES = (
 )  # fmt: skip
 
 
+@pytest.mark.endurance
 def test_an_attack_that_takes_no_step_equals_its_own_guess_and_not_another_attacks(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=2, count=2)
     audit(tmp_path, *TWO_GUESSES)
@@ -112,6 +113,7 @@ def test_an_audit_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert verify(killed).is_sound
 
 
+@pytest.mark.endurance
 def test_other_captures_or_another_attack_do_not_go_on(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=1, count=1)
     audit(tmp_path, "attack.iterations=2")
@@ -126,6 +128,7 @@ def test_other_captures_or_another_attack_do_not_go_on(tmp_path: Path) -> None:
     assert {found.name for found in (tmp_path / "reconstructions").iterdir()} == {"dlg"}
 
 
+@pytest.mark.endurance
 def test_where_memory_lacks_it_is_cut_and_then_a_cell_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +153,7 @@ def test_where_memory_lacks_it_is_cut_and_then_a_cell_is_left_out(
     assert "Not computed" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.endurance
 def test_a_named_data_set_brings_its_judge_and_the_controls_of_means(tmp_path: Path, cache: Path) -> None:
     run(tmp_path / "run")
     (tmp_path / "audit").mkdir()
@@ -172,6 +176,7 @@ def test_a_judge_needs_a_data_set() -> None:
         read_audit(["judge=lenet"])
 
 
+@pytest.mark.endurance
 def test_models_of_one_architecture_are_told_apart_by_what_differs(tmp_path: Path) -> None:
     for steps, name in ((2, "first"), (3, "second")):
         spec = ModelSpec("spiking_lenet", SPEC.input, spiking=SpikingSpec(timesteps=steps))
@@ -190,6 +195,7 @@ def test_models_of_one_architecture_are_told_apart_by_what_differs(tmp_path: Pat
     ]
 
 
+@pytest.mark.endurance
 def test_events_and_quiet_are_those_of_a_run(tmp_path: Path) -> None:
     leave_captures(tmp_path, sealed=1, count=1)
     arguments = ["audit", str(tmp_path), "--set", "attack=idlg", "--set", "attack.iterations=1", "--set", "checks=0"]
@@ -201,6 +207,7 @@ def test_events_and_quiet_are_those_of_a_run(tmp_path: Path) -> None:
     assert (quiet.exit_code, quiet.output) == (0, "")
 
 
+@pytest.mark.endurance
 def test_the_seal_is_opened_for_scores_only(tmp_path: Path) -> None:
     """The answers are the same whether the truth is there or not."""
     for name, sealed in (("open", 2), ("sealed", 0)):

@@ -19,6 +19,7 @@ from judges.runs.rows import Score, read_scores
 from judges.summaries.gradient_inversion import read_summary
 from judges.summaries.verdicts import NOTHING, RECOVERED
 
+pytestmark = pytest.mark.endurance
 TOLD = {
     "none": "digits-lenet-uniform-none",
     "clip": "digits-lenet-uniform-clip",
@@ -116,8 +117,6 @@ def test_what_the_defence_claims_is_in_rows_report_statement_and_export(folder: 
     assert "no finite epsilon" in str(told["clip"]["claim.reason"])
 
 
-@pytest.mark.slow
-@pytest.mark.endurance
 def test_a_clipped_update_is_recovered_by_its_direction_and_one_with_noise_of_a_small_epsilon_is_not(
     tmp_path: Path,
 ) -> None:

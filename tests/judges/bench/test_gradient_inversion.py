@@ -229,6 +229,7 @@ def test_a_lost_model_is_trained_anew_and_the_captures_stay_the_same(folder: Pat
     assert {path: path.read_bytes() for path in captures} == captures
 
 
+@pytest.mark.endurance
 def test_a_reconstruction_of_other_settings_or_another_seed_is_not_taken_for_ours(folder: Path) -> None:
     """The live attack writes into the same folder."""
     ours = folder / "reconstructions" / "idlg" / f"{FEDERATIONS[0]}-000"
@@ -244,6 +245,7 @@ def test_a_reconstruction_of_other_settings_or_another_seed_is_not_taken_for_our
     assert without_seconds(folder)[: len(scores)] == scores
 
 
+@pytest.mark.endurance
 def test_a_corrupt_reconstruction_is_named(folder: Path) -> None:
     path = folder / "reconstructions" / "dlg" / f"{FEDERATIONS[0]}-000" / "r001-c000.safetensors"
     path.write_bytes(path.read_bytes()[:100])
@@ -268,6 +270,7 @@ def test_another_config_in_the_same_folder_is_refused_and_harms_nothing(folder: 
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.endurance
 def test_a_config_that_adds_cells_goes_on_in_the_same_folder_and_computes_these_only(folder: Path) -> None:
     before, rows = times(folder), without_seconds(folder)
     run(
@@ -396,6 +399,7 @@ def test_what_an_attack_added_stays_when_the_run_is_called_again(folder: Path) -
     assert (folder / "scores.csv").read_bytes() == scores
 
 
+@pytest.mark.endurance
 def test_the_control_and_the_failure_of_an_added_attack_stay_when_the_run_is_called_again(folder: Path) -> None:
     attack_run(folder, ["attack.name=idlg", "attack.guess=uniform"], quiet())
     before = without_seconds(folder)
@@ -425,6 +429,7 @@ def test_the_runs_own_attack_asked_for_again_changes_nothing(folder: Path) -> No
     assert "added" not in read_manifest(folder)
 
 
+@pytest.mark.endurance
 def test_a_new_kind_of_guess_brings_its_own_control(folder: Path) -> None:
     attack_run(folder, ["attack=idlg", "attack.guess=uniform"], quiet())
     label, control = "idlg-guess=uniform", "control: no-op (uniform)"
@@ -439,6 +444,7 @@ def test_another_attack_needs_a_run(tmp_path: Path) -> None:
 # The judge
 
 
+@pytest.mark.endurance
 def test_the_judge_is_trained_once_and_answers_in_every_row(folder: Path, cache: Path) -> None:
     raw = RAW | {"judge": {"name": "lenet", "max_epochs": 1}}
     (folder / "config.toml").unlink()

@@ -17,6 +17,8 @@ from fl_sim.records import SealedBatch, load_record
 from judges.bench.live import LiveAttack
 from tests.attacks.helpers import LENET, captures_of, truth
 
+pytestmark = pytest.mark.endurance
+
 SETTINGS = {"iterations": 30, "restarts": 2}
 
 

@@ -24,6 +24,8 @@ from judges.runs.rows.membership import CLIENT, NULL, RANDOM, MembershipScore
 from judges.runs.tables import read_rows
 from judges.summaries.membership import MEMBERS_TOLD, MembershipSummary, read_memberships
 
+pytestmark = pytest.mark.endurance
+
 OVERFITTED: dict[str, Any] = {
     "task": "membership",
     "name": "overfitted",
@@ -190,8 +192,6 @@ def test_an_update_gives_its_examples_away(federated: Path) -> None:
     assert cosine.null.low < 0.5 < cosine.null.high
 
 
-@pytest.mark.slow
-@pytest.mark.endurance
 def test_two_workers_give_the_same_rows(stated: Path, tmp_path: Path) -> None:
     run(tmp_path / "workers", STATED, EngineOptions(workers=2))
     rows = [read_rows(MembershipScore, folder / "scores.csv") for folder in (stated, tmp_path / "workers")]

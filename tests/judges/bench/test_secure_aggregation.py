@@ -43,7 +43,7 @@ from judges.runs.rows import read_scores
 from judges.scoring.image_metrics import ssim
 from judges.scoring.truths import composed
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.endurance, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 SPEC = ModelSpec("lenet", InputSpec(1, 8, 8, 10), "uniform")
 RATE, CLIENTS = 0.1, 3

@@ -23,6 +23,8 @@ from judges.progress import Watch
 from judges.runs.rows.membership import MembershipScore
 from judges.runs.tables import read_rows
 
+pytestmark = pytest.mark.endurance
+
 FEDERATED: dict[str, Any] = {
     "task": "membership",
     "name": "federated",

@@ -16,7 +16,10 @@ from tests import programs
 from tests.judges.bench.test_gradient_inversion import run
 from tests.judges.export.test_cells import RAW, boards, runs_in
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow's tables
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),
+]  # of MLflow's tables
 
 Call = Callable[..., tuple[int, str, str]]
 

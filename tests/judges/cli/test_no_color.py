@@ -88,6 +88,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_color_is_honoured_on_a_terminal(name: str, folder: Path) -> None:
     code, said = on_a_terminal(folder, *COMMANDS[name], NO_COLOR="1")
@@ -96,11 +97,13 @@ def test_no_color_is_honoured_on_a_terminal(name: str, folder: Path) -> None:
     assert not colours(said), said
 
 
+@pytest.mark.endurance
 def test_there_are_colours_to_leave_out(folder: Path) -> None:
     assert colours(on_a_terminal(folder, *COMMANDS["help"])[1])
     assert colours(on_a_terminal(folder, *COMMANDS["run"])[1])
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("name", ["help", "list", "run"])
 def test_a_pipe_gets_plain_text(name: str, folder: Path) -> None:
     done = programs.run(programs.COMMAND, *COMMANDS[name], cwd=folder, env=environment())
@@ -109,6 +112,7 @@ def test_a_pipe_gets_plain_text(name: str, folder: Path) -> None:
     assert ESCAPE not in done.stdout + done.stderr
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
 def test_a_quiet_run_says_nothing(variables: dict[str, str], folder: Path) -> None:
     code, said = on_a_terminal(folder, "run", "tiny.toml", "--quiet", **variables)

@@ -26,7 +26,10 @@ from tests.judges.bench.test_gradient_inversion import quiet, run
 from tests.judges.bench.test_model_inversion import RAW as INVERTED
 from tests.judges.bench.test_model_inversion import run as run_inversion
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # of MLflow's tables
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),
+]  # of MLflow's tables
 
 RAW: dict[str, Any] = {
     "name": "tiny",

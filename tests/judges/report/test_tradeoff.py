@@ -15,6 +15,8 @@ from judges.summaries.gradient_inversion import read_summary
 from judges.summaries.tradeoff import tradeoffs
 from tests.judges.pages import text_of
 
+pytestmark = pytest.mark.endurance
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
