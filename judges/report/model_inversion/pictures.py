@@ -1,4 +1,4 @@
-"""The pictures of a report on model inversions: all classes, the nearest training examples, and spikes over time."""
+"""The pictures of a report on model inversions: all classes, searches, nearest training examples, spikes over time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from judges.figures.files import WIDTHS, Draw
 from judges.figures.grid import picture_grid
-from judges.report.formats import percent
+from judges.report.figures import picture_uri, thinned
+from judges.report.formats import counted, percent
 from judges.report.model_inversion.figures import gif_uri, raster_figure
-from judges.report.model_inversion.searches import search_drawings, search_parts
 from judges.report.model_inversion.tables import last_rounds
 from judges.report.model_inversion.wording import WORDS
 from judges.report.pictures import COLUMNS, Block, Part, Sheet, Shot, ShotRow, in_sheets, shot, together
@@ -23,6 +24,12 @@ from judges.runs.names import attack_name, in_words, model_name, network, networ
 from judges.runs.pictures import ANSWER, NEAREST, TRUTH, Pictures, load_pictures
 from judges.runs.rows.classes import FEDERATION, Target
 from judges.summaries.model_inversion import Inversions
+
+_NARROW, _WIDE = 5, COLUMNS
+"""How many pictures of a search stand in one column of an article, and in two or on a page."""
+
+Filmed = tuple[Pictures, Tensor]
+"""An album and the pictures (K, S, C, H, W) of its searches."""
 
 
 def albums_in(run_dir: Path, summary: Inversions) -> list[Pictures]:
@@ -61,7 +68,7 @@ def album_drawings(albums: Sequence[Pictures], summary: Inversions) -> Iterator[
     for place, every in enumerate(groups.values(), start=1):
         own = [album for album in every if Target(album.group, album.source, album.round) in last] or every
         yield f"gallery-{place}", partial(_gallery, own)
-        yield from search_drawings(own, f"search-{place}")
+        yield from _search_drawings(own, f"search-{place}")
 
 
 def _gallery(albums: Sequence[Pictures], width: float) -> Figure:
@@ -91,7 +98,7 @@ def _parts(own: Sequence[Pictures], every: Sequence[Pictures]) -> Iterator[Part]
         yield Part("The other classes", sheets[2:], folded=True)
     if own[0].source == FEDERATION:
         yield Part("The same class after each round", _followed(every))
-    yield from search_parts(own)
+    yield from _search_parts(own)
     moving: dict[str, Pictures] = {}
     for album in own:
         if len(album.spikes):
@@ -158,3 +165,54 @@ def _motion(album: Pictures) -> ShotRow:
 def _note(album: Pictures) -> str:
     """Return what was attacked."""
     return network_name(album) + (", mean over time" if album.spiking else "")
+
+
+def _search_parts(albums: Sequence[Pictures]) -> Iterator[Part]:
+    """Yield the searches for the class of which reports show the spikes, and folded those for the others."""
+    filmed = _filmed(albums)
+    if not filmed:
+        return
+    first, classes = filmed[0][0].spikes_of, range(len(filmed[0][0].subjects))
+    yield Part("From the first step to the last", (_search_sheet(filmed, first),))
+    others = tuple(_search_sheet(filmed, at) for at in classes if at != first)
+    if others:
+        yield Part("The searches for the other classes", others, folded=True)
+
+
+def _search_drawings(albums: Sequence[Pictures], name: str) -> Iterator[tuple[str, Draw]]:
+    """Yield the searches for the same class as a drawing for files, if any kept pictures."""
+    filmed = _filmed(albums)
+    if filmed:
+        yield name, partial(_search, filmed)
+
+
+def _filmed(albums: Sequence[Pictures]) -> list[Filmed]:
+    return [(album, album.snapshots) for album in albums if album.snapshots is not None]
+
+
+def _search_sheet(filmed: Sequence[Filmed], at: int) -> Sheet:
+    """Return the searches for one class, a row for each attack."""
+    rows = tuple(ShotRow(attack_name(one), network_name(one), tuple(_taken(one, taken[at], at)))
+                 for one, taken in filmed)  # fmt: skip
+    most = max(len(row.shots) for row in rows)
+    return Sheet(("starting point", *("later",) * (most - 1)), rows, f"class {filmed[0][0].subjects[at]}")
+
+
+def _taken(album: Pictures, taken: Tensor, at: int) -> Iterator[Shot]:
+    """Yield the pictures (S, C, H, W) of a search, as bright as its answer."""
+    (low, high), steps = album.limits_of(ANSWER, at), album.steps_of(at)
+    for place in thinned(np.arange(len(steps)), _WIDE):
+        told = f"{attack_name(album)} for class {album.subjects[at]} after {counted(steps[place], 'step')}"
+        yield Shot(picture_uri(taken[place], low=low, high=high), told, (f"step {steps[place]}",))
+
+
+def _search(filmed: Sequence[Filmed], width: float) -> Figure:
+    """Draw the searches for one class, a row for each attack."""
+    rows, captions, at = [], [], filmed[0][0].spikes_of
+    for album, taken in filmed:
+        (low, high), steps = album.limits_of(ANSWER, at), album.steps_of(at)
+        shown = thinned(np.arange(len(steps)), _NARROW if width <= WIDTHS["1col"] else _WIDE)
+        rows.append([(taken[at, place] - low) / (high - low) for place in shown])
+        captions.append([f"step {steps[place]}" for place in shown])
+    names = [f"{attack_name(album)}\n{network(album)}" for album, _ in filmed]
+    return picture_grid(rows, names=names, columns=(), width_inches=width, captions=captions)
