@@ -63,7 +63,7 @@ def problem_of_inversion(
         problem = _problem_of_one(field, getattr(found, field), expected)
         if problem:
             return problem
-    problem = _problem_of_search(found, count, spec.input.frame)
+    problem = _problem_of_snapshots(found, spec.input.frame, (count,))
     if problem:
         return problem
     if not found.inputs.is_floating_point():
@@ -138,25 +138,24 @@ def _problem_of_tensors(answer: Any, capture: CapturedUpdate) -> str:  # noqa: A
     return "" if answer.stop_reason is StopReason.DIVERGED else _problem_of_values(answer.inputs, spec)
 
 
-def _problem_of_snapshots(answer: Any, shape: tuple[int, ...]) -> str:  # noqa: ANN401 - as above
-    """Return what is wrong with the pictures of a search, or "" if they are right or there are none."""
+def _problem_of_snapshots(
+    answer: Any,  # noqa: ANN401 - as above
+    shape: tuple[int, ...],
+    each: tuple[int, ...] = (),
+) -> str:
+    """Return what is wrong with the pictures of searches, or "" if they are right or there are none.
+
+    Args:
+        answer: with snapshots (*each, S, *shape) and snapshot_steps (*each, S).
+        shape: of a picture.
+        each: (K,) of K searches of an answer, () of one.
+    """
     steps = answer.snapshot_steps
     if answer.snapshots is None and steps is None:
         return ""
-    count = len(steps) if isinstance(steps, Tensor) and steps.dim() == 1 else 0
-    return _problem_of_one("snapshot_steps", steps, (count,)) or _problem_of_one(
-        "snapshots", answer.snapshots, (count, *shape)
-    )
-
-
-def _problem_of_search(found: Any, count: int, frame: tuple[int, ...]) -> str:  # noqa: ANN401 - as above
-    """Return what is wrong with the pictures of the searches for so many classes, or "" if there are none."""
-    steps = found.snapshot_steps
-    if found.snapshots is None and steps is None:
-        return ""
-    kept = steps.shape[-1] if isinstance(steps, Tensor) and steps.dim() else 0
-    return _problem_of_one("snapshot_steps", steps, (count, kept)) or _problem_of_one(
-        "snapshots", found.snapshots, (count, kept, *frame)
+    taken = (*each, steps.shape[-1] if isinstance(steps, Tensor) and steps.dim() else 0)
+    return _problem_of_one("snapshot_steps", steps, taken) or _problem_of_one(
+        "snapshots", answer.snapshots, (*taken, *shape)
     )
 
 

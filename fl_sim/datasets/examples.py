@@ -82,6 +82,28 @@ class Chosen:
         return self.split.batch(self.indices[indices])
 
 
+@dataclass(frozen=True)
+class InMemory:
+    """Examples as tensors, which are neither read nor decoded again.
+
+    Attributes:
+        inputs: float32, (N, C, H, W), or of event frames (T, N, C, H, W).
+        labels: int64 (N,).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.labels)
+
+    def batch(self, indices: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels at `indices`, as `Examples.batch` does."""
+        inputs = self.inputs[:, indices] if self.inputs.dim() == 5 else self.inputs[indices]
+        return inputs, self.labels[indices]
+
+
 def with_train(dataset: Dataset, split: Examples, indices: Tensor) -> Dataset:
     """Return a data set whose train split is some examples of one of its splits, with a digest of its own.
 

@@ -23,7 +23,7 @@ from judges.fitted import Fitted, Head, Line
 from judges.notebook.display import console, display, in_notebook, working
 from judges.notebook.own_models import built, input_of
 from judges.notebook.page import html_of
-from judges.notebook.pictures import Pair, figure_of, in_unit_range
+from judges.notebook.pictures import Pair, figure_of, searched
 from judges.notebook.results import data_frame
 from judges.scoring.class_metrics import min_max_scaled, rate_decoded
 from judges.scoring.image_metrics import has_ssim, ssim
@@ -148,11 +148,9 @@ class InvertedModel:
         found = self.inversion
         if found.snapshots is None or found.snapshot_steps is None:
             return {}
-        taken = found.snapshot_steps[row] >= 0
         answer = rate_decoded(self.inputs)[row]
         low, high = float(answer.min()), float(answer.max())
-        pictures = in_unit_range(found.snapshots[row][taken], low, high if high > low else low + 1.0)
-        return {"snapshots": pictures, "steps": tuple(found.snapshot_steps[row][taken].tolist())}
+        return searched(found.snapshots[row], found.snapshot_steps[row].tolist(), low, high if high > low else low + 1)
 
     def show(self) -> None:
         """Show the pictures in a notebook; elsewhere print what is known of each."""

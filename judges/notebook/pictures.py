@@ -168,7 +168,10 @@ def _search(pictures: Pictures, at: int) -> dict[str, Any]:
     steps = tuple(pictures.steps_of(at))
     if pictures.snapshots is None or not steps:
         return {}
-    return {
-        "snapshots": in_unit_range(pictures.snapshots[at, : len(steps)], *pictures.limits_of(ANSWER, at)),
-        "steps": steps,
-    }
+    return searched(pictures.snapshots[at], steps, *pictures.limits_of(ANSWER, at))
+
+
+def searched(snapshots: Tensor, steps: Sequence[int], low: float, high: float) -> dict[str, Any]:
+    """Return pictures (S, C, H, W) of a search as fields of a `Pair`, of which those after the last step are none."""
+    taken = tuple(step for step in steps if step >= 0)
+    return {"snapshots": in_unit_range(snapshots[: len(taken)], low, high), "steps": taken}

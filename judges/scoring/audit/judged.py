@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from fl_sim.datasets.examples import Chosen, Dataset
+from fl_sim.datasets.examples import Chosen, Dataset, InMemory
 from fl_sim.datasets.reading.public import PublicPictures, read_public
 from fl_sim.seeding import torch_stream
 from fl_sim.specs import InputSpec
@@ -18,26 +16,6 @@ _TEST = 0.25
 """Share of each class that measures the judge; at least one picture."""
 
 _LEAST = 2
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Pictures in memory, whose files are not decoded again in each epoch of a training.
-
-    Attributes:
-        inputs: (N, C, H, W) in [0, 1].
-        labels: int64 (N,).
-    """
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels at `indices`, as `Examples.batch` does."""
-        return self.inputs[indices], self.labels[indices]
 
 
 def lack_of_pictures(pictures: PublicPictures, *, judge: bool) -> str:
@@ -66,7 +44,7 @@ def judged_by(folder: str, spec: InputSpec, name: str, *, people: bool, seed: in
     """
     unit = dataclasses.replace(spec, low=0.0, high=1.0)
     pictures = read_public(Path(folder), unit)
-    held = Decoded(*pictures.batch())
+    held = InMemory(*pictures.batch())
     tests = torch.zeros(len(held), dtype=torch.bool)
     for label in range(len(pictures.classes)):
         own = (held.labels == label).nonzero()[:, 0]

@@ -22,7 +22,7 @@ from torch import Tensor
 from attacks.contracts import Auxiliary, Candidates
 from fl_sim.captures import SealedStore
 from fl_sim.config import DatasetSettings
-from fl_sim.datasets.examples import Chosen, Dataset, Examples
+from fl_sim.datasets.examples import Chosen, Dataset, Examples, InMemory
 from fl_sim.datasets.reading.public import read_public
 from fl_sim.sealed_forms import formed
 from fl_sim.seeding import torch_stream
@@ -101,27 +101,6 @@ class Members(Others):
     def _split(data: Dataset, trained: str) -> Examples:
         """Return the split of a data set that the model was trained on."""
         return data.train if trained == "train" else data.test
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """Different examples that clients sealed.
-
-    Attributes:
-        inputs: float32, (N, C, H, W), or of event frames (T, N, C, H, W).
-        labels: int64 (N,).
-    """
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels at `indices`, as `Examples.batch` does."""
-        inputs = self.inputs[:, indices] if self.inputs.dim() == 5 else self.inputs[indices]
-        return inputs, self.labels[indices]
 
 
 @dataclass(frozen=True)
@@ -243,6 +222,7 @@ def _inside(asked: Recorded, axis: int) -> tuple[Tensor, Tensor, Collection[byte
     return *asked.learned().batch(), known
 
 
+@functools.lru_cache(maxsize=4)
 def _all_members(asked: Recorded) -> Examples:
     """Return all that the model was trained on, as far as it is known."""
     return _sealed(asked) if asked.members is None else asked.members.examples()
@@ -253,8 +233,7 @@ def _shuffled(asked: Recorded, count: int) -> Tensor:
     return torch.randperm(count, generator=_stream(asked, "members"))
 
 
-@functools.lru_cache(maxsize=4)
-def _sealed(asked: Recorded) -> Sealed:
+def _sealed(asked: Recorded) -> InMemory:
     """Return different examples that the clients sealed, in the order of the captures."""
     store, spec = SealedStore(asked.folder / "sealed"), asked.others.spec
     axis = 1 if spec.timesteps else 0
@@ -265,7 +244,7 @@ def _sealed(asked: Recorded) -> Sealed:
             first.setdefault(_content(one), (one, label))
     frame = (spec.timesteps, *spec.frame) if axis else spec.frame
     inputs = torch.stack([one for one, _ in first.values()], axis) if first else torch.empty(0, *frame).movedim(0, axis)
-    return Sealed(inputs, torch.tensor([int(label) for _, label in first.values()], dtype=torch.int64))
+    return InMemory(inputs, torch.tensor([int(label) for _, label in first.values()], dtype=torch.int64))
 
 
 def _content(one: Tensor) -> bytes:
